@@ -1,0 +1,98 @@
+r"""PyTorch counterpart of `burn-zoo bench`: timm eager mode on the CPU, one JSON line.
+
+train   forward, cross-entropy, backward, SGD step (learning rate 0.01, momentum 0.9)
+infer   evaluation mode, inference_mode
+
+Both run on one random batch; max(2, steps // 5) steps of warm-up are not counted.
+"images_per_second" is the median over the steps, "peak_memory_bytes" the largest resident set of
+the whole process.
+
+Run with: Python 3.11, torch 2.15.0 (CPU), timm 1.0.31
+Command:  python benches/pytorch.py resnet18 --mode train --image-size 64 --in-channels 3 \
+              --batch-size 16 --steps 20 --threads 2
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import time
+
+import timm
+import torch
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Throughput of a timm model on the CPU.")
+    parser.add_argument("model")
+    parser.add_argument("--mode", choices=("train", "infer"), default="train")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--in-channels", type=int, default=3)
+    parser.add_argument("--num-classes", type=int, default=1000)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    for name in ("image_size", "in_channels", "num_classes", "batch_size", "steps", "threads"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    return args
+
+
+def main():
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+
+    kwargs = {"in_chans": args.in_channels, "num_classes": args.num_classes}
+    cfg = timm.models.get_pretrained_cfg(args.model)
+    if cfg is not None and cfg.fixed_input_size:
+        kwargs["img_size"] = args.image_size
+    model = timm.create_model(args.model, **kwargs)
+    x = torch.randn(args.batch_size, args.in_channels, args.image_size, args.image_size)
+    labels = torch.randint(args.num_classes, (args.batch_size,))
+
+    if args.mode == "train":
+        model.train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+        def step():
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x), labels)
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+    else:
+        model.eval()
+
+        def step():
+            with torch.inference_mode():
+                return model(x)
+
+    for _ in range(max(2, args.steps // 5)):
+        step()
+    rates = []
+    for _ in range(args.steps):
+        start = time.perf_counter()
+        step()
+        rates.append(args.batch_size / (time.perf_counter() - start))
+
+    print(
+        json.dumps(
+            {
+                "model": args.model,
+                "mode": args.mode,
+                "images_per_second": statistics.median(rates),
+                # Linux reports KiB
+                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "threads": args.threads,
+                "torch": torch.__version__.split("+")[0],
+                "timm": timm.__version__,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

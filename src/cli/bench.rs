@@ -1,0 +1,146 @@
+//! `bench`.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Distribution, Int, TensorData};
+use burn_zoo::prelude::*;
+use burn_zoo::train::cross_entropy;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{ModelArgs, print_json, progress, weights};
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// An architecture
+    model: String,
+    /// Forward only, or forward, cross-entropy, backward and an SGD step
+    #[arg(long, value_enum, default_value = "infer")]
+    mode: Mode,
+    #[command(flatten)]
+    options: ModelArgs,
+    /// Images in a batch
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    batch_size: usize,
+    /// Steps that are measured, after a warm-up of a fifth as many
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    steps: usize,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Mode {
+    Train,
+    Infer,
+}
+
+impl BenchArgs {
+    pub fn run(self, device: Device) -> Result<()> {
+        for (flag, value) in [("--batch-size", self.batch_size), ("--steps", self.steps)] {
+            if value == 0 {
+                bail!("{flag}: expected at least 1, found 0");
+            }
+        }
+        let train = self.mode == Mode::Train;
+        let device = if train { device.autodiff() } else { device };
+        let spec = self.options.spec(&self.model, weights("random", 0))?;
+        let model = spec.build(&device)?;
+        if train && model.num_classes() == 0 {
+            bail!("--num-classes: expected at least 1 to train, found 0");
+        }
+        let size = self.options.image_size.unwrap_or_else(|| {
+            Zoo::list(&self.model).first().map_or(224, |a| a.image_size)
+        });
+        let shape = [self.batch_size, model.in_channels(), size, size];
+        let images = Tensor::<4>::random(shape, Distribution::Default, &device);
+
+        let warm_up = (self.steps / 5).max(2);
+        let bar = progress::bar(warm_up + self.steps, "bench");
+        let mut seconds = Vec::with_capacity(self.steps);
+        let mut step = self.step(model, images, &device)?;
+        for index in 0..warm_up + self.steps {
+            let started = Instant::now();
+            step()?;
+            if index >= warm_up {
+                seconds.push(started.elapsed().as_secs_f64());
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+
+        seconds.sort_by(f64::total_cmp);
+        let middle = seconds.len() / 2;
+        let median = match seconds.len() % 2 {
+            0 => (seconds[middle - 1] + seconds[middle]) / 2.0,
+            _ => seconds[middle],
+        };
+        let rate = self.batch_size as f64 / median;
+        let memory = peak_memory();
+        if self.json {
+            return print_json(&json!({
+                "model": self.model,
+                "mode": if train { "train" } else { "infer" },
+                "image_size": size,
+                "batch_size": self.batch_size,
+                "steps": self.steps,
+                "images_per_second": rate,
+                "peak_memory_bytes": memory,
+                "device": format!("{device:?}"),
+                "threads": std::thread::available_parallelism().map_or(1, usize::from),
+            }));
+        }
+        println!("images_per_second {rate:.1}");
+        match memory {
+            Some(bytes) => println!("peak_memory_bytes {bytes}"),
+            None => println!("peak_memory_bytes unknown on this system"),
+        }
+        Ok(())
+    }
+
+    /// One step, as a function to call again and again.
+    fn step(
+        &self,
+        model: Classifier,
+        images: Tensor<4>,
+        device: &Device,
+    ) -> Result<Box<dyn FnMut() -> Result<()>>> {
+        let wait = device.clone();
+        let sync = move || wait.sync().map_err(|error| anyhow::anyhow!("{error:?}"));
+        if self.mode == Mode::Infer {
+            let model = model.valid();
+            return Ok(Box::new(move || {
+                model.forward(images.clone())?;
+                sync()
+            }));
+        }
+        let classes = model.num_classes() as i64;
+        let labels: Vec<i64> = (0..self.batch_size as i64).map(|i| i % classes).collect();
+        let labels = TensorData::new(labels, [self.batch_size]);
+        let labels = Tensor::<1, Int>::from_data(labels, device);
+        let recipe = Recipe::full().with_optimizer(Optimizer::sgd()).learning_rate(0.01);
+        let mut optimizer = recipe.optimizer(&model)?;
+        let mut model = Some(model);
+        Ok(Box::new(move || {
+            let Some(current) = model.take() else {
+                bail!("a step before this one failed");
+            };
+            let loss = cross_entropy(current.forward(images.clone())?, labels.clone());
+            let gradients = GradientsParams::from_grads(loss.backward(), &current);
+            model = Some(optimizer.step(recipe.learning_rate, current, gradients));
+            sync()
+        }))
+    }
+}
+
+/// The most memory this process ever held, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes * 1024)
+}

@@ -1,0 +1,120 @@
+//! `logits`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use burn_zoo::prelude::*;
+use burn_zoo::weights::{DType, WeightsFile};
+use clap::Args;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::{ModelArgs, open, weights};
+
+#[derive(Args)]
+pub struct LogitsArgs {
+    /// An architecture, or the folder of a run or an exported model
+    model: String,
+    /// `random`, or a weights file; needed with an architecture
+    #[arg(long, value_name = "random|FILE")]
+    weights: Option<String>,
+    #[command(flatten)]
+    options: ModelArgs,
+    /// Seed of random weights and of a new head
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+    /// A safetensors file with a tensor `input`: [N, C, H, W], f32, normalised already
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// The safetensors file to write: `logits`, `pre_logits` and the output of each group
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+impl LogitsArgs {
+    pub fn run(self, device: &Device) -> Result<()> {
+        let images = self.read_input(device)?;
+        let model = self.model(images.dims()[2], device)?;
+
+        let groups = model.groups();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        let outputs = model.forward_intermediates(images, &groups[..groups.len() - 1])?;
+        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+        if let Some((_, features)) = outputs.last() {
+            for (name, pre_logits) in [("logits", false), ("pre_logits", true)] {
+                let scores = model.forward_head(features.clone(), pre_logits);
+                let values = scores.to_data().try_into_vec::<f32>();
+                let values = values.map_err(|error| anyhow!("{error:?}"))?;
+                tensors.push((name.to_owned(), scores.dims().to_vec(), values));
+            }
+        }
+        for (name, features) in outputs {
+            tensors.push((name, features.dims(), features.to_vec()?));
+        }
+        self.write(&tensors)?;
+        println!(
+            "{} for {:?} -> {}",
+            model.info().architecture,
+            tensors[0].1,
+            self.output.display()
+        );
+        Ok(())
+    }
+
+    fn model(&self, image_size: usize, device: &Device) -> Result<Classifier> {
+        let dir = Path::new(&self.model);
+        if Zoo::get(&self.model).is_err() && dir.is_dir() {
+            if self.weights.is_some() {
+                bail!("--weights: {} has weights of its own", dir.display());
+            }
+            return open(dir, device);
+        }
+        let spec = |weights| self.options.spec(&self.model, weights);
+        let Some(text) = &self.weights else {
+            // An unknown name is the more likely mistake.
+            spec(Weights::Random(0))?;
+            bail!("--weights: expected a file or `random` with an architecture, found nothing");
+        };
+        let size = self.options.image_size.unwrap_or(image_size);
+        let spec = spec(weights(text, self.seed))?.image_size(size).seed(self.seed);
+        Ok(spec.build(device)?)
+    }
+
+    fn read_input(&self, device: &Device) -> Result<Tensor<4>> {
+        let file = WeightsFile::open(&self.input)?;
+        let at = || format!("{}: tensor `input`", self.input.display());
+        let Some(info) = file.tensors().get("input") else {
+            let names: Vec<&str> = file.tensors().keys().take(8).map(String::as_str).collect();
+            bail!("{}: expected, found {names:?}", at());
+        };
+        let shape: [usize; 4] = info
+            .shape
+            .clone()
+            .try_into()
+            .map_err(|shape| anyhow!("{}: expected [N, C, H, W], found {shape:?}", at()))?;
+        if info.dtype != DType::F32 {
+            bail!("{}: expected f32, found {}", at(), info.dtype);
+        }
+        if shape.contains(&0) {
+            bail!("{}: expected no side of zero, found {shape:?}", at());
+        }
+        let values = burn::tensor::TensorData::new(file.read_f32("input")?, shape);
+        Ok(Tensor::from_data(values, device))
+    }
+
+    fn write(&self, tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Result<()> {
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            view.map(|view| (name.as_str(), view))
+        });
+        let views: Vec<_> = views.collect::<Result<_, _>>()?;
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        let bytes = safetensors::serialize(views, Some(metadata))?;
+        burn_zoo::write_file(&self.output, &bytes)
+            .with_context(|| "--output")
+    }
+}

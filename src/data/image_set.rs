@@ -1,0 +1,168 @@
+//! Labelled images of one size, held in memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// Labelled images of one size, held in memory as bytes.
+///
+/// The images lie behind an [`Arc`], so that a clone and [`ImageSet::take_first`] copy no pixels.
+#[derive(Clone)]
+pub struct ImageSet {
+    shared: Arc<Shared>,
+    /// How many of the shared images this set has, from the first on.
+    len: usize,
+}
+
+struct Shared {
+    pixels: Vec<u8>,
+    labels: Vec<usize>,
+    height: usize,
+    width: usize,
+    channels: usize,
+    classes: Vec<String>,
+}
+
+impl ImageSet {
+    /// A set of the images in `images`, one after the other, each of shape
+    /// `[height, width, channels]` in row-major order with values from 0 to 255; `size` is
+    /// `(height, width)` in pixels. `labels` has one index into `classes`, the names of the
+    /// classes, for each image. A set of no images is allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if the height, the width, the number of channels or the number
+    /// of classes is 0, if `images` does not have `labels.len() * height * width * channels`
+    /// bytes, or if a label is not below the number of classes.
+    pub fn new(
+        images: Vec<u8>,
+        labels: Vec<usize>,
+        size: (usize, usize),
+        channels: usize,
+        classes: Vec<String>,
+    ) -> Result<Self> {
+        let (height, width) = size;
+        if height == 0 || width == 0 {
+            return Err(Error::argument(
+                "size",
+                "a height and a width of at least 1 pixel",
+                format!("{height} × {width}"),
+            ));
+        }
+        if channels == 0 {
+            return Err(Error::argument("channels", "at least 1", channels));
+        }
+        if classes.is_empty() {
+            return Err(Error::argument("classes", "at least one class", "none"));
+        }
+        let count = labels.len();
+        let bytes = height
+            .checked_mul(width)
+            .and_then(|pixels| pixels.checked_mul(channels))
+            .and_then(|image| image.checked_mul(count));
+        if bytes != Some(images.len()) {
+            let wanted = match bytes {
+                Some(bytes) => format!("{bytes} bytes"),
+                None => "more bytes than can be addressed".to_owned(),
+            };
+            return Err(Error::argument(
+                "images",
+                format!(
+                    "{wanted} for {count} images of {height} × {width} pixels \
+                     with {channels} channels"
+                ),
+                format!("{} bytes", images.len()),
+            ));
+        }
+        if let Some((index, label)) = labels
+            .iter()
+            .enumerate()
+            .find(|&(_, &label)| label >= classes.len())
+        {
+            return Err(Error::argument(
+                "labels",
+                format!("labels below {}, the number of classes", classes.len()),
+                format!("label {label} at index {index}"),
+            ));
+        }
+        Ok(ImageSet {
+            shared: Arc::new(Shared {
+                pixels: images,
+                labels,
+                height,
+                width,
+                channels,
+                classes,
+            }),
+            len: count,
+        })
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The height and the width of each image in pixels.
+    pub fn size(&self) -> (usize, usize) {
+        (self.shared.height, self.shared.width)
+    }
+
+    /// The number of channels of each image: 1 for grey, 3 for RGB.
+    pub fn channels(&self) -> usize {
+        self.shared.channels
+    }
+
+    /// The names of the classes, in the order of the labels.
+    pub fn classes(&self) -> &[String] {
+        &self.shared.classes
+    }
+
+    /// The labels of all images, each an index into [`ImageSet::classes`].
+    pub fn labels(&self) -> &[usize] {
+        &self.shared.labels[..self.len]
+    }
+
+    /// The label of image `index`, counted from 0, or `None` past the last image.
+    pub fn label(&self, index: usize) -> Option<usize> {
+        self.labels().get(index).copied()
+    }
+
+    /// The bytes of image `index`, counted from 0, or `None` past the last image: shape
+    /// `[height, width, channels]` in row-major order, values from 0 to 255.
+    pub fn pixels(&self, index: usize) -> Option<&[u8]> {
+        if index >= self.len {
+            return None;
+        }
+        let shared = &self.shared;
+        let bytes = shared.height * shared.width * shared.channels;
+        shared.pixels.get(index * bytes..(index + 1) * bytes)
+    }
+
+    /// The first `n` images in order, or all of them if there are fewer. No pixels are copied.
+    #[must_use]
+    pub fn take_first(&self, n: usize) -> Self {
+        ImageSet {
+            shared: Arc::clone(&self.shared),
+            len: self.len.min(n),
+        }
+    }
+}
+
+impl fmt::Debug for ImageSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Counts only: the bytes of a data set would fill pages.
+        f.debug_struct("ImageSet")
+            .field("images", &self.len)
+            .field("size", &self.size())
+            .field("channels", &self.channels())
+            .field("classes", &self.classes().len())
+            .finish()
+    }
+}

@@ -1,0 +1,53 @@
+//! Images with labels, and batches of them.
+
+mod fashion_mnist;
+mod idx;
+mod image_set;
+mod loader;
+
+use crate::error::{Error, Result};
+use crate::preprocess::Image;
+
+pub use fashion_mnist::{FashionMnist, Mirror, Progress, RemoteFile, Source};
+pub use image_set::ImageSet;
+pub use loader::{Batch, Batches, Loader, LoaderConfig};
+
+/// A set of labelled images that can be read in any order from any thread.
+pub trait ImageData: Send + Sync {
+    /// How many images there are.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An image and its label, which is an index into [`classes`](Self::classes).
+    ///
+    /// # Errors
+    /// Whatever reading it meets. `index` is below [`len`](Self::len).
+    fn get(&self, index: usize) -> Result<(Image, usize)>;
+
+    /// The classes' names.
+    fn classes(&self) -> &[String];
+}
+
+impl ImageData for ImageSet {
+    fn len(&self) -> usize {
+        ImageSet::len(self)
+    }
+
+    fn get(&self, index: usize) -> Result<(Image, usize)> {
+        let (Some(pixels), Some(label)) = (self.pixels(index), self.label(index)) else {
+            let expected = format!("below {}", ImageSet::len(self));
+            return Err(Error::argument("index", expected, index));
+        };
+        let (height, width) = self.size();
+        let image = Image::new(height, width, self.channels(), pixels.to_vec())?;
+        Ok((image, label))
+    }
+
+    fn classes(&self) -> &[String] {
+        ImageSet::classes(self)
+    }
+}

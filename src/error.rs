@@ -1,0 +1,220 @@
+//! One documented variant for each thing that can go wrong, with the context a person needs to
+//! put it right: the file, the parameter or the flag, what was expected and what was found.
+
+use std::path::{Path, PathBuf};
+
+use crate::weights::LoadReport;
+
+/// `Result` with [`enum@Error`] as its error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No architecture of the zoo has this name.
+    #[error("unknown model `{name}`{}", did_you_mean(.suggestions))]
+    UnknownModel {
+        /// The name that was asked for.
+        name: String,
+        /// The closest names that exist, best first.
+        suggestions: Vec<String>,
+    },
+
+    /// An argument has a value outside what it may have.
+    #[error("{argument}: expected {expected}, found {found}")]
+    InvalidArgument {
+        /// The parameter or flag, as the caller writes it.
+        argument: String,
+        /// What would have been accepted.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+
+    /// A tensor that was handed to a model does not fit it.
+    #[error("{model}: input expected as {expected}, found {found}")]
+    InputShape {
+        /// The architecture.
+        model: String,
+        /// The accepted shape.
+        expected: String,
+        /// The shape that was given.
+        found: String,
+    },
+
+    /// A group of parameters was named that the model does not have.
+    #[error("{model} has no group `{group}`; its groups are {}", .known.join(", "))]
+    UnknownGroup {
+        /// The architecture.
+        model: String,
+        /// The name that was asked for.
+        group: String,
+        /// The names that exist, from the input to the output.
+        known: Vec<String>,
+    },
+
+    /// A pattern is no regular expression, or no parameter matches it.
+    #[error("pattern `{pattern}`: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was attempted, as a verb: `read`, `write`, `create`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's own error.
+        source: std::io::Error,
+    },
+
+    /// A file is no weights file, or a damaged one.
+    #[error("{}: not a usable weights file: {reason}", .path.display())]
+    WeightsFormat {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what was expected.
+        reason: String,
+    },
+
+    /// A weights file holds NaN or an infinite value.
+    #[error("{}: tensor `{tensor}` holds {value} at element {index}; weights must be finite", .path.display())]
+    NonFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor in the file.
+        tensor: String,
+        /// The first offending element, counted in row-major order.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+
+    /// The names, shapes or types in a weights file are not those of the model.
+    #[error("{0}")]
+    WeightsMismatch(Box<LoadReport>),
+
+    /// A data file is damaged or of another kind than expected.
+    #[error("{}: expected {expected}, found {found}", .path.display())]
+    Data {
+        /// The file or folder.
+        path: PathBuf,
+        /// What a sound file holds.
+        expected: String,
+        /// What this one holds.
+        found: String,
+    },
+
+    /// A file could not be fetched.
+    #[error("cannot download {url}: {reason}")]
+    Download {
+        /// The address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+
+    /// An image could not be decoded.
+    #[error("{}: not a readable image: {reason}", .path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's own words.
+        reason: String,
+    },
+
+    /// A run or export folder lacks something, or holds something that cannot be read.
+    #[error("{}: {reason}", .path.display())]
+    Folder {
+        /// The folder or the file in it.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Something is there already and is not overwritten unasked.
+    #[error("{} exists already; {hint}", .path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+        /// What to do instead.
+        hint: String,
+    },
+
+    /// A compute device was asked for that this build or this machine does not have.
+    #[error("device `{device}`: {reason}")]
+    Device {
+        /// The device as it was written.
+        device: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+
+    /// Training produced a loss that is not a number, or infinite.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}, at learning rate {learning_rate:e}; \
+         try a lower learning rate"
+    )]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The step within the epoch, counted from 1.
+        step: usize,
+        /// The base learning rate of that step.
+        learning_rate: f64,
+    },
+
+    /// Training was stopped by the user before its first whole epoch, so there is nothing to keep.
+    #[error("interrupted {}", match .checkpoint {
+        Some(path) => format!("; the last checkpoint is {}", path.display()),
+        None => "before the first epoch was complete; no checkpoint was written".to_owned(),
+    })]
+    Interrupted {
+        /// The newest checkpoint, if there is one.
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+impl Error {
+    /// Shorthand for [`Error::Io`], for use in `map_err`.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// Shorthand for [`Error::InvalidArgument`].
+    pub(crate) fn argument(
+        argument: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> Error {
+        Error::InvalidArgument {
+            argument: argument.into(),
+            expected: expected.into(),
+            found: found.to_string(),
+        }
+    }
+}
+
+fn did_you_mean(suggestions: &[String]) -> String {
+    if suggestions.is_empty() {
+        "; `burn-zoo list` names them all".to_owned()
+    } else {
+        format!("; did you mean {}?", suggestions.join(", "))
+    }
+}

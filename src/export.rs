@@ -1,0 +1,327 @@
+//! Tuned weights out, and back in.
+//!
+//! An exported folder is what timm's `save_for_hf` writes: `model.safetensors` with upstream's names
+//! and shapes, `config.json`, and a model card. timm opens it with
+//! `timm.create_model("local-dir:DIR", pretrained=True)`, [`Classifier::open`] opens it exactly.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use safetensors::tensor::{Dtype, View};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::model::{Classifier, InputSize, Pool};
+use crate::params;
+use crate::preprocess::Normalization;
+use crate::spec::{Names, Spec};
+use crate::weights::{HostTensor, Weights};
+use crate::zoo;
+
+/// Name of the weights file in an exported folder.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// Name of the configuration in an exported folder.
+pub(crate) const CONFIG: &str = "config.json";
+
+/// timm's `config.json`, as far as we read it; what else it holds is upstream's business.
+#[derive(Serialize, Deserialize)]
+struct Config {
+    architecture: String,
+    num_classes: Option<usize>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    label_names: Vec<String>,
+    #[serde(default)]
+    model_args: Map<String, Value>,
+    #[serde(default)]
+    pretrained_cfg: Map<String, Value>,
+}
+
+impl Classifier {
+    /// Writes the model into a folder: `model.safetensors`, `config.json` and a model card. Each
+    /// file appears whole or not at all; files of these names are replaced.
+    ///
+    /// Running statistics are the newest. `num_batches_tracked`, which only a momentum of `None`
+    /// uses in PyTorch, is written as 0.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be written.
+    pub fn export(&self, dir: impl AsRef<Path>) -> Result<()> {
+        let dir = dir.as_ref();
+        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let model = self.valid();
+        model.write_weights(&dir.join(WEIGHTS))?;
+        let config = pretty(&model.timm_config())?;
+        write_file(&dir.join(CONFIG), config.as_bytes())?;
+        write_file(&dir.join("README.md"), model.card().as_bytes())
+    }
+
+    /// Opens a folder that [`export`](Self::export) or timm's `save_for_hf` wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Folder`] for a configuration that is missing or cannot be used,
+    /// and whatever [`Spec::build`] finds.
+    pub fn open(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let dir = dir.as_ref();
+        let (spec, classes) = read_config(&dir.join(CONFIG))?;
+        spec.weights(Weights::File(dir.join(WEIGHTS)))
+            .build(device)?
+            .with_classes(classes)
+    }
+
+    /// Every parameter and every running statistic, by upstream's name.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device cannot hand the values over.
+    pub fn state_dict(&self) -> Result<BTreeMap<String, HostTensor>> {
+        let names = Names::of(self);
+        let tensors = params::read(&self.valid())?;
+        Ok(tensors
+            .into_iter()
+            .map(|(path, tensor)| (names.upstream(&path), tensor))
+            .collect())
+    }
+
+    /// Replaces values: `value` gets upstream's name and the shape in PyTorch's layout, and answers
+    /// with the new values, row-major, or with `None` to keep the old ones.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there are more or fewer values than the shape says.
+    pub fn map_state_dict(
+        self,
+        mut value: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
+    ) -> Result<Self> {
+        let names = Names::of(&self);
+        params::write(self, |path, shape| {
+            let name = names.upstream(path);
+            let Some(values) = value(&name, shape) else {
+                return Ok(None);
+            };
+            if values.len() != shape.iter().product::<usize>() {
+                let expected = format!("values for {shape:?}");
+                return Err(Error::argument(name, expected, values.len()));
+            }
+            Ok(Some(values))
+        })
+    }
+
+    fn write_weights(&self, path: &Path) -> Result<()> {
+        let names = Names::of(self);
+        let mut tensors: Vec<(String, Bytes)> = Vec::new();
+        for (path, tensor) in params::read(self)? {
+            let name = names.upstream(&path);
+            if let Some(layer) = name.strip_suffix("running_mean") {
+                let count = Bytes {
+                    dtype: Dtype::I64,
+                    shape: Vec::new(),
+                    bytes: vec![0; 8],
+                };
+                tensors.push((format!("{layer}num_batches_tracked"), count));
+            }
+            let bytes = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            tensors.push((
+                name,
+                Bytes {
+                    dtype: Dtype::F32,
+                    shape: tensor.shape,
+                    bytes,
+                },
+            ));
+        }
+        // Python's readers refuse a file that does not say it is PyTorch's.
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| {
+            Error::WeightsFormat {
+                path: path.to_path_buf(),
+                reason: format!("cannot be written: {error}"),
+            }
+        })?;
+        write_file(path, &bytes)
+    }
+
+    /// The configuration in the form of timm's `save_for_hf`.
+    fn timm_config(&self) -> Value {
+        let info = &self.info;
+        let pool = self.head.pool();
+        let names = Names::of(self);
+        let first = self.backbone.first_conv().conv;
+        let upstream_size = zoo::find(&info.architecture).map_or(224, |a| a.image_size);
+        let (size, fixed) = match self.backbone.input_size() {
+            InputSize::Exactly(size) => (size, true),
+            InputSize::AtLeast(_) => (info.image_size.unwrap_or(upstream_size), false),
+        };
+        let mut args = Map::new();
+        args.insert("in_chans".to_owned(), json!(self.in_channels()));
+        args.insert("num_classes".to_owned(), json!(self.num_classes()));
+        args.insert("global_pool".to_owned(), json!(pool.timm_name()));
+        args.extend(self.backbone.timm_args(pool));
+        let mut config = json!({
+            "architecture": info.architecture,
+            "num_classes": self.num_classes(),
+            "num_features": self.backbone.num_features(),
+            "global_pool": pool.timm_name(),
+            "model_args": args,
+            "pretrained_cfg": {
+                "custom_load": false,
+                "input_size": [self.in_channels(), size, size],
+                "fixed_input_size": fixed,
+                "interpolation": "bicubic",
+                "crop_pct": 1.0,
+                "crop_mode": "center",
+                "mean": info.normalization.mean(),
+                "std": info.normalization.std(),
+                "num_classes": self.num_classes(),
+                "first_conv": names.upstream(&first),
+                "classifier": names.upstream("head.fc"),
+            },
+        });
+        if !info.classes.is_empty() {
+            config["label_names"] = json!(info.classes);
+        }
+        config
+    }
+
+    /// A model card, the README of a repository on the hub.
+    fn card(&self) -> String {
+        let info = &self.info;
+        let classes = match info.classes.as_slice() {
+            [] => format!("{} classes", self.num_classes()),
+            names => format!("{} classes: {}", names.len(), names.join(", ")),
+        };
+        format!(
+            "---\ntags:\n- image-classification\n- timm\n- burn\nlibrary_name: timm\n---\n\
+             # {architecture}\n\n\
+             {architecture} with {channels} input channel(s) and {classes}.\n\n\
+             - parameters: {parameters}\n\
+             - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
+             - started from: {origin}\n\n\
+             ```python\n\
+             import timm\n\
+             model = timm.create_model(\"local-dir:PATH\", pretrained=True)\n\
+             ```\n\n\
+             ```rust\n\
+             let model = burn_zoo::Classifier::open(\"PATH\", &device)?;\n\
+             ```\n",
+            architecture = info.architecture,
+            channels = self.in_channels(),
+            parameters = self.num_parameters(),
+            mean = info.normalization.mean(),
+            std = info.normalization.std(),
+            origin = info.origin,
+        )
+    }
+}
+
+fn pretty(value: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::argument("config", "values that JSON can hold", error))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The spec that a folder's configuration describes, and the classes' names.
+fn read_config(path: &Path) -> Result<(Spec, Vec<String>)> {
+    let bad = |reason: String| Error::Folder {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let config: Config = serde_json::from_str(&text)
+        .map_err(|error| bad(format!("not a model configuration in timm's form: {error}")))?;
+    let cfg = |key: &str| config.pretrained_cfg.get(key).filter(|value| !value.is_null());
+    let arg = |key: &str| config.model_args.get(key).filter(|value| !value.is_null());
+    let integer = |value: &Value, key: &str| {
+        value
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or_else(|| bad(format!("{key}: expected a number, found {value}")))
+    };
+    let numbers = |value: &Value, key: &str| -> Result<Vec<f64>> {
+        serde_json::from_value(value.clone())
+            .map_err(|_| bad(format!("{key}: expected a list of numbers, found {value}")))
+    };
+
+    let mut spec = crate::Zoo::get(&config.architecture).map_err(|e| bad(e.to_string()))?;
+    let channels = match (arg("in_chans"), cfg("input_size")) {
+        (Some(value), _) => integer(value, "in_chans")?,
+        (None, Some(Value::Array(size))) if !size.is_empty() => integer(&size[0], "input_size")?,
+        _ => 3,
+    };
+    let classes = match (arg("num_classes"), config.num_classes, cfg("num_classes")) {
+        (Some(value), _, _) => integer(value, "num_classes")?,
+        (None, Some(classes), _) => classes,
+        (None, None, Some(value)) => integer(value, "num_classes")?,
+        (None, None, None) => 1000,
+    };
+    spec = spec.adapt(channels, classes);
+    if let (Some(mean), Some(std)) = (cfg("mean"), cfg("std")) {
+        let normalization = Normalization::new(numbers(mean, "mean")?, numbers(std, "std")?)
+            .map_err(|error| bad(error.to_string()))?;
+        spec = spec.normalization(normalization.for_channels(channels));
+    }
+    if let Some(pool) = arg("global_pool") {
+        let name = pool.as_str().unwrap_or_default();
+        spec = spec.pool(Pool::from_timm_name(name).map_err(|e| bad(e.to_string()))?);
+    }
+    let size = match (arg("img_size"), cfg("input_size")) {
+        (Some(Value::Array(size)), _) => size.first().cloned(),
+        (Some(size), _) => Some(size.clone()),
+        (None, Some(Value::Array(size))) => size.get(1).cloned(),
+        _ => None,
+    };
+    if let Some(size) = size {
+        spec = spec.image_size(integer(&size, "img_size")?);
+    }
+    Ok((spec, config.label_names))
+}
+
+/// A tensor's bytes, as the safetensors crate wants them.
+struct Bytes {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for Bytes {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.bytes.as_slice().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes a file so that it appears whole or not at all: into a temporary file beside it, which is
+/// then renamed.
+///
+/// # Errors
+/// [`Error::Io`] if the folder or the file cannot be written; an old file is then as it was.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".burn-zoo-");
+    // Temporary files are private by default; what a user finds in a folder should not be.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder
+        .tempfile_in(dir)
+        .map_err(Error::io("write into", dir))?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.as_file().sync_all().map_err(Error::io("write", path))?;
+    file.persist(path)
+        .map_err(|error| Error::io("write", path)(error.error))?;
+    Ok(())
+}

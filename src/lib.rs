@@ -1,0 +1,94 @@
+//! A transfer-learning model zoo for [burn](https://burn.dev).
+//!
+//! Take a backbone that somebody else trained, change its first and last layer to fit your images,
+//! decide what stays frozen, fine-tune it, and take the tuned weights away in a file that timm and
+//! torchvision read.
+//!
+//! ```no_run
+//! use burn_zoo::prelude::*;
+//!
+//! fn main() -> burn_zoo::Result<()> {
+//!     let device = Device::default().autodiff();
+//!
+//!     // A spec is data: nothing is read or allocated yet.
+//!     let spec = Zoo::resnet18()
+//!         .weights(Weights::File("resnet18.safetensors".into()))
+//!         .adapt(1, 10);
+//!
+//!     // Loaded strictly, first convolution folded to one channel, fresh head for ten classes.
+//!     let model = spec.build(&device)?;
+//!
+//!     let data = FashionMnist::open_default()?;
+//!     let run = Recipe::feature_extraction() // the backbone is frozen, the head trains
+//!         .epochs(3)
+//!         .learning_rate(1e-3)
+//!         .fit(model, data.train(), data.test(), "runs/fashion")?;
+//!     println!("{}", run.best());
+//!
+//!     run.model().export("fashion-resnet18")?; // timm opens it
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The life of a model
+//!
+//! A [`Spec`] says what to build. [`Spec::build`] opens the weights file, compares every name,
+//! shape and type with the model's ([`weights`]), adapts the first and the last layer ([`adapt`]),
+//! and gives a [`Classifier`]: a [`Backbone`] made of named groups, and a [`Head`]. [`Freeze`] says
+//! what trains, a [`Recipe`](train::Recipe) trains it, and [`Classifier::export`] writes a folder
+//! that [`Classifier::open`], timm and torchvision read.
+//!
+//! # Features
+//!
+//! | feature | default | what for |
+//! |---|---|---|
+//! | `flex` | yes | burn's CPU backend |
+//! | `cuda`, `wgpu`, `ndarray` | no | burn's other backends |
+//! | `cli` | yes | the command `burn-zoo` |
+//! | `image` | yes | reading PNG and JPEG files |
+//! | `plots` | yes | curves of a run as an SVG picture |
+//! | `download` | yes | fetching FashionMNIST from its official mirror |
+//! | `fashion-mnist-mini` | yes | a sample of FashionMNIST inside the library, 3 MB |
+
+#![deny(missing_docs)]
+
+pub mod adapt;
+pub mod data;
+pub mod error;
+mod device;
+mod export;
+pub mod freeze;
+pub mod init;
+mod model;
+pub mod nn;
+mod params;
+pub mod preprocess;
+mod spec;
+mod summary;
+pub mod train;
+pub mod weights;
+#[path = "../zoo/mod.rs"]
+pub mod zoo;
+
+pub use device::device;
+pub use error::{Error, Result};
+pub use export::write_file;
+pub use freeze::{Freeze, FrozenNorm};
+pub use model::{
+    Backbone, Classifier, Features, FirstConv, Group, Head, InputSize, ModelInfo, Pool,
+};
+pub use spec::{Spec, Zoo};
+pub use summary::{Layer, Summary};
+
+/// What a program that uses this crate needs, to import at once.
+pub mod prelude {
+    pub use burn::tensor::{Device, Tensor};
+
+    pub use crate::adapt::StemRule;
+    pub use crate::data::{FashionMnist, ImageData};
+    pub use crate::init::Init;
+    pub use crate::preprocess::{Normalization, Preprocess};
+    pub use crate::train::{Optimizer, Recipe, Schedule};
+    pub use crate::weights::Weights;
+    pub use crate::{Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
+}

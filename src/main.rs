@@ -1,0 +1,7 @@
+//! The `burn-zoo` command.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,0 +1,444 @@
+//! Backbone and classifier: what a model is, whatever its family.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::init::Init;
+use crate::nn::{Dropout, Linear};
+use crate::preprocess::Normalization;
+use crate::weights::{HostTensor, KeyTable};
+use crate::zoo::AnyBackbone;
+
+/// What a backbone computes: a feature map or a row of tokens.
+#[derive(Debug, Clone)]
+pub enum Features {
+    /// `[batch, channels, height, width]`, as convolutional networks have it.
+    Map(Tensor<4>),
+    /// `[batch, tokens, channels]`, as transformers have it.
+    Tokens(Tensor<3>),
+}
+
+impl Features {
+    /// The shape, batch first.
+    pub fn dims(&self) -> Vec<usize> {
+        match self {
+            Features::Map(x) => x.dims().to_vec(),
+            Features::Tokens(x) => x.dims().to_vec(),
+        }
+    }
+
+    /// Pools a feature map over its positions, [`Pool::None`] flattens it. Tokens, which no
+    /// convolutional family has, are flattened.
+    ///
+    /// # Shapes
+    /// - output: `[batch, channels * pool.multiplier()]`
+    pub fn pool_map(self, pool: Pool) -> Tensor<2> {
+        let map = match self {
+            Features::Map(map) => map,
+            Features::Tokens(tokens) => return tokens.flatten(1, 2),
+        };
+        let [batch, channels, height, width] = map.dims();
+        let flat = map.reshape([batch, channels, height * width]);
+        let mean = || flat.clone().mean_dim(2).reshape([batch, channels]);
+        let max = || flat.clone().max_dim(2).reshape([batch, channels]);
+        match pool {
+            Pool::Avg => mean(),
+            Pool::Max => max(),
+            Pool::AvgMax => (mean() + max()) * 0.5,
+            Pool::CatAvgMax => Tensor::cat(vec![mean(), max()], 1),
+            Pool::Token | Pool::None => flat.reshape([batch, channels * height * width]),
+        }
+    }
+
+    /// The values in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device cannot hand them over.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        let data = match self {
+            Features::Map(x) => x.to_data(),
+            Features::Tokens(x) => x.to_data(),
+        };
+        host_vec(data)
+    }
+}
+
+/// The f32 values of a tensor's data.
+pub(crate) fn host_vec(data: burn::tensor::TensorData) -> Result<Vec<f32>> {
+    data.convert::<f32>().try_into_vec::<f32>().map_err(|error| Error::Device {
+        device: "of the model".to_owned(),
+        reason: format!("its values cannot be read as f32: {error:?}"),
+    })
+}
+
+/// How a backbone's features become one vector per image; timm's `global_pool`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// The mean over positions (over the patch tokens, in a transformer).
+    Avg,
+    /// The maximum over positions (over the patch tokens, in a transformer).
+    Max,
+    /// Half the sum of the mean and the maximum.
+    AvgMax,
+    /// The mean and the maximum side by side: twice the features.
+    CatAvgMax,
+    /// The class token. Transformers only.
+    Token,
+    /// Nothing: the features are flattened as they are. Only without a head.
+    None,
+}
+
+impl Pool {
+    /// Every pooling, in the order in which it is documented.
+    pub const ALL: [Pool; 6] = [
+        Pool::Avg,
+        Pool::Max,
+        Pool::AvgMax,
+        Pool::CatAvgMax,
+        Pool::Token,
+        Pool::None,
+    ];
+
+    /// timm's name for it; no pooling is the empty string.
+    pub fn timm_name(self) -> &'static str {
+        match self {
+            Pool::Avg => "avg",
+            Pool::Max => "max",
+            Pool::AvgMax => "avgmax",
+            Pool::CatAvgMax => "catavgmax",
+            Pool::Token => "token",
+            Pool::None => "",
+        }
+    }
+
+    /// The pooling with this timm name; `none` stands for the empty string.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] that lists the names.
+    pub fn from_timm_name(name: &str) -> Result<Pool> {
+        Pool::ALL
+            .into_iter()
+            .find(|pool| pool.timm_name() == name || (*pool == Pool::None && name == "none"))
+            .ok_or_else(|| {
+                Error::argument(
+                    "global_pool",
+                    "avg, max, avgmax, catavgmax, token or none",
+                    format!("`{name}`"),
+                )
+            })
+    }
+
+    /// How many times the backbone's features the pooled vector is long.
+    pub fn multiplier(self) -> usize {
+        if self == Pool::CatAvgMax { 2 } else { 1 }
+    }
+}
+
+/// One step of a backbone, the unit in which it freezes: a stem, a stage, a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The name users write: `stem`, `stage1`, `block12`.
+    pub name: String,
+    /// Every parameter of the group has a path that starts with this.
+    pub prefix: String,
+}
+
+impl Group {
+    /// A group whose parameters' paths start with `prefix`.
+    pub fn new(name: impl Into<String>, prefix: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            prefix: prefix.into(),
+        }
+    }
+}
+
+/// Which image sizes a backbone takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputSize {
+    /// Any height and width of at least this many pixels.
+    AtLeast(usize),
+    /// Exactly this height and width, fixed when the model was built.
+    Exactly(usize),
+}
+
+/// The layers that an adaptation of the input touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstConv {
+    /// Path of the first convolution.
+    pub conv: String,
+    /// Path of the batch normalisation that follows it directly, if one does. A constant that the
+    /// convolution gains goes into its running mean; without one it goes into the bias.
+    pub norm: Option<String>,
+}
+
+/// A feature extractor: a sequence of [groups](Group), each a function from features to features.
+///
+/// Everything that freezing, surgery, loading, export and the summary need to know about a family
+/// is said here; nothing outside `zoo` knows a family by name.
+pub trait Backbone {
+    /// The groups, from the input to the output.
+    fn groups(&self) -> Vec<Group>;
+
+    /// Runs one group on the output of the group before it; the first takes the image.
+    ///
+    /// The input has passed [`Classifier`]'s checks.
+    fn forward_group(&self, index: usize, x: Features) -> Features;
+
+    /// Channels of the image.
+    fn in_channels(&self) -> usize;
+
+    /// Sizes of the image.
+    fn input_size(&self) -> InputSize;
+
+    /// Channels of the features.
+    fn num_features(&self) -> usize;
+
+    /// Whether the features can be pooled in this way.
+    fn supports(&self, pool: Pool) -> bool;
+
+    /// Turns features into one vector per image, `[batch, num_features * pool.multiplier()]`.
+    fn pool(&self, features: Features, pool: Pool) -> Tensor<2>;
+
+    /// Upstream's name for every parameter.
+    fn key_table(&self) -> KeyTable;
+
+    /// The layers that an adaptation of the input touches.
+    fn first_conv(&self) -> FirstConv;
+
+    /// How upstream initialises the weight with this path and shape (PyTorch's layout). Biases
+    /// follow their weight's rule.
+    fn init_rule(&self, path: &str, shape: &[usize]) -> Init;
+
+    /// What timm's constructor must be told beside channels, classes and pooling to build the same
+    /// model.
+    fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
+        let _ = pool;
+        serde_json::Map::new()
+    }
+
+    /// Brings a tensor from a file to the shape that this model needs, where the family has a rule
+    /// for it (position embeddings at another image size). `None`: there is no such rule.
+    fn resample(&self, path: &str, tensor: &HostTensor, shape: &[usize]) -> Option<HostTensor> {
+        let _ = (path, tensor, shape);
+        None
+    }
+}
+
+/// The layers behind the backbone: pooling, dropout and the last affine layer.
+#[derive(Module, Debug)]
+pub struct Head {
+    /// The classifier; `None` if the model has no classes.
+    pub fc: Option<Linear>,
+    dropout: Dropout,
+    #[module(skip)]
+    pool: Pool,
+}
+
+impl Head {
+    pub(crate) fn new(
+        num_features: usize,
+        num_classes: usize,
+        pool: Pool,
+        drop_rate: f64,
+        device: &Device,
+    ) -> Self {
+        let in_features = num_features * pool.multiplier();
+        Self {
+            fc: (num_classes > 0).then(|| Linear::new(in_features, num_classes, device)),
+            dropout: Dropout::new(drop_rate),
+            pool,
+        }
+    }
+
+    /// How features become a vector.
+    pub fn pool(&self) -> Pool {
+        self.pool
+    }
+}
+
+/// Everything about a model that is not a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelInfo {
+    /// The architecture's name in the zoo and in timm.
+    pub architecture: String,
+    /// Image size the model was built for, if it was said.
+    pub image_size: Option<usize>,
+    /// Mean and standard deviation that images are normalised with.
+    pub normalization: Normalization,
+    /// The classes' names, or nothing.
+    pub classes: Vec<String>,
+    /// Dropout before the head.
+    pub drop_rate: f64,
+    /// Stochastic depth.
+    pub drop_path_rate: f64,
+    /// Where the weights came from, in words, for the model card.
+    pub origin: String,
+}
+
+/// A backbone and a head: a model that turns images into class scores.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    /// The feature extractor.
+    pub backbone: AnyBackbone,
+    /// Pooling, dropout and the last layer.
+    pub head: Head,
+    #[module(skip)]
+    pub(crate) info: Arc<ModelInfo>,
+}
+
+impl Classifier {
+    /// Class scores before softmax; the pooled features if the model has no classes.
+    ///
+    /// # Shapes
+    /// - input: `[batch, in_channels, height, width]`, normalised
+    /// - output: `[batch, num_classes]`
+    ///
+    /// # Errors
+    /// [`Error::InputShape`] if the images do not fit.
+    pub fn forward(&self, images: Tensor<4>) -> Result<Tensor<2>> {
+        let features = self.forward_features(images)?;
+        Ok(self.forward_head(features, false))
+    }
+
+    /// The output of the last group.
+    ///
+    /// # Errors
+    /// [`Error::InputShape`] if the images do not fit.
+    pub fn forward_features(&self, images: Tensor<4>) -> Result<Features> {
+        self.check_input(&images)?;
+        Ok((0..self.backbone.groups().len()).fold(Features::Map(images), |x, index| {
+            self.backbone.forward_group(index, x)
+        }))
+    }
+
+    /// From features to scores, or, with `pre_logits`, to the pooled vector before dropout and the
+    /// last layer.
+    ///
+    /// # Shapes
+    /// - output: `[batch, num_classes]`, or `[batch, num_features * pool.multiplier()]`
+    pub fn forward_head(&self, features: Features, pre_logits: bool) -> Tensor<2> {
+        let pooled = self.backbone.pool(features, self.head.pool);
+        match &self.head.fc {
+            Some(fc) if !pre_logits => fc.forward(self.head.dropout.forward(pooled)),
+            _ => pooled,
+        }
+    }
+
+    /// The outputs of the named groups, in the order of the network.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`] for a name the backbone does not have, [`Error::InputShape`] if the
+    /// images do not fit.
+    pub fn forward_intermediates(
+        &self,
+        images: Tensor<4>,
+        groups: &[&str],
+    ) -> Result<Vec<(String, Features)>> {
+        self.check_input(&images)?;
+        let known = self.backbone.groups();
+        for name in groups {
+            if !known.iter().any(|group| group.name == *name) {
+                return Err(self.unknown_group(name, known));
+            }
+        }
+        let mut x = Features::Map(images);
+        let mut outputs = Vec::with_capacity(groups.len());
+        for (index, group) in known.into_iter().enumerate() {
+            x = self.backbone.forward_group(index, x);
+            if groups.contains(&group.name.as_str()) {
+                outputs.push((group.name, x.clone()));
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// The names of the groups from the input to the output; the last is `head`.
+    pub fn groups(&self) -> Vec<String> {
+        self.all_groups().into_iter().map(|g| g.name).collect()
+    }
+
+    /// Channels of the images.
+    pub fn in_channels(&self) -> usize {
+        self.backbone.in_channels()
+    }
+
+    /// Classes; 0 without a head.
+    pub fn num_classes(&self) -> usize {
+        self.head.fc.as_ref().map_or(0, |fc| fc.weight.lazy_shape()[0])
+    }
+
+    /// Length of the vector before the last layer.
+    pub fn num_features(&self) -> usize {
+        self.backbone.num_features() * self.head.pool.multiplier()
+    }
+
+    /// Everything about the model that is not a tensor.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Names the classes, in the order of the outputs.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there are not as many names as classes.
+    pub fn with_classes(mut self, classes: Vec<String>) -> Result<Self> {
+        if !classes.is_empty() && classes.len() != self.num_classes() {
+            return Err(Error::argument(
+                "classes",
+                format!("{} names", self.num_classes()),
+                classes.len(),
+            ));
+        }
+        Arc::make_mut(&mut self.info).classes = classes;
+        Ok(self)
+    }
+
+    pub(crate) fn set_image_size(&mut self, size: Option<usize>) {
+        Arc::make_mut(&mut self.info).image_size = size;
+    }
+
+    /// Backbone groups and the head, with the prefixes of their parameters' paths.
+    pub(crate) fn all_groups(&self) -> Vec<Group> {
+        let mut groups = self.backbone.groups();
+        groups.push(Group::new(HEAD, format!("{HEAD}.")));
+        groups
+    }
+
+    pub(crate) fn unknown_group(&self, group: &str, known: Vec<Group>) -> Error {
+        Error::UnknownGroup {
+            model: self.info.architecture.clone(),
+            group: group.to_owned(),
+            known: known.into_iter().map(|g| g.name).collect(),
+        }
+    }
+
+    pub(crate) fn check_input(&self, images: &Tensor<4>) -> Result<()> {
+        let [batch, channels, height, width] = images.dims();
+        let wanted = self.in_channels();
+        let (fits, size) = match self.backbone.input_size() {
+            InputSize::AtLeast(least) => (
+                height >= least && width >= least,
+                format!("height, width] with height and width of at least {least}"),
+            ),
+            InputSize::Exactly(size) => {
+                (height == size && width == size, format!("{size}, {size}]"))
+            }
+        };
+        if batch > 0 && channels == wanted && fits {
+            return Ok(());
+        }
+        Err(Error::InputShape {
+            model: self.info.architecture.clone(),
+            expected: format!("[batch, {wanted}, {size}"),
+            found: format!("[{batch}, {channels}, {height}, {width}]"),
+        })
+    }
+}
+
+/// Name of the last group of every model.
+pub(crate) const HEAD: &str = "head";

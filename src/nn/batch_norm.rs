@@ -1,0 +1,84 @@
+//! Batch normalisation (Ioffe & Szegedy, 2015, <https://arxiv.org/abs/1502.03167>).
+
+use burn::module::{Flag, Module, Param};
+use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::{Device, Tensor};
+
+use super::{Buffer, parameter, trace};
+
+/// `torch.nn.BatchNorm2d`.
+///
+/// It normalises with the batch's own statistics when the input is on an autodiff device *and* the
+/// layer's `training` flag is set, and moves its running statistics then; else it uses the running
+/// statistics and leaves them alone. Freezing a group clears the flag (see [`crate::freeze`]).
+///
+/// The running variance takes the unbiased variance of the batch, as PyTorch does; burn's own
+/// layer takes the biased one.
+#[derive(Module, Debug)]
+pub struct BatchNorm2d {
+    /// Scale, `[channels]`.
+    pub weight: Param<Tensor<1>>,
+    /// Shift, `[channels]`.
+    pub bias: Param<Tensor<1>>,
+    /// Running mean, `[channels]`.
+    pub running_mean: Buffer<1>,
+    /// Running variance, `[channels]`.
+    pub running_var: Buffer<1>,
+    training: Param<Flag>,
+}
+
+/// PyTorch's defaults, which every timm ResNet keeps.
+const EPSILON: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+impl BatchNorm2d {
+    /// A layer for this many channels. Scale and shift are zero until they are initialised or
+    /// loaded; the running statistics are 0 and 1.
+    pub fn new(channels: usize, device: &Device) -> Self {
+        Self {
+            weight: parameter([channels], device),
+            bias: parameter([channels], device),
+            running_mean: Buffer::new(Tensor::zeros([channels], device)),
+            running_var: Buffer::new(Tensor::ones([channels], device)),
+            training: Param::from_bool(true),
+        }
+    }
+
+    /// Normalises each channel.
+    ///
+    /// # Shapes
+    /// - input and output: `[batch, channels, height, width]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let output = if input.device().is_autodiff() && self.training.is_enabled() {
+            self.forward_train(input)
+        } else {
+            batch_norm(
+                input,
+                self.weight.val(),
+                self.bias.val(),
+                self.running_mean.value(),
+                self.running_var.value(),
+                EPSILON,
+            )
+        };
+        trace::layer("BatchNorm2d", self.weight.id, &output, 0);
+        output
+    }
+
+    fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
+        let [n, _, h, w] = input.dims();
+        let count = (n * h * w) as f64;
+        let result = batch_norm_train(input, self.weight.val(), self.bias.val(), EPSILON);
+
+        // Over a single value there is no unbiased variance; PyTorch refuses such a batch, here its
+        // variance (zero) is taken as it is so that nothing becomes NaN.
+        let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let blend = |running: &Buffer<1>, batch: Tensor<1>| {
+            let kept = running.value().mul_scalar(1.0 - MOMENTUM);
+            running.set(kept + batch.detach().mul_scalar(MOMENTUM));
+        };
+        blend(&self.running_mean, result.mean);
+        blend(&self.running_var, result.variance.mul_scalar(unbiased));
+        result.output
+    }
+}

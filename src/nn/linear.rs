@@ -1,0 +1,43 @@
+//! Affine layer.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, module};
+
+use super::{parameter, trace};
+
+/// `torch.nn.Linear`, with its weight in PyTorch's layout.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// Weight, `[out_features, in_features]`.
+    pub weight: Param<Tensor<2>>,
+    /// Bias, `[out_features]`.
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer with bias; its parameters are lazy zeros.
+    pub fn new(in_features: usize, out_features: usize, device: &Device) -> Self {
+        Self {
+            weight: parameter([out_features, in_features], device),
+            bias: Some(parameter([out_features], device)),
+        }
+    }
+
+    /// `x · Wᵀ + b`.
+    ///
+    /// # Shapes
+    /// - input: `[.., in_features]`
+    /// - output: `[.., out_features]`
+    pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let bias = self.bias.as_ref().map(Param::val);
+        // The transpose is a view; the matrix product takes strides.
+        let output = module::linear(input, self.weight.val().transpose(), bias);
+        if trace::active() {
+            let dims = output.dims();
+            let rows: usize = dims[1..D - 1].iter().product();
+            let macs = self.weight.lazy_shape().num_elements() * rows;
+            trace::layer("Linear", self.weight.id, &output, macs);
+        }
+        output
+    }
+}

@@ -1,0 +1,56 @@
+//! Layers that several families share, with PyTorch's names, layouts and arithmetic.
+//!
+//! Three things differ from burn's own layers, each for a reason:
+//!
+//! * every weight keeps PyTorch's layout (`Linear` is `[out, in]`) and PyTorch's field names, so
+//!   that a state dict is a plain walk over the module;
+//! * parameters start as lazy zeros. Values always come from a weights file or from
+//!   [`crate::init`], on the host, and are therefore the same on every device;
+//! * [`BatchNorm2d`] keeps its running statistics like PyTorch: the variance is the unbiased one,
+//!   and a clone of a model does not share them with the original.
+
+mod batch_norm;
+mod buffer;
+mod conv;
+mod drop;
+mod layer_norm;
+mod linear;
+mod pool;
+pub(crate) mod trace;
+
+use burn::module::{Param, ParamId};
+use burn::tensor::{Device, Tensor};
+
+pub use batch_norm::BatchNorm2d;
+pub use buffer::Buffer;
+pub use conv::{Conv2d, Conv2dConfig};
+pub(crate) use drop::drop_path_rates;
+pub use drop::{DropPath, Dropout};
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;
+pub use pool::{avg_pool2d, max_pool2d};
+
+/// A trainable parameter of this shape that holds zeros once somebody looks at it.
+///
+/// It is lazy so that a model whose values come from a file never allocates the zeros.
+pub fn parameter<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::uninitialized(
+        ParamId::new(),
+        move |device: &Device, require_grad| {
+            let zeros = Tensor::zeros(shape, device);
+            if require_grad {
+                zeros.require_grad()
+            } else {
+                zeros
+            }
+        },
+        device.clone(),
+        true,
+        shape.into(),
+    )
+}
+
+/// Whether a parameter path names a buffer: state that is saved with the model and never trained.
+pub(crate) fn is_buffer(path: &str) -> bool {
+    path.ends_with("running_mean") || path.ends_with("running_var")
+}

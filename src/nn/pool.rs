@@ -1,0 +1,44 @@
+//! Pooling over windows.
+
+use burn::tensor::Tensor;
+use burn::tensor::module;
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+
+use super::trace;
+
+/// `torch.nn.MaxPool2d(kernel, stride, padding)`.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: each side is `(side + 2 * padding - kernel) / stride + 1`
+pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
+    let options = MaxPoolOptions {
+        kernel_size: [kernel; 2],
+        stride: [stride; 2],
+        padding: [(padding, padding); 2],
+        dilation: [1; 2],
+        ceil_mode: false,
+    };
+    let output = module::max_pool2d(input, options);
+    trace::pool("MaxPool2d", &output);
+    output
+}
+
+/// `torch.nn.AvgPool2d(kernel, stride, ceil_mode=True, count_include_pad=False)`: a window that
+/// hangs over the edge averages what is inside.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: each side is `ceil((side - kernel) / stride) + 1`
+pub fn avg_pool2d(input: Tensor<4>, kernel: usize, stride: usize) -> Tensor<4> {
+    let options = AvgPoolOptions {
+        kernel_size: [kernel; 2],
+        stride: [stride; 2],
+        padding: [(0, 0); 2],
+        count_include_pad: false,
+        ceil_mode: true,
+    };
+    let output = module::avg_pool2d(input, options);
+    trace::pool("AvgPool2d", &output);
+    output
+}

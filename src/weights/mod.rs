@@ -1,0 +1,57 @@
+//! Where weights come from, and whether to believe them.
+//!
+//! A file is opened by [`WeightsFile`], which reads only its header and refuses what is damaged or
+//! hostile. [`Spec::build`](crate::Spec::build) then compares every name, shape and type with the
+//! model's, and only when all of them agree (but for what the adaptation declares) are values read.
+
+mod file;
+mod key_table;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+pub use file::{DType, TensorInfo, WeightsFile};
+pub use key_table::KeyTable;
+pub use report::{LoadReport, Mismatch};
+
+/// Where a model's values come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Weights {
+    /// A `.safetensors` file, or a PyTorch state dict (`.pth`, `.pt`, `.bin`), with timm's or
+    /// torchvision's names.
+    File(PathBuf),
+    /// Upstream's initialisation rules, drawn from this seed. The same seed gives the same values
+    /// on every device.
+    Random(u64),
+}
+
+impl std::fmt::Display for Weights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Weights::File(path) => write!(f, "{}", path.display()),
+            Weights::Random(seed) => write!(f, "random (seed {seed})"),
+        }
+    }
+}
+
+impl From<PathBuf> for Weights {
+    fn from(path: PathBuf) -> Self {
+        Weights::File(path)
+    }
+}
+
+impl From<&Path> for Weights {
+    fn from(path: &Path) -> Self {
+        Weights::File(path.to_path_buf())
+    }
+}
+
+/// A tensor in host memory, row-major, in PyTorch's layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    /// Length of each dimension.
+    pub shape: Vec<usize>,
+    /// The values; as many as the product of the shape.
+    pub data: Vec<f32>,
+}

@@ -1,0 +1,115 @@
+//! What several test programs share.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn_zoo::prelude::*;
+use safetensors::{Dtype, SafeTensors};
+
+pub fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The written rule by which both sides generate values; see `tests/fixtures/rule.py`.
+pub fn rule(name: &str, shape: &[usize]) -> Vec<f32> {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let fan_in: usize = shape.iter().skip(1).product();
+    let weight = (3.0 / fan_in as f64).sqrt();
+    (0..shape.iter().product::<usize>() as u64)
+        .map(|index| {
+            let mut z = hash.wrapping_add((index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^= z >> 31;
+            let u = (z >> 40) as f64 / f64::from(1 << 24);
+            let v = 2.0 * u - 1.0;
+            let value = match name {
+                "input" => v * 3f64.sqrt(),
+                _ if name.ends_with("running_var") => 0.75 + 0.5 * u,
+                _ if name.ends_with("running_mean") => 0.1 * v,
+                _ if shape.len() == 1 && name.ends_with("weight") => 0.75 + 0.5 * u,
+                _ if shape.len() == 1 => 0.1 * v,
+                "cls_token" | "pos_embed" => 0.1 * v,
+                _ => v * weight,
+            };
+            value as f32
+        })
+        .collect()
+}
+
+/// A model whose values follow the rule, by upstream's names.
+pub fn rule_model(spec: Spec, device: &Device) -> Classifier {
+    spec.build_zeros(device)
+        .unwrap()
+        .map_state_dict(|name, shape| Some(rule(name, shape)))
+        .unwrap()
+}
+
+pub fn rule_input(shape: [usize; 4], device: &Device) -> Tensor<4> {
+    let values = rule("input", &shape);
+    Tensor::from_data(burn::tensor::TensorData::new(values, shape), device)
+}
+
+/// The f32 tensors and the metadata of a fixture.
+pub struct Fixture {
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Fixture {
+    pub fn open(name: &str) -> Self {
+        let path = fixture(name);
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = file
+            .iter()
+            .filter(|(_, view)| view.dtype() == Dtype::F32)
+            .map(|(name, view)| {
+                let values = view
+                    .data()
+                    .chunks_exact(4)
+                    .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                    .collect();
+                (name.to_owned(), (view.shape().to_vec(), values))
+            })
+            .collect();
+        Self { tensors, metadata }
+    }
+
+    pub fn get(&self, key: &str) -> &[f32] {
+        match self.tensors.get(key) {
+            Some((_, values)) => values,
+            None => panic!("the fixture has no `{key}`"),
+        }
+    }
+}
+
+/// Every (n / k)-th value, k at most; the rule of the fixtures.
+pub fn sample(values: &[f32], most: usize) -> Vec<f32> {
+    let k = values.len().min(most);
+    (0..k).map(|j| values[j * values.len() / k]).collect()
+}
+
+/// The largest difference relative to the largest expected value.
+pub fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected.iter().fold(0f32, |m, v| m.max(v.abs())).max(f32::MIN_POSITIVE);
+    found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| {
+            assert!(a.is_finite(), "{a} where {b} was expected");
+            f64::from((a - b).abs() / scale)
+        })
+        .fold(0.0, f64::max)
+}
+
+/// The f32 values of a tensor.
+pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().try_into_vec::<f32>().unwrap()
+}

@@ -1,0 +1,187 @@
+//! Every architecture computes what timm computes from the same weights.
+//!
+//! The fixtures hold what timm gave for weights and images that both sides generate from the same
+//! written rule; `tests/fixtures/parity.py` makes them.
+
+mod common;
+
+use burn_zoo::prelude::*;
+use burn_zoo::{InputSize, zoo};
+use common::{Fixture, fixture, relative_error, rule, rule_input, rule_model, sample, values};
+use sha2::{Digest, Sha256};
+
+/// The bound asked for is 1e-4; f32 itself is good for some 1e-6 over these depths.
+const TOLERANCE: f64 = 2e-5;
+
+#[test]
+fn both_sides_follow_the_same_rule() {
+    let text = std::fs::read_to_string(fixture("rule.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let entries = golden["golden"].as_array().or(golden.as_array()).unwrap();
+    assert!(!entries.is_empty());
+    for entry in entries {
+        let name = entry["name"].as_str().unwrap();
+        let shape: Vec<usize> = serde_json::from_value(entry["shape"].clone()).unwrap();
+        let made = rule(name, &shape);
+        for value in entry["values"].as_array().unwrap() {
+            let index = value["index"].as_u64().unwrap() as usize;
+            let bits = value["bits"].as_str().unwrap().trim_start_matches("0x");
+            assert_eq!(made[index].to_bits(), u32::from_str_radix(bits, 16).unwrap(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_architecture_computes_what_timm_computes() {
+    let device = Device::default();
+    for architecture in zoo::architectures() {
+        let name = architecture.name;
+        let expected = Fixture::open(&format!("parity/{name}.safetensors"));
+        let mut worst = 0.0f64;
+        let mut compared = 0;
+        for channels in [3, 1, 4] {
+            // A convolutional backbone is built once; one with a fixed size for each.
+            let mut built: Option<Classifier> = None;
+            for size in [224, 64, 28] {
+                let fixed = built.as_ref().map(|m| m.backbone.input_size());
+                if !matches!(fixed, Some(InputSize::AtLeast(_))) {
+                    let spec = Zoo::get(name).unwrap().in_channels(channels).image_size(size);
+                    built = Some(rule_model(spec, &device));
+                }
+                let model = built.as_ref().unwrap();
+                let mut check = |output: &str, found: Vec<f32>| {
+                    let key = format!("c{channels}.s{size}.{output}");
+                    let error = relative_error(&sample(&found, 64), expected.get(&key));
+                    assert!(error < TOLERANCE, "{name} {key}: off by {error:e}");
+                    let stats = expected.get(&format!("{key}.stats"));
+                    let norm = found.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                    let error = (norm / f64::from(stats[1]) - 1.0).abs();
+                    assert!(error < TOLERANCE, "{name} {key}: norm off by {error:e}");
+                    worst = worst.max(error);
+                    compared += 1;
+                };
+                let images = rule_input([1, channels, size, size], &device);
+                let groups = model.groups();
+                let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+                let backbone = &groups[..groups.len() - 1];
+                let outputs = model.forward_intermediates(images, backbone).unwrap();
+                assert_eq!(outputs.len(), backbone.len());
+                let (_, last) = outputs.last().unwrap().clone();
+                for (group, features) in outputs {
+                    check(&group, features.to_vec().unwrap());
+                }
+                check("pre_logits", values(&model.forward_head(last.clone(), true)));
+                check("logits", values(&model.forward_head(last, false)));
+            }
+        }
+        let keys = expected.tensors.keys().filter(|key| !key.ends_with(".stats"));
+        assert_eq!(compared, keys.count(), "{name}: not everything was compared");
+        println!("{name}: {compared} outputs agree");
+    }
+}
+
+#[test]
+fn parameters_are_counted_and_named_as_timm_does() {
+    let device = Device::default();
+    for architecture in zoo::architectures() {
+        let name = architecture.name;
+        let fixture = Fixture::open(&format!("parity/{name}.safetensors"));
+        for (suffix, channels, classes) in [("", 3, 1000), ("_c1_n10", 1, 10)] {
+            let spec = Zoo::get(name).unwrap().image_size(224);
+            let spec = spec.weights(Weights::Random(0)).adapt(channels, classes);
+            let model = spec.build(&device).unwrap();
+            let expected = &fixture.metadata[&format!("num_params{suffix}")];
+            assert_eq!(&model.num_parameters().to_string(), expected, "{name}{suffix}");
+
+            let mut names: Vec<String> = Vec::new();
+            for (name, tensor) in model.state_dict().unwrap() {
+                if let Some(norm) = name.strip_suffix("running_mean") {
+                    names.push(format!("{norm}num_batches_tracked []"));
+                }
+                names.push(format!("{name} {:?}", tensor.shape));
+            }
+            names.sort();
+            let hash: String = Sha256::digest(names.join("\n"))
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            assert_eq!(&hash, &fixture.metadata[&format!("names_sha256{suffix}")], "{name}");
+        }
+    }
+}
+
+#[test]
+fn pooling_is_timms() {
+    let device = Device::default();
+    let expected = Fixture::open("pooling.safetensors");
+    let close = |key: &str, found: &[f32]| {
+        let error = relative_error(found, expected.get(key));
+        assert!(error < TOLERANCE, "{key}: off by {error:e}");
+    };
+    let images = rule_input([1, 3, 64, 64], &device);
+    for pool in [Pool::Avg, Pool::Max, Pool::AvgMax, Pool::CatAvgMax] {
+        let model = rule_model(Zoo::resnet18().num_classes(10).pool(pool), &device);
+        let features = model.forward_features(images.clone()).unwrap();
+        let name = pool.timm_name();
+        let pooled = values(&model.forward_head(features.clone(), true));
+        assert_eq!(pooled.len(), model.num_features());
+        close(&format!("{name}.pre_logits"), &sample(&pooled, 64));
+        close(&format!("{name}.logits"), &values(&model.forward_head(features, false)));
+    }
+    let model = rule_model(Zoo::resnet18().num_classes(0).pool(Pool::None), &device);
+    let flat = values(&model.forward(images.clone()).unwrap());
+    close("none.output", &sample(&flat, 64));
+
+    for pool in [Pool::Token, Pool::Avg, Pool::Max, Pool::AvgMax] {
+        let spec = Zoo::test_vit().image_size(64).num_classes(10).pool(pool);
+        let model = rule_model(spec, &device);
+        let features = model.forward_features(images.clone()).unwrap();
+        let name = pool.timm_name();
+        let pooled = values(&model.forward_head(features.clone(), true));
+        close(&format!("vit.{name}.pre_logits"), &pooled);
+        close(&format!("vit.{name}.logits"), &values(&model.forward_head(features, false)));
+    }
+}
+
+#[test]
+fn sizes_and_pools_that_do_not_fit_are_named() {
+    let device = Device::default();
+    let resnet = rule_model(Zoo::test_resnet().num_classes(3), &device);
+    // A single pixel survives the strides.
+    let one = resnet.forward(rule_input([2, 3, 1, 1], &device)).unwrap();
+    assert_eq!(one.dims(), [2, 3]);
+    let error = |shape| resnet.forward(Tensor::zeros(shape, &device)).unwrap_err().to_string();
+    assert_eq!(
+        error([1, 1, 8, 8]),
+        "test_resnet: input expected as [batch, 3, height, width] with height and width of at \
+         least 1, found [1, 1, 8, 8]"
+    );
+
+    let vit = rule_model(Zoo::test_vit().image_size(32).num_classes(3), &device);
+    let error = vit.forward(Tensor::zeros([1, 3, 48, 48], &device)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "test_vit: input expected as [batch, 3, 32, 32], found [1, 3, 48, 48]"
+    );
+    let build = |spec: Spec| spec.weights(Weights::Random(0)).build(&device).unwrap_err();
+    assert_eq!(
+        build(Zoo::test_vit().image_size(15)).to_string(),
+        "image_size: expected at least 16, the side of a patch, found 15"
+    );
+    assert_eq!(
+        build(Zoo::test_vit().pool(Pool::CatAvgMax)).to_string(),
+        "pool: expected one that test_vit has: avg, max, avgmax, token, none, found catavgmax"
+    );
+    assert_eq!(
+        build(Zoo::resnet18().pool(Pool::None)).to_string(),
+        "pool: expected a pooling, or num_classes 0: a head needs one vector per image, found \
+         none with 1000 classes"
+    );
+    let unknown = resnet
+        .forward_intermediates(rule_input([1, 3, 8, 8], &device), &["stage5"])
+        .unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "test_resnet has no group `stage5`; its groups are stem, stage1, stage2, stage3, stage4"
+    );
+}
