@@ -27,10 +27,10 @@ pub enum StemRule {
     Fold,
     /// To one channel only: the sum of the kernel over its input channels, as timm does.
     Sum,
-    /// The kernel's input channels, repeated as often as needed, cut, and scaled by 3/N so that the
-    /// activations keep their size, as timm does for more than one channel.
+    /// To two or more channels: the kernel's input channels, repeated as often as needed, cut, and scaled by 3/N so that the
+    /// activations keep their size, as timm does.
     Repeat,
-    /// New values by a rule of [`Init`].
+    /// New values by a rule of [`Init`], also if the number of channels stays.
     Init(Init),
 }
 
@@ -101,7 +101,9 @@ pub(crate) fn adapt_conv(
             if normalization.channels() != from {
                 return Err(Error::argument(
                     "normalization",
-                    format!("a mean and a standard deviation for each of the {from} channels of the weights"),
+                    format!(
+                        "a mean and a standard deviation for each of the {from} channels of the weights"
+                    ),
                     format!("{} channels", normalization.channels()),
                 ));
             }
@@ -136,6 +138,11 @@ pub(crate) fn adapt_conv(
             "one input channel; `repeat` serves any other number",
             format!("{to} channels"),
         )),
+        StemRule::Repeat if to == 1 => Err(Error::argument(
+            "stem rule `repeat`",
+            "two or more input channels; `fold` or `sum` serve one",
+            "1 channel",
+        )),
         StemRule::Fold | StemRule::Repeat => {
             let scale = (from as f64 / to as f64) as f32;
             let data = (0..out)
@@ -148,7 +155,8 @@ pub(crate) fn adapt_conv(
 
 impl Classifier {
     /// Replaces the first convolution by one for `in_channels` channels, made from the present one
-    /// by `rule`. The normalisation of the images changes with it.
+    /// by `rule`. The normalisation of the images changes with it. What was frozen stays frozen; an
+    /// optimiser made before starts anew.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for zero channels, or for a rule that does not apply.
@@ -165,7 +173,13 @@ impl Classifier {
             });
         };
         let mut rng = Rng::new(seed, &name);
-        let adapted = adapt_conv(weight, in_channels, rule, &self.info.normalization, &mut rng)?;
+        let adapted = adapt_conv(
+            weight,
+            in_channels,
+            rule,
+            &self.info.normalization,
+            &mut rng,
+        )?;
 
         let spec = crate::Spec::like(&self).in_channels(in_channels);
         let device = self.device();
@@ -193,14 +207,16 @@ impl Classifier {
         Ok(rebuilt)
     }
 
-    /// Replaces the head by a fresh one for `num_classes` classes; 0 takes it away. The classes'
-    /// names are forgotten.
+    /// Replaces the head by a fresh one for `num_classes` classes, which trains; 0 takes it away.
+    /// The classes' names are forgotten. An optimiser made before knows nothing of the new head.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a rule that does not apply.
+    /// [`Error::InvalidArgument`] for too many classes, for classes without a pooling, or for a rule
+    /// that does not apply.
     pub fn reset_head(mut self, num_classes: usize, init: &Init, seed: u64) -> Result<Self> {
-        let info = Arc::make_mut(&mut self.info);
-        info.classes.clear();
+        crate::spec::check_classes(num_classes)?;
+        crate::spec::check_pool(self.head.pool(), num_classes)?;
+        Arc::make_mut(&mut self.info).classes.clear();
         let device = self.device();
         self.head = Head::new(
             self.backbone.num_features(),
@@ -250,7 +266,11 @@ impl Classifier {
                 return Ok(None);
             }
             let rule = |_: &str, shape: &[usize]| {
-                if shape.len() > 1 { init.clone() } else { Init::Ones }
+                if shape.len() > 1 {
+                    init.clone()
+                } else {
+                    Init::Ones
+                }
             };
             initial_value(path, shape, &all, rule, seed).map(Some)
         })
@@ -278,7 +298,10 @@ pub(crate) fn initial_value(
         None => rule(path, shape).weight(shape, &mut rng),
         Some(layer) => {
             let weight = format!("{layer}.weight");
-            let shape = all.iter().find(|p| p.path == weight).map(|p| p.shape.as_slice());
+            let shape = all
+                .iter()
+                .find(|p| p.path == weight)
+                .map(|p| p.shape.as_slice());
             match shape {
                 Some(shape) => rule(&weight, shape).bias(shape, len, &mut rng),
                 None => Ok(vec![0.0; len]),

@@ -35,7 +35,9 @@ pub fn device(name: &str) -> Result<Device> {
         ("cuda", text) => cuda(index(text)?, name).unwrap_or_else(|| Err(absent("cuda"))),
         ("wgpu", "0") => wgpu(name).unwrap_or_else(|| Err(absent("wgpu"))),
         ("ndarray", "0") => ndarray().ok_or_else(|| absent("ndarray")),
-        _ => Err(bad("expected auto, cpu, cuda, cuda:N, wgpu or ndarray".to_owned())),
+        _ => Err(bad(
+            "expected auto, cpu, cuda, cuda:N, wgpu or ndarray".to_owned()
+        )),
     }
 }
 

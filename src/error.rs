@@ -84,7 +84,7 @@ pub enum Error {
     },
 
     /// A weights file holds NaN or an infinite value.
-    #[error("{}: tensor `{tensor}` holds {value} at element {index}; weights must be finite", .path.display())]
+    #[error("{}: tensor `{tensor}` holds {value} at element {index}; values must be finite", .path.display())]
     NonFinite {
         /// The file.
         path: PathBuf,
@@ -172,10 +172,10 @@ pub enum Error {
         learning_rate: f64,
     },
 
-    /// Training was stopped by the user before its first whole epoch, so there is nothing to keep.
-    #[error("interrupted {}", match .checkpoint {
+    /// Training was stopped by whoever watched it.
+    #[error("interrupted{}", match .checkpoint {
         Some(path) => format!("; the last checkpoint is {}", path.display()),
-        None => "before the first epoch was complete; no checkpoint was written".to_owned(),
+        None => " before the first epoch was complete; no checkpoint was written".to_owned(),
     })]
     Interrupted {
         /// The newest checkpoint, if there is one.

@@ -9,21 +9,26 @@ use std::io::Write as _;
 use std::path::Path;
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::adapt;
 use crate::error::{Error, Result};
 use crate::model::{Classifier, InputSize, Pool};
 use crate::params;
 use crate::preprocess::Normalization;
-use crate::spec::{Names, Spec};
+use crate::spec::{Names, Spec, check_classes};
 use crate::weights::{HostTensor, Weights};
 use crate::zoo;
 
 /// Name of the weights file in an exported folder.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// How every model card of ours begins.
+const FRONT_MATTER: &str =
+    "---\ntags:\n- image-classification\n- timm\n- burn\nlibrary_name: timm\n---\n";
 /// Name of the configuration in an exported folder.
 pub(crate) const CONFIG: &str = "config.json";
 
@@ -42,7 +47,8 @@ struct Config {
 
 impl Classifier {
     /// Writes the model into a folder: `model.safetensors`, `config.json` and a model card. Each
-    /// file appears whole or not at all; files of these names are replaced.
+    /// file appears whole or not at all; files of these names are replaced, but for a model card
+    /// that is not ours.
     ///
     /// Running statistics are the newest. `num_batches_tracked`, which only a momentum of `None`
     /// uses in PyTorch, is written as 0.
@@ -54,9 +60,16 @@ impl Classifier {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let model = self.valid();
         model.write_weights(&dir.join(WEIGHTS))?;
+        // Somebody else's README stays.
+        let card = dir.join("README.md");
+        let old = std::fs::read_to_string(&card);
+        if !card.exists() || old.is_ok_and(|text| text.starts_with(FRONT_MATTER)) {
+            write_file(&card, model.card().as_bytes())?;
+        }
+        // Last, so that a folder whose weights are of another make than its configuration is one
+        // that was interrupted; opening it is an error then.
         let config = pretty(&model.timm_config())?;
-        write_file(&dir.join(CONFIG), config.as_bytes())?;
-        write_file(&dir.join("README.md"), model.card().as_bytes())
+        write_file(&dir.join(CONFIG), config.as_bytes())
     }
 
     /// Opens a folder that [`export`](Self::export) or timm's `save_for_hf` wrote.
@@ -65,11 +78,8 @@ impl Classifier {
     /// [`Error::Io`] or [`Error::Folder`] for a configuration that is missing or cannot be used,
     /// and whatever [`Spec::build`] finds.
     pub fn open(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let dir = dir.as_ref();
-        let (spec, classes) = read_config(&dir.join(CONFIG))?;
-        spec.weights(Weights::File(dir.join(WEIGHTS)))
-            .build(device)?
-            .with_classes(classes)
+        let (spec, classes) = read_folder(dir.as_ref())?;
+        spec.build(device)?.with_classes(classes)
     }
 
     /// Every parameter and every running statistic, by upstream's name.
@@ -83,6 +93,32 @@ impl Classifier {
             .into_iter()
             .map(|(path, tensor)| (names.upstream(&path), tensor))
             .collect())
+    }
+
+    /// The gradients that a backward pass left, by upstream's name; frozen parameters have none.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device cannot hand the values over.
+    pub fn gradient_dict(
+        &self,
+        gradients: &GradientsParams,
+    ) -> Result<BTreeMap<String, HostTensor>> {
+        let names = Names::of(self);
+        let tensors = params::gradients(self, gradients)?;
+        Ok(tensors
+            .into_iter()
+            .map(|(path, tensor)| (names.upstream(&path), tensor))
+            .collect())
+    }
+
+    /// Upstream's name and the shape of every parameter and running statistic, without reading
+    /// any.
+    pub fn state_shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        let names = Names::of(self);
+        params::list(self)
+            .into_iter()
+            .map(|p| (names.upstream(&p.path), p.shape))
+            .collect()
     }
 
     /// Replaces values: `value` gets upstream's name and the shape in PyTorch's layout, and answers
@@ -158,6 +194,14 @@ impl Classifier {
         args.insert("num_classes".to_owned(), json!(self.num_classes()));
         args.insert("global_pool".to_owned(), json!(pool.timm_name()));
         args.extend(self.backbone.timm_args(pool));
+        for (name, rate) in [
+            ("drop_rate", info.drop_rate),
+            ("drop_path_rate", info.drop_path_rate),
+        ] {
+            if rate > 0.0 {
+                args.insert(name.to_owned(), json!(rate));
+            }
+        }
         let mut config = json!({
             "architecture": info.architecture,
             "num_classes": self.num_classes(),
@@ -174,10 +218,13 @@ impl Classifier {
                 "mean": info.normalization.mean(),
                 "std": info.normalization.std(),
                 "num_classes": self.num_classes(),
-                "first_conv": names.upstream(&first),
                 "classifier": names.upstream("head.fc"),
             },
         });
+        // timm would adapt the layer it names to other channels than three, once more.
+        if self.in_channels() == 3 {
+            config["pretrained_cfg"]["first_conv"] = json!(names.upstream(&first));
+        }
         if !info.classes.is_empty() {
             config["label_names"] = json!(info.classes);
         }
@@ -192,8 +239,7 @@ impl Classifier {
             names => format!("{} classes: {}", names.len(), names.join(", ")),
         };
         format!(
-            "---\ntags:\n- image-classification\n- timm\n- burn\nlibrary_name: timm\n---\n\
-             # {architecture}\n\n\
+            "{FRONT_MATTER}# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\
              - parameters: {parameters}\n\
              - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
@@ -222,8 +268,13 @@ fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(text)
 }
 
+/// The spec of the model in a folder, and the classes' names.
+pub(crate) fn read_folder(dir: &Path) -> Result<(Spec, Vec<String>)> {
+    read_config(&dir.join(CONFIG), Weights::File(dir.join(WEIGHTS)))
+}
+
 /// The spec that a folder's configuration describes, and the classes' names.
-fn read_config(path: &Path) -> Result<(Spec, Vec<String>)> {
+fn read_config(path: &Path, weights: Weights) -> Result<(Spec, Vec<String>)> {
     let bad = |reason: String| Error::Folder {
         path: path.to_path_buf(),
         reason,
@@ -231,7 +282,12 @@ fn read_config(path: &Path) -> Result<(Spec, Vec<String>)> {
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
     let config: Config = serde_json::from_str(&text)
         .map_err(|error| bad(format!("not a model configuration in timm's form: {error}")))?;
-    let cfg = |key: &str| config.pretrained_cfg.get(key).filter(|value| !value.is_null());
+    let cfg = |key: &str| {
+        config
+            .pretrained_cfg
+            .get(key)
+            .filter(|value| !value.is_null())
+    };
     let arg = |key: &str| config.model_args.get(key).filter(|value| !value.is_null());
     let integer = |value: &Value, key: &str| {
         value
@@ -256,16 +312,27 @@ fn read_config(path: &Path) -> Result<(Spec, Vec<String>)> {
         (None, None, Some(value)) => integer(value, "num_classes")?,
         (None, None, None) => 1000,
     };
-    spec = spec.adapt(channels, classes);
+    adapt::check_channels(channels).map_err(|error| bad(error.to_string()))?;
+    check_classes(classes).map_err(|error| bad(error.to_string()))?;
+    spec = spec.declared_weights(weights, channels, classes);
     if let (Some(mean), Some(std)) = (cfg("mean"), cfg("std")) {
         let normalization = Normalization::new(numbers(mean, "mean")?, numbers(std, "std")?)
             .map_err(|error| bad(error.to_string()))?;
         spec = spec.normalization(normalization.for_channels(channels));
     }
     if let Some(pool) = arg("global_pool") {
-        let name = pool.as_str().unwrap_or_default();
-        spec = spec.pool(Pool::from_timm_name(name).map_err(|e| bad(e.to_string()))?);
+        let name = pool.as_str().map_or(pool.to_string(), str::to_owned);
+        spec = spec.pool(Pool::from_timm_name(&name).map_err(|e| bad(e.to_string()))?);
     }
+    let rate = |key: &str| match arg(key) {
+        None => Ok(0.0),
+        Some(value) => value
+            .as_f64()
+            .ok_or_else(|| bad(format!("{key}: expected a number, found {value}"))),
+    };
+    spec = spec
+        .drop_rate(rate("drop_rate")?)
+        .drop_path_rate(rate("drop_path_rate")?);
     let size = match (arg("img_size"), cfg("input_size")) {
         (Some(Value::Array(size)), _) => size.first().cloned(),
         (Some(size), _) => Some(size.clone()),
@@ -309,6 +376,12 @@ impl View for Bytes {
 /// # Errors
 /// [`Error::Io`] if the folder or the file cannot be written; an old file is then as it was.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    // A link stays a link: the file behind it is replaced.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    // A pipe or a device cannot be renamed over.
+    if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        return std::fs::write(path, bytes).map_err(Error::io("write", path));
+    }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -320,7 +393,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         .tempfile_in(dir)
         .map_err(Error::io("write into", dir))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
-    file.as_file().sync_all().map_err(Error::io("write", path))?;
+    file.as_file()
+        .sync_all()
+        .map_err(Error::io("write", path))?;
     file.persist(path)
         .map_err(|error| Error::io("write", path)(error.error))?;
     Ok(())

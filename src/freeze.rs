@@ -4,6 +4,7 @@ use regex::Regex;
 
 use crate::error::{Error, Result};
 use crate::model::Classifier;
+use crate::nn::is_buffer;
 use crate::params::{self, Training};
 
 /// Which parts of a model are frozen. All other parts train.
@@ -21,8 +22,8 @@ pub enum Freeze {
     Only(Vec<String>),
     /// Every parameter is frozen whose path matches this regular expression. Patterns are
     /// unanchored, as in Rust's `regex` crate; paths are those that the summary shows, such as
-    /// `stage1.0.conv1.weight`. A normalisation whose parameters and statistics all match stops
-    /// moving its statistics.
+    /// `stage1.0.conv1.weight`. A normalisation whose scale and shift both match stops moving its
+    /// statistics.
     Matching(String),
 }
 
@@ -76,7 +77,8 @@ impl std::fmt::Display for Freeze {
 }
 
 /// What freezing means for batch normalisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FrozenNorm {
     /// Scale and shift are frozen with the layer, and its running statistics do not move; timm's
     /// `freeze`.
@@ -85,6 +87,23 @@ pub enum FrozenNorm {
     /// Scale and shift go on training while the running statistics do not move: fastai's
     /// default, but for the statistics, which fastai lets move.
     TrainAffine,
+}
+
+/// `frozen` or `train-affine`.
+impl std::str::FromStr for FrozenNorm {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "frozen" => Ok(FrozenNorm::Frozen),
+            "train-affine" => Ok(FrozenNorm::TrainAffine),
+            _ => Err(Error::argument(
+                "frozen_norm",
+                "frozen or train-affine",
+                format!("`{text}`"),
+            )),
+        }
+    }
 }
 
 impl Classifier {
@@ -154,8 +173,10 @@ impl Classifier {
             Freeze::Backbone => prefixes(&groups[..groups.len() - 1]),
             Freeze::UpTo(name) => prefixes(&groups[..=position(name)?]),
             Freeze::Only(names) => {
-                let picked: Result<Vec<_>> =
-                    names.iter().map(|n| Ok(groups[position(n)?].clone())).collect();
+                let picked: Result<Vec<_>> = names
+                    .iter()
+                    .map(|n| Ok(groups[position(n)?].clone()))
+                    .collect();
                 prefixes(&picked?)
             }
             Freeze::Matching(pattern) => {
@@ -195,7 +216,10 @@ impl Selection {
                     let mut module = layer;
                     loop {
                         let prefix = format!("{module}.");
-                        let mut inside = paths.iter().filter(|p| p.starts_with(&prefix)).peekable();
+                        let mut inside = paths
+                            .iter()
+                            .filter(|p| p.starts_with(&prefix) && !is_buffer(p))
+                            .peekable();
                         if inside.peek().is_some() {
                             return inside.all(|p| regex.is_match(p));
                         }
@@ -220,7 +244,9 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex> {
 
 /// The error for a pattern that no path matches.
 pub(crate) fn no_match(pattern: &str, paths: &[String]) -> Error {
-    let example = paths.first().map_or(String::new(), |p| format!(", such as `{p}`"));
+    let example = paths
+        .first()
+        .map_or(String::new(), |p| format!(", such as `{p}`"));
     Error::Pattern {
         pattern: pattern.to_owned(),
         reason: format!("matches none of the {} parameters{example}", paths.len()),

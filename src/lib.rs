@@ -54,8 +54,8 @@
 
 pub mod adapt;
 pub mod data;
-pub mod error;
 mod device;
+pub mod error;
 mod export;
 pub mod freeze;
 pub mod init;

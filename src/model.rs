@@ -68,10 +68,12 @@ impl Features {
 
 /// The f32 values of a tensor's data.
 pub(crate) fn host_vec(data: burn::tensor::TensorData) -> Result<Vec<f32>> {
-    data.convert::<f32>().try_into_vec::<f32>().map_err(|error| Error::Device {
-        device: "of the model".to_owned(),
-        reason: format!("its values cannot be read as f32: {error:?}"),
-    })
+    data.convert::<f32>()
+        .try_into_vec::<f32>()
+        .map_err(|error| Error::Device {
+            device: "of the model".to_owned(),
+            reason: format!("its values cannot be read as f32: {error:?}"),
+        })
 }
 
 /// How a backbone's features become one vector per image; timm's `global_pool`.
@@ -221,11 +223,24 @@ pub trait Backbone {
         serde_json::Map::new()
     }
 
-    /// Brings a tensor from a file to the shape that this model needs, where the family has a rule
-    /// for it (position embeddings at another image size). `None`: there is no such rule.
-    fn resample(&self, path: &str, tensor: &HostTensor, shape: &[usize]) -> Option<HostTensor> {
-        let _ = (path, tensor, shape);
-        None
+    /// Whether the family has a rule that brings this parameter from one shape to another, such as
+    /// position embeddings at another image size.
+    fn resamples(&self, path: &str, from: &[usize], to: &[usize]) -> bool {
+        let _ = (path, from, to);
+        false
+    }
+
+    /// The values of a tensor at the shape that this model needs. Only called where
+    /// [`resamples`](Backbone::resamples) says that there is a rule.
+    fn resample(&self, path: &str, tensor: &HostTensor, shape: &[usize]) -> Vec<f32> {
+        let _ = (path, shape);
+        tensor.data.clone()
+    }
+
+    /// Paths of parameters of rank two and more that weight decay leaves alone; upstream's
+    /// `no_weight_decay`.
+    fn no_weight_decay(&self) -> &[&str] {
+        &[]
     }
 }
 
@@ -311,9 +326,11 @@ impl Classifier {
     /// [`Error::InputShape`] if the images do not fit.
     pub fn forward_features(&self, images: Tensor<4>) -> Result<Features> {
         self.check_input(&images)?;
-        Ok((0..self.backbone.groups().len()).fold(Features::Map(images), |x, index| {
-            self.backbone.forward_group(index, x)
-        }))
+        Ok(
+            (0..self.backbone.groups().len()).fold(Features::Map(images), |x, index| {
+                self.backbone.forward_group(index, x)
+            }),
+        )
     }
 
     /// From features to scores, or, with `pre_logits`, to the pooled vector before dropout and the
@@ -369,7 +386,10 @@ impl Classifier {
 
     /// Classes; 0 without a head.
     pub fn num_classes(&self) -> usize {
-        self.head.fc.as_ref().map_or(0, |fc| fc.weight.lazy_shape()[0])
+        self.head
+            .fc
+            .as_ref()
+            .map_or(0, |fc| fc.weight.lazy_shape()[0])
     }
 
     /// Length of the vector before the last layer.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::error::Result;
@@ -209,10 +210,7 @@ pub(crate) struct Training {
 }
 
 /// Sets which parameters train. `state` gets the path of a parameter, or of a flag.
-pub(crate) fn set_training(
-    model: Classifier,
-    state: impl Fn(&str) -> Training,
-) -> Classifier {
+pub(crate) fn set_training(model: Classifier, state: impl Fn(&str) -> Training) -> Classifier {
     struct Set<F> {
         path: Path,
         state: F,
@@ -239,4 +237,46 @@ pub(crate) fn set_training(
         state,
     };
     model.map(&mut mapper)
+}
+
+/// The gradients that a backward pass left for the parameters, by path.
+pub(crate) fn gradients(
+    model: &Classifier,
+    gradients: &GradientsParams,
+) -> Result<Vec<(String, HostTensor)>> {
+    struct Read<'a> {
+        path: Path,
+        gradients: &'a GradientsParams,
+        tensors: Vec<(String, HostTensor)>,
+        result: Result<()>,
+    }
+    impl ModuleVisitor for Read<'_> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let Some(tensor) = self.gradients.get::<D>(param.id) else {
+                return;
+            };
+            let shape = tensor.dims().to_vec();
+            match host_vec(tensor.into_data()) {
+                Ok(data) => self
+                    .tensors
+                    .push((self.path.join(), HostTensor { shape, data })),
+                Err(error) => self.result = Err(error),
+            }
+        }
+    }
+    let mut visitor = Read {
+        path: Path::default(),
+        gradients,
+        tensors: Vec::new(),
+        result: Ok(()),
+    };
+    model.visit(&mut visitor);
+    visitor.result?;
+    Ok(visitor.tensors)
 }

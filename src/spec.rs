@@ -1,5 +1,6 @@
 //! What to build, as plain data.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -31,20 +32,16 @@ impl Zoo {
     /// one character.
     pub fn list(pattern: &str) -> Vec<&'static Architecture> {
         zoo::architectures()
-            .filter(|a| wildcard(pattern.as_bytes(), a.name.as_bytes()))
+            .filter(|a| wildcard(pattern, a.name))
             .collect()
     }
 }
 
-fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), None) => wildcard(rest, name),
-        (Some((b'*', rest)), Some((_, tail))) => wildcard(rest, name) || wildcard(pattern, tail),
-        (Some((b'?', rest)), Some((_, tail))) => wildcard(rest, tail),
-        (Some((p, rest)), Some((n, tail))) => p == n && wildcard(rest, tail),
-        _ => false,
-    }
+fn wildcard(pattern: &str, name: &str) -> bool {
+    let escaped = regex::escape(pattern)
+        .replace(r"\*", ".*")
+        .replace(r"\?", ".");
+    regex::Regex::new(&format!("^{escaped}$")).is_ok_and(|regex| regex.is_match(name))
 }
 
 /// What to build: an architecture, its weights, and how they are adapted. It holds no tensors, and
@@ -64,11 +61,14 @@ fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
 pub struct Spec {
     architecture: &'static str,
     weights: Option<Weights>,
+    /// Channels and classes of the weights, where something beside the file says so; the file must
+    /// then agree.
+    declared: Option<(usize, usize)>,
     in_channels: Option<usize>,
     num_classes: Option<usize>,
     image_size: Option<usize>,
     stem_rule: StemRule,
-    head_init: Init,
+    head_init: Option<Init>,
     pool: Option<Pool>,
     drop_rate: f64,
     drop_path_rate: f64,
@@ -84,11 +84,12 @@ impl Spec {
         Self {
             architecture,
             weights: None,
+            declared: None,
             in_channels: None,
             num_classes: None,
             image_size: None,
             stem_rule: StemRule::Fold,
-            head_init: Init::PyTorch,
+            head_init: None,
             pool: None,
             drop_rate: 0.0,
             drop_path_rate: 0.0,
@@ -100,7 +101,8 @@ impl Spec {
     /// A spec that builds a model of the same make, without its weights.
     pub(crate) fn like(model: &Classifier) -> Self {
         let info = &model.info;
-        let mut spec = zoo::find(&info.architecture).map_or_else(|_| Self::of(""), |a| Self::of(a.name));
+        let mut spec =
+            zoo::find(&info.architecture).map_or_else(|_| Self::of(""), |a| Self::of(a.name));
         spec.in_channels = Some(model.in_channels());
         spec.num_classes = Some(model.num_classes());
         spec.image_size = info.image_size;
@@ -111,6 +113,28 @@ impl Spec {
         spec
     }
 
+    /// The spec of a model in a folder that [`Classifier::export`] or timm's `save_for_hf` wrote:
+    /// its architecture, weights, channels, classes, pooling and normalisation. It can be adapted
+    /// like any other.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Folder`] for a configuration that is missing or cannot be used.
+    pub fn of_folder(dir: impl AsRef<std::path::Path>) -> Result<Self> {
+        Ok(crate::export::read_folder(dir.as_ref())?.0)
+    }
+
+    /// Weights of which something beside the file says how many channels and classes they have.
+    pub(crate) fn declared_weights(
+        mut self,
+        weights: Weights,
+        in_channels: usize,
+        num_classes: usize,
+    ) -> Self {
+        self.weights = Some(weights);
+        self.declared = Some((in_channels, num_classes));
+        self
+    }
+
     /// The architecture's name.
     pub fn architecture(&self) -> &'static str {
         self.architecture
@@ -119,6 +143,7 @@ impl Spec {
     /// Chooses the weights.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
         self.weights = Some(weights.into());
+        self.declared = None;
         self
     }
 
@@ -156,9 +181,9 @@ impl Spec {
         self
     }
 
-    /// How a fresh head starts; [`Init::PyTorch`] by default, as in timm.
+    /// How a fresh head starts; by upstream's rule by default ([`Init::PyTorch`] in a ResNet).
     pub fn head_init(mut self, init: Init) -> Self {
-        self.head_init = init;
+        self.head_init = Some(init);
         self
     }
 
@@ -222,29 +247,29 @@ impl Spec {
     /// [`Error::InvalidArgument`] for a parameter out of range.
     pub fn build_zeros(&self, device: &Device) -> Result<Classifier> {
         self.validate()?;
-        let channels = self.in_channels.unwrap_or(3);
-        self.skeleton(channels, self.num_classes.unwrap_or(IMAGENET_CLASSES), device)
+        let (channels, classes) = self.declared.unwrap_or((3, IMAGENET_CLASSES));
+        let channels = self.in_channels.unwrap_or(channels);
+        self.skeleton(channels, self.num_classes.unwrap_or(classes), device)
     }
 
     fn validate(&self) -> Result<()> {
         if let Some(channels) = self.in_channels {
             adapt::check_channels(channels)?;
         }
-        if self.num_classes.is_some_and(|classes| classes > 1_000_000) {
-            let found = self.num_classes.unwrap_or_default();
-            return Err(Error::argument("num_classes", "0 to 1000000", found));
+        if let Some(classes) = self.num_classes {
+            check_classes(classes)?;
         }
-        if let Some(size) = self.image_size
-            && !(1..=16_384).contains(&size)
-        {
-            return Err(Error::argument("image_size", "1 to 16384 pixels", size));
-        }
+        crate::preprocess::check_size(self.image_size)?;
         for (name, rate) in [
             ("drop_rate", self.drop_rate),
             ("drop_path_rate", self.drop_path_rate),
         ] {
             if !(0.0..1.0).contains(&rate) {
-                return Err(Error::argument(name, "a probability of at least 0 and below 1", rate));
+                return Err(Error::argument(
+                    name,
+                    "a probability of at least 0 and below 1",
+                    rate,
+                ));
             }
         }
         Ok(())
@@ -269,22 +294,32 @@ impl Spec {
             let supported: Vec<&str> = Pool::ALL
                 .into_iter()
                 .filter(|pool| backbone.supports(*pool))
-                .map(|pool| if pool == Pool::None { "none" } else { pool.timm_name() })
+                .map(|pool| {
+                    if pool == Pool::None {
+                        "none"
+                    } else {
+                        pool.timm_name()
+                    }
+                })
                 .collect();
             return Err(Error::argument(
                 "pool",
-                format!("one that {} has: {}", self.architecture, supported.join(", ")),
+                format!(
+                    "one that {} has: {}",
+                    self.architecture,
+                    supported.join(", ")
+                ),
                 pool.timm_name(),
             ));
         }
-        if pool == Pool::None && num_classes > 0 {
-            return Err(Error::argument(
-                "pool",
-                "a pooling, or num_classes 0: a head needs one vector per image",
-                format!("none with {num_classes} classes"),
-            ));
-        }
-        let head = Head::new(backbone.num_features(), num_classes, pool, self.drop_rate, device);
+        check_pool(pool, num_classes)?;
+        let head = Head::new(
+            backbone.num_features(),
+            num_classes,
+            pool,
+            self.drop_rate,
+            device,
+        );
         Ok(Classifier {
             backbone,
             head,
@@ -295,7 +330,10 @@ impl Spec {
                 classes: Vec::new(),
                 drop_rate: self.drop_rate,
                 drop_path_rate: self.drop_path_rate,
-                origin: self.weights.as_ref().map_or(String::new(), Weights::to_string),
+                origin: self
+                    .weights
+                    .as_ref()
+                    .map_or(String::new(), Weights::to_string),
             }),
         })
     }
@@ -309,7 +347,7 @@ impl Spec {
         let rules = model.clone();
         let rule = |path: &str, shape: &[usize]| match &self.stem_rule {
             StemRule::Init(init) if path == first => init.clone(),
-            _ if path.starts_with(HEAD) => self.head_init.clone(),
+            _ if path.starts_with(HEAD) => self.head_rule(&rules, shape),
             _ => rules.backbone.init_rule(path, shape),
         };
         params::write(model, |path, shape| {
@@ -319,7 +357,9 @@ impl Spec {
 
     fn build_from(&self, file: &WeightsFile, device: &Device) -> Result<Classifier> {
         // A first look, with made-up channels and classes, tells what the layers are called.
-        let sketch = self.skeleton(3, 1, device).or_else(|_| self.skeleton(3, 0, device))?;
+        let sketch = self
+            .skeleton(3, 1, device)
+            .or_else(|_| self.skeleton(3, 0, device))?;
         let names = Names::of(&sketch);
         let first = sketch.backbone.first_conv();
         let conv = format!("{}.weight", first.conv);
@@ -327,10 +367,18 @@ impl Spec {
             let shape = &file.tensors().get(&names.upstream(path))?.shape;
             shape.get(dim).copied()
         };
-        let file_channels = dim(&conv, 1).filter(|c| adapt::check_channels(*c).is_ok());
-        let file_classes = dim(HEAD_WEIGHT, 0).filter(|classes| *classes > 0);
+        let (file_channels, file_classes) = match self.declared {
+            Some((channels, classes)) => (Some(channels), Some(classes)),
+            None => (
+                dim(&conv, 1).filter(|c| adapt::check_channels(*c).is_ok()),
+                dim(HEAD_WEIGHT, 0).filter(|c| *c > 0 && check_classes(*c).is_ok()),
+            ),
+        };
         let in_channels = self.in_channels.or(file_channels).unwrap_or(3);
-        let num_classes = self.num_classes.or(file_classes).unwrap_or(IMAGENET_CLASSES);
+        let num_classes = self
+            .num_classes
+            .or(file_classes)
+            .unwrap_or(IMAGENET_CLASSES);
 
         let model = self.skeleton(in_channels, num_classes, device)?;
         let fresh = self.num_classes.is_some() && file_classes != Some(num_classes);
@@ -338,12 +386,12 @@ impl Spec {
             true => Some(adapt::fresh_head(
                 num_classes,
                 model.num_features(),
-                &self.head_init,
+                &self.head_rule(&model, &[num_classes, model.num_features()]),
                 self.seed,
             )?),
             false => None,
         };
-        let drops_head = self.num_classes == Some(0);
+        let drops_head = self.num_classes == Some(0) && file_classes != Some(0);
 
         // Compare everything before anything is read.
         let mut report = LoadReport {
@@ -351,15 +399,18 @@ impl Spec {
             model: self.describe(in_channels, num_classes),
             ..LoadReport::default()
         };
-        let mut expected: Vec<String> = Vec::new();
+        let mut expected: HashSet<String> = HashSet::new();
         let slots = params::list(&model);
         for slot in &slots {
             let name = names.upstream(&slot.path);
             if let Some(prefix) = name.strip_suffix("running_mean") {
-                expected.push(format!("{prefix}num_batches_tracked"));
+                expected.insert(format!("{prefix}num_batches_tracked"));
             }
-            expected.push(name.clone());
-            if fresh.as_ref().is_some_and(|head| head.get(&slot.path).is_some()) {
+            expected.insert(name.clone());
+            if fresh
+                .as_ref()
+                .is_some_and(|head| head.get(&slot.path).is_some())
+            {
                 continue;
             }
             let mut shape = slot.shape.clone();
@@ -374,7 +425,7 @@ impl Spec {
         report.unused = file
             .tensors()
             .keys()
-            .filter(|name| !expected.contains(name))
+            .filter(|name| !expected.contains(*name))
             .cloned()
             .collect();
         if !report.is_clean() {
@@ -382,7 +433,7 @@ impl Spec {
         }
 
         let adapted = match file_channels {
-            Some(from) if from != in_channels => {
+            Some(from) if from != in_channels || matches!(self.stem_rule, StemRule::Init(_)) => {
                 let weight = self.tensor(file, &names.upstream(&conv))?;
                 let mut rng = Rng::new(self.seed, &conv);
                 Some(adapt::adapt_conv(
@@ -396,6 +447,21 @@ impl Spec {
             _ => None,
         };
         let shift = adapted.as_ref().map(|adapted| Shift::of(&first, adapted));
+        let mut origin = file.path().display().to_string();
+        if adapted.is_some() {
+            let from = file_channels.unwrap_or(in_channels);
+            let rule = &self.stem_rule;
+            origin += &format!("; first convolution from {from} to {in_channels} channels: {rule}");
+        }
+        if fresh.is_some() {
+            let rule = self.head_rule(&model, &[num_classes, model.num_features()]);
+            origin += &format!(
+                "; new head of {num_classes} classes: {rule} (seed {})",
+                self.seed
+            );
+        }
+        let mut model = model;
+        Arc::make_mut(&mut model.info).origin = origin;
         let rules = model.clone();
         params::write(model, |path, shape| {
             if let Some(value) = fresh.as_ref().and_then(|head| head.get(path)) {
@@ -407,10 +473,8 @@ impl Spec {
                 return Ok(Some(adapted.weight.data.clone()));
             }
             let mut tensor = self.tensor(file, &names.upstream(path))?;
-            if tensor.shape != shape
-                && let Some(resampled) = rules.backbone.resample(path, &tensor, shape)
-            {
-                tensor = resampled;
+            if tensor.shape != shape {
+                tensor.data = rules.backbone.resample(path, &tensor, shape);
             }
             Ok(Some(match &shift {
                 Some(shift) => shift.apply(path, tensor.data),
@@ -438,17 +502,12 @@ impl Spec {
             found,
         };
         // A size that the family knows how to bring to the model's is what the spec asked for.
-        let resampled = || {
-            let stand_in = HostTensor {
-                shape: info.shape.clone(),
-                data: vec![0.0; info.shape.iter().product()],
-            };
-            model.backbone.resample(path, &stand_in, shape).is_some()
-        };
+        let resampled = || model.backbone.resamples(path, &info.shape, shape);
         if !info.dtype.is_loadable() {
-            report
-                .types
-                .push(mismatch("f32, f16 or bf16".to_owned(), info.dtype.to_string()));
+            report.types.push(mismatch(
+                "f32, f16 or bf16".to_owned(),
+                info.dtype.to_string(),
+            ));
         } else if info.shape != shape && !resampled() {
             report
                 .shapes
@@ -456,6 +515,12 @@ impl Spec {
         } else {
             report.matched += 1;
         }
+    }
+
+    /// The rule of a fresh head: the one that was asked for, else upstream's.
+    fn head_rule(&self, model: &Classifier, shape: &[usize]) -> Init {
+        let asked = self.head_init.clone();
+        asked.unwrap_or_else(|| model.backbone.init_rule(HEAD_WEIGHT, shape))
     }
 
     fn tensor(&self, file: &WeightsFile, name: &str) -> Result<HostTensor> {
@@ -469,6 +534,26 @@ impl Spec {
     fn describe(&self, in_channels: usize, num_classes: usize) -> String {
         let name = self.architecture;
         format!("{name} with {in_channels} input channels and {num_classes} classes")
+    }
+}
+
+/// A head needs one vector per image.
+pub(crate) fn check_pool(pool: Pool, num_classes: usize) -> Result<()> {
+    if pool != Pool::None || num_classes == 0 {
+        return Ok(());
+    }
+    Err(Error::argument(
+        "pool",
+        "a pooling, or num_classes 0: a head needs one vector per image",
+        format!("none with {num_classes} classes"),
+    ))
+}
+
+/// More classes than any data set has are surely a mistake, and would ask for a very large head.
+pub(crate) fn check_classes(classes: usize) -> Result<()> {
+    match classes {
+        0..=100_000 => Ok(()),
+        _ => Err(Error::argument("num_classes", "0 to 100000", classes)),
     }
 }
 

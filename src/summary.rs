@@ -6,7 +6,7 @@ use std::fmt;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Classifier, InputSize};
 use crate::nn::trace;
 use crate::params;
@@ -50,14 +50,21 @@ impl Classifier {
     /// on an image of zeros.
     ///
     /// # Errors
-    /// [`Error::InputShape`](crate::Error::InputShape) if the model does not take that size.
+    /// [`Error::InputShape`] if the model does not take that size, [`Error::InvalidArgument`] if
+    /// running it would take very much memory.
     pub fn summary(&self, image_size: Option<usize>) -> Result<Summary> {
         let size = match (image_size, self.backbone.input_size()) {
             (Some(size), _) | (None, InputSize::Exactly(size)) => size,
-            (None, InputSize::AtLeast(_)) => {
-                crate::zoo::find(&self.info.architecture)?.image_size
-            }
+            (None, InputSize::AtLeast(_)) => crate::zoo::find(&self.info.architecture)?.image_size,
         };
+        let most = match self.backbone.input_size() {
+            InputSize::Exactly(_) => 1024,
+            InputSize::AtLeast(_) => 2048,
+        };
+        if size > most {
+            let expected = format!("at most {most} pixels: the summary runs the model once");
+            return Err(Error::argument("image_size", expected, size));
+        }
         let input = [1, self.in_channels(), size, size];
         let model = self.valid();
         let image = Tensor::zeros(input, &model.device());
@@ -74,14 +81,18 @@ impl Classifier {
         let mut count = |layer: &str| -> (usize, usize) {
             let prefix = format!("{layer}.");
             let of_layer = all.iter().filter(|p| {
-                p.path.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('.'))
+                p.path
+                    .strip_prefix(&prefix)
+                    .is_some_and(|rest| !rest.contains('.'))
                     && !p.is_buffer()
                     && !counted.contains(&p.path.as_str())
             });
             let of_layer: Vec<_> = of_layer.collect();
             counted.extend(of_layer.iter().map(|p| p.path.as_str()));
             let total = of_layer.iter().map(|p| p.num_elements()).sum();
-            let trains = of_layer.iter().filter(|p| training.get(&p.path) == Some(&true));
+            let trains = of_layer
+                .iter()
+                .filter(|p| training.get(&p.path) == Some(&true));
             (total, trains.map(|p| p.num_elements()).sum())
         };
         let mut layers: Vec<Layer> = records

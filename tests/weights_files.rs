@@ -489,7 +489,7 @@ fn values_that_are_not_finite() {
         assert_eq!(
             error.to_string(),
             format!(
-                "{}: tensor `a.b` holds {value} at element {index}; weights must be finite",
+                "{}: tensor `a.b` holds {value} at element {index}; values must be finite",
                 path.display()
             )
         );
@@ -508,7 +508,7 @@ fn values_that_are_not_finite() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{}: tensor `fc.weight` holds NaN at element 4; weights must be finite",
+            "{}: tensor `fc.weight` holds NaN at element 4; values must be finite",
             fixture("nan.pth").display()
         )
     );

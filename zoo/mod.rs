@@ -1,7 +1,7 @@
 //! The backbones, one file a family.
 //!
-//! A new family is a file beside this one, its line in `families!`, an entry in the weights
-//! manifest and a parity fixture (see `docs/adding-a-backbone.md`). Nothing else names a family.
+//! A new family is a file beside this one, its line in `families!` and a parity fixture (see
+//! `docs/adding-a-backbone.md`). Nothing else names a family.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -56,7 +56,11 @@ pub fn find(name: &str) -> Result<&'static Architecture> {
         close.sort();
         Error::UnknownModel {
             name: name.to_owned(),
-            suggestions: close.into_iter().take(3).map(|(_, n)| n.to_owned()).collect(),
+            suggestions: close
+                .into_iter()
+                .take(3)
+                .map(|(_, n)| n.to_owned())
+                .collect(),
         }
     })
 }
@@ -118,6 +122,8 @@ macro_rules! families {
         const ALL: &[&[Architecture]] = &[$($file::VARIANTS),+];
 
         /// A backbone of any family; it derefs to [`Backbone`].
+        // A model has one of them, and its tensors outweigh any difference.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Module, Debug)]
         pub enum AnyBackbone {
             $( $(#[$doc])* $family($file::$family), )+

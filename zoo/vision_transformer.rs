@@ -36,6 +36,8 @@ variants! {
 
 /// Pixels on a side of a patch, in every variant.
 const PATCH: usize = 16;
+/// Patches on a side of an image, at most: attention grows with their fourth power.
+const MOST_PATCHES: usize = 256;
 const EPSILON: f64 = 1e-6;
 
 /// The shape of a vision transformer.
@@ -72,11 +74,12 @@ impl ViTConfig {
     fn init(&self, options: &BackboneOptions, device: &Device) -> Result<VisionTransformer> {
         let image_size = options.image_size.unwrap_or(self.image_size);
         if image_size < PATCH {
-            return Err(Error::argument(
-                "image_size",
-                format!("at least {PATCH}, the side of a patch"),
-                image_size,
-            ));
+            let expected = format!("at least {PATCH}, the side of a patch");
+            return Err(Error::argument("image_size", expected, image_size));
+        }
+        if image_size > MOST_PATCHES * PATCH {
+            let expected = format!("at most {}", MOST_PATCHES * PATCH);
+            return Err(Error::argument("image_size", expected, image_size));
         }
         let grid = image_size / PATCH;
         let width = self.width;
@@ -195,6 +198,8 @@ impl Backbone for VisionTransformer {
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let mut args = serde_json::Map::new();
         args.insert("img_size".to_owned(), self.image_size.into());
+        // Where timm would take any size, it would insist on whole patches.
+        args.insert("dynamic_img_size".to_owned(), false.into());
         // With any other pooling timm would move the last normalisation behind it.
         if pool != Pool::Token {
             args.insert("fc_norm".to_owned(), false.into());
@@ -204,26 +209,39 @@ impl Backbone for VisionTransformer {
 
     /// Position embeddings at another image size: the class token's is kept, the grid is resampled
     /// bicubically with antialiasing (timm's `resample_abs_pos_embed`).
-    fn resample(&self, path: &str, tensor: &HostTensor, shape: &[usize]) -> Option<HostTensor> {
-        let ([1, from, width], [1, to, wanted]) = (tensor.shape.as_slice(), shape) else {
-            return None;
+    fn resample(&self, _path: &str, tensor: &HostTensor, shape: &[usize]) -> Vec<f32> {
+        let Some((from, to, width)) = grids(&tensor.shape, shape) else {
+            return tensor.data.clone();
         };
-        let side = |tokens: usize| {
-            let side = tokens.checked_sub(1)?.isqrt();
-            (side > 0 && side * side + 1 == tokens).then_some(side)
-        };
-        let (from, to) = (side(*from)?, side(*to)?);
-        if path != "stem.pos_embed" || width != wanted {
-            return None;
-        }
-        let (class, grid) = tensor.data.split_at(*width);
+        let (class, grid) = tensor.data.split_at(width);
         let mut data = class.to_vec();
-        data.extend(resample::bicubic(grid, [from, from], [to, to], *width));
-        Some(HostTensor {
-            shape: shape.to_vec(),
-            data,
-        })
+        data.extend(resample::bicubic(grid, [from, from], [to, to], width));
+        data
     }
+
+    fn resamples(&self, path: &str, from: &[usize], to: &[usize]) -> bool {
+        path == POS_EMBED && grids(from, to).is_some()
+    }
+
+    fn no_weight_decay(&self) -> &[&str] {
+        &[POS_EMBED, "stem.cls_token"]
+    }
+}
+
+const POS_EMBED: &str = "stem.pos_embed";
+
+/// Sides of the grids of two position embeddings, and their width, if both are a class token and a
+/// square.
+fn grids(from: &[usize], to: &[usize]) -> Option<(usize, usize, usize)> {
+    let ([1, from, width], [1, to, wanted]) = (from, to) else {
+        return None;
+    };
+    let side = |tokens: usize| {
+        let side = tokens.checked_sub(1)?.isqrt();
+        let square = side * side + 1 == tokens;
+        (square && (1..=MOST_PATCHES).contains(&side)).then_some(side)
+    };
+    (width == wanted).then_some((side(*from)?, side(*to)?, *width))
 }
 
 #[derive(Module, Debug)]

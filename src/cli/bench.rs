@@ -11,7 +11,7 @@ use burn_zoo::train::cross_entropy;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{ModelArgs, print_json, progress, weights};
+use super::{ModelArgs, count, print, print_json, progress, weights};
 
 #[derive(Args)]
 pub struct BenchArgs {
@@ -23,10 +23,10 @@ pub struct BenchArgs {
     #[command(flatten)]
     options: ModelArgs,
     /// Images in a batch
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = count::<65_536>)]
     batch_size: usize,
     /// Steps that are measured, after a warm-up of a fifth as many
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = count::<1_000_000>)]
     steps: usize,
     /// Print one JSON document
     #[arg(long)]
@@ -41,11 +41,6 @@ enum Mode {
 
 impl BenchArgs {
     pub fn run(self, device: Device) -> Result<()> {
-        for (flag, value) in [("--batch-size", self.batch_size), ("--steps", self.steps)] {
-            if value == 0 {
-                bail!("{flag}: expected at least 1, found 0");
-            }
-        }
         let train = self.mode == Mode::Train;
         let device = if train { device.autodiff() } else { device };
         let spec = self.options.spec(&self.model, weights("random", 0))?;
@@ -53,9 +48,10 @@ impl BenchArgs {
         if train && model.num_classes() == 0 {
             bail!("--num-classes: expected at least 1 to train, found 0");
         }
-        let size = self.options.image_size.unwrap_or_else(|| {
-            Zoo::list(&self.model).first().map_or(224, |a| a.image_size)
-        });
+        let size = self
+            .options
+            .image_size
+            .unwrap_or_else(|| Zoo::list(&self.model).first().map_or(224, |a| a.image_size));
         let shape = [self.batch_size, model.in_channels(), size, size];
         let images = Tensor::<4>::random(shape, Distribution::Default, &device);
 
@@ -94,12 +90,9 @@ impl BenchArgs {
                 "threads": std::thread::available_parallelism().map_or(1, usize::from),
             }));
         }
-        println!("images_per_second {rate:.1}");
-        match memory {
-            Some(bytes) => println!("peak_memory_bytes {bytes}"),
-            None => println!("peak_memory_bytes unknown on this system"),
-        }
-        Ok(())
+        print(format!("images_per_second {rate:.1}"))?;
+        let memory = memory.map_or("unknown on this system".to_owned(), |b| b.to_string());
+        print(format!("peak_memory_bytes {memory}"))
     }
 
     /// One step, as a function to call again and again.
@@ -122,7 +115,9 @@ impl BenchArgs {
         let labels: Vec<i64> = (0..self.batch_size as i64).map(|i| i % classes).collect();
         let labels = TensorData::new(labels, [self.batch_size]);
         let labels = Tensor::<1, Int>::from_data(labels, device);
-        let recipe = Recipe::full().with_optimizer(Optimizer::sgd()).learning_rate(0.01);
+        let recipe = Recipe::full()
+            .with_optimizer(Optimizer::sgd())
+            .learning_rate(0.01);
         let mut optimizer = recipe.optimizer(&model)?;
         let mut model = Some(model);
         Ok(Box::new(move || {

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn_zoo::InputSize;
 use burn_zoo::prelude::*;
 use burn_zoo::train::FitOptions;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::progress::{Stop, Watch};
-use super::{ModelArgs, print_json, source, weights};
+use super::{ModelArgs, count, positive, print, print_json, probability, source, weights};
 
 #[derive(Args)]
 pub struct FinetuneArgs {
@@ -19,7 +20,7 @@ pub struct FinetuneArgs {
     model: String,
     /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class), or a
     /// folder with FashionMNIST's files
-    #[arg(long, default_value = "fashion-mnist-mini")]
+    #[arg(long, default_value = "fashion-mnist-mini", value_parser = source::name)]
     data: String,
     /// What trains
     #[arg(long, value_enum, default_value = "full")]
@@ -30,22 +31,22 @@ pub struct FinetuneArgs {
     #[command(flatten)]
     options: ModelArgs,
     /// Dropout before the head, in 0..1
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    #[arg(long, default_value_t = 0.0, value_name = "P", value_parser = probability)]
     drop_rate: f64,
     /// Stochastic depth, in 0..1
-    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    #[arg(long, default_value_t = 0.0, value_name = "P", value_parser = probability)]
     drop_path_rate: f64,
     /// Passes over the training images
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     epochs: Option<usize>,
     /// Images in a batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<65_536>)]
     batch_size: Option<usize>,
     /// Learning rate before the schedule
     #[arg(long, value_name = "X")]
     lr: Option<f64>,
-    /// sgd, nesterov, adam or adamw
-    #[arg(long, value_name = "NAME")]
+    /// The optimiser
+    #[arg(long, value_name = "NAME", value_parser = optimizers())]
     optimizer: Option<Optimizer>,
     /// Weight decay of weights; biases and normalisations have none
     #[arg(long, value_name = "X")]
@@ -60,6 +61,10 @@ pub struct FinetuneArgs {
     /// recipe's choice by default
     #[arg(long)]
     freeze: Option<Freeze>,
+    /// What becomes of frozen batch normalisations: frozen, or train-affine (scale and shift train,
+    /// statistics stay)
+    #[arg(long, value_name = "CHOICE")]
+    frozen_norm: Option<FrozenNorm>,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -70,10 +75,10 @@ pub struct FinetuneArgs {
     #[arg(long)]
     drop_last: bool,
     /// Train on the first N images only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     limit_train: Option<usize>,
     /// Validate on the first N test images only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     limit_test: Option<usize>,
     /// The run folder [default: runs/MODEL-DATA-1, or the next number that is free]
     #[arg(long, value_name = "DIR")]
@@ -84,6 +89,12 @@ pub struct FinetuneArgs {
     /// End with one JSON document on standard output, and print nothing else there
     #[arg(long)]
     json: bool,
+}
+
+/// The names of the optimisers, so that a wrong one is answered with the right ones.
+fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
+    PossibleValuesParser::new(["sgd", "nesterov", "adam", "adamw"])
+        .try_map(|name| name.parse::<Optimizer>())
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -98,7 +109,19 @@ impl FinetuneArgs {
     pub fn run(self, device: Device) -> Result<()> {
         let started = Instant::now();
         let recipe = self.recipe();
-        let spec = self.options.spec(&self.model, weights(&self.weights, recipe.seed))?;
+        let spec = self
+            .options
+            .spec(&self.model, weights(&self.weights, recipe.seed))?;
+        let out = self.out.clone().unwrap_or_else(|| self.default_folder());
+        let taken = out
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some());
+        if taken && !self.overwrite {
+            bail!(
+                "{} exists already; choose another folder with --out, or pass --overwrite",
+                out.display()
+            );
+        }
         let data = source::open(&self.data, self.limit_train, self.limit_test)?;
 
         let mut spec = spec
@@ -116,9 +139,9 @@ impl FinetuneArgs {
             eprintln!("weights: random; give --weights FILE to start from pretrained ones");
         }
 
-        let out = self.out.clone().unwrap_or_else(|| self.default_folder());
         let options = FitOptions {
             overwrite: self.overwrite,
+            data: data.source.clone(),
         };
         if let InputSize::Exactly(size) = model.backbone.input_size() {
             eprintln!("images are brought to {size} x {size} pixels");
@@ -135,12 +158,11 @@ impl FinetuneArgs {
                 "seconds": started.elapsed().as_secs_f64(),
             }));
         }
-        println!(
+        print(format!(
             "\nbest: {best}\nmodel: {}\ncurves and log: {}",
             run.dir().join("best").display(),
             run.dir().display()
-        );
-        Ok(())
+        ))
     }
 
     fn recipe(&self) -> Recipe {
@@ -161,6 +183,7 @@ impl FinetuneArgs {
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.image_size = self.options.image_size;
         recipe.drop_last = self.drop_last;
+        recipe.frozen_norm = self.frozen_norm.unwrap_or(recipe.frozen_norm);
         if let Some(freeze) = &self.freeze {
             recipe.freeze = freeze.clone();
         }

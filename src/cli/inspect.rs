@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use burn_zoo::prelude::*;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::{ModelArgs, open, print_json, weights};
+use super::{ModelArgs, model_folder, print, print_json, weights};
 
 #[derive(Args)]
 pub struct ListArgs {
@@ -51,13 +51,16 @@ impl ListArgs {
             });
         }
         if rows.is_empty() {
-            bail!("no model matches `{}`; `burn-zoo list` names them all", self.pattern);
+            bail!(
+                "no model matches `{}`; `burn-zoo list` names them all",
+                self.pattern
+            );
         }
         if self.json {
             return print_json(&rows);
         }
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::UTF8_BORDERS_ONLY);
         table.set_header(["name", "parameters", "features", "image size", "what it is"]);
         for row in &rows {
             table.add_row([
@@ -73,8 +76,7 @@ impl ListArgs {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        println!("{table}");
-        Ok(())
+        print(table)
     }
 }
 
@@ -96,7 +98,9 @@ impl InfoArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let dir = Path::new(&self.model);
         let model = if Zoo::get(&self.model).is_err() && dir.is_dir() {
-            open(dir, device)?
+            let spec = Spec::of_folder(model_folder(dir))
+                .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
+            self.options.adapt(spec)?.build_zeros(device)?
         } else {
             self.options
                 .spec(&self.model, weights("random", 0))?
@@ -107,7 +111,6 @@ impl InfoArgs {
         if self.json {
             return print_json(&summary);
         }
-        print!("{summary}");
-        Ok(())
+        print(summary.to_string().trim_end())
     }
 }

@@ -9,7 +9,7 @@ use burn_zoo::weights::{DType, WeightsFile};
 use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::{ModelArgs, open, weights};
+use super::{ModelArgs, model_folder, print, weights};
 
 #[derive(Args)]
 pub struct LogitsArgs {
@@ -52,13 +52,12 @@ impl LogitsArgs {
             tensors.push((name, features.dims(), features.to_vec()?));
         }
         self.write(&tensors)?;
-        println!(
-            "{} for {:?} -> {}",
-            model.info().architecture,
+        let name = &model.info().architecture;
+        print(format!(
+            "{name}: logits {:?} -> {}",
             tensors[0].1,
             self.output.display()
-        );
-        Ok(())
+        ))
     }
 
     fn model(&self, image_size: usize, device: &Device) -> Result<Classifier> {
@@ -67,7 +66,9 @@ impl LogitsArgs {
             if self.weights.is_some() {
                 bail!("--weights: {} has weights of its own", dir.display());
             }
-            return open(dir, device);
+            let spec = Spec::of_folder(model_folder(dir))
+                .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
+            return Ok(self.options.adapt(spec)?.seed(self.seed).build(device)?);
         }
         let spec = |weights| self.options.spec(&self.model, weights);
         let Some(text) = &self.weights else {
@@ -76,7 +77,9 @@ impl LogitsArgs {
             bail!("--weights: expected a file or `random` with an architecture, found nothing");
         };
         let size = self.options.image_size.unwrap_or(image_size);
-        let spec = spec(weights(text, self.seed))?.image_size(size).seed(self.seed);
+        let spec = spec(weights(text, self.seed))?
+            .image_size(size)
+            .seed(self.seed);
         Ok(spec.build(device)?)
     }
 
@@ -114,7 +117,6 @@ impl LogitsArgs {
         let views: Vec<_> = views.collect::<Result<_, _>>()?;
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let bytes = safetensors::serialize(views, Some(metadata))?;
-        burn_zoo::write_file(&self.output, &bytes)
-            .with_context(|| "--output")
+        burn_zoo::write_file(&self.output, &bytes).with_context(|| "--output")
     }
 }

@@ -8,6 +8,7 @@ mod logits;
 mod progress;
 mod source;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +21,8 @@ use clap::{Args, Parser, Subcommand};
 #[command(name = "burn-zoo", version, max_term_width = 100)]
 struct Cli {
     /// Device to compute on: auto, cpu, cuda, cuda:N, wgpu or ndarray
-    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE",
+        value_parser = device_name)]
     device: String,
     #[command(subcommand)]
     command: Command,
@@ -56,7 +58,7 @@ struct ModelArgs {
     #[arg(long, value_name = "N")]
     num_classes: Option<usize>,
     /// Side of the images in pixels
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = pixels)]
     image_size: Option<usize>,
     /// Global pooling: avg, max, avgmax, catavgmax, token or none
     #[arg(long, value_parser = Pool::from_timm_name)]
@@ -65,9 +67,10 @@ struct ModelArgs {
     /// initialisation such as xavier_uniform
     #[arg(long, value_name = "RULE", default_value_t)]
     stem: StemRule,
-    /// How a new head starts: pytorch, course, xavier_uniform, kaiming_normal, ..
-    #[arg(long, value_name = "INIT", default_value = "pytorch")]
-    head_init: Init,
+    /// How a new head starts: pytorch, course, xavier_uniform, kaiming_normal, .. [default:
+    /// upstream's rule]
+    #[arg(long, value_name = "INIT")]
+    head_init: Option<Init>,
     /// Mean of the images that the weights were trained on, one number a channel
     #[arg(long, value_delimiter = ',', requires = "std", value_name = "M,..")]
     mean: Option<Vec<f64>>,
@@ -77,11 +80,16 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The architecture with this name and these weights, adapted as asked.
     fn spec(&self, architecture: &str, weights: Weights) -> Result<Spec> {
-        let mut spec = Zoo::get(architecture)?
-            .weights(weights)
-            .stem_rule(self.stem.clone())
-            .head_init(self.head_init.clone());
+        self.adapt(Zoo::get(architecture)?.weights(weights))
+    }
+
+    fn adapt(&self, spec: Spec) -> Result<Spec> {
+        let mut spec = spec.stem_rule(self.stem.clone());
+        if let Some(init) = &self.head_init {
+            spec = spec.head_init(init.clone());
+        }
         if let Some(channels) = self.in_channels {
             spec = spec.in_channels(channels);
         }
@@ -109,10 +117,52 @@ fn weights(text: &str, seed: u64) -> Weights {
     }
 }
 
-/// The folder of a trained model: a run's best checkpoint, or an exported folder itself.
+/// The folder of a trained model: a run's best checkpoint (its last, if it was stopped before
+/// there was a best), or an exported folder itself.
 fn model_folder(dir: &Path) -> PathBuf {
-    let best = dir.join("best");
-    if best.is_dir() { best } else { dir.to_path_buf() }
+    let checkpoints = ["best", "last"].map(|name| dir.join(name));
+    let checkpoint = checkpoints.into_iter().find(|folder| folder.is_dir());
+    checkpoint.unwrap_or_else(|| dir.to_path_buf())
+}
+
+/// A device's name, as far as it can be judged without asking the machine.
+fn device_name(text: &str) -> Result<String, String> {
+    let known = ["auto", "cpu", "cuda", "wgpu", "ndarray"].contains(&text);
+    let index = text
+        .strip_prefix("cuda:")
+        .and_then(|n| n.parse::<usize>().ok());
+    match known || index.is_some() {
+        true => Ok(text.to_owned()),
+        false => Err("expected auto, cpu, cuda, cuda:N, wgpu or ndarray".to_owned()),
+    }
+}
+
+/// A count of at least one.
+fn positive(text: &str) -> Result<usize, String> {
+    count::<1_000_000_000>(text)
+}
+
+/// A count from one to a limit beyond which it is surely a mistake.
+fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected at least 1".to_owned()),
+        Ok(number) if number <= MOST => Ok(number),
+        Ok(_) => Err(format!("expected at most {MOST}")),
+        Err(_) => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
+/// A side of an image in pixels.
+fn pixels(text: &str) -> Result<usize, String> {
+    count::<16_384>(text)
+}
+
+/// A probability below one.
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(p) if (0.0..1.0).contains(&p) => Ok(p),
+        _ => Err("expected a number of at least 0 and below 1".to_owned()),
+    }
 }
 
 /// Opens a run or an exported folder.
@@ -122,10 +172,17 @@ fn open(dir: &Path, device: &Device) -> Result<Classifier> {
         .with_context(|| format!("{} is no run and no exported model", dir.display()))
 }
 
+/// Prints on standard output. A reader that has seen enough (`| head`) ends the program quietly.
+fn print(text: impl std::fmt::Display) -> Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => Ok(result?),
+    }
+}
+
 /// Prints a JSON document, the only thing on standard output.
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    print(serde_json::to_string_pretty(value)?)
 }
 
 pub fn run() -> ExitCode {

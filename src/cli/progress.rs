@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn_zoo::data::Progress;
 use burn_zoo::train::{EpochRecord, Observer, StepRecord};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 const BAR: &str = "{prefix} {bar:30} {pos}/{len} {wide_msg} {eta}";
 const BYTES: &str = "downloading {wide_msg} {bar:30} {bytes}/{total_bytes} {eta}";
@@ -54,9 +54,9 @@ impl Stop {
 /// Shows epochs and batches as bars, and a finished epoch as a line.
 pub struct Watch {
     stop: Stop,
-    bar: Option<ProgressBar>,
-    epoch: usize,
-    epochs: usize,
+    bars: MultiProgress,
+    run: Option<ProgressBar>,
+    batches: Option<ProgressBar>,
     /// Whether finished epochs are printed on standard output.
     lines: bool,
 }
@@ -65,55 +65,73 @@ impl Watch {
     pub fn new(stop: Stop, lines: bool) -> Self {
         Self {
             stop,
-            bar: None,
-            epoch: 0,
-            epochs: 0,
+            bars: MultiProgress::new(),
+            run: None,
+            batches: None,
             lines,
         }
     }
 
     fn show(&mut self, what: &str, steps: usize) {
-        if let Some(bar) = self.bar.take() {
+        if let Some(bar) = self.batches.take() {
             bar.finish_and_clear();
         }
-        let prefix = format!("epoch {}/{} {what}", self.epoch, self.epochs);
-        self.bar = Some(bar(steps, &prefix));
+        self.batches = Some(self.bars.add(bar(steps, what)));
+    }
+
+    fn print(&self, line: &str) {
+        // The bars step aside while a line is written.
+        self.bars.suspend(|| println!("{line}"));
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        for bar in self.run.iter().chain(&self.batches) {
+            bar.finish_and_clear();
+        }
     }
 }
 
 impl Observer for Watch {
     fn epoch_started(&mut self, epoch: usize, epochs: usize, steps: usize) {
-        (self.epoch, self.epochs) = (epoch, epochs);
-        self.show("train", steps);
+        let run = self
+            .run
+            .get_or_insert_with(|| self.bars.add(bar(epochs, "epochs    ")));
+        run.set_position(epoch as u64 - 1);
+        self.show("training  ", steps);
     }
 
     fn step(&mut self, step: &StepRecord) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("loss {:.3} lr {:.2e}", step.loss, step.learning_rate));
+        if let Some(bar) = &self.batches {
+            bar.set_message(format!(
+                "loss {:.3} lr {:.2e}",
+                step.loss, step.learning_rate
+            ));
             bar.set_position(step.step as u64);
         }
     }
 
     fn validated(&mut self, batch: usize, batches: usize) {
         if batch == 1 {
-            self.show("valid", batches);
+            self.show("validation", batches);
         }
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.batches {
             bar.set_position(batch as u64);
         }
     }
 
     fn epoch_finished(&mut self, record: &EpochRecord) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
+        if let Some(run) = &self.run {
+            run.set_position(record.epoch as u64);
         }
         if !self.lines {
             return;
         }
         if record.epoch == 1 {
-            println!("epoch  train loss  train acc  valid loss  valid acc    top-5  seconds");
+            self.print("epoch  train loss  train acc  valid loss  valid acc    top-5  seconds");
         }
-        println!(
+        self.print(&format!(
             "{:>5}  {:>10.4}  {:>7.2} %  {:>10.4}  {:>7.2} %  {:>5.1} %  {:>7.1}",
             record.epoch,
             record.train_loss,
@@ -122,7 +140,7 @@ impl Observer for Watch {
             100.0 * record.valid_accuracy,
             100.0 * record.valid_top5_accuracy,
             record.seconds,
-        );
+        ));
     }
 
     fn should_stop(&mut self) -> bool {

@@ -77,9 +77,8 @@ impl Loader {
         config: LoaderConfig,
         device: &Device,
     ) -> Result<Self> {
-        if config.batch_size == 0 {
-            return Err(Error::argument("batch_size", "at least 1", 0));
-        }
+        check_loading(config.batch_size, config.workers)?;
+        preprocess.check()?;
         if data.is_empty() {
             return Err(Error::argument("data", "at least one image", "none"));
         }
@@ -133,13 +132,16 @@ impl Loader {
             .map(|worker| {
                 let (sender, receiver) = sync_channel(PREFETCH);
                 let work = work.clone();
-                std::thread::spawn(move || {
+                let run = move || {
                     for index in (worker..total).step_by(workers) {
                         if sender.send(work.batch(index)).is_err() {
                             return;
                         }
                     }
-                });
+                };
+                // Where no thread can be had, the closed channel says so.
+                let name = format!("loader-{worker}");
+                drop(std::thread::Builder::new().name(name).spawn(run));
                 receiver
             })
             .collect();
@@ -209,6 +211,17 @@ impl DataLoader<Batch> for Loader {
         let clip = |index: usize| (self.range.start + index).min(self.range.end);
         Arc::new(self.with(clip(start)..clip(end), &self.device))
     }
+}
+
+/// Sizes beyond these are surely a mistake, and would ask for all of a machine's memory.
+pub(crate) fn check_loading(batch_size: usize, workers: usize) -> Result<()> {
+    if !(1..=65_536).contains(&batch_size) {
+        return Err(Error::argument("batch_size", "1 to 65536", batch_size));
+    }
+    if workers > 256 {
+        return Err(Error::argument("workers", "0 to 256", workers));
+    }
+    Ok(())
 }
 
 /// What a worker needs.
@@ -291,7 +304,11 @@ impl Iterator for Batches {
             None => self.work.batch(index),
             // A worker that died (a panic in a user's data set) shows as a closed channel.
             Some(receiver) => receiver.recv().unwrap_or_else(|_| {
-                Err(Error::argument("data", "images that can be read", "a worker that stopped"))
+                Err(Error::argument(
+                    "workers",
+                    "threads that run to the end",
+                    "one that stopped",
+                ))
             }),
         };
         Some(made.map(|batch| batch.onto(&self.device)))

@@ -10,6 +10,7 @@ use crate::preprocess::Image;
 
 pub use fashion_mnist::{FashionMnist, Mirror, Progress, RemoteFile, Source};
 pub use image_set::ImageSet;
+pub(crate) use loader::check_loading;
 pub use loader::{Batch, Batches, Loader, LoaderConfig};
 
 /// A set of labelled images that can be read in any order from any thread.

@@ -72,7 +72,11 @@ impl BatchNorm2d {
 
         // Over a single value there is no unbiased variance; PyTorch refuses such a batch, here its
         // variance (zero) is taken as it is so that nothing becomes NaN.
-        let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let unbiased = if count > 1.0 {
+            count / (count - 1.0)
+        } else {
+            1.0
+        };
         let blend = |running: &Buffer<1>, batch: Tensor<1>| {
             let kept = running.value().mul_scalar(1.0 - MOMENTUM);
             running.set(kept + batch.detach().mul_scalar(MOMENTUM));

@@ -6,4 +6,5 @@ mod transform;
 
 pub use normalize::Normalization;
 pub use resample::Interpolation;
+pub(crate) use transform::check_size;
 pub use transform::{Image, Preprocess};

@@ -1,6 +1,8 @@
 //! Resampling with Pillow's filter rule: antialiased when shrinking, weights normalised at the
 //! borders. PyTorch's `interpolate(mode="bicubic", antialias=True)` follows the same rule.
 
+use std::ops::Range;
+
 use super::Image;
 
 /// A resampling filter.
@@ -41,12 +43,13 @@ struct Window {
     weights: Vec<f64>,
 }
 
-fn windows(from: usize, to: usize, filter: Interpolation) -> Vec<Window> {
+/// The windows of some of the `to` output positions of an axis.
+fn windows(from: usize, to: usize, wanted: Range<usize>, filter: Interpolation) -> Vec<Window> {
     let scale = from as f64 / to as f64;
     // Shrinking stretches the filter over all the pixels that fall into one; enlarging does not.
     let stretch = scale.max(1.0);
     let reach = filter.support() * stretch;
-    (0..to)
+    wanted
         .map(|position| {
             let center = scale * (position as f64 + 0.5);
             let start = (center - reach + 0.5).max(0.0) as usize;
@@ -61,14 +64,59 @@ fn windows(from: usize, to: usize, filter: Interpolation) -> Vec<Window> {
         .collect()
 }
 
+/// A value that can be resampled.
+trait Sample: Copy {
+    fn read(self) -> f64;
+    fn write(value: f64) -> Self;
+}
+
+impl Sample for f32 {
+    fn read(self) -> f64 {
+        f64::from(self)
+    }
+    fn write(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Sample for f64 {
+    fn read(self) -> f64 {
+        self
+    }
+    fn write(value: f64) -> Self {
+        value
+    }
+}
+
+impl Sample for u8 {
+    fn read(self) -> f64 {
+        f64::from(self)
+    }
+    fn write(value: f64) -> Self {
+        // The cast saturates.
+        value.round() as u8
+    }
+}
+
 /// Weighted sums along one axis of an `[outer, from, inner]` array: `[outer, windows, inner]`.
-fn convolve(values: &[f64], from: usize, inner: usize, windows: &[Window]) -> Vec<f64> {
+fn convolve<A: Sample, B: Sample>(
+    values: &[A],
+    from: usize,
+    inner: usize,
+    windows: &[Window],
+) -> Vec<B> {
     let mut result = Vec::with_capacity(values.len() / from * windows.len());
     for row in values.chunks_exact(from * inner) {
         for window in windows {
             for position in 0..inner {
                 let taps = row[window.start * inner + position..].iter().step_by(inner);
-                result.push(window.weights.iter().zip(taps).map(|(w, v)| w * v).sum());
+                let sum = window
+                    .weights
+                    .iter()
+                    .zip(taps)
+                    .map(|(w, v)| w * v.read())
+                    .sum();
+                result.push(B::write(sum));
             }
         }
     }
@@ -84,31 +132,40 @@ pub(crate) fn bicubic(
     [to_height, to_width]: [usize; 2],
     channels: usize,
 ) -> Vec<f32> {
-    let values: Vec<f64> = grid.iter().map(|v| f64::from(*v)).collect();
-    let columns = windows(width, to_width, Interpolation::Bicubic);
-    let wide = convolve(&values, width, channels, &columns);
-    let rows = windows(height, to_height, Interpolation::Bicubic);
-    let resampled = convolve(&wide, height, to_width * channels, &rows);
-    resampled.into_iter().map(|v| v as f32).collect()
+    let columns = windows(width, to_width, 0..to_width, Interpolation::Bicubic);
+    let wide: Vec<f64> = convolve(grid, width, channels, &columns);
+    let rows = windows(height, to_height, 0..to_height, Interpolation::Bicubic);
+    convolve(&wide, height, to_width * channels, &rows)
 }
 
-/// Resizes an image as Pillow does: first across, then down, rounded to 8 bits after each pass.
-pub(crate) fn resize(image: &Image, height: usize, width: usize, filter: Interpolation) -> Image {
-    let round = |values: Vec<f64>| -> Vec<f64> {
-        let clip = |v: f64| v.round().clamp(0.0, 255.0);
-        values.into_iter().map(clip).collect()
+/// Resizes an image as Pillow does (first across, then down, rounded to 8 bits after each pass) and
+/// cuts the middle out. Only what is inside the cut is computed.
+///
+/// No side of the cut may be longer than that of the resized image.
+pub(crate) fn resize_and_crop(
+    image: &Image,
+    [height, width]: [usize; 2],
+    [crop_height, crop_width]: [usize; 2],
+    filter: Interpolation,
+) -> Image {
+    let middle = |side: usize, crop: usize| {
+        let start = (side - crop) / 2;
+        start..start + crop
     };
-    let mut values: Vec<f64> = image.pixels().iter().map(|v| f64::from(*v)).collect();
-    // Pillow skips a pass that changes nothing, and so keeps such an image bit for bit.
-    if width != image.width() {
-        let columns = windows(image.width(), width, filter);
-        values = round(convolve(&values, image.width(), image.channels(), &columns));
-    }
-    if height != image.height() {
-        let rows = windows(image.height(), height, filter);
-        let inner = width * image.channels();
-        values = round(convolve(&values, image.height(), inner, &rows));
-    }
-    let pixels = values.into_iter().map(|v| v as u8).collect();
-    Image::from_parts(height, width, image.channels(), pixels)
+    let (columns, rows) = (middle(width, crop_width), middle(height, crop_height));
+    // Pillow skips a pass that changes nothing; a window of one pixel does the same.
+    let axis = |from: usize, to: usize, wanted: Range<usize>| match from == to {
+        true => wanted
+            .map(|start| Window {
+                start,
+                weights: vec![1.0],
+            })
+            .collect(),
+        false => windows(from, to, wanted, filter),
+    };
+    let columns = axis(image.width(), width, columns);
+    let wide: Vec<u8> = convolve(image.pixels(), image.width(), image.channels(), &columns);
+    let rows = axis(image.height(), height, rows);
+    let pixels = convolve(&wide, image.height(), crop_width * image.channels(), &rows);
+    Image::from_parts(crop_height, crop_width, image.channels(), pixels)
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::resample::{self, Interpolation};
 use super::Normalization;
+use super::resample::{self, Interpolation};
 use crate::error::{Error, Result};
 
 /// An image of 8 bits a channel, `[height, width, channels]`; one channel is grey, three are RGB.
@@ -28,7 +28,7 @@ impl Image {
         if expected != Some(pixels.len()) {
             return Err(Error::argument(
                 "pixels",
-                format!("{height} x {width} x {channels} values, none of them zero"),
+                format!("{height} x {width} x {channels} values, no side zero"),
                 format!("{} values", pixels.len()),
             ));
         }
@@ -177,19 +177,18 @@ impl Preprocess {
         // torchvision's rule: the longer side is truncated.
         let scaled = |side: usize| (size * side / shorter).max(size);
         let (height, width) = (scaled(image.height), scaled(image.width));
-        let image = match (height, width) == (image.height, image.width) {
-            true => image,
-            false => resample::resize(&image, height, width, self.interpolation),
-        };
-        if height == size && width == size {
-            return image;
-        }
-        let (top, left) = ((height - size) / 2, (width - size) / 2);
-        let row = image.width * image.channels;
-        let pixels = (top..top + size)
-            .flat_map(|y| &image.pixels[y * row + left * image.channels..][..size * image.channels])
-            .copied()
-            .collect();
-        Image::from_parts(size, size, image.channels, pixels)
+        resample::resize_and_crop(&image, [height, width], [size, size], self.interpolation)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_size(self.image_size)
+    }
+}
+
+/// Larger images than these are surely a mistake, and would ask for all of a machine's memory.
+pub(crate) fn check_size(image_size: Option<usize>) -> Result<()> {
+    match image_size {
+        None | Some(1..=16_384) => Ok(()),
+        Some(size) => Err(Error::argument("image_size", "1 to 16384 pixels", size)),
     }
 }

@@ -41,7 +41,10 @@ fn draw(svg: &mut String, epochs: &[EpochRecord]) -> std::result::Result<(), Str
         ("validation", VALID, |e| 100.0 * e.valid_accuracy),
     ];
     for (area, title, lines) in [(left, "loss", loss), (right, "accuracy in %", accuracy)] {
-        let values = lines.iter().flat_map(|(_, _, value)| epochs.iter().map(value));
+        // Losses are finite, or the run would have ended.
+        let values = lines
+            .iter()
+            .flat_map(|(_, _, value)| epochs.iter().map(value));
         let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| {
             (low.min(v), high.max(v))
         });
@@ -51,10 +54,7 @@ fn draw(svg: &mut String, epochs: &[EpochRecord]) -> std::result::Result<(), Str
             .caption(title, ("sans-serif", 18))
             .x_label_area_size(32)
             .y_label_area_size(48)
-            .build_cartesian_2d(
-                0.5..epochs.len() as f64 + 0.5,
-                low - margin..high + margin,
-            )
+            .build_cartesian_2d(0.5..epochs.len() as f64 + 0.5, low - margin..high + margin)
             .map_err(text)?;
         chart
             .configure_mesh()

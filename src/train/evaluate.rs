@@ -1,5 +1,7 @@
 //! How good a model is, and what it says about an image.
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -35,9 +37,13 @@ pub struct Evaluation {
     pub top5_accuracy: f64,
     /// Each class by itself.
     pub per_class: Vec<ClassScore>,
-    /// How often an image of class *row* was taken for class *column*.
+    /// How often an image of class *row* was taken for class *column*. Empty for more than 2000
+    /// classes, of which nobody could look at it.
     pub confusion: Vec<Vec<usize>>,
 }
+
+/// Classes of the largest confusion matrix.
+const LARGEST_CONFUSION: usize = 2000;
 
 /// How well one class is recognised.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,9 +75,8 @@ impl Classifier {
     /// [`Error::InvalidArgument`] if there are labels the model has no class for, and whatever
     /// reading images meets.
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation> {
-        self.evaluate_while(loader, |_| true)?.ok_or_else(|| {
-            Error::argument("data", "at least one image", "none")
-        })
+        self.evaluate_while(loader, |_| true)?
+            .ok_or_else(|| Error::argument("data", "at least one image", "none"))
     }
 
     /// [`evaluate`](Self::evaluate) that tells `go_on` how many batches are done, and ends with
@@ -86,7 +91,7 @@ impl Classifier {
         let classes = self.num_classes();
         let mut loss = 0.0;
         let (mut images, mut top5) = (0, 0);
-        let mut confusion = vec![vec![0; classes]; classes];
+        let mut taken_for: BTreeMap<(usize, usize), usize> = BTreeMap::new();
         for (index, batch) in loader.epoch(0).enumerate() {
             let batch = batch?;
             check_labels(&batch.targets, classes)?;
@@ -98,27 +103,36 @@ impl Classifier {
             for (row, &label) in scores.chunks_exact(classes).zip(&batch.targets) {
                 let better = rank(row, label);
                 top5 += usize::from(better < 5);
-                confusion[label][best(row)] += 1;
+                *taken_for.entry((label, best(row))).or_default() += 1;
             }
             images += count;
             if !go_on(index + 1) {
                 return Ok(None);
             }
         }
-        let right: usize = (0..classes).map(|class| confusion[class][class]).sum();
+        let mut of_class = vec![[0; 2]; classes];
+        for ((label, class), count) in &taken_for {
+            of_class[*label][0] += count;
+            of_class[*label][1] += if label == class { *count } else { 0 };
+        }
+        let right: usize = of_class.iter().map(|[_, right]| right).sum();
         let share = |part: usize, all: usize| part as f64 / all.max(1) as f64;
-        let per_class = confusion
-            .iter()
+        let per_class = of_class
+            .into_iter()
             .enumerate()
-            .map(|(class, row)| {
-                let images = row.iter().sum();
-                ClassScore {
-                    name: self.class_name(class),
-                    images,
-                    accuracy: share(row[class], images),
-                }
+            .map(|(class, [images, right])| ClassScore {
+                name: self.class_name(class),
+                images,
+                accuracy: share(right, images),
             })
             .collect();
+        let mut confusion = Vec::new();
+        if classes <= LARGEST_CONFUSION {
+            confusion = vec![vec![0; classes]; classes];
+            for ((label, class), count) in taken_for {
+                confusion[label][class] = count;
+            }
+        }
         Ok(Some(Evaluation {
             images,
             loss: loss / images.max(1) as f64,
@@ -141,9 +155,14 @@ impl Classifier {
         top_k: usize,
     ) -> Result<Vec<Prediction>> {
         if self.num_classes() == 0 {
-            return Err(Error::argument("model", "one with classes", "one without a head"));
+            return Err(Error::argument(
+                "model",
+                "one with classes",
+                "one without a head",
+            ));
         }
         let preprocess = Preprocess::new(image_size, self.info.normalization.clone());
+        preprocess.check()?;
         let (height, width) = preprocess.output_size(image.height(), image.width());
         let model = self.valid();
         let shape = [1, self.in_channels(), height, width];
@@ -175,11 +194,11 @@ pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f64> {
     Ok(values.first().map_or(f64::NAN, |v| f64::from(*v)))
 }
 
-/// Index of the largest score; the first of equals.
+/// Index of the largest score, the first of equals; a score that is not a number never wins.
 pub(crate) fn best(scores: &[f32]) -> usize {
     let mut best = 0;
     for (index, score) in scores.iter().enumerate() {
-        if *score > scores[best] {
+        if *score > scores[best] || scores[best].is_nan() {
             best = index;
         }
     }
@@ -190,7 +209,10 @@ pub(crate) fn best(scores: &[f32]) -> usize {
 fn rank(scores: &[f32], label: usize) -> usize {
     match scores[label].is_nan() {
         true => scores.len(),
-        false => scores.iter().filter(|score| **score > scores[label]).count(),
+        false => scores
+            .iter()
+            .filter(|score| **score > scores[label])
+            .count(),
     }
 }
 

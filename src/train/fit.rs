@@ -65,8 +65,10 @@ pub struct StepRecord {
 }
 
 /// What a run may do beside training.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FitOptions {
+    /// Where the images come from, in words; written into `config.toml`.
+    pub data: String,
     /// Replaces an old run in the same folder.
     pub overwrite: bool,
 }
@@ -81,6 +83,17 @@ pub(super) fn fit(
     observer: &mut dyn Observer,
 ) -> Result<Run> {
     recipe.validate()?;
+    if valid.is_empty() {
+        let expected = "at least one image";
+        return Err(Error::argument("validation data", expected, "none"));
+    }
+    if train.classes() != valid.classes() {
+        return Err(Error::argument(
+            "validation data",
+            format!("the classes of the training data, {:?}", train.classes()),
+            format!("{:?}", valid.classes()),
+        ));
+    }
     if model.num_classes() < train.classes().len() {
         return Err(Error::argument(
             "num_classes",
@@ -90,7 +103,9 @@ pub(super) fn fit(
     }
 
     // What trains.
-    let mut model = model.freeze(&recipe.freeze)?.train();
+    let mut model = model
+        .freeze_with(&recipe.freeze, recipe.frozen_norm)?
+        .train();
     if model.num_classes() == train.classes().len() {
         model = model.with_classes(train.classes().to_vec())?;
     }
@@ -126,11 +141,16 @@ pub(super) fn fit(
     let train = Loader::new(train, preprocess.clone(), training, &device)?;
     let valid = Loader::new(valid, preprocess, config, &device)?;
     let model_size = check_fit(&model, &train)?;
+    check_fit(&model, &valid)?;
     // What the model was tuned at goes with it, so that it is used at the same size.
     model.set_image_size(model_size);
 
     let mut log = Log::create(dir, options.overwrite)?;
-    log.start(recipe, &model, images)?;
+    let resolved = Recipe {
+        image_size: model_size,
+        ..recipe.clone()
+    };
+    log.start(&resolved, &model, &options.data, images)?;
     let steps = train.num_batches();
     for epoch in 1..=recipe.epochs {
         let started = Instant::now();
@@ -140,6 +160,11 @@ pub(super) fn fit(
 
         for (index, batch) in train.epoch(epoch as u64).enumerate() {
             let batch = batch?;
+            // A normalisation has nothing to learn from one value, which is what a single image of
+            // 28 pixels comes down to; PyTorch refuses such a batch.
+            if batch.targets.len() == 1 && steps > 1 {
+                continue;
+            }
             check_labels(&batch.targets, model.num_classes())?;
             learning_rate = recipe.rate_at((epoch - 1) * steps + index, steps);
 
@@ -178,6 +203,14 @@ pub(super) fn fit(
         let Some(result) = result else {
             return Err(interrupted(&log, &model));
         };
+        if !result.loss.is_finite() {
+            return Err(Error::Diverged {
+                loss: result.loss,
+                epoch,
+                step: steps,
+                learning_rate,
+            });
+        }
         let record = EpochRecord {
             epoch,
             train_loss: seen.loss(),
@@ -226,7 +259,10 @@ impl Seen {
     fn add(&mut self, loss: f64, scores: &[f32], labels: &[usize]) {
         let classes = scores.len() / labels.len().max(1);
         let rows = scores.chunks_exact(classes.max(1));
-        self.right += rows.zip(labels).filter(|(row, label)| best(row) == **label).count();
+        self.right += rows
+            .zip(labels)
+            .filter(|(row, label)| best(row) == **label)
+            .count();
         self.images += labels.len();
         self.loss += loss * labels.len() as f64;
     }

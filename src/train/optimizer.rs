@@ -40,12 +40,13 @@ impl Optimizer {
         }
     }
 
-    /// The optimiser for a model: weights decay, biases and the scales and shifts of normalisations
-    /// (everything of rank one) do not, as in timm.
+    /// The optimiser for a model: weights decay; biases, the scales and shifts of normalisations
+    /// (everything of rank one) and what the family exempts do not, as in timm.
     pub(crate) fn init(&self, model: &Classifier, weight_decay: f64) -> ModuleOptimizer {
+        let exempt = model.backbone.no_weight_decay();
         let plain = params::list(model)
             .into_iter()
-            .filter(|p| p.shape.len() <= 1)
+            .filter(|p| p.shape.len() <= 1 || exempt.contains(&p.path.as_str()))
             .map(|p| p.id)
             .collect();
         let plain = ParamGroup::from_ids(plain);
@@ -60,13 +61,19 @@ impl Optimizer {
                     .with_nesterov(nesterov);
                 let momentum = (momentum.momentum > 0.0).then_some(momentum);
                 let sgd = SgdConfig::new().with_momentum(momentum);
-                ModuleOptimizer::from(sgd.clone().with_weight_decay(decay).build())
-                    .with_group(plain, sgd.build(), None)
+                ModuleOptimizer::from(sgd.clone().with_weight_decay(decay).build()).with_group(
+                    plain,
+                    sgd.build(),
+                    None,
+                )
             }
             Optimizer::Adam => {
                 let adam = AdamConfig::new().with_epsilon(EPSILON);
-                ModuleOptimizer::from(adam.clone().with_weight_decay(decay).build())
-                    .with_group(plain, adam.build(), None)
+                ModuleOptimizer::from(adam.clone().with_weight_decay(decay).build()).with_group(
+                    plain,
+                    adam.build(),
+                    None,
+                )
             }
             Optimizer::AdamW => {
                 let adam = AdamWConfig::new().with_epsilon(EPSILON);
@@ -80,7 +87,11 @@ impl Optimizer {
         match *self {
             Optimizer::Sgd { momentum, nesterov } => {
                 if !(0.0..1.0).contains(&momentum) {
-                    return Err(Error::argument("momentum", "at least 0 and below 1", momentum));
+                    return Err(Error::argument(
+                        "momentum",
+                        "at least 0 and below 1",
+                        momentum,
+                    ));
                 }
                 if nesterov && momentum == 0.0 {
                     return Err(Error::argument("nesterov", "a momentum above 0", momentum));

@@ -10,7 +10,7 @@ use super::fit::{self, FitOptions, Silent};
 use super::{Observer, Optimizer, Run, Schedule};
 use crate::data::ImageData;
 use crate::error::{Error, Result};
-use crate::freeze::Freeze;
+use crate::freeze::{Freeze, FrozenNorm};
 use crate::model::Classifier;
 
 /// A recipe: what trains, for how long, and how fast.
@@ -27,6 +27,8 @@ pub struct Recipe {
     /// What is frozen.
     #[serde(with = "as_text")]
     pub freeze: Freeze,
+    /// What becomes of frozen batch normalisations.
+    pub frozen_norm: FrozenNorm,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images in a batch.
@@ -42,7 +44,8 @@ pub struct Recipe {
     pub image_size: Option<usize>,
     /// Threads that prepare batches.
     pub workers: usize,
-    /// Leaves out a last training batch that is not full.
+    /// Leaves out a last training batch that is not full. A last batch of a single image is left
+    /// out in any case: a normalisation has nothing to learn from one value.
     pub drop_last: bool,
     /// Seed of the order of the images and of everything random in training.
     pub seed: u64,
@@ -56,6 +59,7 @@ impl Recipe {
     fn new(freeze: Freeze) -> Self {
         Self {
             freeze,
+            frozen_norm: FrozenNorm::default(),
             epochs: 9,
             batch_size: 64,
             learning_rate: 1e-3,
@@ -84,6 +88,12 @@ impl Recipe {
     /// Sets what is frozen.
     pub fn freeze(mut self, freeze: Freeze) -> Self {
         self.freeze = freeze;
+        self
+    }
+
+    /// Sets what becomes of frozen batch normalisations.
+    pub fn frozen_norm(mut self, norm: FrozenNorm) -> Self {
+        self.frozen_norm = norm;
         self
     }
 
@@ -171,14 +181,10 @@ impl Recipe {
             false => epoch,
         };
         let warmup = self.warmup_epochs;
-        self.learning_rate
-            * self
-                .schedule
-                .factor(epoch.min(self.epochs as f64), self.epochs as f64, warmup)
-                .min(1.0)
+        self.learning_rate * self.schedule.factor(epoch, self.epochs as f64, warmup)
     }
 
-    /// Fine-tunes a model and writes everything about it into a new run folder: `config.toml`,
+    /// Fine-tunes a model, with the recipe's choice of what is frozen, and writes everything about it into a new run folder: `config.toml`,
     /// `log.jsonl`, `classes.txt`, and the checkpoints `best` and `last`, each a folder as
     /// [`Classifier::export`] writes it.
     ///
@@ -226,15 +232,17 @@ impl Recipe {
             _ => Ok(()),
         };
         positive("epochs", self.epochs)?;
-        positive("batch_size", self.batch_size)?;
-        if let Some(size) = self.image_size {
-            positive("image_size", size)?;
-        }
+        crate::data::check_loading(self.batch_size, self.workers)?;
+        crate::preprocess::check_size(self.image_size)?;
         let finite = |name: &str, value: f64, least: f64| {
             if value.is_finite() && value >= least {
                 Ok(())
             } else {
-                Err(Error::argument(name, format!("a number of at least {least}"), value))
+                Err(Error::argument(
+                    name,
+                    format!("a number of at least {least}"),
+                    value,
+                ))
             }
         };
         finite("learning_rate", self.learning_rate, 0.0)?;
@@ -251,7 +259,6 @@ impl Recipe {
         self.schedule.validate()
     }
 }
-
 
 /// A value as the text a person would type.
 mod as_text {

@@ -103,6 +103,7 @@ struct Model<'a> {
 
 #[derive(Serialize)]
 struct Data<'a> {
+    source: &'a str,
     train_images: usize,
     valid_images: usize,
     classes: &'a [String],
@@ -115,17 +116,59 @@ pub(crate) struct Log {
     best: Option<(usize, Classifier)>,
 }
 
+/// Whether a folder holds a run: another program's `config.toml` does not say what ours says.
+fn is_run(dir: &Path) -> bool {
+    let text = std::fs::read_to_string(dir.join(CONFIG)).unwrap_or_default();
+    let config: Option<toml::Table> = text.parse().ok();
+    config.is_some_and(|config| config.contains_key("burn_zoo"))
+}
+
+/// Moves what a run writes into a folder of its own.
+fn set_aside(dir: &Path) -> Result<()> {
+    let aside = dir.join(ASIDE);
+    // If the run there never had a checkpoint, the one before it is still aside, and stays.
+    let keep = aside.exists() && !dir.join(LOG).exists();
+    if !keep {
+        remove(&aside)?;
+        std::fs::create_dir(&aside).map_err(Error::io("create", &aside))?;
+    }
+    for name in [LOG, "classes.txt", "curves.svg", "best", "last", CONFIG] {
+        let path = dir.join(name);
+        if keep {
+            remove(&path)?;
+        } else if path.exists() {
+            std::fs::rename(&path, aside.join(name)).map_err(Error::io("move", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file or a folder, if it is there.
+fn remove(path: &Path) -> Result<()> {
+    let removed = match path.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false if path.exists() => std::fs::remove_file(path),
+        false => Ok(()),
+    };
+    removed.map_err(Error::io("remove", path))
+}
+
+/// Where an old run waits until the new one has a checkpoint.
+const ASIDE: &str = ".previous";
 /// Name of a run's log.
 const LOG: &str = "log.jsonl";
 /// Name of a run's configuration.
 const CONFIG: &str = "config.toml";
 
 impl Log {
-    /// Makes the folder. An old run in its place is only cleared when asked for, and only what a
-    /// run writes is taken away.
+    /// Makes the folder. An old run in its place is only replaced when asked for: what a run
+    /// writes is set aside, and taken away once the new run has a checkpoint.
     pub fn create(dir: &Path, overwrite: bool) -> Result<Self> {
-        if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-            let is_run = dir.join(CONFIG).is_file();
+        if dir
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some())
+        {
+            let is_run = is_run(dir);
             if !(overwrite && is_run) {
                 let hint = match (overwrite, is_run) {
                     (true, false) => "it is no run folder, so it is not overwritten",
@@ -136,18 +179,7 @@ impl Log {
                     hint: hint.to_owned(),
                 });
             }
-            for name in [LOG, CONFIG, "classes.txt", "curves.svg"] {
-                let path = dir.join(name);
-                if path.exists() {
-                    std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-                }
-            }
-            for name in ["best", "last"] {
-                let path = dir.join(name);
-                if path.exists() {
-                    std::fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
-                }
-            }
+            set_aside(dir)?;
         }
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         Ok(Self {
@@ -158,7 +190,13 @@ impl Log {
     }
 
     /// Writes `config.toml` and `classes.txt`.
-    pub fn start(&self, recipe: &Recipe, model: &Classifier, images: [usize; 2]) -> Result<()> {
+    pub fn start(
+        &self,
+        recipe: &Recipe,
+        model: &Classifier,
+        data: &str,
+        images: [usize; 2],
+    ) -> Result<()> {
         let info = model.info();
         let trainable = model.trainable_parameters();
         let all = crate::params::list(model);
@@ -182,6 +220,7 @@ impl Log {
                 normalization: &info.normalization,
             },
             data: Data {
+                source: data,
                 train_images: images[0],
                 valid_images: images[1],
                 classes: &info.classes,
@@ -214,6 +253,9 @@ impl Log {
             .open(&path)
             .and_then(|mut file| file.write_all(line.as_bytes()))
             .map_err(Error::io("write", &path))?;
+        if self.epochs.is_empty() {
+            remove(&self.dir.join(ASIDE))?;
+        }
         self.epochs.push(record);
         #[cfg(feature = "plots")]
         super::curves::write(&self.dir.join("curves.svg"), &self.epochs)?;

@@ -52,9 +52,9 @@ impl Schedule {
             Schedule::Step { epochs: 0, .. } => {
                 Err(Error::argument("schedule step", "at least one epoch", 0))
             }
-            Schedule::Step { gamma, .. } if !(gamma > 0.0 && gamma.is_finite()) => {
-                Err(Error::argument("schedule gamma", "a positive number", gamma))
-            }
+            Schedule::Step { gamma, .. } if !(gamma > 0.0 && gamma.is_finite()) => Err(
+                Error::argument("schedule gamma", "a positive number", gamma),
+            ),
             _ => Ok(()),
         }
     }

@@ -78,7 +78,10 @@ mod tests {
             upstream("stage4.11.downsample.conv.weight").unwrap(),
             "layer4.11.downsample.0.weight"
         );
-        assert_eq!(upstream("stage4.11.bn1.bias").unwrap(), "layer4.11.bn1.bias");
+        assert_eq!(
+            upstream("stage4.11.bn1.bias").unwrap(),
+            "layer4.11.bn1.bias"
+        );
         assert_eq!(upstream("stage"), Some("layer".to_owned()));
     }
 }

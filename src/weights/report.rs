@@ -43,6 +43,21 @@ impl LoadReport {
     }
 }
 
+/// A name as it may be shown: a file can call its tensors anything.
+fn printable(name: &str) -> String {
+    let mut text: String = name
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
+    if name.chars().nth(LONGEST).is_some() {
+        text.push_str("..");
+    }
+    text
+}
+
+/// Characters of a name that are shown.
+const LONGEST: usize = 120;
 /// How many names of a kind are printed before the rest is counted.
 const SHOWN: usize = 8;
 
@@ -73,6 +88,7 @@ fn list(f: &mut fmt::Formatter<'_>, title: &str, names: &[String]) -> fmt::Resul
     }
     write!(f, "\n  {title} ({}): ", names.len())?;
     let shown = &names[..names.len().min(SHOWN)];
+    let shown: Vec<String> = shown.iter().map(|name| printable(name)).collect();
     f.write_str(&shown.join(", "))?;
     match names.len() - shown.len() {
         0 => Ok(()),

@@ -8,7 +8,9 @@ use burn_zoo::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
 pub fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 /// The written rule by which both sides generate values; see `tests/fixtures/rule.py`.
@@ -64,7 +66,12 @@ impl Fixture {
         let path = fixture(name);
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let metadata = header
+            .metadata()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let tensors = file
             .iter()
@@ -98,7 +105,10 @@ pub fn sample(values: &[f32], most: usize) -> Vec<f32> {
 /// The largest difference relative to the largest expected value.
 pub fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
-    let scale = expected.iter().fold(0f32, |m, v| m.max(v.abs())).max(f32::MIN_POSITIVE);
+    let scale = expected
+        .iter()
+        .fold(0f32, |m, v| m.max(v.abs()))
+        .max(f32::MIN_POSITIVE);
     found
         .iter()
         .zip(expected)

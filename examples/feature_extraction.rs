@@ -1,0 +1,42 @@
+//! Trains a new head on a frozen backbone.
+//!
+//! `cargo run --release --example feature_extraction [WEIGHTS_FILE|random] [TRAINING_IMAGES]`
+
+use burn_zoo::prelude::*;
+
+fn main() -> burn_zoo::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let weights = match arguments.next().as_deref() {
+        None | Some("random") => Weights::Random(42),
+        Some(path) => Weights::File(path.into()),
+    };
+    let images = arguments
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(6000);
+
+    // The first convolution is folded to one channel; the head starts by the course's recipe.
+    let model = Zoo::resnet18()
+        .weights(weights)
+        .adapt(1, 10)
+        .head_init(Init::Course)
+        .build(&Device::default().autodiff())?;
+
+    let model = model.freeze(&Freeze::Backbone)?;
+    println!("what trains: {}", model.trainable_parameters().join(", "));
+
+    let data = FashionMnist::bundled()?;
+    let run = Recipe::feature_extraction()
+        .epochs(3)
+        .learning_rate(3e-3)
+        .fit(
+            model,
+            data.train().take_first(images),
+            data.test(),
+            "runs/feature-extraction",
+        )?;
+    for epoch in run.epochs() {
+        println!("{epoch}");
+    }
+    Ok(())
+}

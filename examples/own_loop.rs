@@ -1,0 +1,70 @@
+//! A training loop of one's own, from the parts that the recipes are made of.
+//!
+//! `cargo run --release --example own_loop [TRAINING_IMAGES]`
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn_zoo::data::{Loader, LoaderConfig};
+use burn_zoo::prelude::*;
+use burn_zoo::train::cross_entropy;
+
+fn main() -> burn_zoo::Result<()> {
+    let images = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(6000);
+    let device = Device::default().autodiff();
+    let mut model = Zoo::resnet10t()
+        .weights(Weights::Random(42))
+        .adapt(1, 10)
+        .build(&device)?;
+
+    let data = FashionMnist::bundled()?;
+    let preprocess = Preprocess::new(Some(28), model.info().normalization.clone());
+    let shuffled = LoaderConfig {
+        shuffle: Some(42),
+        ..LoaderConfig::default()
+    };
+    let train = data.train().take_first(images);
+    let train = Loader::new(Arc::new(train), preprocess.clone(), shuffled, &device)?;
+    let test = Loader::new(
+        Arc::new(data.test()),
+        preprocess,
+        LoaderConfig::default(),
+        &device,
+    )?;
+
+    let recipe = Recipe::full()
+        .with_optimizer(Optimizer::sgd())
+        .learning_rate(0.02)
+        .epochs(2);
+    let mut optimizer = recipe.optimizer(&model)?;
+    for epoch in 0..recipe.epochs {
+        // Everything can change from epoch to epoch: first the head alone, then all of it.
+        let freeze = if epoch == 0 {
+            Freeze::Backbone
+        } else {
+            Freeze::Nothing
+        };
+        model = model.freeze(&freeze)?;
+        for (step, batch) in train.epoch(epoch as u64).enumerate() {
+            let batch = batch?;
+            let loss = cross_entropy(model.forward(batch.images)?, batch.labels);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let rate = recipe.rate_at(epoch * train.num_batches() + step, train.num_batches());
+            model = optimizer.step(rate, model, gradients);
+        }
+        let result = model.evaluate(&test)?;
+        println!(
+            "epoch {}: accuracy {:.3}, frozen: {freeze}",
+            epoch + 1,
+            result.accuracy
+        );
+    }
+    // For inference, without the means to train.
+    let model = model.valid();
+    println!("{} parameters", model.num_parameters());
+    Ok(())
+}

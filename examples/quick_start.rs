@@ -1,0 +1,29 @@
+//! Fine-tunes ResNet-18 on the bundled sample of FashionMNIST.
+//!
+//! `cargo run --release --example quick_start [TRAINING_IMAGES] [EPOCHS]`
+
+use burn_zoo::prelude::*;
+
+fn main() -> burn_zoo::Result<()> {
+    let mut arguments = std::env::args().skip(1).map_while(|a| a.parse().ok());
+    let images = arguments.next().unwrap_or(6000);
+    let epochs = arguments.next().unwrap_or(3);
+    let device = Device::default().autodiff();
+
+    // A spec is data: nothing is read or allocated yet. One input channel, ten classes.
+    let spec = Zoo::resnet18().weights(Weights::Random(42)).adapt(1, 10);
+    let model = spec.build(&device)?;
+
+    let data = FashionMnist::bundled()?;
+    let run = Recipe::full().epochs(epochs).learning_rate(1e-3).fit(
+        model,
+        data.train().take_first(images),
+        data.test(),
+        "runs/quick-start",
+    )?;
+    println!("{}", run.best());
+
+    run.model().export("quick-start-model")?;
+    println!("timm opens quick-start-model");
+    Ok(())
+}

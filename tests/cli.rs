@@ -1,0 +1,531 @@
+//! The command: what it prints, where, and with which exit code.
+#![cfg(all(feature = "cli", feature = "flex", feature = "fashion-mnist-mini"))]
+
+mod common;
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use burn_zoo::prelude::*;
+use common::{Fixture, relative_error, rule, rule_model};
+use safetensors::{Dtype, tensor::TensorView};
+use serde_json::Value;
+
+fn burn_zoo() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-zoo"));
+    command.env("BURN_DEVICE", "flex");
+    command
+}
+
+/// Runs and expects success; standard output.
+fn run(arguments: &[&str]) -> String {
+    let output = burn_zoo().args(arguments).assert().success();
+    String::from_utf8(output.get_output().stdout.clone()).unwrap()
+}
+
+/// Runs with `--json`: standard output must be one JSON document and nothing else.
+fn json(arguments: &[&str]) -> Value {
+    let text = run(arguments);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Runs and expects failure with this exit code; standard error. Nothing is on standard output.
+fn fail(code: i32, arguments: &[&str]) -> String {
+    let output = burn_zoo().args(arguments).assert().code(code);
+    assert!(output.get_output().stdout.is_empty());
+    String::from_utf8(output.get_output().stderr.clone()).unwrap()
+}
+
+fn path(dir: &Path, name: &str) -> String {
+    dir.join(name).to_str().unwrap().to_owned()
+}
+
+fn write_tensor(path: &str, name: &str, shape: &[usize], values: &[f32]) {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes).unwrap();
+    let file = safetensors::serialize([(name, view)], None).unwrap();
+    std::fs::write(path, file).unwrap();
+}
+
+#[test]
+fn list_shows_what_a_pattern_matches() {
+    let text = run(&["list", "resnet1?"]);
+    assert!(
+        text.contains("resnet18") && text.contains("11.7 M"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("resnet34") && !text.contains("resnet18d"),
+        "{text}"
+    );
+    let all = json(&["list", "--json"]);
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len(), burn_zoo::zoo::architectures().count());
+    assert_eq!(all[0]["name"], "resnet18");
+    assert_eq!(all[0]["parameters"], 11_689_512);
+    assert_eq!(
+        fail(1, &["list", "vgg*"]),
+        "error: no model matches `vgg*`; `burn-zoo list` names them all\n"
+    );
+}
+
+#[test]
+fn info_describes_a_model() {
+    let text = run(&[
+        "info",
+        "resnet18",
+        "--in-channels",
+        "1",
+        "--num-classes",
+        "10",
+    ]);
+    assert!(
+        text.starts_with("resnet18 for an image of [1, 224, 224]\n"),
+        "{text}"
+    );
+    let info = json(&[
+        "info",
+        "test_vit",
+        "--image-size",
+        "32",
+        "--num-classes",
+        "3",
+        "--json",
+    ]);
+    assert_eq!(info["input"], serde_json::json!([3, 32, 32]));
+    assert!(
+        info["layers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|l| l["name"] == "stem.pos_embed")
+    );
+    let error = fail(1, &["info", "resnet20"]);
+    assert!(
+        error.starts_with("error: unknown model `resnet20`; did you mean "),
+        "{error}"
+    );
+}
+
+/// The whole life of a model, through the command alone.
+#[test]
+fn a_model_is_tuned_judged_exported_and_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(dir.path(), name);
+    let (out, exported) = (at("run"), at("exported"));
+    let tune = [
+        "finetune",
+        "test_resnet",
+        "--data",
+        "fashion-mnist-mini",
+        "--recipe",
+        "full",
+        "--weights",
+        "random",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "32",
+        "--lr",
+        "3e-3",
+        "--optimizer",
+        "adam",
+        "--schedule",
+        "cosine",
+        "--image-size",
+        "28",
+        "--freeze",
+        "nothing",
+        "--seed",
+        "5",
+        "--limit-train",
+        "320",
+        "--limit-test",
+        "100",
+        "--out",
+        &out,
+    ];
+    let result = json(&[&tune[..], &["--json"]].concat());
+    assert_eq!(result["run"], out.as_str());
+    let best = result["best_epoch"].as_u64().unwrap();
+    assert!((1..=2).contains(&best) && result["seconds"].as_f64().unwrap() > 0.0);
+    let accuracy = result["valid_accuracy"].as_f64().unwrap();
+
+    // Unasked it is not overwritten; asked, it is.
+    let error = fail(1, &tune);
+    assert!(
+        error.contains(" exists already; choose another folder with --out"),
+        "{error}"
+    );
+    let text = run(&[&tune[..], &["--overwrite"]].concat());
+    assert!(
+        text.contains("\nbest: epoch ") && text.contains("model: "),
+        "{text}"
+    );
+
+    let eval = json(&["eval", &out, "--limit-test", "100", "--json"]);
+    assert_eq!(eval["accuracy"].as_f64().unwrap(), accuracy);
+    assert_eq!(eval["confusion"].as_array().unwrap().len(), 10);
+    assert_eq!(eval["per_class"][1]["name"], "Trouser");
+    let text = run(&["eval", &out, "--limit-test", "100"]);
+    assert!(
+        text.starts_with("accuracy ") && text.contains("9 Ankle boot"),
+        "{text}"
+    );
+
+    run(&["export", &out, &exported]);
+    assert!(fail(1, &["export", &out, &exported]).contains(" exists already; pass --overwrite"));
+    run(&["export", &out, &exported, "--overwrite"]);
+    let again = json(&["eval", &exported, "--limit-test", "100", "--json"]);
+    assert_eq!(again["accuracy"], eval["accuracy"]);
+
+    let image = at("boot.png");
+    let data = FashionMnist::bundled().unwrap();
+    let pixels = data.test().pixels(0).unwrap().to_vec();
+    image::GrayImage::from_raw(28, 28, pixels)
+        .unwrap()
+        .save(&image)
+        .unwrap();
+    let found = json(&["predict", &exported, &image, "--top-k", "3", "--json"]);
+    let predictions = found[0]["predictions"].as_array().unwrap();
+    assert_eq!(
+        (found[0]["image"].as_str().unwrap(), predictions.len()),
+        (image.as_str(), 3)
+    );
+    let text = run(&["predict", &out, &image, &image]);
+    assert_eq!(text.lines().count(), 2 * 6, "{text}");
+
+    // The run's model computes the same from either folder.
+    let (input, one, two) = (
+        at("in.safetensors"),
+        at("1.safetensors"),
+        at("2.safetensors"),
+    );
+    write_tensor(
+        &input,
+        "input",
+        &[2, 1, 28, 28],
+        &rule("input", &[2, 1, 28, 28]),
+    );
+    run(&["logits", &out, "--input", &input, "--output", &one]);
+    run(&["logits", &exported, "--input", &input, "--output", &two]);
+    assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+}
+
+#[test]
+fn logits_are_timms() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(dir.path(), name);
+    let expected = Fixture::open("parity/resnet18.safetensors");
+    let device = Device::default();
+    rule_model(Zoo::resnet18(), &device)
+        .export(dir.path())
+        .unwrap();
+    let weights = at("model.safetensors");
+    let (input, output) = (at("in.safetensors"), at("out.safetensors"));
+    write_tensor(
+        &input,
+        "input",
+        &[1, 3, 64, 64],
+        &rule("input", &[1, 3, 64, 64]),
+    );
+    run(&[
+        "logits",
+        "resnet18",
+        "--weights",
+        &weights,
+        "--input",
+        &input,
+        "--output",
+        &output,
+    ]);
+    let found = Fixture::open(&output);
+    let names: Vec<&str> = found.tensors.keys().map(String::as_str).collect();
+    let groups = [
+        "logits",
+        "pre_logits",
+        "stage1",
+        "stage2",
+        "stage3",
+        "stage4",
+        "stem",
+    ];
+    assert_eq!(names, groups);
+    for name in groups {
+        let sample = common::sample(found.get(name), 64);
+        let error = relative_error(&sample, expected.get(&format!("c3.s64.{name}")));
+        assert!(error < 2e-5, "{name}: off by {error:e}");
+    }
+    assert_eq!(found.tensors["stage4"].0, [1, 512, 2, 2]);
+
+    // With other channels and classes it adapts, as the library does.
+    write_tensor(
+        &input,
+        "input",
+        &[1, 1, 64, 64],
+        &rule("input", &[1, 1, 64, 64]),
+    );
+    let adapted = ["--in-channels", "1", "--num-classes", "4"];
+    let files = [
+        "--weights",
+        &weights,
+        "--input",
+        &input,
+        "--output",
+        &output,
+    ];
+    run(&[&["logits", "resnet18"][..], &files, &adapted].concat());
+    let model = Zoo::resnet18()
+        .weights(Path::new(&weights))
+        .adapt(1, 4)
+        .build(&device)
+        .unwrap();
+    let logits = model
+        .forward(common::rule_input([1, 1, 64, 64], &device))
+        .unwrap();
+    assert_eq!(
+        Fixture::open(&output).get("logits"),
+        common::values(&logits)
+    );
+
+    // What does not fit is named, and an old output stays.
+    let before = std::fs::read(&output).unwrap();
+    let error = fail(1, &[&["logits", "resnet18"][..], &files].concat());
+    assert_eq!(
+        error,
+        "error: resnet18: input expected as [batch, 3, height, width] with height and width of at \
+         least 1, found [1, 1, 64, 64]\n"
+    );
+    assert_eq!(std::fs::read(&output).unwrap(), before);
+}
+
+#[test]
+fn bench_measures() {
+    for mode in ["train", "infer"] {
+        let result = json(&[
+            "bench",
+            "test_resnet",
+            "--mode",
+            mode,
+            "--image-size",
+            "28",
+            "--in-channels",
+            "1",
+            "--batch-size",
+            "4",
+            "--steps",
+            "3",
+            "--json",
+        ]);
+        assert!(result["images_per_second"].as_f64().unwrap() > 0.0);
+        #[cfg(target_os = "linux")]
+        assert!(result["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    }
+    let text = run(&["bench", "test_resnet", "--image-size", "28", "--steps", "2"]);
+    assert!(text.starts_with("images_per_second "), "{text}");
+}
+
+#[test]
+fn mistakes_are_named_with_what_would_have_been_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(dir.path(), name);
+    let out = at("run");
+    let tune = |more: &[&str]| {
+        let base = ["finetune", "test_resnet", "--limit-train", "64", "--out"];
+        [&base[..], &[out.as_str()], more]
+            .concat()
+            .iter()
+            .map(|s| s.to_string())
+            .collect()
+    };
+    let tuned = |code: i32, more: &[&str]| -> String {
+        let arguments: Vec<String> = tune(more);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let text = fail(code, &arguments);
+        assert!(!Path::new(&out).exists(), "{text}");
+        text
+    };
+    // clap's own help.
+    assert!(tuned(2, &["--recipe", "slow"]).contains("[possible values: full, features]"));
+    let error = tuned(2, &["--optimizer", "sdg"]);
+    assert!(
+        error.contains("[possible values: sgd, nesterov, adam, adamw]"),
+        "{error}"
+    );
+    assert!(tuned(2, &["--schedule", "step"]).contains("constant, cosine or step:EPOCHS:GAMMA"));
+    assert!(tuned(2, &["--freeze", "some"]).contains("expected nothing, backbone, up-to:GROUP"));
+    assert!(tuned(2, &["--lr", "fast"]).contains("invalid value 'fast' for '--lr"));
+    assert!(tuned(2, &["--epochs=-1"]).contains("--epochs"));
+    assert!(tuned(2, &["--mean", "0.5"]).contains("--std"));
+    // Ours.
+    let error = tuned(2, &["--data", "cifar"]);
+    assert!(
+        error.contains("expected fashion-mnist, fashion-mnist-mini or a folder"),
+        "{error}"
+    );
+    for flag in ["--limit-test", "--batch-size", "--epochs"] {
+        let error = tuned(2, &[flag, "0"]);
+        assert!(error.contains(&format!(
+            "invalid value '0' for '{flag} <N>': expected at least 1"
+        )));
+    }
+    let error = tuned(2, &["--device", "tpu"]);
+    assert!(
+        error.contains("expected auto, cpu, cuda, cuda:N, wgpu or ndarray"),
+        "{error}"
+    );
+    let error = tuned(1, &["--num-classes", "3"]);
+    assert!(
+        error.contains("num_classes: expected at least the 10 classes"),
+        "{error}"
+    );
+    let error = tuned(1, &["--weights", &at("none.pth")]);
+    assert!(
+        error.starts_with(&format!("error: cannot read {}: ", at("none.pth"))),
+        "{error}"
+    );
+    let error = tuned(1, &["--data", dir.path().to_str().unwrap()]);
+    assert!(
+        error.starts_with("error: ") && error.contains("idx"),
+        "{error}"
+    );
+    #[cfg(not(feature = "cuda"))]
+    assert_eq!(
+        tuned(1, &["--device", "cuda:0"]),
+        "error: device `cuda:0`: this build lacks it; build with `--features cuda`\n"
+    );
+
+    let error = fail(1, &["eval", dir.path().to_str().unwrap()]);
+    assert!(
+        error.contains("is no run and no exported model: cannot read "),
+        "{error}"
+    );
+    let error = fail(
+        1,
+        &[
+            "logits",
+            "resnet18",
+            "--input",
+            &at("no"),
+            "--output",
+            &at("out"),
+        ],
+    );
+    assert!(
+        error.starts_with(&format!("error: cannot read {}", at("no"))),
+        "{error}"
+    );
+    write_tensor(&at("in"), "x", &[1], &[0.0]);
+    let error = fail(
+        1,
+        &[
+            "logits",
+            "resnet18",
+            "--input",
+            &at("in"),
+            "--output",
+            &at("out"),
+        ],
+    );
+    assert_eq!(
+        error,
+        format!(
+            "error: {}: tensor `input`: expected, found [\"x\"]\n",
+            at("in")
+        )
+    );
+    write_tensor(&at("in"), "input", &[1, 2], &[0.0, 0.0]);
+    let error = fail(
+        1,
+        &[
+            "logits",
+            "resnet18",
+            "--input",
+            &at("in"),
+            "--output",
+            &at("out"),
+        ],
+    );
+    assert!(
+        error.ends_with("tensor `input`: expected [N, C, H, W], found [1, 2]\n"),
+        "{error}"
+    );
+    write_tensor(&at("in"), "input", &[1, 3, 1, 1], &[0.0; 3]);
+    let error = fail(
+        1,
+        &[
+            "logits",
+            "resnet18",
+            "--input",
+            &at("in"),
+            "--output",
+            &at("out"),
+        ],
+    );
+    assert!(
+        error.starts_with("error: --weights: expected a file or `random`"),
+        "{error}"
+    );
+
+    // A folder that holds a model, and an image that is none.
+    let device = Device::default();
+    let model = rule_model(Zoo::test_resnet().adapt(1, 3), &device);
+    model.export(dir.path().join("model")).unwrap();
+    std::fs::write(at("image.png"), "no image").unwrap();
+    let error = fail(1, &["predict", &at("model"), &at("image.png")]);
+    let expected = format!("error: {}: not a readable image: ", at("image.png"));
+    assert!(error.starts_with(&expected), "{error}");
+    let error = fail(
+        2,
+        &["predict", &at("model"), &at("image.png"), "--top-k", "0"],
+    );
+    assert!(
+        error.contains("invalid value '0' for '--top-k <K>': expected at least 1"),
+        "{error}"
+    );
+}
+
+/// The first Ctrl-C ends the run with a checkpoint that can be used.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_a_checkpoint_and_says_where() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(dir.path(), "run");
+    let child = Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
+        .args([
+            "finetune",
+            "test_resnet",
+            "--epochs",
+            "1000",
+            "--limit-test",
+            "10",
+            "--out",
+            &out,
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It is training once the first checkpoint is there.
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !Path::new(&out).join("last/README.md").exists() {
+        assert!(Instant::now() < deadline, "no checkpoint in two minutes");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    let last = path(Path::new(&out), "last");
+    let expected = format!("error: interrupted; the last checkpoint is {last}\n");
+    assert!(errors.ends_with(&expected), "{errors}");
+    let found = json(&["eval", &last, "--limit-test", "50", "--json"]);
+    assert!(found["accuracy"].as_f64().is_some());
+}

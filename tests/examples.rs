@@ -1,0 +1,81 @@
+//! Every example runs, on the bundled sample, and prints what it says it prints.
+#![cfg(all(feature = "flex", feature = "fashion-mnist-mini", feature = "plots"))]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// `cargo test` builds the examples beside the command.
+fn example(name: &str) -> PathBuf {
+    let command = PathBuf::from(env!("CARGO_BIN_EXE_burn-zoo"));
+    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    command.parent().unwrap().join("examples").join(name)
+}
+
+/// Runs an example in a folder of its own; what it printed, and the folder.
+fn run(name: &str, arguments: &[&str]) -> (String, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(example(name))
+        .args(arguments)
+        .current_dir(dir.path())
+        .env("BURN_DEVICE", "flex")
+        .output()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {text}{errors}");
+    (text, dir)
+}
+
+#[test]
+fn quick_start() {
+    let (text, dir) = run("quick_start", &["256", "1"]);
+    assert!(text.starts_with("epoch 1: accuracy "), "{text}");
+    assert!(text.ends_with("timm opens quick-start-model\n"), "{text}");
+    assert!(
+        dir.path()
+            .join("quick-start-model/model.safetensors")
+            .is_file()
+    );
+    assert!(dir.path().join("runs/quick-start/log.jsonl").is_file());
+}
+
+#[test]
+fn feature_extraction() {
+    let (text, _dir) = run("feature_extraction", &["random", "256"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "what trains: head.fc.weight, head.fc.bias");
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[3].starts_with("epoch 3: accuracy "), "{text}");
+}
+
+#[test]
+fn fine_tune_fashion_mnist() {
+    let arguments = ["test_resnet", "2", "mini", "256"];
+    let (text, dir) = run("fine_tune_fashion_mnist", &arguments);
+    assert!(text.starts_with("images from "), "{text}");
+    assert!(text.contains("\nbest: epoch "), "{text}");
+    assert!(
+        dir.path()
+            .join("runs/fine-tune-fashion-mnist/best/config.json")
+            .is_file()
+    );
+}
+
+#[test]
+fn export_and_reload() {
+    let (text, dir) = run("export_and_reload", &["folder"]);
+    assert_eq!(
+        text,
+        "folder holds 102 tensors, all the same\nscores [1, 5]\n"
+    );
+    assert!(dir.path().join("folder/config.json").is_file());
+}
+
+#[test]
+fn own_loop() {
+    let (text, _dir) = run("own_loop", &["256"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("epoch 1: accuracy 0.") && lines[0].ends_with("frozen: backbone"));
+    assert!(lines[1].starts_with("epoch 2: accuracy 0.") && lines[1].ends_with("frozen: nothing"));
+    assert_eq!(lines[2], "4927186 parameters");
+}

@@ -1,0 +1,236 @@
+//! What we export, timm's form has, and we open again, exactly.
+//!
+//! That the real timm and torchvision open such a folder is checked with
+//! `tests/fixtures/check_export.py`; here the same names, shapes and configuration are held fast.
+
+mod common;
+
+use std::path::Path;
+
+use burn_zoo::prelude::*;
+use common::{Fixture, fixture, relative_error, rule_input, rule_model, sample, values};
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+fn device() -> Device {
+    Device::default()
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_weights_file_has_timms_names_shapes_and_types() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = Fixture::open("parity/resnet18.safetensors");
+    rule_model(Zoo::resnet18().adapt(1, 10), &device())
+        .export(dir.path())
+        .unwrap();
+    let bytes = std::fs::read(dir.path().join("model.safetensors")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = Vec::new();
+    for (name, view) in file.iter() {
+        let expected = match name.ends_with("num_batches_tracked") {
+            true => Dtype::I64,
+            false => Dtype::F32,
+        };
+        assert_eq!(view.dtype(), expected, "{name}");
+        names.push(format!("{name} {:?}", view.shape()));
+    }
+    names.sort();
+    let hash = Sha256::digest(names.join("\n"));
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hash, expected.metadata["names_sha256_c1_n10"]);
+}
+
+#[test]
+fn the_configuration_is_the_one_that_timm_was_seen_to_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = FashionMnist::CLASSES.map(str::to_owned).to_vec();
+    let export = |spec: Spec, name: &str| {
+        let model = rule_model(spec, &device())
+            .with_classes(names.clone())
+            .unwrap();
+        model.export(dir.path().join(name)).unwrap();
+        json(&dir.path().join(name).join("config.json"))
+    };
+    let resnet = export(Zoo::resnet18().adapt(1, 10).image_size(28), "resnet18");
+    assert_eq!(resnet, json(&fixture("export/resnet18_config.json")));
+    let vit = Zoo::test_vit().adapt(1, 10).image_size(32).pool(Pool::Avg);
+    let vit = export(vit.normalization(Normalization::inception()), "test_vit");
+    assert_eq!(vit, json(&fixture("export/test_vit_config.json")));
+
+    let card = std::fs::read_to_string(dir.path().join("resnet18/README.md")).unwrap();
+    assert!(card.contains("# resnet18") && card.contains("Ankle boot"));
+    assert!(card.contains("11175370"));
+}
+
+#[test]
+fn what_was_exported_opens_exactly() {
+    for spec in [
+        Zoo::resnet18().adapt(1, 10).image_size(28),
+        Zoo::test_resnet().adapt(4, 3).pool(Pool::CatAvgMax),
+        Zoo::resnet10t().adapt(3, 0).pool(Pool::None),
+        Zoo::test_vit()
+            .adapt(1, 10)
+            .image_size(32)
+            .pool(Pool::AvgMax),
+        Zoo::vit_tiny_patch16_224().num_classes(5),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let model = rule_model(spec, &device());
+        model.export(dir.path()).unwrap();
+        let again = Classifier::open(dir.path(), &device()).unwrap();
+        assert_eq!(again.state_dict().unwrap(), model.state_dict().unwrap());
+        assert_eq!(again.info().normalization, model.info().normalization);
+        assert_eq!(again.head.pool(), model.head.pool());
+        let (size, channels) = (model.info().image_size.unwrap_or(224), model.in_channels());
+        let images = rule_input([1, channels, size, size], &device());
+        let score = |m: &Classifier| values(&m.forward(images.clone()).unwrap());
+        assert_eq!(score(&again), score(&model));
+
+        // Exported once more, the files are the same, byte for byte.
+        let twice = tempfile::tempdir().unwrap();
+        again.export(twice.path()).unwrap();
+        for name in ["model.safetensors", "config.json"] {
+            let read = |dir: &Path| std::fs::read(dir.join(name)).unwrap();
+            assert!(read(dir.path()) == read(twice.path()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_timm_wrote_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    // timm's configuration, and weights by the rule under timm's names.
+    rule_model(Zoo::test_resnet().adapt(1, 3), &device())
+        .export(dir.path())
+        .unwrap();
+    std::fs::copy(
+        fixture("export/timm_config.json"),
+        dir.path().join("config.json"),
+    )
+    .unwrap();
+    let model = Classifier::open(dir.path(), &device()).unwrap();
+    assert_eq!((model.in_channels(), model.num_classes()), (1, 3));
+    assert_eq!(model.info().classes, ["cat", "dog", "eel"]);
+    assert_eq!(model.info().normalization.mean(), [0.5]);
+    assert_eq!(model.info().image_size, Some(160));
+}
+
+/// The adapted model that timm builds for one channel computes the same from the same weights.
+#[test]
+fn an_opened_folder_computes_what_timm_computes() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = Fixture::open("parity/resnet18.safetensors");
+    rule_model(Zoo::resnet18().in_channels(1), &device())
+        .export(dir.path())
+        .unwrap();
+    let model = Classifier::open(dir.path(), &device()).unwrap();
+    let logits = model
+        .forward(rule_input([1, 1, 28, 28], &device()))
+        .unwrap();
+    let error = relative_error(&sample(&values(&logits), 64), expected.get("c1.s28.logits"));
+    assert!(error < 2e-5, "off by {error:e}");
+}
+
+#[test]
+fn an_old_export_is_whole_or_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = rule_model(Zoo::test_resnet().num_classes(3), &device());
+    old.export(dir.path()).unwrap();
+    old.reset_head(4, &Init::Zeros, 0)
+        .unwrap()
+        .export(dir.path())
+        .unwrap();
+    let again = Classifier::open(dir.path(), &device()).unwrap();
+    assert_eq!(again.num_classes(), 4);
+    // Nothing temporary is left.
+    let mut files: Vec<String> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["README.md", "config.json", "model.safetensors"]);
+}
+
+#[test]
+fn configurations_that_cannot_be_used_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    rule_model(Zoo::test_resnet().num_classes(3), &device())
+        .export(dir.path())
+        .unwrap();
+    let path = dir.path().join("config.json");
+    let sound = json(&path);
+    let refuse = |text: String| {
+        std::fs::write(&path, text).unwrap();
+        let error = Classifier::open(dir.path(), &device())
+            .unwrap_err()
+            .to_string();
+        error.replace(&path.display().to_string(), "CONFIG")
+    };
+    let changed = |at: &str, value: serde_json::Value| {
+        let mut config = sound.clone();
+        *config.pointer_mut(at).unwrap() = value;
+        refuse(config.to_string())
+    };
+    use serde_json::json;
+    assert!(refuse("{".to_owned()).starts_with("CONFIG: not a model configuration in timm's form"));
+    assert!(refuse("[]".to_owned()).starts_with("CONFIG: not a model configuration"));
+    assert_eq!(
+        changed("/architecture", json!("resnet19")),
+        "CONFIG: unknown model `resnet19`; did you mean resnet18, resnet101, resnet10t?"
+    );
+    assert_eq!(
+        changed("/model_args/in_chans", json!("three")),
+        "CONFIG: in_chans: expected a number, found \"three\""
+    );
+    assert_eq!(
+        changed("/model_args/in_chans", json!(-1)),
+        "CONFIG: in_chans: expected a number, found -1"
+    );
+    assert_eq!(
+        changed("/model_args/in_chans", json!(1_000_000_000_000u64)),
+        "CONFIG: in_channels: expected 1 to 1024, found 1000000000000"
+    );
+    assert_eq!(
+        changed("/model_args/num_classes", json!(1_000_000_000_000u64)),
+        "CONFIG: num_classes: expected 0 to 100000, found 1000000000000"
+    );
+    assert_eq!(
+        changed("/model_args/global_pool", json!("median")),
+        "CONFIG: global_pool: expected avg, max, avgmax, catavgmax, token or none, found `median`"
+    );
+    assert_eq!(
+        changed("/pretrained_cfg/std", json!([0.0, 1.0, 1.0])),
+        "CONFIG: std: expected a positive number, found 0"
+    );
+    assert_eq!(
+        changed("/pretrained_cfg/mean", json!("grey")),
+        "CONFIG: mean: expected a list of numbers, found \"grey\""
+    );
+    // A configuration of another make than the weights: the file must agree, nothing is adapted.
+    for (at, value) in [
+        ("/model_args/num_classes", json!(4)),
+        ("/model_args/num_classes", json!(0)),
+        ("/model_args/in_chans", json!(1)),
+        ("/architecture", json!("resnet18")),
+    ] {
+        let error = changed(at, value.clone());
+        assert!(
+            error.contains("the weights are not those of "),
+            "{at} {value}: {error}"
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
+    let error = Classifier::open(dir.path(), &device())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with(&format!("cannot read {}: ", path.display())),
+        "{error}"
+    );
+}

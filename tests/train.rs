@@ -1,0 +1,415 @@
+//! Runs: what they write, that they repeat, and how they end when something is wrong.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn_zoo::data::{FashionMnist, ImageSet, Loader, LoaderConfig};
+use burn_zoo::prelude::*;
+use burn_zoo::train::{EpochRecord, FitOptions, Observer, Run, StepRecord};
+use burn_zoo::{Error, preprocess::Image};
+
+fn images() -> (ImageSet, ImageSet) {
+    let data = FashionMnist::bundled().unwrap();
+    (data.train().take_first(320), data.test().take_first(128))
+}
+
+fn model() -> Classifier {
+    let spec = Zoo::test_resnet().weights(Weights::Random(7)).adapt(1, 10);
+    spec.build(&Device::default().autodiff()).unwrap()
+}
+
+fn recipe() -> Recipe {
+    Recipe::full().epochs(2).batch_size(32).learning_rate(3e-3)
+}
+
+fn fit(recipe: &Recipe, dir: &Path) -> Run {
+    let (train, test) = images();
+    recipe.fit(model(), train, test, dir).unwrap()
+}
+
+fn log(dir: &Path) -> Vec<EpochRecord> {
+    let text = std::fs::read_to_string(dir.join("log.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_run_learns_and_leaves_everything_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("runs/one");
+    let recipe = recipe().epochs(6).schedule(Schedule::Cosine).warmup(0.5);
+    let run = fit(&recipe, &dir);
+
+    let epochs = log(&dir);
+    assert_eq!(epochs, run.epochs());
+    assert_eq!(epochs.len(), 6);
+    for (index, epoch) in epochs.iter().enumerate() {
+        assert_eq!(epoch.epoch, index + 1);
+        assert!(epoch.seconds > 0.0 && epoch.train_loss > 0.0 && epoch.valid_loss > 0.0);
+        assert!((0.0..=1.0).contains(&epoch.valid_accuracy));
+        assert!(epoch.valid_top5_accuracy >= epoch.valid_accuracy);
+    }
+    assert!(epochs[5].train_loss < 0.7 * epochs[0].train_loss);
+    let best = epochs.iter().map(|e| e.valid_accuracy).fold(0.0, f64::max);
+    assert!(best > 0.4, "{best}");
+    assert_eq!(run.best().valid_accuracy, best);
+
+    let config = std::fs::read_to_string(dir.join("config.toml")).unwrap();
+    let config: toml::Table = config.parse().unwrap();
+    assert_eq!(
+        config["model"]["architecture"].as_str(),
+        Some("test_resnet")
+    );
+    assert_eq!(config["model"]["weights"].as_str(), Some("random (seed 7)"));
+    assert_eq!(config["data"]["train_images"].as_integer(), Some(320));
+    let resolved: Recipe = config["recipe"].clone().try_into().unwrap();
+    // The size of the images is resolved, too.
+    assert_eq!(resolved, recipe.image_size(28));
+    let classes = std::fs::read_to_string(dir.join("classes.txt")).unwrap();
+    assert_eq!(classes.lines().collect::<Vec<_>>(), FashionMnist::CLASSES);
+    let curves = std::fs::read_to_string(dir.join("curves.svg")).unwrap();
+    assert!(curves.starts_with("<svg") && curves.contains("validation"));
+
+    // The checkpoints are what they say they are.
+    let best = Classifier::open(dir.join("best"), &Device::default()).unwrap();
+    assert_eq!(
+        best.state_dict().unwrap(),
+        run.model().state_dict().unwrap()
+    );
+    assert_eq!(best.info().classes, FashionMnist::CLASSES);
+    assert_eq!(best.info().image_size, Some(28));
+    let (_, test) = images();
+    let loader = Loader::new(
+        Arc::new(test),
+        Preprocess::new(None, best.info().normalization.clone()),
+        LoaderConfig::default(),
+        &Device::default(),
+    );
+    let again = best.evaluate(&loader.unwrap()).unwrap();
+    assert_eq!(again.accuracy, run.best().valid_accuracy);
+    assert!((again.loss - run.best().valid_loss).abs() < 1e-5);
+    assert!(dir.join("last/model.safetensors").is_file());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |seed: u64, workers: usize, name: &str| {
+        let run = fit(
+            &recipe().seed(seed).workers(workers),
+            &dir.path().join(name),
+        );
+        let metrics: Vec<_> = run
+            .epochs()
+            .iter()
+            .map(|e| {
+                (
+                    e.train_loss,
+                    e.train_accuracy,
+                    e.valid_loss,
+                    e.valid_accuracy,
+                )
+            })
+            .collect();
+        (metrics, run.model().state_dict().unwrap())
+    };
+    let one = with(1, 1, "a");
+    assert_eq!(one, with(1, 1, "b"));
+    // The order of the batches does not depend on who prepares them.
+    assert_eq!(one, with(1, 3, "c"));
+    assert_eq!(one, with(1, 0, "d"));
+    assert_ne!(one, with(2, 1, "e"));
+}
+
+#[test]
+fn evaluation_never_trains() {
+    let device = Device::default().autodiff();
+    let model = model();
+    let (train, test) = images();
+    let loader = |images: ImageSet, batch_size| {
+        let preprocess = Preprocess::new(None, model.info().normalization.clone());
+        let config = LoaderConfig {
+            batch_size,
+            ..LoaderConfig::default()
+        };
+        Loader::new(Arc::new(images), preprocess, config, &device).unwrap()
+    };
+    // A pass in training mode moves the statistics ..
+    let before = model.state_dict().unwrap();
+    let batch = loader(train, 64).epoch(0).next().unwrap().unwrap();
+    model.forward(batch.images).unwrap();
+    let moved = model.state_dict().unwrap();
+    assert_ne!(before, moved);
+    // .. an evaluation of the same model, still in training mode, does not, and what it says does
+    // not depend on which images share a batch.
+    let all = model.evaluate(&loader(test.clone(), 64)).unwrap();
+    assert_eq!(model.state_dict().unwrap(), moved);
+    let alone = model.evaluate(&loader(test, 1)).unwrap();
+    assert_eq!(all.confusion, alone.confusion);
+    assert!((all.loss - alone.loss).abs() < 1e-5);
+
+    // A saved model holds the newest statistics, those of the very last step.
+    let dir = tempfile::tempdir().unwrap();
+    model.export(dir.path()).unwrap();
+    let saved = Classifier::open(dir.path(), &device).unwrap();
+    assert_eq!(saved.state_dict().unwrap(), moved);
+    assert_ne!(moved["bn1.running_mean"], before["bn1.running_mean"]);
+}
+
+#[test]
+fn scores_and_confusion_agree_with_each_other() {
+    let model = model();
+    let (_, test) = images();
+    let preprocess = Preprocess::new(None, model.info().normalization.clone());
+    let config = LoaderConfig::default();
+    let loader = Loader::new(Arc::new(test.clone()), preprocess, config, &model.device());
+    let result = model.evaluate(&loader.unwrap()).unwrap();
+    assert_eq!(result.images, 128);
+    let total: usize = result.confusion.iter().flatten().sum();
+    assert_eq!(total, 128);
+    let right: usize = (0..10).map(|c| result.confusion[c][c]).sum();
+    assert_eq!(result.accuracy, right as f64 / 128.0);
+    for (class, score) in result.per_class.iter().enumerate() {
+        assert_eq!(score.images, result.confusion[class].iter().sum::<usize>());
+        assert_eq!(
+            score.images,
+            test.labels().iter().filter(|l| **l == class).count()
+        );
+    }
+    // A prediction by itself says what the evaluation said.
+    let image = Image::new(28, 28, 1, test.pixels(0).unwrap().to_vec()).unwrap();
+    let predictions = model.predict(&image, None, 10).unwrap();
+    let sum: f64 = predictions.iter().map(|p| p.probability).sum();
+    assert!((sum - 1.0).abs() < 1e-5);
+    assert!(predictions.is_sorted_by(|a, b| a.probability >= b.probability));
+    assert!(result.confusion[test.labels()[0]][predictions[0].class] > 0);
+}
+
+#[test]
+fn an_old_run_is_not_overwritten_unasked() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let short = recipe().epochs(1);
+    fit(&short, &run);
+    let before = std::fs::read(run.join("log.jsonl")).unwrap();
+    let (train, test) = images();
+    let error = short
+        .fit(model(), train.clone(), test.clone(), &run)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{} exists already; choose another folder, or ask for it to be overwritten",
+            run.display()
+        )
+    );
+    assert_eq!(std::fs::read(run.join("log.jsonl")).unwrap(), before);
+
+    let overwrite = |dir: &Path| {
+        let options = FitOptions {
+            overwrite: true,
+            ..FitOptions::default()
+        };
+        let data = (Arc::new(train.clone()), Arc::new(test.clone()));
+        let recipe = recipe().epochs(2);
+        recipe.fit_with(
+            model(),
+            data.0,
+            data.1,
+            dir,
+            options,
+            &mut burn_zoo::train::Silent,
+        )
+    };
+    // What is no run is never overwritten.
+    let other = dir.path().join("thesis");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("chapter1.txt"), "years of work").unwrap();
+    assert_eq!(
+        overwrite(&other).unwrap_err().to_string(),
+        format!(
+            "{} exists already; it is no run folder, so it is not overwritten",
+            other.display()
+        )
+    );
+    assert_eq!(
+        std::fs::read_to_string(other.join("chapter1.txt")).unwrap(),
+        "years of work"
+    );
+    overwrite(&run).unwrap();
+    assert_eq!(log(&run).len(), 2);
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_and_says_when() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, test) = images();
+    let wild = recipe()
+        .with_optimizer(Optimizer::sgd())
+        .learning_rate(1e30);
+    let error = wild
+        .fit(model(), train, test, dir.path().join("run"))
+        .unwrap_err();
+    let Error::Diverged { epoch, step, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(*epoch, 1);
+    assert!((2..=4).contains(step), "{step}");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the loss became ")
+            && text.contains("in epoch 1, step ")
+            && text.ends_with("at learning rate 1e30; try a lower learning rate"),
+        "{text}"
+    );
+}
+
+struct StopAfter(usize);
+
+impl Observer for StopAfter {
+    fn step(&mut self, _: &StepRecord) {
+        self.0 = self.0.saturating_sub(1);
+    }
+    fn should_stop(&mut self) -> bool {
+        self.0 == 0
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_a_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, test) = images();
+    let (train, test) = (Arc::new(train), Arc::new(test));
+    let run = dir.path().join("run");
+    let error = recipe()
+        .fit_with(
+            model(),
+            train,
+            test,
+            &run,
+            FitOptions::default(),
+            &mut StopAfter(3),
+        )
+        .unwrap_err();
+    let last = run.join("last");
+    assert_eq!(
+        error.to_string(),
+        format!("interrupted; the last checkpoint is {}", last.display())
+    );
+    let stopped = Classifier::open(&last, &Device::default())
+        .unwrap()
+        .state_dict()
+        .unwrap();
+    assert_ne!(stopped, model().state_dict().unwrap());
+}
+
+#[test]
+fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let refuse = |recipe: Recipe, model: Classifier| {
+        let (train, test) = images();
+        let error = recipe.fit(model, train, test, &run).unwrap_err();
+        assert!(!run.exists(), "{error}");
+        error.to_string()
+    };
+    let cases = [
+        (recipe().epochs(0), "epochs: expected at least 1, found 0"),
+        (
+            recipe().batch_size(0),
+            "batch_size: expected 1 to 65536, found 0",
+        ),
+        (
+            recipe().learning_rate(f64::NAN),
+            "learning_rate: expected a number of at least 0, found NaN",
+        ),
+        (
+            recipe().warmup(3.0),
+            "warmup_epochs: expected at most the 2 epochs of the run, found 3",
+        ),
+        (
+            recipe().with_optimizer(Optimizer::Sgd {
+                momentum: 1.0,
+                nesterov: false,
+            }),
+            "momentum: expected at least 0 and below 1, found 1",
+        ),
+        (
+            recipe().drop_last(true).batch_size(1000),
+            "drop_last: expected at least one full batch of 1000, found 320 images",
+        ),
+        (
+            recipe().freeze(Freeze::matching(".")),
+            "freeze: expected something that is left to train, found matching:.",
+        ),
+        (
+            recipe().freeze(Freeze::up_to("stage9")),
+            "test_resnet has no group `stage9`; its groups are stem, stage1, stage2, stage3, \
+             stage4, head",
+        ),
+    ];
+    for (recipe, expected) in cases {
+        assert_eq!(refuse(recipe, model()), expected);
+    }
+    let few = Zoo::test_resnet().weights(Weights::Random(0)).adapt(1, 9);
+    let few = few.build(&Device::default().autodiff()).unwrap();
+    assert_eq!(
+        refuse(recipe(), few),
+        "num_classes: expected at least the 10 classes of the data, found 9"
+    );
+    let vit = Zoo::test_vit()
+        .weights(Weights::Random(0))
+        .adapt(1, 10)
+        .image_size(32);
+    let vit = vit.build(&Device::default().autodiff()).unwrap();
+    assert_eq!(
+        refuse(recipe().image_size(48), vit),
+        "test_vit: input expected as [batch, 1, 32, 32], found [1, 1, 48, 48]"
+    );
+}
+
+/// A transformer is tuned through the same code, at its own size.
+#[test]
+fn a_transformer_trains_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let vit = Zoo::test_vit()
+        .weights(Weights::Random(3))
+        .adapt(1, 10)
+        .image_size(32);
+    let vit = vit.drop_path_rate(0.1).drop_rate(0.1);
+    let vit = vit.build(&Device::default().autodiff()).unwrap();
+    let (train, test) = images();
+    let recipe = Recipe::full()
+        .epochs(2)
+        .batch_size(32)
+        .with_optimizer(Optimizer::AdamW);
+    let run = recipe
+        .fit(vit, train, test, dir.path().join("run"))
+        .unwrap();
+    assert!(run.epochs()[1].train_loss < run.epochs()[0].train_loss);
+    let again = Classifier::open(run.dir().join("best"), &Device::default()).unwrap();
+    assert_eq!(
+        again.state_dict().unwrap(),
+        run.model().state_dict().unwrap()
+    );
+    assert_eq!(again.info().image_size, Some(32));
+}
+
+#[test]
+fn a_model_keeps_its_head_if_the_backbone_is_frozen() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = model();
+    let before = start.valid().state_dict().unwrap();
+    let (train, test) = images();
+    let features = Recipe::feature_extraction().epochs(1).batch_size(32);
+    let run = features
+        .fit(start, train, test, dir.path().join("run"))
+        .unwrap();
+    for (name, tensor) in run.model().state_dict().unwrap() {
+        assert_eq!(tensor == before[&name], !name.starts_with("fc"), "{name}");
+    }
+}
