@@ -214,8 +214,8 @@ impl Classifier {
     /// [`Error::InvalidArgument`] for too many classes, for classes without a pooling, or for a rule
     /// that does not apply.
     pub fn reset_head(mut self, num_classes: usize, init: &Init, seed: u64) -> Result<Self> {
-        crate::spec::check_classes(num_classes)?;
-        crate::spec::check_pool(self.head.pool(), num_classes)?;
+        crate::build::check_classes(num_classes)?;
+        crate::build::check_pool(self.head.pool(), num_classes)?;
         Arc::make_mut(&mut self.info).classes.clear();
         let device = self.device();
         self.head = Head::new(

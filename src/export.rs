@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::adapt;
+use crate::build::{Names, check_classes};
 use crate::error::{Error, Result};
-use crate::model::{Classifier, InputSize, Pool};
+use crate::features::Pool;
+use crate::model::{Classifier, InputSize};
 use crate::params;
 use crate::preprocess::Normalization;
-use crate::spec::{Names, Spec, check_classes};
+use crate::spec::Spec;
 use crate::weights::{HostTensor, Weights};
 use crate::zoo;
 

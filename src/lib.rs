@@ -53,10 +53,12 @@
 #![deny(missing_docs)]
 
 pub mod adapt;
+mod build;
 pub mod data;
 mod device;
 pub mod error;
 mod export;
+mod features;
 pub mod freeze;
 pub mod init;
 mod model;
@@ -74,9 +76,8 @@ pub use device::device;
 pub use error::{Error, Result};
 pub use export::write_file;
 pub use freeze::{Freeze, FrozenNorm};
-pub use model::{
-    Backbone, Classifier, Features, FirstConv, Group, Head, InputSize, ModelInfo, Pool,
-};
+pub use features::{Features, Pool};
+pub use model::{Backbone, Classifier, FirstConv, Group, Head, InputSize, ModelInfo};
 pub use spec::{Spec, Zoo};
 pub use summary::{Layer, Summary};
 

@@ -10,7 +10,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::error::Result;
-use crate::model::{Classifier, host_vec};
+use crate::features::host_vec;
+use crate::model::Classifier;
 use crate::nn::is_buffer;
 use crate::weights::HostTensor;
 

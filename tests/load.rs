@@ -81,7 +81,8 @@ fn a_sound_file_loads_with_and_without_the_counts_of_batches() {
 #[test]
 fn half_precision_loads_as_f32() {
     let dir = tempfile::tempdir().unwrap();
-    let halves: [(Dtype, fn(f32) -> [u8; 2], fn(f32) -> f32); 2] = [
+    type Half = (Dtype, fn(f32) -> [u8; 2], fn(f32) -> f32);
+    let halves: [Half; 2] = [
         (
             Dtype::F16,
             |v| f16::from_f32(v).to_le_bytes(),

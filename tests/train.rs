@@ -1,5 +1,7 @@
 //! Runs: what they write, that they repeat, and how they end when something is wrong.
 
+#![cfg(all(feature = "fashion-mnist-mini", feature = "plots"))]
+
 mod common;
 
 use std::path::Path;

@@ -7,7 +7,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
-use crate::model::{Backbone, Pool};
+use crate::features::Pool;
+use crate::model::Backbone;
 
 /// What a backbone is built from, beside its own configuration.
 #[derive(Debug, Clone, Copy)]

@@ -31,8 +31,9 @@ use burn::tensor::{Device, Tensor, activation::relu};
 
 use super::BackboneOptions;
 use crate::error::Result;
+use crate::features::{Features, Pool};
 use crate::init::Init;
-use crate::model::{Backbone, Features, FirstConv, Group, InputSize, Pool};
+use crate::model::{Backbone, FirstConv, Group, InputSize};
 use crate::nn::{
     BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, drop_path_rates, max_pool2d,
 };

@@ -18,8 +18,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::BackboneOptions;
 use crate::error::{Error, Result};
+use crate::features::{Features, Pool};
 use crate::init::Init;
-use crate::model::{Backbone, Features, FirstConv, Group, InputSize, Pool};
+use crate::model::{Backbone, FirstConv, Group, InputSize};
 use crate::nn::{
     Conv2d, Conv2dConfig, DropPath, LayerNorm, Linear, drop_path_rates, parameter, trace,
 };

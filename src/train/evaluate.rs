@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::data::Loader;
 use crate::error::{Error, Result};
-use crate::model::{Classifier, host_vec};
+use crate::features::host_vec;
+use crate::model::Classifier;
 use crate::preprocess::{Image, Preprocess};
 
 /// Mean cross-entropy of class scores.

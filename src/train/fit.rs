@@ -12,7 +12,8 @@ use super::run::Log;
 use super::{EpochRecord, Recipe, Run};
 use crate::data::{ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
-use crate::model::{Classifier, InputSize, host_vec};
+use crate::features::host_vec;
+use crate::model::{Classifier, InputSize};
 use crate::preprocess::Preprocess;
 
 /// Watches a run, and may end it.

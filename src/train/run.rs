@@ -98,6 +98,7 @@ struct Model<'a> {
     parameters: usize,
     trainable: usize,
     device: String,
+    threads: usize,
     normalization: &'a Normalization,
 }
 
@@ -217,6 +218,7 @@ impl Log {
                     .map(crate::params::ParamInfo::num_elements)
                     .sum(),
                 device: format!("{:?}", model.device()),
+                threads: std::thread::available_parallelism().map_or(1, usize::from),
                 normalization: &info.normalization,
             },
             data: Data {
