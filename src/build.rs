@@ -8,8 +8,8 @@ use burn::tensor::Device;
 
 use crate::adapt::{self, Shift, StemRule};
 use crate::error::{Error, Result};
-use crate::init::{Init, Rng};
 use crate::features::Pool;
+use crate::init::{Init, Rng};
 use crate::model::{Classifier, HEAD, Head, ModelInfo};
 use crate::params;
 use crate::spec::{IMAGENET_CLASSES, Spec};

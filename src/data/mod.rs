@@ -1,17 +1,24 @@
 //! Images with labels, and batches of them.
 
+#[cfg(feature = "download")]
+mod download;
 mod fashion_mnist;
 mod idx;
 mod image_set;
 mod loader;
+#[cfg(feature = "fashion-mnist-mini")]
+mod mini;
+mod mirror;
+mod places;
 
 use crate::error::{Error, Result};
 use crate::preprocess::Image;
 
-pub use fashion_mnist::{FashionMnist, Mirror, Progress, RemoteFile, Source};
+pub use fashion_mnist::{FashionMnist, Source};
 pub use image_set::ImageSet;
 pub(crate) use loader::check_loading;
 pub use loader::{Batch, Batches, Loader, LoaderConfig};
+pub use mirror::{Mirror, Progress, RemoteFile};
 
 /// A set of labelled images that can be read in any order from any thread.
 pub trait ImageData: Send + Sync {

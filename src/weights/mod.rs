@@ -4,9 +4,14 @@
 //! hostile. [`Spec::build`](crate::Spec::build) then compares every name, shape and type with the
 //! model's, and only when all of them agree (but for what the adaptation declares) are values read.
 
+mod failure;
 mod file;
+mod format;
 mod key_table;
+mod pickle;
+mod pytorch;
 mod report;
+mod safetensors;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,280 @@
+//! Where FashionMNIST is looked for, and where downloaded files are kept.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::fashion_mnist::{FashionMnist, locate_all};
+use super::mirror::{Mirror, Progress};
+use crate::error::{Error, Result};
+
+/// Where Debian's package `dataset-fashion-mnist` puts the files.
+const SYSTEM_FOLDER: &str = "/usr/share/datasets/fashion-mnist";
+
+/// The places that [`FashionMnist::open_default`] looks at.
+pub(super) struct Places<'a> {
+    chosen: Option<PathBuf>,
+    system: PathBuf,
+    cache: Option<PathBuf>,
+    mirror: Mirror<'a>,
+}
+
+impl Places<'static> {
+    /// Those for the official files.
+    pub(super) fn usual() -> Self {
+        Places {
+            chosen: variable("FASHION_MNIST_DIR").map(PathBuf::from),
+            system: PathBuf::from(SYSTEM_FOLDER),
+            cache: cache_dir(),
+            mirror: Mirror::OFFICIAL,
+        }
+    }
+}
+
+impl Places<'_> {
+    pub(super) fn open(&self, progress: &mut dyn FnMut(Progress)) -> Result<FashionMnist> {
+        if let Some(dir) = &self.chosen {
+            return FashionMnist::open(dir);
+        }
+        if locate_all(&self.system).is_ok() {
+            return FashionMnist::open(&self.system);
+        }
+        let Some(cache) = &self.cache else {
+            return Err(Error::argument(
+                "BURN_ZOO_CACHE",
+                "a folder to keep downloaded files in, as there is no home folder",
+                "nothing",
+            ));
+        };
+        if locate_all(cache).is_ok() {
+            let cached = FashionMnist::open_checked(cache, Some(&self.mirror.files));
+            // A damaged cache is fetched anew if that can be done.
+            if cached.is_ok() || cfg!(not(feature = "download")) {
+                return cached;
+            }
+        }
+        self.fetch(cache, progress)
+    }
+
+    #[cfg(feature = "download")]
+    fn fetch(&self, cache: &Path, progress: &mut dyn FnMut(Progress)) -> Result<FashionMnist> {
+        FashionMnist::download_from(&self.mirror, cache, progress).map_err(|error| match error {
+            Error::Download { url, reason } => Error::Download {
+                url,
+                reason: format!(
+                    "{reason}; neither {} nor {} has the files of FashionMNIST; {HOW_TO_GET}",
+                    self.system.display(),
+                    cache.display()
+                ),
+            },
+            error => error,
+        })
+    }
+
+    #[cfg(not(feature = "download"))]
+    fn fetch(&self, cache: &Path, _progress: &mut dyn FnMut(Progress)) -> Result<FashionMnist> {
+        Err(Error::Data {
+            path: cache.to_path_buf(),
+            expected: format!(
+                "the four files of FashionMNIST here or in {}",
+                self.system.display()
+            ),
+            found: format!(
+                "neither; {HOW_TO_GET}, or fetch the files from {}, or build with the feature \
+                 `download`",
+                self.mirror.base_url
+            ),
+        })
+    }
+}
+
+const HOW_TO_GET: &str = "set FASHION_MNIST_DIR to a folder that has them, \
+                          or install the Debian package dataset-fashion-mnist";
+
+/// [`FashionMnist::cache_dir`].
+pub(super) fn cache_dir() -> Option<PathBuf> {
+    cache_dir_of(cfg!(windows), variable, std::env::home_dir())
+}
+
+/// [`FashionMnist::cache_dir`] with its surroundings as arguments.
+fn cache_dir_of(
+    windows: bool,
+    variable: impl Fn(&str) -> Option<OsString>,
+    home: Option<PathBuf>,
+) -> Option<PathBuf> {
+    let base = if let Some(chosen) = variable("BURN_ZOO_CACHE") {
+        PathBuf::from(chosen)
+    } else if windows {
+        PathBuf::from(variable("LOCALAPPDATA")?).join("burn-zoo")
+    } else {
+        // The XDG Base Directory Specification has relative paths ignored.
+        let user = variable("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute());
+        match user {
+            Some(user) => user.join("burn-zoo"),
+            None => home?.join(".cache").join("burn-zoo"),
+        }
+    };
+    Some(base.join("fashion-mnist"))
+}
+
+/// The value of an environment variable, unless it is empty.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::data::fashion_mnist::FILES;
+    use crate::data::idx;
+    use crate::data::mirror::RemoteFile;
+
+    /// The contents of the four files with one black image and one label each.
+    fn contents() -> [Vec<u8>; 4] {
+        let images = [
+            &[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28],
+            &[0; 784][..],
+        ]
+        .concat();
+        let labels = vec![0, 0, 8, 1, 0, 0, 0, 1, 7];
+        [images.clone(), labels.clone(), images, labels]
+    }
+
+    fn write(dir: &Path) {
+        fs::create_dir_all(dir).unwrap();
+        for (name, bytes) in FILES.iter().zip(contents()) {
+            fs::write(dir.join(name), bytes).unwrap();
+        }
+    }
+
+    /// Opens with `system` and `cache` in a temporary folder, after `prepare`. The mirror cannot
+    /// be reached. In an error, the folder is written as `DIR`.
+    fn open(chosen: Option<&str>, prepare: impl Fn(&Path)) -> Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
+        let sha256 = contents().map(|bytes| idx::hex(Sha256::new_with_prefix(bytes)));
+        let places = Places {
+            chosen: chosen.map(|name| dir.path().join(name)),
+            system: dir.path().join("system"),
+            cache: Some(dir.path().join("cache")),
+            mirror: Mirror {
+                base_url: "http://127.0.0.1:1",
+                files: sha256.each_ref().map(|sha256| RemoteFile {
+                    bytes: 1,
+                    sha256: "",
+                    content_sha256: sha256,
+                }),
+            },
+        };
+        let neutral = |text: String| text.replace(&dir.path().display().to_string(), "DIR");
+        places
+            .open(&mut |_| {})
+            .map(|data| neutral(data.source().to_string()))
+            .map_err(|error| neutral(error.to_string()))
+    }
+
+    #[test]
+    fn places_are_looked_at_in_order() {
+        let all = |dir: &Path| {
+            for name in ["chosen", "system", "cache"] {
+                write(&dir.join(name));
+            }
+        };
+        let found = |name| Ok(Path::new("DIR").join(name).display().to_string());
+        assert_eq!(open(Some("chosen"), all), found("chosen"));
+        assert_eq!(open(None, all), found("system"));
+        assert_eq!(open(None, |dir| write(&dir.join("cache"))), found("cache"));
+        // A folder with only some of the files is not the data set.
+        let partly = |dir: &Path| {
+            all(dir);
+            fs::remove_file(dir.join("system").join(FILES[2])).unwrap();
+        };
+        assert_eq!(open(None, partly), found("cache"));
+        // One that was chosen has to be.
+        assert!(open(Some("gone"), all).is_err());
+    }
+
+    #[test]
+    fn nothing_found_says_how_to_get_it() {
+        let error = open(None, |_| {}).unwrap_err();
+        let how = "set FASHION_MNIST_DIR to a folder that has them, \
+                   or install the Debian package dataset-fashion-mnist";
+        if cfg!(feature = "download") {
+            let start = "cannot download http://127.0.0.1:1/train-images-idx3-ubyte.gz: ";
+            let end =
+                format!("; neither DIR/system nor DIR/cache has the files of FashionMNIST; {how}")
+                    .replace("DIR/", &format!("DIR{}", std::path::MAIN_SEPARATOR));
+            assert!(error.starts_with(start) && error.ends_with(&end), "{error}");
+        } else {
+            let expected = format!(
+                "DIR/cache: expected the four files of FashionMNIST here or in DIR/system, found \
+                 neither; {how}, or fetch the files from http://127.0.0.1:1, or build with the \
+                 feature `download`"
+            )
+            .replace("DIR/", &format!("DIR{}", std::path::MAIN_SEPARATOR));
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn a_cache_with_other_content_is_not_used() {
+        let error = open(None, |dir| {
+            write(&dir.join("cache"));
+            let label = dir.join("cache").join(FILES[1]);
+            fs::write(label, [0, 0, 8, 1, 0, 0, 0, 1, 8]).unwrap();
+        })
+        .unwrap_err();
+        if cfg!(feature = "download") {
+            // It is to be fetched anew, and that file only.
+            let start = "cannot download http://127.0.0.1:1/train-labels-idx1-ubyte.gz: ";
+            assert!(error.starts_with(start), "{error}");
+        } else {
+            assert!(error.contains("expected content with SHA-256 "), "{error}");
+        }
+    }
+
+    #[test]
+    fn cache_dir_follows_the_environment() {
+        let dir = |windows, variables: &[(&str, &str)], home: Option<&str>| {
+            let variable = |name: &str| {
+                let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
+                Some(OsString::from(value))
+            };
+            cache_dir_of(windows, variable, home.map(PathBuf::from))
+        };
+        let path = |parts: &[&str]| Some(parts.iter().collect::<PathBuf>());
+        // An absolute path on every system.
+        let temporary = std::env::temp_dir();
+        let absolute = temporary.to_str().unwrap();
+        let both = [("BURN_ZOO_CACHE", "zoo"), ("XDG_CACHE_HOME", absolute)];
+        assert_eq!(
+            dir(false, &both, Some("home")),
+            path(&["zoo", "fashion-mnist"])
+        );
+        assert_eq!(
+            dir(false, &both[1..], Some("home")),
+            path(&[absolute, "burn-zoo", "fashion-mnist"])
+        );
+        let in_home = path(&["home", ".cache", "burn-zoo", "fashion-mnist"]);
+        assert_eq!(dir(false, &[], Some("home")), in_home);
+        assert_eq!(
+            dir(false, &[("XDG_CACHE_HOME", "relative")], Some("home")),
+            in_home
+        );
+        assert_eq!(dir(false, &[], None), None);
+        assert_eq!(
+            dir(
+                true,
+                &[("LOCALAPPDATA", "local"), ("XDG_CACHE_HOME", absolute)],
+                None
+            ),
+            path(&["local", "burn-zoo", "fashion-mnist"])
+        );
+        assert_eq!(dir(true, &[], Some("home")), None);
+    }
+}
