@@ -17,7 +17,7 @@ impl Zoo {
     /// The architecture with this name.
     ///
     /// # Errors
-    /// [`Error::UnknownModel`] with the closest names.
+    /// [`Error::UnknownModel`](crate::Error::UnknownModel) with the closest names.
     pub fn get(name: &str) -> Result<Spec> {
         Ok(Spec::of(zoo::find(name)?.name))
     }
@@ -112,7 +112,8 @@ impl Spec {
     /// like any other.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Folder`] for a configuration that is missing or cannot be used.
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Folder`](crate::Error::Folder) for a configuration
+    /// that is missing or cannot be used.
     pub fn of_folder(dir: impl AsRef<std::path::Path>) -> Result<Self> {
         Ok(crate::export::read_folder(dir.as_ref())?.0)
     }
