@@ -12,8 +12,9 @@ use crate::features::Pool;
 use crate::init::{Init, Rng};
 use crate::model::{Classifier, HEAD, Head, ModelInfo};
 use crate::params;
+use crate::preprocess::Normalization;
 use crate::spec::{IMAGENET_CLASSES, Spec};
-use crate::weights::{HostTensor, LoadReport, Mismatch, Weights, WeightsFile};
+use crate::weights::{self, HostTensor, LoadReport, Mismatch, Weights, WeightsFile};
 use crate::zoo::{self, BackboneOptions};
 
 impl Spec {
@@ -26,14 +27,19 @@ impl Spec {
     /// type, but for the first convolution and the head where the spec asks for others.
     pub fn build(&self, device: &Device) -> Result<Classifier> {
         self.validate()?;
-        match &self.weights {
-            None => Err(Error::argument(
-                "weights",
-                "Weights::File(path) or Weights::Random(seed)",
-                "none chosen",
-            )),
-            Some(Weights::Random(seed)) => self.build_random(*seed, device),
-            Some(Weights::File(path)) => self.build_from(&WeightsFile::open(path)?, device),
+        let (spec, classes) = weights::resolve(self, &mut |_| {})?;
+        let model = match &spec.weights {
+            Weights::Random(seed) => spec.build_random(*seed, device)?,
+            Weights::File(path) => spec.build_from(&WeightsFile::open(path)?, device)?,
+            other => {
+                let expected = "weights that are a file";
+                return Err(Error::argument("weights", expected, other));
+            }
+        };
+        // The names belong to the classes of the weights, not to those of a new head.
+        match classes.len() == model.num_classes() && spec.num_classes.is_none() {
+            true => model.with_classes(classes),
+            false => Ok(model),
         }
     }
 
@@ -124,14 +130,15 @@ impl Spec {
             info: Arc::new(ModelInfo {
                 architecture: self.architecture.to_owned(),
                 image_size: self.image_size,
-                normalization: self.normalization.for_channels(in_channels),
+                normalization: self.trained_normalization().for_channels(in_channels),
+                resizing: self.resizing,
                 classes: Vec::new(),
                 drop_rate: self.drop_rate,
                 drop_path_rate: self.drop_path_rate,
                 origin: self
-                    .weights
-                    .as_ref()
-                    .map_or(String::new(), Weights::to_string),
+                    .origin
+                    .clone()
+                    .unwrap_or_else(|| self.weights.to_string()),
             }),
         })
     }
@@ -238,14 +245,15 @@ impl Spec {
                     &weight,
                     in_channels,
                     &self.stem_rule,
-                    &self.normalization,
+                    &self.trained_normalization(),
                     &mut rng,
                 )?)
             }
             _ => None,
         };
         let shift = adapted.as_ref().map(|adapted| Shift::of(&first, adapted));
-        let mut origin = file.path().display().to_string();
+        let path = file.path().display();
+        let mut origin = self.origin.clone().unwrap_or_else(|| path.to_string());
         if adapted.is_some() {
             let from = file_channels.unwrap_or(in_channels);
             let rule = &self.stem_rule;
@@ -279,6 +287,11 @@ impl Spec {
                 None => tensor.data,
             }))
         })
+    }
+
+    fn trained_normalization(&self) -> Normalization {
+        let asked = self.normalization.clone();
+        asked.unwrap_or_else(Normalization::imagenet)
     }
 
     fn compare(

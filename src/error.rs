@@ -74,6 +74,20 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A file of the hub, or the cache of such files, cannot be used.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] Box<crate::weights::hub::HubError>),
+
+    /// Weights were named that only a build with the feature `hub` can fetch.
+    #[error(
+        "{name}: this build cannot fetch weights; build it with the feature `hub`, or use a file"
+    )]
+    NoHub {
+        /// The weights.
+        name: String,
+    },
+
     /// A file is no weights file, or a damaged one.
     #[error("{}: not a usable weights file: {reason}", .path.display())]
     WeightsFormat {

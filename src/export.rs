@@ -12,13 +12,14 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use safetensors::tensor::{Dtype, View};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::adapt;
 use crate::build::{Names, check_classes};
 use crate::error::{Error, Result};
 use crate::features::Pool;
+use crate::manifest::HubModel;
 use crate::model::{Classifier, InputSize};
 use crate::params;
 use crate::preprocess::Normalization;
@@ -33,19 +34,6 @@ const FRONT_MATTER: &str =
     "---\ntags:\n- image-classification\n- timm\n- burn\nlibrary_name: timm\n---\n";
 /// Name of the configuration in an exported folder.
 pub(crate) const CONFIG: &str = "config.json";
-
-/// timm's `config.json`, as far as we read it; what else it holds is upstream's business.
-#[derive(Serialize, Deserialize)]
-struct Config {
-    architecture: String,
-    num_classes: Option<usize>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    label_names: Vec<String>,
-    #[serde(default)]
-    model_args: Map<String, Value>,
-    #[serde(default)]
-    pretrained_cfg: Map<String, Value>,
-}
 
 impl Classifier {
     /// Writes the model into a folder: `model.safetensors`, `config.json` and a model card. Each
@@ -214,9 +202,9 @@ impl Classifier {
                 "custom_load": false,
                 "input_size": [self.in_channels(), size, size],
                 "fixed_input_size": fixed,
-                "interpolation": "bicubic",
-                "crop_pct": 1.0,
-                "crop_mode": "center",
+                "interpolation": info.resizing.interpolation,
+                "crop_pct": info.resizing.crop_pct,
+                "crop_mode": info.resizing.crop_mode,
                 "mean": info.normalization.mean(),
                 "std": info.normalization.std(),
                 "num_classes": self.num_classes(),
@@ -275,76 +263,49 @@ pub(crate) fn read_folder(dir: &Path) -> Result<(Spec, Vec<String>)> {
     read_config(&dir.join(CONFIG), Weights::File(dir.join(WEIGHTS)))
 }
 
-/// The spec that a folder's configuration describes, and the classes' names.
-fn read_config(path: &Path, weights: Weights) -> Result<(Spec, Vec<String>)> {
-    let bad = |reason: String| Error::Folder {
+/// The spec that a configuration in timm's form describes, and the classes' names.
+pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<(Spec, Vec<String>)> {
+    let bad = |error: Error| Error::Folder {
         path: path.to_path_buf(),
-        reason,
+        reason: error.to_string(),
     };
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let config: Config = serde_json::from_str(&text)
-        .map_err(|error| bad(format!("not a model configuration in timm's form: {error}")))?;
-    let cfg = |key: &str| {
-        config
-            .pretrained_cfg
-            .get(key)
-            .filter(|value| !value.is_null())
-    };
-    let arg = |key: &str| config.model_args.get(key).filter(|value| !value.is_null());
-    let integer = |value: &Value, key: &str| {
-        value
-            .as_u64()
-            .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(|| bad(format!("{key}: expected a number, found {value}")))
-    };
-    let numbers = |value: &Value, key: &str| -> Result<Vec<f64>> {
-        serde_json::from_value(value.clone())
-            .map_err(|_| bad(format!("{key}: expected a list of numbers, found {value}")))
-    };
+    let model = HubModel::from_config(&text, path, zoo::known)?;
+    adapt::check_channels(model.in_channels).map_err(bad)?;
+    check_classes(model.num_classes).map_err(bad)?;
 
-    let mut spec = crate::Zoo::get(&config.architecture).map_err(|e| bad(e.to_string()))?;
-    let channels = match (arg("in_chans"), cfg("input_size")) {
-        (Some(value), _) => integer(value, "in_chans")?,
-        (None, Some(Value::Array(size))) if !size.is_empty() => integer(&size[0], "input_size")?,
-        _ => 3,
-    };
-    let classes = match (arg("num_classes"), config.num_classes, cfg("num_classes")) {
-        (Some(value), _, _) => integer(value, "num_classes")?,
-        (None, Some(classes), _) => classes,
-        (None, None, Some(value)) => integer(value, "num_classes")?,
-        (None, None, None) => 1000,
-    };
-    adapt::check_channels(channels).map_err(|error| bad(error.to_string()))?;
-    check_classes(classes).map_err(|error| bad(error.to_string()))?;
-    spec = spec.declared_weights(weights, channels, classes);
-    if let (Some(mean), Some(std)) = (cfg("mean"), cfg("std")) {
-        let normalization = Normalization::new(numbers(mean, "mean")?, numbers(std, "std")?)
-            .map_err(|error| bad(error.to_string()))?;
-        spec = spec.normalization(normalization.for_channels(channels));
+    let data = &model.data;
+    let normalization = Normalization::new(data.mean.clone(), data.std.clone()).map_err(bad)?;
+    let mut spec = Spec::of(zoo::find(&model.architecture)?.name)
+        .declared_weights(weights, model.in_channels, model.num_classes)
+        .normalization(normalization.for_channels(model.in_channels))
+        .resizing(data.resizing())
+        .image_size(
+            model
+                .image_size
+                .map_or(data.input_size[1], |[height, _]| height),
+        )
+        .drop_rate(model.drop_rate)
+        .drop_path_rate(model.drop_path_rate);
+    if let Some(pool) = &model.global_pool {
+        spec = spec.pool(Pool::from_timm_name(pool).map_err(bad)?);
     }
-    if let Some(pool) = arg("global_pool") {
-        let name = pool.as_str().map_or(pool.to_string(), str::to_owned);
-        spec = spec.pool(Pool::from_timm_name(&name).map_err(|e| bad(e.to_string()))?);
+    if !model.other_args.is_empty() {
+        // Arguments that we would write ourselves say nothing new; any other may make another model.
+        let sketch = spec.build_zeros(&crate::device("cpu")?).map_err(bad)?;
+        let ours = sketch.backbone.timm_args(sketch.head.pool());
+        let same = |(key, value): &&(String, String)| {
+            serde_json::from_str(value).is_ok_and(|value: Value| ours.get(key) == Some(&value))
+        };
+        if let Some((key, value)) = model.other_args.iter().find(|arg| !same(arg)) {
+            return Err(bad(Error::argument(
+                format!("model_args.{key}"),
+                "no argument that changes the architecture",
+                value,
+            )));
+        }
     }
-    let rate = |key: &str| match arg(key) {
-        None => Ok(0.0),
-        Some(value) => value
-            .as_f64()
-            .ok_or_else(|| bad(format!("{key}: expected a number, found {value}"))),
-    };
-    spec = spec
-        .drop_rate(rate("drop_rate")?)
-        .drop_path_rate(rate("drop_path_rate")?);
-    let size = match (arg("img_size"), cfg("input_size")) {
-        (Some(Value::Array(size)), _) => size.first().cloned(),
-        (Some(size), _) => Some(size.clone()),
-        (None, Some(Value::Array(size))) => size.get(1).cloned(),
-        _ => None,
-    };
-    if let Some(size) = size {
-        spec = spec.image_size(integer(&size, "img_size")?);
-    }
-    Ok((spec, config.label_names))
+    Ok((spec, model.label_names))
 }
 
 /// A tensor's bytes, as the safetensors crate wants them.

@@ -45,7 +45,7 @@
 //! | `flex` | yes | burn's CPU backend |
 //! | `cuda`, `wgpu`, `ndarray` | no | burn's other backends |
 //! | `cli` | yes | the command `burn-zoo` |
-//! | `image` | yes | reading PNG and JPEG files |
+//! | `image` | yes | reading PNG, JPEG, WebP, GIF, BMP and TIFF files; folders of images |
 //! | `plots` | yes | curves of a run as an SVG picture |
 //! | `download` | yes | fetching FashionMNIST from its official mirror |
 //! | `fashion-mnist-mini` | yes | a sample of FashionMNIST inside the library, 3 MB |
@@ -61,6 +61,7 @@ mod export;
 mod features;
 pub mod freeze;
 pub mod init;
+pub mod manifest;
 mod model;
 pub mod nn;
 mod params;
@@ -86,6 +87,8 @@ pub mod prelude {
     pub use burn::tensor::{Device, Tensor};
 
     pub use crate::adapt::StemRule;
+    #[cfg(feature = "image")]
+    pub use crate::data::ImageFolder;
     pub use crate::data::{FashionMnist, ImageData};
     pub use crate::init::Init;
     pub use crate::preprocess::{Normalization, Preprocess};

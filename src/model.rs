@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::features::{Features, Pool};
 use crate::init::Init;
 use crate::nn::{Dropout, Linear};
-use crate::preprocess::Normalization;
+use crate::preprocess::{Normalization, Preprocess, Resizing};
 use crate::weights::{HostTensor, KeyTable};
 use crate::zoo::AnyBackbone;
 
@@ -158,6 +158,8 @@ pub struct ModelInfo {
     pub image_size: Option<usize>,
     /// Mean and standard deviation that images are normalised with.
     pub normalization: Normalization,
+    /// How images were brought to their size.
+    pub resizing: Resizing,
     /// The classes' names, or nothing.
     pub classes: Vec<String>,
     /// Dropout before the head.
@@ -273,6 +275,12 @@ impl Classifier {
     /// Everything about the model that is not a tensor.
     pub fn info(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// What images go through before this model sees them, brought to `image_size` or left at their
+    /// own size.
+    pub fn preprocess(&self, image_size: Option<usize>) -> Preprocess {
+        Preprocess::new(image_size, self.info.normalization.clone()).resizing(self.info.resizing)
     }
 
     /// Names the classes, in the order of the outputs.

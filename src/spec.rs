@@ -4,9 +4,10 @@ use crate::adapt::StemRule;
 use crate::error::Result;
 use crate::features::Pool;
 use crate::init::Init;
+use crate::manifest::Entry;
 use crate::model::Classifier;
-use crate::preprocess::Normalization;
-use crate::weights::Weights;
+use crate::preprocess::{Normalization, Resizing};
+use crate::weights::{self, Weights};
 use crate::zoo::{self, Architecture};
 
 /// The models by name: `Zoo::resnet18()`, `Zoo::get("resnet18")`.
@@ -14,12 +15,37 @@ use crate::zoo::{self, Architecture};
 pub struct Zoo;
 
 impl Zoo {
-    /// The architecture with this name.
+    /// What this name stands for:
+    ///
+    /// * `resnet18`: the architecture, with the default tag of its weights;
+    /// * `resnet18.tv_in1k`: with this tag;
+    /// * `hf-hub:owner/repo` or `hf-hub:owner/repo@revision`: a timm-style repository of the hub,
+    ///   whose small configuration is fetched at once, unless it is cached;
+    /// * `local-dir:DIR`: a folder that [`Classifier::export`] or timm's `save_for_hf` wrote.
     ///
     /// # Errors
-    /// [`Error::UnknownModel`](crate::Error::UnknownModel) with the closest names.
+    /// [`Error::UnknownModel`](crate::Error::UnknownModel) with the closest names,
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for an unknown tag, and what
+    /// reading a configuration meets.
     pub fn get(name: &str) -> Result<Spec> {
-        Ok(Spec::of(zoo::find(name)?.name))
+        if let Some(repository) = name.strip_prefix("hf-hub:") {
+            let (repository, revision) = match repository.split_once('@') {
+                Some((repository, revision)) => (repository, Some(revision)),
+                None => (repository, None),
+            };
+            return weights::spec_of_repository(repository, revision);
+        }
+        if let Some(dir) = name.strip_prefix("local-dir:") {
+            return Spec::of_folder(dir);
+        }
+        match name.split_once('.') {
+            None => Ok(Spec::of(zoo::find(name)?.name)),
+            Some((architecture, tag)) => {
+                let architecture = zoo::find(architecture)?.name;
+                zoo::manifest()?.get(name)?;
+                Ok(Spec::of(architecture).weights(tag))
+            }
+        }
     }
 
     /// The architectures whose name matches a pattern in which `*` stands for anything and `?` for
@@ -31,7 +57,7 @@ impl Zoo {
     }
 }
 
-fn wildcard(pattern: &str, name: &str) -> bool {
+pub(crate) fn wildcard(pattern: &str, name: &str) -> bool {
     let escaped = regex::escape(pattern)
         .replace(r"\*", ".*")
         .replace(r"\?", ".");
@@ -54,10 +80,12 @@ fn wildcard(pattern: &str, name: &str) -> bool {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     pub(crate) architecture: &'static str,
-    pub(crate) weights: Option<Weights>,
+    pub(crate) weights: Weights,
     /// Channels and classes of the weights, where something beside the file says so; the file must
     /// then agree.
     pub(crate) declared: Option<(usize, usize)>,
+    /// Where the weights come from, in words, once that is known better than the path of a file.
+    pub(crate) origin: Option<String>,
     pub(crate) in_channels: Option<usize>,
     pub(crate) num_classes: Option<usize>,
     pub(crate) image_size: Option<usize>,
@@ -66,7 +94,9 @@ pub struct Spec {
     pub(crate) pool: Option<Pool>,
     pub(crate) drop_rate: f64,
     pub(crate) drop_path_rate: f64,
-    pub(crate) normalization: Normalization,
+    /// ImageNet's, or that of the weights' entry, if it was not said.
+    pub(crate) normalization: Option<Normalization>,
+    pub(crate) resizing: Resizing,
     pub(crate) seed: u64,
 }
 
@@ -77,8 +107,9 @@ impl Spec {
     pub(crate) fn of(architecture: &'static str) -> Self {
         Self {
             architecture,
-            weights: None,
+            weights: Weights::Default,
             declared: None,
+            origin: None,
             in_channels: None,
             num_classes: None,
             image_size: None,
@@ -87,7 +118,8 @@ impl Spec {
             pool: None,
             drop_rate: 0.0,
             drop_path_rate: 0.0,
-            normalization: Normalization::imagenet(),
+            normalization: None,
+            resizing: Resizing::default(),
             seed: 0,
         }
     }
@@ -103,7 +135,8 @@ impl Spec {
         spec.pool = Some(model.head.pool());
         spec.drop_rate = info.drop_rate;
         spec.drop_path_rate = info.drop_path_rate;
-        spec.normalization = info.normalization.clone();
+        spec.normalization = Some(info.normalization.clone());
+        spec.resizing = info.resizing;
         spec
     }
 
@@ -125,9 +158,32 @@ impl Spec {
         in_channels: usize,
         num_classes: usize,
     ) -> Self {
-        self.weights = Some(weights);
+        self.weights = weights;
         self.declared = Some((in_channels, num_classes));
         self
+    }
+
+    /// The entry of the weights manifest that this spec's weights name, if they name one: licence,
+    /// published accuracy, preprocessing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if there is no such entry.
+    pub fn entry(&self) -> Result<Option<Entry>> {
+        weights::entry(self)
+    }
+
+    /// Fetches the weights, unless they are cached, and gives the spec with them as a file. A spec
+    /// whose weights are a file already, or random, comes back as it is.
+    ///
+    /// # Errors
+    /// `Error::Hub` for whatever the network, the disk or the hub can add.
+    pub fn fetch(&self, progress: &mut dyn FnMut(weights::Progress)) -> Result<Spec> {
+        Ok(weights::resolve(self, progress)?.0)
+    }
+
+    /// Where the weights come from, in words.
+    pub fn weights_in_words(&self) -> String {
+        self.weights.to_string()
     }
 
     /// The architecture's name.
@@ -137,7 +193,7 @@ impl Spec {
 
     /// Chooses the weights.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
-        self.weights = Some(weights.into());
+        self.weights = weights.into();
         self.declared = None;
         self
     }
@@ -200,10 +256,17 @@ impl Spec {
         self
     }
 
-    /// Mean and standard deviation of the images that the weights were trained on; ImageNet's by
-    /// default.
+    /// Mean and standard deviation of the images that the weights were trained on; by default those
+    /// that the weights' entry in the manifest says, else ImageNet's.
     pub fn normalization(mut self, normalization: Normalization) -> Self {
-        self.normalization = normalization;
+        self.normalization = Some(normalization);
+        self
+    }
+
+    /// How images of any size were brought to the size that the weights were trained on; by default
+    /// what the weights' entry in the manifest says, else bicubic without a cut.
+    pub fn resizing(mut self, resizing: Resizing) -> Self {
+        self.resizing = resizing;
         self
     }
 

@@ -343,8 +343,15 @@ fn arguments_out_of_range_are_named() {
         "drop_path_rate: expected a probability of at least 0 and below 1, found NaN"
     );
     assert_eq!(
-        Zoo::resnet18().build(&device()).unwrap_err().to_string(),
-        "weights: expected Weights::File(path) or Weights::Random(seed), found none chosen"
+        Zoo::get("resnet18.tv9")
+            .unwrap_err()
+            .to_string()
+            .split(", found")
+            .next(),
+        Some(
+            "weights of resnet18: expected one of the tags a1_in1k (default), a2_in1k, a3_in1k, \
+             tv_in1k, fb_ssl_yfcc100m_ft_in1k, fb_swsl_ig1b_ft_in1k, gluon_in1k"
+        )
     );
     assert_eq!(
         Zoo::get("resnet81").unwrap_err().to_string(),

@@ -4,23 +4,27 @@
 mod common;
 
 use std::path::Path;
+use std::process::{Command, Output};
 
-use assert_cmd::Command;
 use burn_zoo::prelude::*;
 use common::{Fixture, relative_error, rule, rule_model};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
 
-fn burn_zoo() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-zoo"));
-    command.env("BURN_DEVICE", "flex");
-    command
+fn burn_zoo(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
+        .args(arguments)
+        .env("BURN_DEVICE", "flex")
+        .output()
+        .unwrap()
 }
 
 /// Runs and expects success; standard output.
 fn run(arguments: &[&str]) -> String {
-    let output = burn_zoo().args(arguments).assert().success();
-    String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    let output = burn_zoo(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Runs with `--json`: standard output must be one JSON document and nothing else.
@@ -31,9 +35,11 @@ fn json(arguments: &[&str]) -> Value {
 
 /// Runs and expects failure with this exit code; standard error. Nothing is on standard output.
 fn fail(code: i32, arguments: &[&str]) -> String {
-    let output = burn_zoo().args(arguments).assert().code(code);
-    assert!(output.get_output().stdout.is_empty());
-    String::from_utf8(output.get_output().stderr.clone()).unwrap()
+    let output = burn_zoo(arguments);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    errors
 }
 
 fn path(dir: &Path, name: &str) -> String {
@@ -360,7 +366,7 @@ fn mistakes_are_named_with_what_would_have_been_right() {
     // Ours.
     let error = tuned(2, &["--data", "cifar"]);
     assert!(
-        error.contains("expected fashion-mnist, fashion-mnist-mini or a folder"),
+        error.contains("expected fashion-mnist, fashion-mnist-mini, a folder or a .csv file"),
         "{error}"
     );
     for flag in ["--limit-test", "--batch-size", "--epochs"] {
@@ -386,7 +392,7 @@ fn mistakes_are_named_with_what_would_have_been_right() {
     );
     let error = tuned(1, &["--data", dir.path().to_str().unwrap()]);
     assert!(
-        error.starts_with("error: ") && error.contains("idx"),
+        error.starts_with("error: ") && error.contains("a folder for each class"),
         "{error}"
     );
     #[cfg(not(feature = "cuda"))]
@@ -463,7 +469,7 @@ fn mistakes_are_named_with_what_would_have_been_right() {
         ],
     );
     assert!(
-        error.starts_with("error: --weights: expected a file or `random`"),
+        error.starts_with("error: --weights: expected hub, hub:TAG, random or a file"),
         "{error}"
     );
 
@@ -489,7 +495,7 @@ fn mistakes_are_named_with_what_would_have_been_right() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_leaves_a_checkpoint_and_says_where() {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
     use std::time::{Duration, Instant};
 
     let dir = tempfile::tempdir().unwrap();

@@ -72,6 +72,16 @@ fn export_and_reload() {
 }
 
 #[test]
+fn own_images() {
+    let (text, _dir) = run("own_images", &["shapes", "30", "2"]);
+    let lines: Vec<&str> = text.lines().collect();
+    let counts = "3 classes, 72 training and 18 validation images, 20 % for validation by seed 42";
+    assert_eq!(lines[0], counts);
+    assert!(lines[1].starts_with("best: epoch "), "{text}");
+    assert!(lines[2].starts_with("shapes/circle/"), "{text}");
+}
+
+#[test]
 fn own_loop() {
     let (text, _dir) = run("own_loop", &["256"]);
     let lines: Vec<&str> = text.lines().collect();

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 
 use crate::error::{Error, Result};
 use crate::features::Pool;
+use crate::manifest::Manifest;
 use crate::model::Backbone;
 
 /// What a backbone is built from, beside its own configuration.
@@ -42,6 +43,19 @@ pub struct Architecture {
 /// Every architecture, family by family.
 pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
     ALL.iter().copied().flatten()
+}
+
+/// The weights manifest: the entries that come with the crate, and the user's own.
+///
+/// # Errors
+/// [`Error::Folder`] for a file of the user's that is malformed, with its line.
+pub fn manifest() -> Result<Manifest> {
+    Manifest::with_user_files(known)
+}
+
+/// Whether the zoo has this architecture; an error with suggestions if not.
+pub(crate) fn known(name: &str) -> Result<()> {
+    find(name).map(drop)
 }
 
 /// Looks an architecture up by its name.

@@ -11,7 +11,7 @@ use burn_zoo::train::cross_entropy;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{ModelArgs, count, print, print_json, progress, weights};
+use super::{ModelArgs, count, print, print_json, progress};
 
 #[derive(Args)]
 pub struct BenchArgs {
@@ -43,7 +43,7 @@ impl BenchArgs {
     pub fn run(self, device: Device) -> Result<()> {
         let train = self.mode == Mode::Train;
         let device = if train { device.autodiff() } else { device };
-        let spec = self.options.spec(&self.model, weights("random", 0))?;
+        let spec = self.options.spec(&self.model, Some("random"), 0)?;
         let model = spec.build(&device)?;
         if train && model.num_classes() == 0 {
             bail!("--num-classes: expected at least 1 to train, found 0");

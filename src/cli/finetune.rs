@@ -12,22 +12,23 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::progress::{Stop, Watch};
-use super::{ModelArgs, count, positive, print, print_json, probability, source, weights};
+use super::{
+    ModelArgs, count, fetch, names_weights, positive, print, print_json, probability, source,
+};
 
 #[derive(Args)]
 pub struct FinetuneArgs {
-    /// An architecture: see `burn-zoo list`
+    /// An architecture (see `burn-zoo list`), arch.tag, hf-hub:OWNER/REPO or local-dir:DIR
     model: String,
-    /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class), or a
-    /// folder with FashionMNIST's files
-    #[arg(long, default_value = "fashion-mnist-mini", value_parser = source::name)]
-    data: String,
+    #[command(flatten)]
+    data: source::DataArgs,
     /// What trains
     #[arg(long, value_enum, default_value = "full")]
     recipe: RecipeName,
-    /// `random`, or a weights file: .safetensors, .pth, .pt, .bin
-    #[arg(long, default_value = "random", value_name = "random|FILE")]
-    weights: String,
+    /// hub (the default tag), hub:TAG, random, or a file: .safetensors, .pth, .pt, .bin [default:
+    /// those that the model's name says, else random]
+    #[arg(long, value_name = "hub[:TAG]|random|FILE")]
+    weights: Option<String>,
     #[command(flatten)]
     options: ModelArgs,
     /// Dropout before the head, in 0..1
@@ -74,12 +75,9 @@ pub struct FinetuneArgs {
     /// Leave out a last training batch that is not full
     #[arg(long)]
     drop_last: bool,
-    /// Train on the first N images only
+    /// Train on N images only: the first, or of a folder N spread over its classes
     #[arg(long, value_name = "N", value_parser = positive)]
     limit_train: Option<usize>,
-    /// Validate on the first N test images only
-    #[arg(long, value_name = "N", value_parser = positive)]
-    limit_test: Option<usize>,
     /// The run folder [default: runs/MODEL-DATA-1, or the next number that is free]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -108,10 +106,10 @@ enum RecipeName {
 impl FinetuneArgs {
     pub fn run(self, device: Device) -> Result<()> {
         let started = Instant::now();
-        let recipe = self.recipe();
+        let mut recipe = self.recipe();
         let spec = self
             .options
-            .spec(&self.model, weights(&self.weights, recipe.seed))?;
+            .spec(&self.model, self.weights.as_deref(), recipe.seed)?;
         let out = self.out.clone().unwrap_or_else(|| self.default_folder());
         let taken = out
             .read_dir()
@@ -122,7 +120,7 @@ impl FinetuneArgs {
                 out.display()
             );
         }
-        let data = source::open(&self.data, self.limit_train, self.limit_test)?;
+        let data = self.data.open(self.limit_train)?;
 
         let mut spec = spec
             .drop_rate(self.drop_rate)
@@ -134,9 +132,16 @@ impl FinetuneArgs {
         if self.options.num_classes.is_none() {
             spec = spec.num_classes(data.train.classes().len());
         }
-        let model = spec.build(&device.autodiff())?;
-        if self.weights == "random" {
-            eprintln!("weights: random; give --weights FILE to start from pretrained ones");
+        let random = self.weights.as_deref().unwrap_or("random") == "random";
+        if random && !(self.weights.is_none() && names_weights(&self.model)) {
+            eprintln!("weights: random; --weights hub or FILE starts from pretrained ones");
+        }
+        let model = fetch(&spec)?.build(&device.autodiff())?;
+        // Photographs differ in size; they are brought to the one the model was trained at.
+        if data.any_size && recipe.image_size.is_none() {
+            let architecture = model.info().architecture.clone();
+            let trained = Zoo::list(&architecture).first().map(|a| a.image_size);
+            recipe.image_size = model.info().image_size.or(trained);
         }
 
         let options = FitOptions {
@@ -192,8 +197,9 @@ impl FinetuneArgs {
 
     /// The first free one of `runs/MODEL-DATA-1`, `-2`, ..
     fn default_folder(&self) -> PathBuf {
-        let data = Path::new(&self.data).file_name().unwrap_or_default();
-        let name = format!("{}-{}", self.model, data.to_string_lossy());
+        let data = Path::new(self.data.name()).file_name().unwrap_or_default();
+        let model = self.model.replace(['/', ':', '@'], "-");
+        let name = format!("{model}-{}", data.to_string_lossy());
         (1usize..)
             .map(|number| Path::new("runs").join(format!("{name}-{number}")))
             .find(|dir| !dir.exists())

@@ -3,18 +3,27 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use burn_zoo::manifest::Entry;
 use burn_zoo::prelude::*;
+use burn_zoo::zoo;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use serde_json::json;
 
-use super::{ModelArgs, model_folder, print, print_json, weights};
+use super::{ModelArgs, is_folder, model_folder, print, print_json};
 
 #[derive(Args)]
 pub struct ListArgs {
     /// Names to list; * stands for anything, ? for one character
     #[arg(default_value = "*")]
     pattern: String,
+    /// List weights by tag: licence, published accuracy, what is known of the file
+    #[arg(long)]
+    tags: bool,
+    /// Check the weights manifest, the user's own entries included
+    #[arg(long)]
+    check: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -34,6 +43,13 @@ struct Row {
 
 impl ListArgs {
     pub fn run(self) -> Result<()> {
+        if self.check {
+            let manifest = zoo::manifest()?;
+            return print(format!("{} entries, all sound", manifest.entries().count()));
+        }
+        if self.tags || self.pattern.contains('.') {
+            return self.tags();
+        }
         // Nothing is computed, so any device serves.
         let device = burn_zoo::device("cpu").or_else(|_| burn_zoo::device("auto"))?;
         let mut rows = Vec::new();
@@ -80,9 +96,74 @@ impl ListArgs {
     }
 }
 
+impl ListArgs {
+    fn tags(&self) -> Result<()> {
+        let manifest = zoo::manifest()?;
+        let entries = manifest.find(&self.pattern);
+        if entries.is_empty() {
+            bail!(
+                "no weights match `{}`; `burn-zoo list --tags` names them all",
+                self.pattern
+            );
+        }
+        let licence = |entry: &Entry| match (&entry.licence, entry.non_commercial()) {
+            (None, _) => "unknown".to_owned(),
+            (Some(licence), true) => format!("{licence} (no commercial use)"),
+            (Some(licence), false) => licence.clone(),
+        };
+        if self.json {
+            let rows: Vec<_> = entries
+                .iter()
+                .map(|entry| {
+                    json!({
+                        "name": entry.name,
+                        "default": entry.default,
+                        "licence": entry.licence,
+                        "non_commercial": entry.non_commercial(),
+                        "mean": entry.data.mean,
+                        "std": entry.data.std,
+                        "interpolation": entry.data.interpolation,
+                        "crop_pct": entry.data.crop_pct,
+                        "input_size": entry.data.input_size,
+                        "num_classes": entry.num_classes,
+                        "results": entry.results.iter().map(|r| json!({
+                            "size": r.size, "top1": r.top1, "top5": r.top5,
+                        })).collect::<Vec<_>>(),
+                    })
+                })
+                .collect();
+            return print_json(&rows);
+        }
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_BORDERS_ONLY);
+        table.set_header(["weights", "top-1", "checksum", "licence"]);
+        for entry in entries {
+            let best = entry
+                .results
+                .iter()
+                .max_by(|a, b| a.top1.total_cmp(&b.top1));
+            table.add_row([
+                match entry.default {
+                    true => format!("{} *", entry.name),
+                    false => entry.name.clone(),
+                },
+                best.map_or(String::new(), |r| format!("{:.1} % at {}", r.top1, r.size)),
+                match entry.sha256.as_ref().map(|pin| pin.confirmed().is_some()) {
+                    Some(true) => "known".to_owned(),
+                    Some(false) => "hint".to_owned(),
+                    None => "the hub's".to_owned(),
+                },
+                licence(entry),
+            ]);
+        }
+        print(table)?;
+        print("* is the architecture's default tag")
+    }
+}
+
 #[derive(Args)]
 pub struct InfoArgs {
-    /// An architecture, or the folder of a run or an exported model
+    /// An architecture, hf-hub:OWNER/REPO, local-dir:DIR, or the folder of a run
     model: String,
     #[command(flatten)]
     options: ModelArgs,
@@ -97,13 +178,13 @@ pub struct InfoArgs {
 impl InfoArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let dir = Path::new(&self.model);
-        let model = if Zoo::get(&self.model).is_err() && dir.is_dir() {
+        let model = if is_folder(&self.model) {
             let spec = Spec::of_folder(model_folder(dir))
                 .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
             self.options.adapt(spec)?.build_zeros(device)?
         } else {
             self.options
-                .spec(&self.model, weights("random", 0))?
+                .spec(&self.model, Some("hub"), 0)?
                 .build_zeros(device)?
         };
         let size = self.options.image_size.or(model.info().image_size);

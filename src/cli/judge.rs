@@ -11,24 +11,23 @@ use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::json;
 
-use super::{count, model_folder, open, pixels, positive, print, print_json, source};
+use super::{
+    chosen, count, fetch, is_folder, model_folder, names_weights, open, pixels, positive, print,
+    print_json, source,
+};
 
 #[derive(Args)]
 pub struct EvalArgs {
     /// The folder of a run or of an exported model
     dir: PathBuf,
-    /// fashion-mnist, fashion-mnist-mini, or a folder with FashionMNIST's files
-    #[arg(long, default_value = "fashion-mnist-mini", value_parser = source::name)]
-    data: String,
+    #[command(flatten)]
+    data: source::DataArgs,
     /// Images in a batch
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = count::<65_536>)]
     batch_size: usize,
     /// Side of the images in pixels [default: that of the training]
     #[arg(long, value_name = "N", value_parser = pixels)]
     image_size: Option<usize>,
-    /// Look at the first N test images only
-    #[arg(long, value_name = "N", value_parser = positive)]
-    limit_test: Option<usize>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -37,7 +36,7 @@ pub struct EvalArgs {
 impl EvalArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let model = open(&self.dir, device)?;
-        let data = source::open(&self.data, None, self.limit_test)?;
+        let data = self.data.open(None)?;
         let names = &model.info().classes;
         if !names.is_empty() && names != data.test.classes() {
             bail!(
@@ -46,7 +45,7 @@ impl EvalArgs {
             );
         }
         let size = self.image_size.or(model.info().image_size);
-        let preprocess = Preprocess::new(size, model.info().normalization.clone());
+        let preprocess = model.preprocess(size);
         let config = LoaderConfig {
             batch_size: self.batch_size,
             ..LoaderConfig::default()
@@ -96,11 +95,17 @@ fn print_evaluation(result: &Evaluation) -> Result<()> {
 
 #[derive(Args)]
 pub struct PredictArgs {
-    /// The folder of a run or of an exported model
-    dir: PathBuf,
-    /// PNG or JPEG files
+    /// The folder of a run or of an exported model, an architecture, arch.tag, hf-hub:OWNER/REPO
+    model: String,
+    /// Image files: PNG, JPEG, WebP, GIF, BMP or TIFF
     #[arg(required = true)]
     images: Vec<PathBuf>,
+    /// hub, hub:TAG or a file; needed with an architecture that names no weights
+    #[arg(long, value_name = "hub[:TAG]|FILE")]
+    weights: Option<String>,
+    /// Side of the images in pixels [default: that of the training]
+    #[arg(long, value_name = "N", value_parser = pixels)]
+    image_size: Option<usize>,
     /// How many classes to show
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = positive)]
     top_k: usize,
@@ -111,8 +116,8 @@ pub struct PredictArgs {
 
 impl PredictArgs {
     pub fn run(self, device: &Device) -> Result<()> {
-        let model = open(&self.dir, device)?;
-        let size = model.info().image_size;
+        let model = self.model(device)?;
+        let size = self.image_size.or(model.info().image_size);
         let mut results = Vec::new();
         for path in &self.images {
             let image = Image::open(path)?;
@@ -132,6 +137,26 @@ impl PredictArgs {
             }
         }
         Ok(())
+    }
+}
+
+impl PredictArgs {
+    fn model(&self, device: &Device) -> Result<Classifier> {
+        let weights = self.weights.as_deref();
+        if is_folder(&self.model) {
+            if weights.is_some() {
+                bail!("--weights: {} has weights of its own", self.model);
+            }
+            return open(Path::new(&self.model), device);
+        }
+        let mut spec = chosen(&self.model, weights, 0)?;
+        if weights.is_none() && !names_weights(&self.model) {
+            bail!("--weights: expected hub, hub:TAG or a file, found nothing");
+        }
+        if let Some(size) = self.image_size {
+            spec = spec.image_size(size);
+        }
+        Ok(fetch(&spec)?.build(device)?)
     }
 }
 

@@ -9,14 +9,14 @@ use burn_zoo::weights::{DType, WeightsFile};
 use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::{ModelArgs, model_folder, print, weights};
+use super::{ModelArgs, fetch, is_folder, model_folder, names_weights, print};
 
 #[derive(Args)]
 pub struct LogitsArgs {
-    /// An architecture, or the folder of a run or an exported model
+    /// An architecture, arch.tag, hf-hub:OWNER/REPO, local-dir:DIR, or the folder of a run
     model: String,
-    /// `random`, or a weights file; needed with an architecture
-    #[arg(long, value_name = "random|FILE")]
+    /// hub, hub:TAG, random or a file; needed unless the model names its weights
+    #[arg(long, value_name = "hub[:TAG]|random|FILE")]
     weights: Option<String>,
     #[command(flatten)]
     options: ModelArgs,
@@ -62,7 +62,7 @@ impl LogitsArgs {
 
     fn model(&self, image_size: usize, device: &Device) -> Result<Classifier> {
         let dir = Path::new(&self.model);
-        if Zoo::get(&self.model).is_err() && dir.is_dir() {
+        if is_folder(&self.model) {
             if self.weights.is_some() {
                 bail!("--weights: {} has weights of its own", dir.display());
             }
@@ -70,16 +70,13 @@ impl LogitsArgs {
                 .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
             return Ok(self.options.adapt(spec)?.seed(self.seed).build(device)?);
         }
-        let spec = |weights| self.options.spec(&self.model, weights);
-        let Some(text) = &self.weights else {
-            // An unknown name is the more likely mistake.
-            spec(Weights::Random(0))?;
-            bail!("--weights: expected a file or `random` with an architecture, found nothing");
-        };
+        let weights = self.weights.as_deref();
+        let spec = self.options.spec(&self.model, weights, self.seed)?;
+        if weights.is_none() && !names_weights(&self.model) {
+            bail!("--weights: expected hub, hub:TAG, random or a file, found nothing");
+        }
         let size = self.options.image_size.unwrap_or(image_size);
-        let spec = spec(weights(text, self.seed))?
-            .image_size(size)
-            .seed(self.seed);
+        let spec = fetch(&spec.image_size(size).seed(self.seed))?;
         Ok(spec.build(device)?)
     }
 

@@ -2,6 +2,8 @@
 
 mod bench;
 mod finetune;
+#[cfg(feature = "hub")]
+mod hub;
 mod inspect;
 mod judge;
 mod logits;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use burn_zoo::manifest::Entry;
 use burn_zoo::prelude::*;
 use clap::{Args, Parser, Subcommand};
 
@@ -46,6 +49,16 @@ enum Command {
     Logits(logits::LogitsArgs),
     /// Measure images per second and peak memory
     Bench(bench::BenchArgs),
+    /// Fetch weights into the cache, verified
+    #[cfg(feature = "hub")]
+    Fetch(hub::FetchArgs),
+    /// Read every cached file again and compare its checksum
+    #[cfg(feature = "hub")]
+    Verify(hub::VerifyArgs),
+    /// Show what is cached, or remove it
+    #[cfg(feature = "hub")]
+    #[command(subcommand)]
+    Cache(hub::CacheCommand),
 }
 
 /// How a model is built from an architecture's name.
@@ -80,9 +93,9 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// The architecture with this name and these weights, adapted as asked.
-    fn spec(&self, architecture: &str, weights: Weights) -> Result<Spec> {
-        self.adapt(Zoo::get(architecture)?.weights(weights))
+    /// What a model's name and `--weights` stand for, adapted as asked.
+    fn spec(&self, model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
+        self.adapt(chosen(model, weights, seed)?)
     }
 
     fn adapt(&self, spec: Spec) -> Result<Spec> {
@@ -109,11 +122,42 @@ impl ModelArgs {
     }
 }
 
-/// `--weights`: `random` or a file.
-fn weights(text: &str, seed: u64) -> Weights {
-    match text {
-        "random" => Weights::Random(seed),
-        path => Weights::File(path.into()),
+/// Whether a model's name says by itself where its weights come from.
+fn names_weights(model: &str) -> bool {
+    model.starts_with("hf-hub:") || model.starts_with("local-dir:") || model.contains('.')
+}
+
+/// A model by name, with the weights that `--weights` asks for: `random`, `hub`, `hub:TAG` or a
+/// file; unasked, those that the name says, else random ones.
+fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
+    let spec = Zoo::get(model)?;
+    Ok(match weights {
+        None if names_weights(model) => spec,
+        None | Some("random") => spec.weights(Weights::Random(seed)),
+        Some("hub") => spec,
+        Some(text) => match text.strip_prefix("hub:") {
+            Some(tag) => spec.weights(tag),
+            None => spec.weights(Weights::File(text.into())),
+        },
+    })
+}
+
+/// Fetches what a spec names, with a bar, and says before it does if its licence forbids commercial
+/// use.
+fn fetch(spec: &Spec) -> Result<Spec> {
+    if let Some(entry) = spec.entry()? {
+        warn_of_licence(&entry);
+    }
+    Ok(progress::fetch(|watch| spec.fetch(watch))?)
+}
+
+fn warn_of_licence(entry: &Entry) {
+    if entry.non_commercial() {
+        let licence = entry.licence.as_deref().unwrap_or_default();
+        eprintln!(
+            "{}: licence {licence}, which forbids commercial use",
+            entry.name
+        );
     }
 }
 
@@ -165,6 +209,12 @@ fn probability(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Whether a model's name is that of a folder, and not of an architecture.
+fn is_folder(model: &str) -> bool {
+    let architecture = model.split('.').next().unwrap_or_default();
+    Zoo::list("*").iter().all(|a| a.name != architecture) && Path::new(model).is_dir()
+}
+
 /// Opens a run or an exported folder.
 fn open(dir: &Path, device: &Device) -> Result<Classifier> {
     let folder = model_folder(dir);
@@ -197,6 +247,12 @@ pub fn run() -> ExitCode {
         Command::Export(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Logits(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Bench(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
+        #[cfg(feature = "hub")]
+        Command::Fetch(args) => args.run(),
+        #[cfg(feature = "hub")]
+        Command::Verify(args) => args.run(),
+        #[cfg(feature = "hub")]
+        Command::Cache(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

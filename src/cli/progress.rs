@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn_zoo::data::Progress;
+use burn_zoo::data::{CheckProgress, Progress};
 use burn_zoo::train::{EpochRecord, Observer, StepRecord};
+use burn_zoo::weights;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 const BAR: &str = "{prefix} {bar:30} {pos}/{len} {wide_msg} {eta}";
@@ -21,6 +22,46 @@ pub fn download<T>(open: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
         bar.set_length(progress.total);
         bar.set_position(progress.received);
         bar.set_message(progress.file);
+    });
+    bar.finish_and_clear();
+    result
+}
+
+/// Shows a bar while weights are fetched, and what holds it up.
+pub fn fetch<T>(fetch: impl FnOnce(&mut dyn FnMut(weights::Progress)) -> T) -> T {
+    let bar = ProgressBar::new(0).with_style(style(BYTES));
+    let result = fetch(&mut |progress| show(&bar, progress));
+    bar.finish_and_clear();
+    result
+}
+
+#[cfg(feature = "hub")]
+fn show(bar: &ProgressBar, progress: weights::Progress) {
+    match progress {
+        weights::Progress::Received { received, total } => {
+            bar.set_length(total.unwrap_or(received));
+            bar.set_position(received);
+            bar.set_message("weights");
+        }
+        weights::Progress::Locked => bar.set_message("another process fetches them; waiting"),
+        weights::Progress::Retrying { wait, reason } => {
+            bar.set_message(format!("trying again in {} s: {reason}", wait.as_secs()));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+fn show(_: &ProgressBar, progress: weights::Progress) {
+    match progress {}
+}
+
+/// Shows a bar while `open` looks at images.
+pub fn check<T>(open: impl FnOnce(&mut dyn FnMut(CheckProgress)) -> T) -> T {
+    let bar = bar(0, "looking at images");
+    let result = open(&mut |progress: CheckProgress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.checked as u64);
     });
     bar.finish_and_clear();
     result

@@ -4,9 +4,32 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use burn_zoo::data::{FashionMnist, ImageData, ImageSet};
+use burn_zoo::data::{Broken, FashionMnist, FolderOptions, ImageData, ImageFolder, ImageSet};
+use clap::Args;
 
-use super::progress;
+use super::{positive, probability, progress};
+
+/// Which images, and how they are divided.
+#[derive(Args)]
+pub struct DataArgs {
+    /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class), a
+    /// folder with FashionMNIST's files, a folder of images (CLASS/*.jpg, or train/CLASS/*.jpg and
+    /// val/CLASS/*.jpg), or a .csv file with the columns path and label
+    #[arg(long, default_value = "fashion-mnist-mini", value_parser = name)]
+    data: String,
+    /// Use N test images only: the first, or of a folder N spread over its classes
+    #[arg(long, value_name = "N", value_parser = positive)]
+    limit_test: Option<usize>,
+    /// Share of each class that a folder without val/ sets aside for validation
+    #[arg(long, value_name = "X", default_value_t = 0.2, value_parser = probability)]
+    valid_share: f64,
+    /// Seed of that division
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    split_seed: u64,
+    /// Leave out images of a folder that cannot be read, instead of stopping
+    #[arg(long)]
+    skip_broken: bool,
+}
 
 /// Training and test images.
 pub struct Data {
@@ -14,45 +37,115 @@ pub struct Data {
     pub test: Arc<dyn ImageData>,
     /// Channels of an image.
     pub channels: usize,
+    /// Whether images may differ in size.
+    pub any_size: bool,
     /// Where they come from, in words.
     pub source: String,
 }
 
-const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini or a folder that exists";
+const NAMES: &str =
+    "expected fashion-mnist, fashion-mnist-mini, a folder or a .csv file that exists";
 
 /// What `--data` takes.
-pub fn name(text: &str) -> Result<String, String> {
+fn name(text: &str) -> Result<String, String> {
     let bundled = cfg!(feature = "fashion-mnist-mini") && text == "fashion-mnist-mini";
-    match bundled || text == "fashion-mnist" || Path::new(text).is_dir() {
+    let path = Path::new(text);
+    match bundled || text == "fashion-mnist" || path.is_dir() || is_csv(path) {
         true => Ok(text.to_owned()),
         false => Err(NAMES.to_owned()),
     }
 }
 
-/// Opens `fashion-mnist`, `fashion-mnist-mini`, or a folder with FashionMNIST's four files.
-pub fn open(name: &str, limit_train: Option<usize>, limit_test: Option<usize>) -> Result<Data> {
-    let data = match name {
-        "fashion-mnist" => progress::download(FashionMnist::open_default_with)?,
-        #[cfg(feature = "fashion-mnist-mini")]
-        "fashion-mnist-mini" => FashionMnist::bundled()?,
-        dir if Path::new(dir).is_dir() => FashionMnist::open(dir)?,
-        _ => bail!("--data: {NAMES}, found `{name}`"),
-    };
-    let limit = |set: ImageSet, limit: Option<usize>| match limit {
-        Some(n) => set.take_first(n),
-        None => set,
-    };
-    let train = limit(data.train(), limit_train);
-    let test = limit(data.test(), limit_test);
-    Ok(Data {
-        channels: train.channels(),
-        source: format!(
-            "{name}: the first {} training and {} test images of {}",
-            train.len(),
-            test.len(),
-            data.source()
-        ),
-        train: Arc::new(train),
-        test: Arc::new(test),
+fn is_csv(path: &Path) -> bool {
+    path.is_file()
+        && path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("csv"))
+}
+
+/// Whether a folder is meant to be FashionMNIST's: it has at least one of its files.
+fn has_fashion_mnist(dir: &Path) -> bool {
+    let parts = [
+        "train-images-idx3",
+        "train-labels-idx1",
+        "t10k-images-idx3",
+        "t10k-labels-idx1",
+    ];
+    parts.iter().any(|part| {
+        let file = dir.join(format!("{part}-ubyte"));
+        file.exists() || file.with_extension("gz").exists()
     })
+}
+
+impl DataArgs {
+    /// The name, for the run folder's name.
+    pub fn name(&self) -> &str {
+        &self.data
+    }
+
+    /// Opens the images.
+    pub fn open(&self, limit_train: Option<usize>) -> Result<Data> {
+        let name = self.data.as_str();
+        let path = Path::new(name);
+        let data = match name {
+            "fashion-mnist" => progress::download(FashionMnist::open_default_with)?,
+            #[cfg(feature = "fashion-mnist-mini")]
+            "fashion-mnist-mini" => FashionMnist::bundled()?,
+            _ if path.is_dir() && has_fashion_mnist(path) => FashionMnist::open(path)?,
+            _ if path.is_dir() || is_csv(path) => return self.open_folder(path, limit_train),
+            _ => bail!("--data: {NAMES}, found `{name}`"),
+        };
+        let limit = |set: ImageSet, limit: Option<usize>| match limit {
+            Some(n) => set.take_first(n),
+            None => set,
+        };
+        let train = limit(data.train(), limit_train);
+        let test = limit(data.test(), self.limit_test);
+        Ok(Data {
+            channels: train.channels(),
+            any_size: false,
+            source: format!(
+                "{name}: the first {} training and {} test images of {}",
+                train.len(),
+                test.len(),
+                data.source()
+            ),
+            train: Arc::new(train),
+            test: Arc::new(test),
+        })
+    }
+
+    fn open_folder(&self, path: &Path, limit_train: Option<usize>) -> Result<Data> {
+        let options = FolderOptions {
+            valid_share: self.valid_share,
+            seed: self.split_seed,
+            broken: if self.skip_broken {
+                Broken::Skip
+            } else {
+                Broken::Fail
+            },
+            ..FolderOptions::default()
+        };
+        let splits = progress::check(|watch| match path.is_dir() {
+            true => ImageFolder::open_watched(path, &options, watch),
+            false => ImageFolder::from_csv_watched(path, &options, watch),
+        })?;
+        for warning in &splits.report.warnings {
+            eprintln!("warning: {warning}");
+        }
+        for skipped in &splits.report.skipped {
+            eprintln!("skipped: {skipped}");
+        }
+        let limit = |set: ImageFolder, limit: Option<usize>| match limit {
+            Some(n) => set.subset(n, self.split_seed),
+            None => set,
+        };
+        Ok(Data {
+            train: Arc::new(limit(splits.train, limit_train)),
+            test: Arc::new(limit(splits.valid, self.limit_test)),
+            channels: 3,
+            any_size: true,
+            source: format!("{}: {}", path.display(), splits.report),
+        })
+    }
 }

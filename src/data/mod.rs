@@ -3,6 +3,8 @@
 #[cfg(feature = "download")]
 mod download;
 mod fashion_mnist;
+#[cfg(feature = "image")]
+mod folder;
 mod idx;
 mod image_set;
 mod loader;
@@ -15,6 +17,11 @@ use crate::error::{Error, Result};
 use crate::preprocess::Image;
 
 pub use fashion_mnist::{FashionMnist, Source};
+#[cfg(feature = "image")]
+pub use folder::{
+    Broken, Check, CheckProgress, ClassCount, Division, FolderOptions, FolderReport, FolderWarning,
+    ImageFolder, Part, Skipped, Splits,
+};
 pub use image_set::ImageSet;
 pub(crate) use loader::check_loading;
 pub use loader::{Batch, Batches, Loader, LoaderConfig};

@@ -1,10 +1,18 @@
-//! From an image to the tensor that a model was trained on.
+//! From an image file to the tensor that a model was trained on.
+//!
+//! [`Image::open`] decodes a file, and [`Preprocess`] makes of it what timm's evaluation
+//! transforms make with Pillow, byte for byte up to the decoded pixels: resize, cut, scale,
+//! normalise.
 
+mod decode;
+mod image;
 mod normalize;
 pub(crate) mod resample;
 mod transform;
 
+pub use decode::{DecodeLimits, DecodeOptions};
+pub use image::Image;
 pub use normalize::Normalization;
 pub use resample::Interpolation;
 pub(crate) use transform::check_size;
-pub use transform::{Image, Preprocess};
+pub use transform::{CropMode, Preprocess, Resizing};

@@ -1,147 +1,141 @@
-//! Images, and the steps that turn one into a model's input.
+//! The steps that turn an image into a model's input.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::ops::Range;
 
-use super::Normalization;
 use super::resample::{self, Interpolation};
+use super::{Image, Normalization};
 use crate::error::{Error, Result};
 
-/// An image of 8 bits a channel, `[height, width, channels]`; one channel is grey, three are RGB.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    height: usize,
-    width: usize,
-    channels: usize,
-    pixels: Vec<u8>,
+/// How an image that is not square is made to fit, by timm's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CropMode {
+    /// The shorter side is brought to the size; what the longer one has more is lost.
+    #[default]
+    Center,
+    /// Both sides are brought to the size; proportions are lost.
+    Squash,
+    /// The longer side is brought to the size; the rest is filled with the mean colour.
+    Border,
 }
 
-impl Image {
-    /// An image from its pixels, row by row.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for a side of zero, or as many pixels as the sides do not say.
-    pub fn new(height: usize, width: usize, channels: usize, pixels: Vec<u8>) -> Result<Self> {
-        let expected = height
-            .checked_mul(width)
-            .and_then(|n| n.checked_mul(channels))
-            .filter(|n| *n > 0);
-        if expected != Some(pixels.len()) {
-            return Err(Error::argument(
-                "pixels",
-                format!("{height} x {width} x {channels} values, no side zero"),
-                format!("{} values", pixels.len()),
-            ));
-        }
-        Ok(Self::from_parts(height, width, channels, pixels))
-    }
+/// How images of any size were brought to the size a model was trained on: belongs to the weights,
+/// as their normalisation does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Resizing {
+    /// The filter.
+    pub interpolation: Interpolation,
+    /// Which part of the resized image's side is kept.
+    pub crop_pct: f64,
+    /// What is done about images that are not square.
+    pub crop_mode: CropMode,
+}
 
-    pub(crate) fn from_parts(
-        height: usize,
-        width: usize,
-        channels: usize,
-        pixels: Vec<u8>,
-    ) -> Self {
+impl Default for Resizing {
+    /// Bicubic, nothing cut off, [`CropMode::Center`].
+    fn default() -> Self {
         Self {
-            height,
-            width,
-            channels,
-            pixels,
+            interpolation: Interpolation::default(),
+            crop_pct: 1.0,
+            crop_mode: CropMode::default(),
         }
-    }
-
-    /// Reads a PNG or JPEG file: grey images as one channel, all others as RGB.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Image`] if it is no image of these kinds.
-    #[cfg(feature = "image")]
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bad = |error: image::ImageError| Error::Image {
-            path: path.to_path_buf(),
-            reason: error.to_string(),
-        };
-        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-        let decoded = image::ImageReader::new(std::io::BufReader::new(file))
-            .with_guessed_format()
-            .map_err(Error::io("read", path))?
-            .decode()
-            .map_err(bad)?;
-        let (height, width) = (decoded.height() as usize, decoded.width() as usize);
-        Ok(if decoded.color().has_color() {
-            Self::from_parts(height, width, 3, decoded.into_rgb8().into_raw())
-        } else {
-            Self::from_parts(height, width, 1, decoded.into_luma8().into_raw())
-        })
-    }
-
-    /// Without the `image` feature nothing can be decoded.
-    ///
-    /// # Errors
-    /// Always [`Error::Image`].
-    #[cfg(not(feature = "image"))]
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Err(Error::Image {
-            path: path.as_ref().to_path_buf(),
-            reason: "this build has no decoders; enable the feature `image`".to_owned(),
-        })
-    }
-
-    /// Pixels from top to bottom.
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// Pixels from left to right.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// 1 for grey, 3 for RGB.
-    pub fn channels(&self) -> usize {
-        self.channels
-    }
-
-    /// The values, row by row, the channels of a pixel side by side.
-    pub fn pixels(&self) -> &[u8] {
-        &self.pixels
-    }
-
-    /// The image with another number of channels: grey is replicated; RGB becomes grey by ITU-R
-    /// 601-2 luma, as Pillow's `convert("L")`; any other pair repeats the channels.
-    fn with_channels(&self, channels: usize) -> Image {
-        let of_pixel = |pixel: &[u8], out: &mut Vec<u8>| match (pixel, channels) {
-            ([r, g, b], 1) => {
-                let luma = 19_595 * u32::from(*r) + 38_470 * u32::from(*g) + 7_471 * u32::from(*b);
-                out.push(((luma + 0x8000) >> 16) as u8);
-            }
-            _ => out.extend(pixel.iter().cycle().take(channels)),
-        };
-        let mut pixels = Vec::with_capacity(self.height * self.width * channels);
-        for pixel in self.pixels.chunks_exact(self.channels) {
-            of_pixel(pixel, &mut pixels);
-        }
-        Image::from_parts(self.height, self.width, channels, pixels)
     }
 }
 
-/// What happens to an image before a model sees it: the shorter side is brought to the image size,
-/// the middle is cut out, channels are matched, and values are normalised.
+/// What happens to an image before a model sees it: it is resized, the middle is cut out, channels
+/// are matched, and values are normalised. The same as timm's `create_transform(is_training=False)`
+/// with Pillow images: the 8-bit pixels are the same bytes, and the values the same numbers.
+///
+/// The size to which an image is brought is the image size divided by `crop_pct`, rounded down;
+/// the middle of the image size is cut out of that. Where it is smaller than the image size (a
+/// `crop_pct` above 1), black is added around it, in border mode the mean colour.
+///
+/// Channels: a grey image is replicated; RGB becomes grey by ITU-R 601-2 luma, as Pillow's
+/// `convert("L")`; any other pair repeats the channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
     image_size: Option<usize>,
     interpolation: Interpolation,
+    crop_pct: f64,
+    crop_mode: CropMode,
     normalization: Normalization,
 }
 
+/// Where the pixels of an output come from.
+struct Plan {
+    /// The size of the whole resized image: height, width.
+    resized: [u64; 2],
+    rows: Cut,
+    columns: Cut,
+}
+
+/// The middle of one axis.
+struct Cut {
+    /// What is taken of the resized image.
+    taken: Range<u64>,
+    /// How much is added before it.
+    before: usize,
+}
+
+impl Cut {
+    /// `size` of `side`, placed as torchvision's `center_crop` and timm's `center_crop_or_pad` do.
+    fn middle(side: u64, size: u64) -> Self {
+        match side.checked_sub(size) {
+            None => Cut {
+                taken: 0..side,
+                before: ((size - side) / 2) as usize,
+            },
+            Some(over) => {
+                // Python rounds a half to the even neighbour.
+                let half = over / 2;
+                let start = half + (over & half & 1);
+                Cut {
+                    taken: start..start + size,
+                    before: 0,
+                }
+            }
+        }
+    }
+}
+
 impl Preprocess {
-    /// The steps for images of `image_size` x `image_size` pixels, or of their own size. The
-    /// normalisation says how many channels there are.
+    /// The steps for images of `image_size` x `image_size` pixels, or of their own size: bicubic,
+    /// `crop_pct` 1, [`CropMode::Center`]. The normalisation says how many channels there are.
     pub fn new(image_size: Option<usize>, normalization: Normalization) -> Self {
         Self {
             image_size,
             interpolation: Interpolation::default(),
+            crop_pct: 1.0,
+            crop_mode: CropMode::default(),
             normalization,
         }
+    }
+
+    /// Sets filter, part and mode at once.
+    pub fn resizing(self, resizing: Resizing) -> Self {
+        self.interpolation(resizing.interpolation)
+            .crop_pct(resizing.crop_pct)
+            .crop_mode(resizing.crop_mode)
+    }
+
+    /// The filter of the resizing.
+    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
+        self.interpolation = interpolation;
+        self
+    }
+
+    /// Which part of the resized image's side is kept, 0.1 to 10; 0.875 and 0.95 are common. Of no
+    /// effect without an image size.
+    pub fn crop_pct(mut self, crop_pct: f64) -> Self {
+        self.crop_pct = crop_pct;
+        self
+    }
+
+    /// What is done about images that are not square. Of no effect without an image size.
+    pub fn crop_mode(mut self, crop_mode: CropMode) -> Self {
+        self.crop_mode = crop_mode;
+        self
     }
 
     /// Height and width of what comes out for an image of this height and width.
@@ -155,33 +149,118 @@ impl Preprocess {
     /// - output: `[channels, height, width]`, row-major
     pub fn apply(&self, image: &Image) -> Vec<f32> {
         let channels = self.normalization.channels();
-        let mut image = match image.channels() == channels {
-            true => image.clone(),
-            false => image.with_channels(channels),
+        let (height, width) = self.output_size(image.height(), image.width());
+        // Channels are resized independently of each other, so copies are made at the very end.
+        let image = match (image.channels(), channels) {
+            (3, 1) => Cow::Owned(image.luma()),
+            _ => Cow::Borrowed(image),
         };
-        if let Some(size) = self.image_size {
-            image = self.resize_and_crop(image, size);
+        let tables: Vec<_> = (0..channels).map(|channel| self.table(channel)).collect();
+        let area = height * width;
+        let mut values = vec![0.0; channels * area];
+        // Some pixels of the image, one after the other from this position of each channel on.
+        let write = |values: &mut [f32], position: usize, pixels: &[u8]| {
+            for (channel, table) in tables.iter().enumerate() {
+                let values = &mut values[channel * area + position..];
+                let pixels = pixels[channel % image.channels()..].iter();
+                for (value, pixel) in values.iter_mut().zip(pixels.step_by(image.channels())) {
+                    *value = table[usize::from(*pixel)];
+                }
+            }
+        };
+        let Some(size) = self.image_size else {
+            write(&mut values, 0, image.pixels());
+            return values;
+        };
+        if size == 0 {
+            return values;
         }
-        let (mean, std) = (self.normalization.mean(), self.normalization.std());
-        let mut values = Vec::with_capacity(image.pixels.len());
-        for channel in 0..channels {
-            let (mean, std) = (mean[channel] as f32, std[channel] as f32);
-            let of_channel = image.pixels[channel..].iter().step_by(channels);
-            values.extend(of_channel.map(|v| (f32::from(*v) / 255.0 - mean) / std));
+
+        let Plan {
+            resized,
+            rows,
+            columns,
+        } = self.plan(image.height(), image.width(), size);
+        if resized.iter().any(|side| *side < size as u64) {
+            for (channel, plane) in values.chunks_exact_mut(area).enumerate() {
+                plane.fill(tables[channel][usize::from(self.fill(channel))]);
+            }
         }
+        let mut position = rows.before * size + columns.before;
+        resample::resize_part(
+            &image,
+            resized,
+            rows.taken,
+            columns.taken,
+            self.interpolation,
+            |row| {
+                write(&mut values, position, row);
+                position += size;
+            },
+        );
         values
     }
 
-    fn resize_and_crop(&self, image: Image, size: usize) -> Image {
-        let shorter = image.height.min(image.width);
-        // torchvision's rule: the longer side is truncated.
-        let scaled = |side: usize| (size * side / shorter).max(size);
-        let (height, width) = (scaled(image.height), scaled(image.width));
-        resample::resize_and_crop(&image, [height, width], [size, size], self.interpolation)
+    fn plan(&self, height: usize, width: usize, size: usize) -> Plan {
+        let (height, width, size) = (height as u64, width as u64, size as u64);
+        // The bound keeps what `check` would have refused from overflowing; the cast saturates.
+        let scale = ((size as f64 / self.crop_pct) as u64).clamp(1, 1 << 24);
+        let resized = match self.crop_mode {
+            CropMode::Squash => [scale, scale],
+            CropMode::Center => {
+                // torchvision's rule: the longer side is truncated.
+                let shorter = height.min(width);
+                [height, width].map(|side| scale.saturating_mul(side) / shorter)
+            }
+            CropMode::Border => {
+                // timm's rule: rounded, a half to the even neighbour. timm fails where a side
+                // becomes zero; here one pixel stays.
+                let sides = [height as f64, width as f64];
+                let ratio = (sides[0] / scale as f64).max(sides[1] / scale as f64);
+                sides.map(|side| ((side / ratio).round_ties_even() as u64).max(1))
+            }
+        };
+        Plan {
+            resized,
+            rows: Cut::middle(resized[0], size),
+            columns: Cut::middle(resized[1], size),
+        }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
-        check_size(self.image_size)
+    /// The colour around an image that does not fill the output.
+    fn fill(&self, channel: usize) -> u8 {
+        match self.crop_mode {
+            CropMode::Border => {
+                (255.0 * self.normalization.mean()[channel]).round_ties_even() as u8
+            }
+            CropMode::Center | CropMode::Squash => 0,
+        }
+    }
+
+    /// The normalised value of each pixel value, in single precision as in torchvision.
+    fn table(&self, channel: usize) -> [f32; 256] {
+        let mean = self.normalization.mean()[channel] as f32;
+        let std = self.normalization.std()[channel] as f32;
+        std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std)
+    }
+
+    /// Whether these steps can be taken.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an image size or a `crop_pct` out of range.
+    pub fn check(&self) -> Result<()> {
+        check_size(self.image_size)?;
+        if !(0.1..=10.0).contains(&self.crop_pct) {
+            return Err(Error::argument("crop_pct", "0.1 to 10", self.crop_pct));
+        }
+        match self.image_size {
+            Some(size) if (size as f64 / self.crop_pct) < 1.0 => Err(Error::argument(
+                "crop_pct",
+                format!("at most the image size, {size}"),
+                self.crop_pct,
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

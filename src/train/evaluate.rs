@@ -11,7 +11,7 @@ use crate::data::Loader;
 use crate::error::{Error, Result};
 use crate::features::host_vec;
 use crate::model::Classifier;
-use crate::preprocess::{Image, Preprocess};
+use crate::preprocess::Image;
 
 /// Mean cross-entropy of class scores.
 ///
@@ -162,7 +162,7 @@ impl Classifier {
                 "one without a head",
             ));
         }
-        let preprocess = Preprocess::new(image_size, self.info.normalization.clone());
+        let preprocess = self.preprocess(image_size);
         preprocess.check()?;
         let (height, width) = preprocess.output_size(image.height(), image.width());
         let model = self.valid();

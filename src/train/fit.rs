@@ -14,7 +14,6 @@ use crate::data::{ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
 use crate::features::host_vec;
 use crate::model::{Classifier, InputSize};
-use crate::preprocess::Preprocess;
 
 /// Watches a run, and may end it.
 pub trait Observer {
@@ -126,7 +125,7 @@ pub(super) fn fit(
         InputSize::Exactly(size) => Some(recipe.image_size.unwrap_or(size)),
         InputSize::AtLeast(_) => recipe.image_size,
     };
-    let preprocess = Preprocess::new(size, model.info().normalization.clone());
+    let preprocess = model.preprocess(size);
     let config = LoaderConfig {
         batch_size: recipe.batch_size,
         shuffle: None,

@@ -1,16 +1,20 @@
 //! Where weights come from, and whether to believe them.
 //!
-//! A file is opened by [`WeightsFile`], which reads only its header and refuses what is damaged or
+//! A name is looked up in the [manifest](crate::manifest) and becomes a file through the [`hub`],
+//! which checks it. A file is opened by [`WeightsFile`], which reads only its header and refuses what is damaged or
 //! hostile. [`Spec::build`](crate::Spec::build) then compares every name, shape and type with the
 //! model's, and only when all of them agree (but for what the adaptation declares) are values read.
 
 mod failure;
 mod file;
 mod format;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod key_table;
 mod pickle;
 mod pytorch;
 mod report;
+mod resolve;
 mod safetensors;
 
 use std::path::{Path, PathBuf};
@@ -18,11 +22,26 @@ use std::path::{Path, PathBuf};
 pub use file::{DType, TensorInfo, WeightsFile};
 pub use key_table::KeyTable;
 pub use report::{LoadReport, Mismatch};
+pub use resolve::Progress;
+pub(crate) use resolve::{entry, resolve, spec_of_repository};
 
 /// Where a model's values come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Weights {
+    /// The architecture's default entry in the weights manifest, fetched from the hub unless it is
+    /// cached.
+    #[default]
+    Default,
+    /// The architecture's entry with this tag in the weights manifest, such as `tv_in1k`.
+    Tag(String),
+    /// A timm-style repository of the hub.
+    Hub {
+        /// `owner/name`.
+        repository: String,
+        /// A branch, a tag or a commit; `main` if it is `None`.
+        revision: Option<String>,
+    },
     /// A `.safetensors` file, or a PyTorch state dict (`.pth`, `.pt`, `.bin`), with timm's or
     /// torchvision's names.
     File(PathBuf),
@@ -34,6 +53,15 @@ pub enum Weights {
 impl std::fmt::Display for Weights {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Weights::Default => f.write_str("the default tag"),
+            Weights::Tag(tag) => f.write_str(tag),
+            Weights::Hub {
+                repository,
+                revision,
+            } => match revision {
+                Some(revision) => write!(f, "hf-hub:{repository}@{revision}"),
+                None => write!(f, "hf-hub:{repository}"),
+            },
             Weights::File(path) => write!(f, "{}", path.display()),
             Weights::Random(seed) => write!(f, "random (seed {seed})"),
         }
@@ -49,6 +77,13 @@ impl From<PathBuf> for Weights {
 impl From<&Path> for Weights {
     fn from(path: &Path) -> Self {
         Weights::File(path.to_path_buf())
+    }
+}
+
+/// A tag of the weights manifest.
+impl From<&str> for Weights {
+    fn from(tag: &str) -> Self {
+        Weights::Tag(tag.to_owned())
     }
 }
 

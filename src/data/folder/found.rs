@@ -1,0 +1,247 @@
+//! From what was found to the parts of a data set.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::report::{self, ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
+use super::verify::{self, CheckProgress};
+use super::{Broken, FolderOptions, ImageFolder, Sample, Splits, split};
+use crate::error::{Error, Result};
+
+/// What a folder or a CSV file holds, before any image is looked at.
+pub(super) struct Found {
+    /// What a message about the classes names.
+    pub(super) place: PathBuf,
+    /// What a message expects of every class, such as `images (.jpg, .png)`.
+    pub(super) wanted: String,
+    pub(super) classes: Vec<String>,
+    /// What else the training folder of each class has.
+    pub(super) beside: Vec<Beside>,
+    pub(super) train: Candidates,
+    pub(super) valid: Option<Candidates>,
+    pub(super) test: Option<Candidates>,
+    pub(super) division: Division,
+    pub(super) left_out: LeftOut,
+}
+
+/// The images of one part.
+pub(super) struct Candidates {
+    /// What relative paths start from.
+    pub(super) base: PathBuf,
+    /// What a message about this part names.
+    pub(super) place: PathBuf,
+    pub(super) samples: Vec<Sample>,
+}
+
+/// What a class's folder has instead of images.
+#[derive(Clone, Default)]
+pub(super) struct Beside {
+    /// Files with other extensions.
+    pub(super) others: BTreeMap<String, usize>,
+    /// Images that were skipped.
+    pub(super) broken: usize,
+}
+
+/// What does not become part of the data set.
+#[derive(Default)]
+pub(super) struct LeftOut {
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) hidden: usize,
+    pub(super) others: BTreeMap<String, usize>,
+    pub(super) warnings: Vec<FolderWarning>,
+}
+
+impl LeftOut {
+    /// An image that cannot be read: an error, or a line of the report.
+    pub(super) fn broken(&mut self, path: &Path, error: Error, broken: Broken) -> Result<()> {
+        match broken {
+            Broken::Fail => Err(error),
+            Broken::Skip => {
+                self.skipped.push(Skipped::new(path, &error));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn into_splits(
+        mut self,
+        options: &FolderOptions,
+        progress: &mut dyn FnMut(CheckProgress),
+    ) -> Result<Splits> {
+        if self.classes.len() < 2 {
+            return Err(self.too_few_classes());
+        }
+        self.verify(options, progress)?;
+        if !options.allow_empty {
+            self.no_empty_class()?;
+        }
+        let parts = [
+            (Part::Train, Some(&self.train)),
+            (Part::Valid, self.valid.as_ref()),
+            (Part::Test, self.test.as_ref()),
+        ];
+        for (part, images) in parts {
+            if let Some(images) = images.filter(|images| images.samples.is_empty()) {
+                return Err(Error::Data {
+                    path: images.place.clone(),
+                    expected: format!("{part} {}", self.wanted),
+                    found: "none".to_owned(),
+                });
+            }
+        }
+        let valid = match self.valid.take() {
+            Some(valid) => valid,
+            None => self.split(options)?,
+        };
+        let report = self.report(&valid);
+        let classes: Arc<[String]> = self.classes.into();
+        let part = |part: Candidates| ImageFolder::new(part.base, part.samples, classes.clone());
+        Ok(Splits {
+            train: part(self.train),
+            valid: part(valid),
+            test: self.test.map(part),
+            report,
+        })
+    }
+
+    fn too_few_classes(&self) -> Error {
+        Error::Data {
+            path: self.place.clone(),
+            expected: "at least two classes".to_owned(),
+            found: match self.classes.first() {
+                Some(class) => format!("one, `{class}`"),
+                None => "none".to_owned(),
+            },
+        }
+    }
+
+    /// Takes away the images that cannot be read, if that is wanted.
+    fn verify(
+        &mut self,
+        options: &FolderOptions,
+        progress: &mut dyn FnMut(CheckProgress),
+    ) -> Result<()> {
+        let parts = [Some(&self.train), self.valid.as_ref(), self.test.as_ref()];
+        let all: Vec<(&Path, &Sample)> = parts
+            .into_iter()
+            .flatten()
+            .flat_map(|part| part.samples.iter().map(|s| (part.base.as_path(), s)))
+            .collect();
+        let (check, fail) = (options.resolved_check(), options.broken == Broken::Fail);
+        let broken = verify::broken(&all, &self.place, check, fail, progress);
+        let indices: BTreeSet<usize> = broken.iter().map(|(index, _)| *index).collect();
+        for (index, error) in broken {
+            let (base, sample) = all[index];
+            self.left_out
+                .broken(&base.join(&sample.path), error, options.broken)?;
+            if index < self.train.samples.len() {
+                self.beside[sample.label as usize].broken += 1;
+            }
+        }
+        let mut index = 0;
+        let parts = [
+            Some(&mut self.train),
+            self.valid.as_mut(),
+            self.test.as_mut(),
+        ];
+        for part in parts.into_iter().flatten() {
+            part.samples.retain(|_| {
+                index += 1;
+                !indices.contains(&(index - 1))
+            });
+        }
+        Ok(())
+    }
+
+    fn no_empty_class(&self) -> Result<()> {
+        let counts = split::counts(&self.train.samples, self.classes.len());
+        let named = self.classes.iter().zip(&self.beside).zip(counts);
+        let empty: Vec<String> = named
+            .filter(|(_, count)| *count == 0)
+            .map(|((class, beside), _)| format!("`{class}`{beside}"))
+            .collect();
+        if empty.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Data {
+            path: self.place.clone(),
+            expected: format!("{} of every class", self.wanted),
+            found: format!("none of {}", report::first_few(&empty)),
+        })
+    }
+
+    /// Takes the validation images out of the training images.
+    fn split(&mut self, options: &FolderOptions) -> Result<Candidates> {
+        let (share, seed) = (options.valid_share, options.seed);
+        let classes = self.classes.len();
+        let samples = std::mem::take(&mut self.train.samples);
+        let (train, valid) = split::divide(samples, classes, share, seed);
+        if valid.is_empty() {
+            return Err(Error::Data {
+                path: self.place.clone(),
+                expected: "a class of two images or more, to have some for validation".to_owned(),
+                found: "one of each".to_owned(),
+            });
+        }
+        self.train.samples = train;
+        self.division = Division::Seeded { share, seed };
+        Ok(Candidates {
+            base: self.train.base.clone(),
+            place: self.train.place.clone(),
+            samples: valid,
+        })
+    }
+
+    fn report(&mut self, valid: &Candidates) -> FolderReport {
+        let classes = self.classes.len();
+        let counts = |part: &Candidates| split::counts(&part.samples, classes);
+        let [train, valid] = [&self.train, valid].map(counts);
+        let test = self.test.as_ref().map(counts);
+        let mut left_out = std::mem::take(&mut self.left_out);
+        let mut rows = Vec::with_capacity(classes);
+        for (index, name) in self.classes.iter().enumerate() {
+            let test = test.as_ref().map(|counts| counts[index]);
+            let count = |part, count| (count == 0).then_some((part, name.clone()));
+            let missing = [
+                count(Part::Train, train[index]),
+                count(Part::Valid, valid[index]),
+                test.and_then(|test| count(Part::Test, test)),
+            ];
+            let missing = missing.into_iter().flatten();
+            let warning = |(part, class)| FolderWarning::MissingClass { part, class };
+            left_out.warnings.extend(missing.map(warning));
+            rows.push(ClassCount {
+                name: name.clone(),
+                train: train[index],
+                valid: valid[index],
+                test: test.unwrap_or(0),
+            });
+        }
+        FolderReport {
+            classes: rows,
+            division: self.division,
+            skipped: left_out.skipped,
+            hidden: left_out.hidden,
+            others: left_out.others,
+            warnings: left_out.warnings,
+        }
+    }
+}
+
+impl fmt::Display for Beside {
+    /// ` (2 .txt, 1 broken)`, or nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = report::by_extension(&self.others);
+        if self.broken > 0 {
+            parts.push(format!("{} broken", self.broken));
+        }
+        match parts.is_empty() {
+            true => Ok(()),
+            false => write!(f, " ({})", parts.join(", ")),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Images of one's own as a data set: a folder for each class, as torchvision's `ImageFolder` and
+//! timm's folder reader have it, or a CSV file of paths and labels.
+
+mod csv;
+mod found;
+mod layout;
+mod report;
+mod split;
+mod verify;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::ImageData;
+use crate::error::{Error, Result};
+use crate::preprocess::Image;
+
+pub use report::{ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
+pub use verify::CheckProgress;
+
+/// Labelled images in files, decoded when they are asked for.
+///
+/// The list of files lies behind an [`Arc`], so that a clone copies nothing.
+///
+/// ```no_run
+/// use burn_zoo::data::ImageFolder;
+/// use burn_zoo::prelude::*;
+///
+/// # fn main() -> burn_zoo::Result<()> {
+/// let data = ImageFolder::open("flowers")?; // flowers/daisy/1.jpg, flowers/rose/2.png, ..
+/// println!("{}", data.report);
+/// assert_eq!(data.train.classes(), data.valid.classes());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ImageFolder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// What relative paths start from.
+    base: PathBuf,
+    samples: Vec<Sample>,
+    classes: Arc<[String]>,
+}
+
+/// One image.
+#[derive(Clone)]
+struct Sample {
+    /// Relative to the base, or absolute.
+    path: Box<Path>,
+    label: u32,
+    /// The line of a CSV file that names it; 0 if none does.
+    line: u32,
+}
+
+/// How a folder or a CSV file is read.
+///
+/// ```
+/// use burn_zoo::data::{Broken, FolderOptions};
+///
+/// let options = FolderOptions {
+///     valid_share: 0.1,
+///     broken: Broken::Skip,
+///     ..FolderOptions::default()
+/// };
+/// assert_eq!(options.seed, 42);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct FolderOptions {
+    /// The share of each class that becomes validation images where the data set has none of its
+    /// own, above 0 and below 1. It is rounded; a class of two images or more has at least one in
+    /// either part, and a single image is for training.
+    pub valid_share: f64,
+    /// Seed of that split. An image's place depends on the seed, its path below the folder and its
+    /// rank among its class, so that the same seed gives the same split on every machine, and a
+    /// new image moves at most one other.
+    pub seed: u64,
+    /// What becomes of images that cannot be read.
+    pub broken: Broken,
+    /// How carefully images are looked at before anything else happens. `None` is
+    /// [`Check::Header`] with [`Broken::Fail`] and [`Check::Full`] with [`Broken::Skip`].
+    pub check: Option<Check>,
+    /// The extensions of images, in any case, with or without a dot; other files are left out and
+    /// counted. A CSV file may name images with any extension.
+    pub extensions: Vec<String>,
+    /// Accepts classes without a single image, which keep their place among the labels.
+    pub allow_empty: bool,
+}
+
+/// The extensions of the formats that can be decoded.
+const EXTENSIONS: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+
+impl Default for FolderOptions {
+    /// A fifth of each class for validation by seed 42; broken images are errors; BMP, GIF, JPEG,
+    /// PNG, TIFF and WebP files; no class may be empty.
+    fn default() -> Self {
+        Self {
+            valid_share: 0.2,
+            seed: 42,
+            broken: Broken::Fail,
+            check: None,
+            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+            allow_empty: false,
+        }
+    }
+}
+
+impl FolderOptions {
+    /// The extensions in lower case, without dots.
+    fn checked_extensions(&self) -> Result<BTreeSet<String>> {
+        let plain = |text: &String| text.trim_start_matches('.').to_ascii_lowercase();
+        let set: BTreeSet<String> = self.extensions.iter().map(plain).collect();
+        match set.iter().find(|e| e.is_empty() || e.contains('.')) {
+            _ if set.is_empty() => Err(Error::argument("extensions", "at least one", "none")),
+            Some(bad) => {
+                let expected = "extensions such as `png`";
+                Err(Error::argument("extensions", expected, format!("`{bad}`")))
+            }
+            None => Ok(set),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        // Also refuses what is not a number.
+        if self.valid_share > 0.0 && self.valid_share < 1.0 {
+            return Ok(());
+        }
+        let expected = "a number above 0 and below 1";
+        Err(Error::argument("valid_share", expected, self.valid_share))
+    }
+
+    fn resolved_check(&self) -> Check {
+        self.check.unwrap_or(match self.broken {
+            Broken::Fail => Check::Header,
+            Broken::Skip => Check::Full,
+        })
+    }
+}
+
+/// What becomes of an image that cannot be read, and of a link to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Broken {
+    /// The first one, in the order of the data set, is an error that names it.
+    #[default]
+    Fail,
+    /// It is left out, and [`FolderReport::skipped`] says so. Only what the [`Check`] looks at can
+    /// be found out: an image that breaks later is an error when it is read, since another one in
+    /// its place would change what is trained on.
+    Skip,
+}
+
+/// How carefully images are looked at when a data set is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Not at all.
+    No,
+    /// The start of each file: that it is there, of a known format, and says what size it has.
+    Header,
+    /// Each image is decoded once, by all cores.
+    Full,
+}
+
+/// A data set in its parts, which have the same classes.
+#[derive(Debug, Clone)]
+pub struct Splits {
+    /// The images to train on.
+    pub train: ImageFolder,
+    /// The images to choose the best epoch by.
+    pub valid: ImageFolder,
+    /// The images of a third part, where the data set has one: a folder `test` beside `val`.
+    pub test: Option<ImageFolder>,
+    /// What was found, and what was left out.
+    pub report: FolderReport,
+}
+
+impl ImageFolder {
+    /// Opens a folder of images with the default options; see [`open_with`](Self::open_with).
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open(dir: impl AsRef<Path>) -> Result<Splits> {
+        Self::open_with(dir, &FolderOptions::default())
+    }
+
+    /// Opens a folder of images of one of these forms:
+    ///
+    /// - `dir/train/CLASS/..` and `dir/val/CLASS/..`. The second may be called `valid` or
+    ///   `validation`, or, if there is none of them, `test`; with both, `test` is a part of its
+    ///   own. Upper case and `training` and `testing` are understood. A folder `train` on its own,
+    ///   without images directly in it, is split.
+    /// - `dir/CLASS/..`, of which [`FolderOptions::valid_share`] of each class becomes validation
+    ///   images, chosen by [`FolderOptions::seed`].
+    ///
+    /// The classes are the names of the folders in the order of their bytes, as torchvision's
+    /// `sorted` has them, and labels are indices into them; those of the training images hold for
+    /// all parts. Images in folders within a class's folder, at any depth, count for the class.
+    /// Images come in torchvision's order: by class, then by folder, then by name. Links are
+    /// followed. Names that begin with a dot, and files with other extensions, are left out and
+    /// counted.
+    ///
+    /// # Errors
+    /// Folders are never skipped, whatever [`FolderOptions::broken`] says.
+    ///
+    /// [`Error::Data`] that names the folder or file: no such folder, no class or a single one, a
+    /// class without images, validation images of a class that is not trained, a class's name that
+    /// is not UTF-8 or has a line break, two folders for the same part, a folder that a link leads
+    /// back into or that belongs to two classes, a link to nothing; [`Error::Image`] for an image
+    /// that the [`Check`] refuses; [`Error::Io`] for what cannot be read;
+    /// [`Error::InvalidArgument`] for options out of range.
+    pub fn open_with(dir: impl AsRef<Path>, options: &FolderOptions) -> Result<Splits> {
+        Self::open_watched(dir, options, &mut |_| {})
+    }
+
+    /// [`open_with`](Self::open_with), with a callback for the progress of the check.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open_watched(
+        dir: impl AsRef<Path>,
+        options: &FolderOptions,
+        progress: &mut dyn FnMut(CheckProgress),
+    ) -> Result<Splits> {
+        options.validate()?;
+        layout::find(dir.as_ref(), options)?.into_splits(options, progress)
+    }
+
+    /// Opens the images that a CSV file names (RFC 4180, UTF-8, with a header). The column `path`
+    /// has paths, absolute or from the file's own folder on; the column `label` has the names of
+    /// classes, which are sorted by their bytes. A column `split`, if there is one, says `train`,
+    /// `val` (`valid`, `validation`) or `test` of each image, and has the meaning of the folders of
+    /// [`open_with`](Self::open_with); without it the images are split in the same way. Other
+    /// columns are left alone, and so is white space around a field.
+    ///
+    /// # Errors
+    /// [`Error::Data`] that names the file and the line: a column that is missing or there twice, a
+    /// line with more or fewer fields than the header, an empty field, a path that is there twice,
+    /// an image that is not there; and as [`open_with`](Self::open_with).
+    pub fn from_csv(csv: impl AsRef<Path>, options: &FolderOptions) -> Result<Splits> {
+        Self::from_csv_watched(csv, options, &mut |_| {})
+    }
+
+    /// [`from_csv`](Self::from_csv), with a callback for the progress of the check.
+    ///
+    /// # Errors
+    /// As [`from_csv`](Self::from_csv).
+    pub fn from_csv_watched(
+        csv: impl AsRef<Path>,
+        options: &FolderOptions,
+        progress: &mut dyn FnMut(CheckProgress),
+    ) -> Result<Splits> {
+        options.validate()?;
+        csv::find(csv.as_ref())?.into_splits(options, progress)
+    }
+
+    fn new(base: PathBuf, samples: Vec<Sample>, classes: Arc<[String]>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                base,
+                samples,
+                classes,
+            }),
+        }
+    }
+
+    /// The file of image `index`, counted from 0, or `None` past the last image.
+    pub fn path(&self, index: usize) -> Option<PathBuf> {
+        let sample = self.shared.samples.get(index)?;
+        Some(self.shared.base.join(&sample.path))
+    }
+
+    /// The label of image `index`, counted from 0, or `None` past the last image. Nothing is
+    /// decoded.
+    pub fn label(&self, index: usize) -> Option<usize> {
+        Some(self.shared.samples.get(index)?.label as usize)
+    }
+
+    /// `count` of the images, or all of them if there are fewer, in their order: of each class as
+    /// many as its share of the whole says, chosen by `seed`. The first `count` would be images of
+    /// the first class.
+    #[must_use]
+    pub fn subset(&self, count: usize, seed: u64) -> Self {
+        let shared = &*self.shared;
+        if count >= shared.samples.len() {
+            return self.clone();
+        }
+        let chosen = split::subset(&shared.samples, shared.classes.len(), count, seed);
+        let samples = chosen.iter().map(|i| shared.samples[*i].clone()).collect();
+        Self::new(shared.base.clone(), samples, shared.classes.clone())
+    }
+}
+
+impl ImageData for ImageFolder {
+    fn len(&self) -> usize {
+        self.shared.samples.len()
+    }
+
+    fn get(&self, index: usize) -> Result<(Image, usize)> {
+        let (Some(path), Some(label)) = (self.path(index), self.label(index)) else {
+            let expected = format!("below {}", self.len());
+            return Err(Error::argument("index", expected, index));
+        };
+        Ok((Image::open(path)?, label))
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.shared.classes
+    }
+}
+
+impl fmt::Debug for ImageFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Counts only: the paths of a data set would fill pages.
+        f.debug_struct("ImageFolder")
+            .field("base", &self.shared.base)
+            .field("images", &self.len())
+            .field("classes", &self.shared.classes.len())
+            .finish()
+    }
+}

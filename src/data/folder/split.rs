@@ -1,0 +1,98 @@
+//! The seeded, stratified split.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::Sample;
+
+/// How many images each class has.
+pub(super) fn counts(samples: &[Sample], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    for sample in samples {
+        counts[sample.label as usize] += 1;
+    }
+    counts
+}
+
+/// Training and validation images, each in the order of `samples`: of each class, `share` of the
+/// images, rounded, with the lowest hashes, are for validation; at least one and not all of two or
+/// more, and none of one.
+pub(super) fn divide(
+    samples: Vec<Sample>,
+    classes: usize,
+    share: f64,
+    seed: u64,
+) -> (Vec<Sample>, Vec<Sample>) {
+    let counts = counts(&samples, classes);
+    let ranks = ranks(&samples, classes, seed);
+    let (mut train, mut valid) = (Vec::new(), Vec::new());
+    for (sample, rank) in samples.into_iter().zip(ranks) {
+        let part = match rank < valid_count(counts[sample.label as usize], share) {
+            true => &mut valid,
+            false => &mut train,
+        };
+        part.push(sample);
+    }
+    (train, valid)
+}
+
+fn valid_count(images: usize, share: f64) -> usize {
+    match images {
+        0 | 1 => 0,
+        n => ((share * n as f64).round() as usize).clamp(1, n - 1),
+    }
+}
+
+/// The indices of `count` samples, ascending, of each class its share.
+pub(super) fn subset(samples: &[Sample], classes: usize, count: usize, seed: u64) -> Vec<usize> {
+    let counts = counts(samples, classes);
+    let ranks = ranks(samples, classes, seed);
+    // Each class's images are spread evenly over 0..1, so that any beginning has all shares.
+    let place = |index: usize| {
+        let images = counts[samples[index].label as usize];
+        (ranks[index] as f64 + 0.5) / images as f64
+    };
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    order.sort_by(|a, b| place(*a).total_cmp(&place(*b)));
+    order.truncate(count);
+    order.sort_unstable();
+    order
+}
+
+/// The rank of each sample among those of its class, by the hash of seed and path.
+fn ranks(samples: &[Sample], classes: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<(u64, usize)> = samples
+        .iter()
+        .enumerate()
+        .map(|(index, sample)| (hash(seed, &sample.path), index))
+        .collect();
+    // The path decides between equal hashes, so that the order of the samples never does.
+    order.sort_by(|a, b| {
+        let path = |index: usize| &samples[index].path;
+        a.0.cmp(&b.0).then_with(|| path(a.1).cmp(path(b.1)))
+    });
+    let mut next = vec![0; classes];
+    let mut ranks = vec![0; samples.len()];
+    for (_, index) in order {
+        let next = &mut next[samples[index].label as usize];
+        ranks[index] = *next;
+        *next += 1;
+    }
+    ranks
+}
+
+/// The same on every machine: SHA-256 is fixed, unlike the standard library's hasher, and the
+/// path's parts are joined in the same way everywhere.
+fn hash(seed: u64, path: &Path) -> u64 {
+    let mut hasher = Sha256::new();
+    hasher.update(seed.to_le_bytes());
+    for part in path.components() {
+        hasher.update(b"/");
+        hasher.update(part.as_os_str().as_encoded_bytes());
+    }
+    let first = hasher.finalize();
+    first[..8]
+        .iter()
+        .fold(0, |value, byte| (value << 8) | u64::from(*byte))
+}

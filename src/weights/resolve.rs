@@ -1,0 +1,255 @@
+//! From the name of weights to a file, and to what is known about it.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+use crate::manifest::{Entry, Source};
+use crate::preprocess::Normalization;
+use crate::spec::Spec;
+use crate::weights::Weights;
+use crate::zoo;
+
+/// What happens while weights are fetched.
+#[cfg(feature = "hub")]
+pub use crate::weights::hub::Progress;
+
+/// Without the feature `hub` nothing is fetched, and nothing happens.
+#[cfg(not(feature = "hub"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {}
+
+/// The entry of the manifest that a spec's weights name, if they name one.
+pub(crate) fn entry(spec: &Spec) -> Result<Option<Entry>> {
+    let name = match &spec.weights {
+        Weights::Default => spec.architecture.to_owned(),
+        Weights::Tag(tag) => format!("{}.{tag}", spec.architecture),
+        _ => return Ok(None),
+    };
+    zoo::manifest()?.get(&name).cloned().map(Some)
+}
+
+/// The spec with its weights as a file, and with what their entry or their repository says about
+/// them. A spec whose weights are a file already, or random, stays as it is. The second value names
+/// the classes of the weights, if that is known.
+pub(crate) fn resolve(
+    spec: &Spec,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Spec, Vec<String>)> {
+    if let Some(entry) = entry(spec)? {
+        return of_entry(spec, &entry, progress).map(|spec| (spec, Vec::new()));
+    }
+    match &spec.weights {
+        Weights::Hub {
+            repository,
+            revision,
+        } => of_repository(spec, repository, revision.as_deref(), progress),
+        _ => Ok((spec.clone(), Vec::new())),
+    }
+}
+
+fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
+    let path = match &entry.source {
+        Source::File(path) => {
+            check_file(path, entry)?;
+            path.clone()
+        }
+        Source::Hub { .. } => fetch_entry(entry, progress)?,
+    };
+    let data = &entry.data;
+    let mut resolved = spec.clone();
+    if resolved.normalization.is_none() {
+        resolved.normalization = Some(Normalization::new(data.mean.clone(), data.std.clone())?);
+    }
+    resolved.resizing = data.resizing();
+    resolved.image_size = resolved.image_size.or(Some(data.input_size[1]));
+    let mut resolved =
+        resolved.declared_weights(Weights::File(path), data.input_size[0], entry.num_classes);
+    resolved.origin = Some(origin(&entry.name, entry.licence.as_deref()));
+    Ok(resolved)
+}
+
+/// A local file must be what its entry says.
+fn check_file(path: &Path, entry: &Entry) -> Result<()> {
+    let differs = |what: &str, expected: String, found: String| Error::WeightsFormat {
+        path: path.to_path_buf(),
+        reason: format!("{}: expected {what} {expected}, found {found}", entry.name),
+    };
+    if let Some(bytes) = entry.bytes.as_ref().and_then(|pin| pin.confirmed()) {
+        let found = path.metadata().map_err(Error::io("read", path))?.len();
+        if found != *bytes {
+            return Err(differs("a size of", bytes.to_string(), found.to_string()));
+        }
+    }
+    if let Some(expected) = entry.sha256.as_ref().and_then(|pin| pin.confirmed()) {
+        let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut buffer).map_err(Error::io("read", path))? {
+                0 => break,
+                count => hash.update(&buffer[..count]),
+            }
+        }
+        let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        if found != *expected {
+            return Err(differs("SHA-256", expected.clone(), found));
+        }
+    }
+    Ok(())
+}
+
+/// Where weights come from, in words.
+fn origin(name: &str, licence: Option<&str>) -> String {
+    let licence = licence.map_or("licence unknown".to_owned(), |l| format!("licence {l}"));
+    format!("{name} ({licence})")
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch_entry(entry: &Entry, _progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    Err(Error::NoHub {
+        name: entry.name.clone(),
+    })
+}
+
+#[cfg(not(feature = "hub"))]
+fn of_repository(
+    _spec: &Spec,
+    repository: &str,
+    _revision: Option<&str>,
+    _progress: &mut dyn FnMut(Progress),
+) -> Result<(Spec, Vec<String>)> {
+    Err(Error::NoHub {
+        name: format!("hf-hub:{repository}"),
+    })
+}
+
+#[cfg(feature = "hub")]
+fn fetch_entry(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    use crate::weights::hub::{Hub, Pin, Request};
+
+    let Source::Hub {
+        repository,
+        revision,
+        ..
+    } = &entry.source
+    else {
+        return Err(Error::argument("source", "a repository", &entry.name));
+    };
+    // What only one record says is asked for, but believed only if the hub confirms it.
+    let pin = Pin {
+        sha256: entry
+            .sha256
+            .as_ref()
+            .and_then(|pin| pin.confirmed())
+            .map(String::as_str),
+        bytes: entry
+            .bytes
+            .as_ref()
+            .and_then(|pin| pin.confirmed())
+            .copied(),
+    };
+    let confirmed = revision
+        .as_ref()
+        .and_then(|pin| pin.confirmed())
+        .map(String::as_str);
+    let names = entry.source.file_names();
+    let hub = Hub::from_env()?;
+    first_that_exists(&names, |file| {
+        let request = Request {
+            repository,
+            revision: confirmed,
+            file,
+            pin,
+        };
+        hub.fetch(&request, progress).map(|fetched| fetched.path)
+    })
+}
+
+/// Tries file names in order; only that a file is not there leads on to the next.
+#[cfg(feature = "hub")]
+fn first_that_exists<T>(names: &[&str], mut fetch: impl FnMut(&str) -> Result<T>) -> Result<T> {
+    use crate::weights::hub::HubError;
+
+    let mut last = Err(Error::argument("file", "a name to look for", "none"));
+    for name in names {
+        last = fetch(name);
+        match &last {
+            Err(Error::Hub(error)) if matches!(**error, HubError::FileNotFound { .. }) => {}
+            _ => break,
+        }
+    }
+    last
+}
+
+#[cfg(feature = "hub")]
+fn of_repository(
+    spec: &Spec,
+    repository: &str,
+    revision: Option<&str>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Spec, Vec<String>)> {
+    use crate::weights::hub::{Hub, Pin, Request};
+
+    let hub = Hub::from_env()?;
+    let mut fetch = |revision: Option<&str>, file: &str| {
+        let request = Request {
+            repository,
+            revision,
+            file,
+            pin: Pin::default(),
+        };
+        hub.fetch(&request, progress)
+    };
+    let config = fetch(revision, "config.json")?;
+    // The weights of the very commit whose configuration was read.
+    let commit = Some(config.commit.as_str());
+    let names = ["model.safetensors", "pytorch_model.bin"];
+    let path = first_that_exists(&names, |file| Ok(fetch(commit, file)?.path))?;
+    let (found, classes) = crate::export::read_config(&config.path, Weights::File(path))?;
+    if found.architecture != spec.architecture {
+        return Err(Error::argument(
+            format!("hf-hub:{repository}"),
+            format!("weights of {}", spec.architecture),
+            found.architecture,
+        ));
+    }
+    let mut resolved = spec.clone();
+    resolved.weights = found.weights;
+    resolved.declared = found.declared;
+    resolved.resizing = found.resizing;
+    resolved.normalization = resolved.normalization.or(found.normalization);
+    resolved.image_size = resolved.image_size.or(found.image_size);
+    resolved.pool = resolved.pool.or(found.pool);
+    resolved.origin = Some(format!("hf-hub:{repository}@{}", config.commit));
+    Ok((resolved, classes))
+}
+
+/// The spec of a timm-style repository: its configuration is fetched, unless it is cached, and says
+/// which architecture it is.
+#[cfg(feature = "hub")]
+pub(crate) fn spec_of_repository(repository: &str, revision: Option<&str>) -> Result<Spec> {
+    use crate::weights::hub::{Hub, Pin, Request};
+
+    let request = Request {
+        repository,
+        revision,
+        file: "config.json",
+        pin: Pin::default(),
+    };
+    let config = Hub::from_env()?.fetch(&request, &mut |_| {})?;
+    let weights = Weights::Hub {
+        repository: repository.to_owned(),
+        revision: Some(config.commit),
+    };
+    Ok(crate::export::read_config(&config.path, weights)?.0)
+}
+
+#[cfg(not(feature = "hub"))]
+pub(crate) fn spec_of_repository(repository: &str, _revision: Option<&str>) -> Result<Spec> {
+    Err(Error::NoHub {
+        name: format!("hf-hub:{repository}"),
+    })
+}

@@ -1,0 +1,1277 @@
+//! Folders of images: their layouts, their order, their split, and everything that can be wrong
+//! with them.
+#![cfg(feature = "image")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn_zoo::data::{
+    Broken, Check, Division, FolderOptions, FolderReport, ImageData, ImageFolder, Splits,
+};
+use proptest::prelude::*;
+
+const IMAGES: &str = "images (.bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff, .webp)";
+
+/// A folder that vanishes, and whose path in messages becomes `DIR`.
+struct Dir {
+    path: PathBuf,
+    _temporary: tempfile::TempDir,
+}
+
+impl Dir {
+    fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        Self {
+            path: fs::canonicalize(temporary.path()).unwrap(),
+            _temporary: temporary,
+        }
+    }
+
+    /// A folder with these files, all of them images of one pixel.
+    fn of(files: &[&str]) -> Self {
+        let dir = Self::new();
+        for file in files {
+            dir.write(file, &png(7));
+        }
+        dir
+    }
+
+    fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path.join(path)
+    }
+
+    fn write(&self, file: impl AsRef<Path>, content: &[u8]) {
+        let path = self.at(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn folder(&self, path: impl AsRef<Path>) {
+        fs::create_dir_all(self.at(path)).unwrap();
+    }
+
+    #[cfg(unix)]
+    fn link(&self, target: impl AsRef<Path>, link: impl AsRef<Path>) {
+        let link = self.at(link);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+
+    fn clean(&self, text: &str) -> String {
+        text.replace(&self.path.display().to_string(), "DIR")
+    }
+
+    fn open(&self, options: &FolderOptions) -> Splits {
+        ImageFolder::open_with(&self.path, options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(&self, options: &FolderOptions) -> String {
+        let error = ImageFolder::open_with(&self.path, options).unwrap_err();
+        self.clean(&error.to_string())
+    }
+
+    /// What is wrong with a CSV file of this content.
+    fn csv_error(&self, content: impl AsRef<[u8]>, options: &FolderOptions) -> String {
+        self.write("labels.csv", content.as_ref());
+        let error = ImageFolder::from_csv(self.at("labels.csv"), options).unwrap_err();
+        self.clean(&error.to_string())
+    }
+
+    fn csv(&self, content: impl AsRef<[u8]>, options: &FolderOptions) -> Splits {
+        self.write("labels.csv", content.as_ref());
+        let splits = ImageFolder::from_csv(self.at("labels.csv"), options);
+        splits.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Each image's path below this folder and its label.
+    fn items(&self, images: &ImageFolder) -> Vec<(String, usize)> {
+        let item = |index| {
+            let path = images.path(index).unwrap();
+            let path = path.strip_prefix(&self.path).unwrap().to_owned();
+            let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+            (parts.join("/"), images.label(index).unwrap())
+        };
+        (0..images.len()).map(item).collect()
+    }
+
+    fn names(&self, images: &ImageFolder) -> Vec<String> {
+        self.items(images)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// All images of both parts, sorted.
+    fn all(&self, splits: &Splits) -> Vec<String> {
+        let mut all = self.names(&splits.train);
+        all.extend(self.names(&splits.valid));
+        all.sort();
+        all
+    }
+}
+
+/// An image of one grey pixel.
+fn png(value: u8) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let image = image::GrayImage::from_pixel(1, 1, image::Luma([value]));
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// A photograph-like JPEG of 64 x 48 pixels.
+fn jpeg() -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let pixel = |x: u32, y: u32| image::Rgb([(x * 37 + y * 11) as u8, (x * y) as u8, y as u8]);
+    let image = image::RgbImage::from_fn(64, 48, pixel);
+    image
+        .write_to(&mut bytes, image::ImageFormat::Jpeg)
+        .unwrap();
+    bytes.into_inner()
+}
+
+fn plain() -> FolderOptions {
+    FolderOptions::default()
+}
+
+/// Nothing is looked at: the files may be empty.
+fn unchecked() -> FolderOptions {
+    FolderOptions {
+        check: Some(Check::No),
+        ..plain()
+    }
+}
+
+fn skipping() -> FolderOptions {
+    FolderOptions {
+        broken: Broken::Skip,
+        ..plain()
+    }
+}
+
+fn lines<T: ToString>(dir: &Dir, items: &[T]) -> Vec<String> {
+    items.iter().map(|i| dir.clean(&i.to_string())).collect()
+}
+
+fn warnings(dir: &Dir, report: &FolderReport) -> Vec<String> {
+    lines(dir, &report.warnings)
+}
+
+fn skipped(dir: &Dir, report: &FolderReport) -> Vec<String> {
+    lines(dir, &report.skipped)
+}
+
+#[test]
+fn classes_are_in_the_order_of_their_bytes_and_labels_count_them() {
+    let dir = Dir::new();
+    for class in ["rose", "Daisy", "10", "9", "é", "z"] {
+        for image in 0..5 {
+            dir.write(format!("{class}/{image}.png"), &png(image));
+        }
+    }
+    let splits = dir.open(&plain());
+    let classes = ["10", "9", "Daisy", "rose", "z", "é"];
+    assert_eq!(splits.train.classes(), classes);
+    assert_eq!(splits.valid.classes(), classes);
+    assert!(splits.test.is_none());
+    for images in [&splits.train, &splits.valid] {
+        for (index, (name, label)) in dir.items(images).into_iter().enumerate() {
+            assert!(name.starts_with(&format!("{}/", classes[label])), "{name}");
+            let (image, same) = images.get(index).unwrap();
+            assert_eq!(same, label);
+            let value = name.split(['/', '.']).nth(1).unwrap();
+            assert_eq!(image.pixels(), [value.parse::<u8>().unwrap()]);
+        }
+    }
+    assert_eq!((splits.train.len(), splits.valid.len()), (24, 6));
+    assert_eq!(
+        splits.report.to_string(),
+        "6 classes, 24 training and 6 validation images, 20 % for validation by seed 42"
+    );
+    assert_eq!(
+        splits.report.division,
+        Division::Seeded {
+            share: 0.2,
+            seed: 42
+        }
+    );
+    let data: Arc<dyn ImageData> = Arc::new(splits.train.clone());
+    assert_eq!(
+        data.get(24).unwrap_err().to_string(),
+        "index: expected below 24, found 24"
+    );
+    assert_eq!(
+        (splits.train.path(24), splits.train.label(24)),
+        (None, None)
+    );
+    assert_eq!(
+        dir.clean(&format!("{:?}", splits.train)),
+        "ImageFolder { base: \"DIR\", images: 24, classes: 6 }"
+    );
+}
+
+#[test]
+fn nested_folders_count_for_the_class_in_torchvisions_order() {
+    // `sorted(os.walk(class))` sorts the folders' paths as text, in which `-` comes before `/`.
+    let train = [
+        "train/a/z.png",
+        "train/a/b/2.PNG",
+        "train/a/b-c/1.png",
+        "train/a/b.jpg/4.png",
+        "train/a/b/c/3.jpeg",
+        "train/b/1.png",
+    ];
+    let valid = ["val/a/1.png", "val/b/deep/er/1.png"];
+    let dir = Dir::of(&[&train[..], &valid].concat());
+    let splits = dir.open(&plain());
+    assert_eq!(dir.names(&splits.train), train);
+    assert_eq!(
+        dir.items(&splits.valid),
+        [
+            ("val/a/1.png".to_owned(), 0),
+            ("val/b/deep/er/1.png".to_owned(), 1)
+        ]
+    );
+    assert_eq!(splits.report.division, Division::Folders);
+}
+
+#[test]
+fn hidden_and_other_files_are_left_out_and_counted() {
+    let dir = Dir::of(&[
+        "a/1.png",
+        "a/2.png",
+        "a/.hidden.png",
+        "a/._2.png",
+        "a/.git/x.png",
+        "b/1.png",
+        "b/2.png",
+        ".cache/1.png",
+        "stray.png",
+    ]);
+    for file in ["a/notes.txt", "b/x.txt", "b/x.HEIC", "README", "b/x.txt.gz"] {
+        dir.write(file, b"");
+    }
+    let report = dir.open(&plain()).report;
+    assert_eq!(report.hidden, 4);
+    assert_eq!(
+        report.to_string(),
+        "2 classes, 2 training and 2 validation images, 20 % for validation by seed 42; \
+         no images: 2 .txt, 1 without extension, 1 .gz, 1 .heic; hidden: 4"
+    );
+    assert_eq!(
+        warnings(&dir, &report),
+        ["DIR: images in no class's folder, which are left out: 1"]
+    );
+    let counts: Vec<_> = report.classes.iter().map(|c| (c.train, c.valid)).collect();
+    assert_eq!(counts, [(1, 1), (1, 1)]);
+
+    let options = FolderOptions {
+        extensions: vec![".HEIC".to_owned(), "txt".to_owned()],
+        check: Some(Check::No),
+        allow_empty: true,
+        ..plain()
+    };
+    assert_eq!(
+        dir.all(&dir.open(&options)),
+        ["a/notes.txt", "b/x.HEIC", "b/x.txt"]
+    );
+}
+
+#[test]
+fn parts_in_folders_of_their_own() {
+    for (train, valid) in [
+        ("train", "val"),
+        ("train", "valid"),
+        ("train", "validation"),
+        ("train", "test"),
+        ("Training", "Testing"),
+    ] {
+        let path = |part: &str, file: &str| format!("{part}/{file}");
+        let files = [
+            path(train, "a/1.png"),
+            path(train, "b/1.png"),
+            path(valid, "a/2.png"),
+            path(valid, "b/2.png"),
+        ];
+        let dir = Dir::of(&files.each_ref().map(String::as_str));
+        let splits = dir.open(&plain());
+        assert_eq!(dir.names(&splits.train), files[..2]);
+        assert_eq!(dir.names(&splits.valid), files[2..]);
+        assert!(splits.test.is_none());
+        assert_eq!(
+            splits.report.to_string(),
+            "2 classes, 2 training and 2 validation images, in folders of their own"
+        );
+    }
+
+    let dir = Dir::of(&[
+        "train/a/1.png",
+        "train/b/1.png",
+        "val/a/2.png",
+        "val/b/2.png",
+        "test/b/3.png",
+        "extra/c/4.png",
+        "train/loose.png",
+    ]);
+    let splits = dir.open(&plain());
+    assert_eq!(
+        dir.items(&splits.test.unwrap()),
+        [("test/b/3.png".to_owned(), 1)]
+    );
+    assert_eq!(
+        splits.report.to_string(),
+        "2 classes, 2 training, 2 validation and 1 test images, in folders of their own"
+    );
+    assert_eq!(
+        warnings(&dir, &splits.report),
+        [
+            "DIR/extra: not `train`, `val` or `test`, so it is left out",
+            "DIR/train: images in no class's folder, which are left out: 1",
+            "there are no test images of class `a`",
+        ]
+    );
+}
+
+#[test]
+fn folders_without_a_partner() {
+    // Alone, `train` is split; what lies beside it is no class.
+    let dir = Dir::of(&[
+        "train/a/1.png",
+        "train/a/2.png",
+        "train/b/1.png",
+        "more/x.png",
+    ]);
+    let splits = dir.open(&plain());
+    assert_eq!(splits.train.classes(), ["a", "b"]);
+    assert_eq!((splits.train.len(), splits.valid.len()), (2, 1));
+    assert_eq!(
+        warnings(&dir, &splits.report),
+        [
+            "DIR/more: not `train`, `val` or `test`, so it is left out",
+            "there are no validation images of class `b`",
+        ]
+    );
+
+    // The test images of a competition have no labels.
+    let dir = Dir::of(&[
+        "train/a/1.png",
+        "train/a/2.png",
+        "train/b/1.png",
+        "test/1.png",
+    ]);
+    let splits = dir.open(&plain());
+    assert_eq!((splits.train.len(), splits.valid.len()), (2, 1));
+    assert!(splits.test.is_none());
+    assert_eq!(
+        warnings(&dir, &splits.report)[0],
+        "DIR/test: no folders of classes, so it is left out"
+    );
+
+    // Trains, cars and buses; valid and broken ones.
+    for classes in [["car", "train"], ["broken", "valid"]] {
+        let dir = Dir::new();
+        for class in classes {
+            dir.write(format!("{class}/1.png"), &png(1));
+            dir.write(format!("{class}/2.png"), &png(1));
+        }
+        assert_eq!(dir.open(&plain()).train.classes(), classes);
+    }
+
+    let dir = Dir::of(&["val/a/1.png", "test/a/1.png"]);
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR: expected a folder `train`, found `val`, `test` alone"
+    );
+    let dir = Dir::of(&["train/a/1.png", "val/a/1.png", "valid/a/1.png"]);
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR: expected one folder of validation images, found `val`, `valid`"
+    );
+}
+
+#[test]
+fn validation_images_have_the_training_images_classes() {
+    let files = [
+        "train/a/1.png",
+        "train/b/1.png",
+        "train/c/1.png",
+        "val/c/1.png",
+    ];
+    let dir = Dir::of(&files);
+    dir.folder("val/a");
+    let splits = dir.open(&plain());
+    // A class that is missing does not move the labels of the others.
+    assert_eq!(dir.items(&splits.valid), [("val/c/1.png".to_owned(), 2)]);
+    assert_eq!(splits.valid.classes(), ["a", "b", "c"]);
+    assert_eq!(
+        warnings(&dir, &splits.report),
+        [
+            "there are no validation images of class `a`",
+            "there are no validation images of class `b`"
+        ]
+    );
+
+    dir.write("val/d/1.png", &png(1));
+    dir.folder("val/D2");
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR/val: expected the classes of DIR/train alone, found `D2`, `d`"
+    );
+
+    let dir = Dir::of(&["train/a/1.png", "train/b/1.png", "val/1.png", "val/2.png"]);
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR/val: expected a folder for each class, found none, but 2 images"
+    );
+    let dir = Dir::of(&["train/a/1.png", "train/b/1.png", "val/a/x.txt"]);
+    assert_eq!(
+        dir.error(&plain()),
+        format!("DIR/val: expected validation {IMAGES}, found none")
+    );
+}
+
+#[test]
+fn folders_that_are_no_data_set() {
+    let dir = Dir::new();
+    let error = ImageFolder::open(dir.at("nowhere")).unwrap_err();
+    assert_eq!(
+        dir.clean(&error.to_string()),
+        "DIR/nowhere: expected a folder of images, found no such folder"
+    );
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR: expected a folder for each class, found none"
+    );
+    dir.write("1.png", &png(1));
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR: expected a folder for each class, found none, but an image"
+    );
+    let error = ImageFolder::open(dir.at("1.png")).unwrap_err();
+    assert_eq!(
+        dir.clean(&error.to_string()),
+        "DIR/1.png: expected a folder of images, found a file"
+    );
+    dir.write("cat/1.png", &png(1));
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR: expected at least two classes, found one, `cat`"
+    );
+    dir.write("dog/1.png", &png(1));
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR: expected a class of two images or more, to have some for validation, \
+         found one of each"
+    );
+}
+
+#[test]
+fn empty_classes_are_errors_unless_they_are_allowed() {
+    let dir = Dir::of(&["a/1.png", "a/2.png", "b/x.txt", "b/y.heic", "b/z.heic"]);
+    dir.folder("c/nested");
+    assert_eq!(
+        dir.error(&plain()),
+        format!("DIR: expected {IMAGES} of every class, found none of `b` (2 .heic, 1 .txt), `c`")
+    );
+    let allowed = FolderOptions {
+        allow_empty: true,
+        ..plain()
+    };
+    let splits = dir.open(&allowed);
+    assert_eq!(splits.train.classes(), ["a", "b", "c"]);
+    assert_eq!(
+        warnings(&dir, &splits.report),
+        [
+            "there are no training images of class `b`",
+            "there are no validation images of class `b`",
+            "there are no training images of class `c`",
+            "there are no validation images of class `c`"
+        ]
+    );
+    fs::remove_dir_all(dir.at("a")).unwrap();
+    assert_eq!(
+        dir.error(&allowed),
+        format!("DIR: expected training {IMAGES}, found none")
+    );
+
+    let dir = Dir::of(&["a/1.png"]);
+    for class in 10..22 {
+        dir.folder(format!("{class}"));
+    }
+    assert_eq!(
+        dir.error(&plain()),
+        format!(
+            "DIR: expected {IMAGES} of every class, found none of `10`, `11`, `12`, `13`, `14`, \
+             `15`, `16`, `17` and 4 more"
+        )
+    );
+}
+
+#[test]
+fn options_out_of_range() {
+    let dir = Dir::of(&["a/1.png", "a/2.png", "b/1.png"]);
+    for share in [0.0, 1.0, -0.1, 1.5, f64::NAN, f64::INFINITY] {
+        let options = FolderOptions {
+            valid_share: share,
+            ..plain()
+        };
+        let text = format!("valid_share: expected a number above 0 and below 1, found {share}");
+        assert_eq!(dir.error(&options), text);
+        assert_eq!(dir.csv_error("path,label", &options), text);
+    }
+    for (extensions, found) in [
+        (vec![], "extensions: expected at least one, found none"),
+        (
+            vec!["."],
+            "extensions: expected extensions such as `png`, found ``",
+        ),
+        (
+            vec!["tar.GZ"],
+            "extensions: expected extensions such as `png`, found `tar.gz`",
+        ),
+    ] {
+        let options = FolderOptions {
+            extensions: extensions.into_iter().map(str::to_owned).collect(),
+            ..plain()
+        };
+        assert_eq!(dir.error(&options), found);
+    }
+}
+
+/// What the decoders say is theirs; that they are asked, and the file named, is ours.
+fn names_image(text: &str, file: &str) {
+    let start = format!("DIR/{file}: not a readable image: ");
+    assert!(
+        text.starts_with(&start) && text.len() > start.len(),
+        "{text}"
+    );
+}
+
+#[test]
+fn broken_images_are_named_or_skipped() {
+    let files = ["a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png"];
+    let dir = Dir::of(&files);
+    dir.write("a/empty.png", b"");
+    dir.write("b/text.jpg", b"<html>404</html>");
+    // Its beginning is sound.
+    let whole = png(9);
+    dir.write("b/cut.png", &whole[..whole.len() - 20]);
+
+    names_image(&dir.error(&plain()), "a/empty.png");
+    let with = |broken, check| FolderOptions {
+        broken,
+        check: Some(check),
+        ..plain()
+    };
+    names_image(&dir.error(&with(Broken::Fail, Check::Full)), "a/empty.png");
+
+    let splits = dir.open(&skipping());
+    assert_eq!(dir.all(&splits), files);
+    assert_eq!(
+        splits.report.to_string(),
+        "2 classes, 3 training and 2 validation images, 20 % for validation by seed 42; \
+         broken and skipped: 3"
+    );
+    let skipped: Vec<_> = splits.report.skipped.iter().map(|s| &s.path).collect();
+    let expected = ["a/empty.png", "b/cut.png", "b/text.jpg"].map(|f| dir.at(f));
+    assert_eq!(skipped, expected.each_ref());
+    assert!(splits.report.skipped.iter().all(|s| !s.reason.is_empty()));
+
+    // The beginning alone does not tell that the rest is missing.
+    let splits = dir.open(&with(Broken::Skip, Check::Header));
+    assert_eq!(splits.report.skipped.len(), 2);
+    fs::remove_file(dir.at("a/empty.png")).unwrap();
+    fs::remove_file(dir.at("b/text.jpg")).unwrap();
+    dir.open(&plain());
+    names_image(&dir.error(&with(Broken::Fail, Check::Full)), "b/cut.png");
+
+    // Unchecked, it is found when it is read, and no other image takes its place.
+    let splits = dir.open(&with(Broken::Skip, Check::No));
+    assert_eq!(splits.report.skipped, []);
+    let of_all = [&splits.train, &splits.valid].map(|images| {
+        let errors = (0..images.len()).filter_map(|index| images.get(index).err());
+        errors
+            .map(|e| dir.clean(&e.to_string()))
+            .collect::<Vec<_>>()
+    });
+    let errors = of_all.concat();
+    assert_eq!(errors.len(), 1);
+    names_image(&errors[0], "b/cut.png");
+}
+
+#[test]
+fn a_class_of_broken_images_is_empty() {
+    let dir = Dir::of(&["a/1.png", "a/2.png", "val/1.png"]);
+    for image in 0..3 {
+        dir.write(format!("b/{image}.png"), b"no image");
+    }
+    dir.write("b/note.txt", b"");
+    assert_eq!(
+        dir.error(&skipping()),
+        format!("DIR: expected {IMAGES} of every class, found none of `b` (1 .txt, 3 broken)")
+    );
+    let dir = Dir::of(&["train/a/1.png", "train/b/1.png"]);
+    dir.write("val/a/1.png", b"no image");
+    assert_eq!(
+        dir.error(&skipping()),
+        format!("DIR/val: expected validation {IMAGES}, found none")
+    );
+}
+
+#[test]
+fn the_first_broken_image_is_named_whatever_the_threads_do() {
+    let dir = Dir::new();
+    for image in 0..400 {
+        let content = if image % 3 == 2 { vec![] } else { png(1) };
+        dir.write(format!("a/{image:03}.png"), &content);
+        dir.write(format!("b/{image:03}.png"), &content);
+    }
+    for _ in 0..20 {
+        names_image(&dir.error(&plain()), "a/002.png");
+    }
+    let mut seen = Vec::new();
+    let splits = ImageFolder::open_watched(&dir.path, &skipping(), &mut |progress| {
+        assert_eq!(progress.total, 800);
+        seen.push(progress.checked);
+    });
+    assert_eq!(seen, (1..=800).collect::<Vec<_>>());
+    let report = splits.unwrap().report;
+    assert_eq!(report.skipped.len(), 266);
+    assert!(report.skipped.is_sorted_by_key(|s| s.path.clone()));
+}
+
+#[test]
+fn large_headers_and_wrong_extensions_pass_the_check() {
+    let mut large = jpeg();
+    // Six segments of comments, 384 KiB, before the size of the image is told.
+    for _ in 0..6 {
+        let comment = [&[0xff, 0xfe, 0xff, 0xff][..], &[b'x'; 65_533]].concat();
+        large.splice(2..2, comment);
+    }
+    let mut grey = Cursor::new(Vec::new());
+    image::GrayImage::new(300, 600)
+        .write_to(&mut grey, image::ImageFormat::Jpeg)
+        .unwrap();
+    let dir = Dir::of(&["a/1.png", "b/1.png"]);
+    dir.write("a/2.jpg", &large);
+    dir.write("b/2.jpeg", &grey.into_inner());
+    // The content counts, not the extension.
+    dir.write("b/3.png", &jpeg());
+    for check in [Check::Header, Check::Full] {
+        let options = FolderOptions {
+            check: Some(check),
+            ..plain()
+        };
+        let splits = dir.open(&options);
+        assert_eq!(splits.train.len() + splits.valid.len(), 5);
+    }
+    let splits = dir.open(&plain());
+    for images in [&splits.train, &splits.valid] {
+        for index in 0..images.len() {
+            images.get(index).unwrap();
+        }
+    }
+}
+
+#[cfg(unix)]
+mod links {
+    use super::*;
+
+    #[test]
+    fn links_are_followed() {
+        let dir = Dir::of(&[
+            "pool/x/1.png",
+            "pool/x/2.png",
+            "pool/y/3.png",
+            "root/a/4.png",
+        ]);
+        dir.link("../../pool/x/1.png", "root/b/one.png");
+        dir.link(dir.at("pool/y"), "root/b/y");
+        dir.link("../pool/x", "root/c");
+        let splits = ImageFolder::open(dir.at("root")).unwrap();
+        assert_eq!(splits.train.classes(), ["a", "b", "c"]);
+        assert_eq!(
+            dir.all(&splits),
+            [
+                "root/a/4.png",
+                "root/b/one.png",
+                "root/b/y/3.png",
+                "root/c/1.png",
+                "root/c/2.png"
+            ]
+        );
+    }
+
+    #[test]
+    fn loops_are_named() {
+        for (target, found) in [
+            (".", "DIR/data/b/deep"),
+            ("..", "DIR/data/b"),
+            ("../..", "DIR/data"),
+            ("../../..", "DIR"),
+        ] {
+            let dir = Dir::of(&["data/a/1.png", "data/b/1.png", "data/b/deep/1.png"]);
+            dir.link(target, "data/b/deep/again");
+            let error = ImageFolder::open_with(dir.at("data"), &skipping()).unwrap_err();
+            assert_eq!(
+                dir.clean(&error.to_string()),
+                format!(
+                    "DIR/data/b/deep/again: expected a folder, \
+                     found a link back to {found}, which holds it: a loop"
+                )
+            );
+        }
+        // Through a folder that lies elsewhere.
+        let dir = Dir::of(&["data/a/1.png", "elsewhere/1.png"]);
+        dir.link("../elsewhere", "data/b");
+        dir.link("../data", "elsewhere/back");
+        let error = ImageFolder::open(dir.at("data")).unwrap_err();
+        assert_eq!(
+            dir.clean(&error.to_string()),
+            "DIR/data/b/back: expected a folder, \
+             found a link back to DIR/data, which holds it: a loop"
+        );
+        // A link to itself is what the system refuses.
+        let dir = Dir::of(&["a/1.png", "b/1.png"]);
+        dir.link("x.png", "a/x.png");
+        let text = dir.error(&plain());
+        assert!(text.starts_with("cannot read DIR/a/x.png: "), "{text}");
+    }
+
+    #[test]
+    fn a_folder_is_of_one_class_and_taken_once() {
+        let dir = Dir::of(&["a/1.png", "a/2.png", "b/1.png"]);
+        dir.link("../a", "b/more");
+        assert_eq!(
+            dir.error(&plain()),
+            "DIR/b/more: expected a folder of one class, found the same folder as DIR/a"
+        );
+
+        // Without this, a handful of links would make millions of images.
+        let dir = Dir::of(&["a/1.png", "b/1.png", "pool/30/1.png", "pool/30/2.png"]);
+        for level in 0..30 {
+            let next = format!("../{}", level + 1);
+            dir.link(&next, format!("pool/{level}/l"));
+            dir.link(&next, format!("pool/{level}/r"));
+        }
+        fs::create_dir(dir.at("data")).unwrap();
+        fs::rename(dir.at("a"), dir.at("data/a")).unwrap();
+        fs::rename(dir.at("b"), dir.at("data/b")).unwrap();
+        dir.link("../../pool/0", "data/b/zero");
+        let splits = ImageFolder::open(dir.at("data")).unwrap();
+        assert_eq!(dir.all(&splits).len(), 4);
+        let warnings = warnings(&dir, &splits.report);
+        assert_eq!(warnings.len(), 31, "{warnings:?}");
+        assert!(
+            warnings.contains(
+                &"DIR/data/b/zero/r: links lead here twice; the images are taken once".to_owned()
+            ),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn links_to_nothing_are_broken_images() {
+        let dir = Dir::of(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]);
+        dir.link("gone.png", "b/x.jpg");
+        let found = "expected a file or a folder, found a link to gone.png, which is not there";
+        assert_eq!(dir.error(&unchecked()), format!("DIR/b/x.jpg: {found}"));
+        let report = dir.open(&skipping()).report;
+        assert_eq!(skipped(&dir, &report), [format!("DIR/b/x.jpg: {found}")]);
+        // What was a class, perhaps.
+        dir.link("/nowhere/at/all", "c");
+        let found =
+            "expected a file or a folder, found a link to /nowhere/at/all, which is not there";
+        assert_eq!(dir.error(&plain()), format!("DIR/c: {found}"));
+        let report = dir.open(&skipping()).report;
+        assert_eq!(skipped(&dir, &report)[0], format!("DIR/c: {found}"));
+    }
+
+    #[test]
+    fn pipes_and_sockets_are_not_waited_for() {
+        let dir = Dir::of(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"]);
+        let _socket = std::os::unix::net::UnixListener::bind(dir.at("b/s.png")).unwrap();
+        let _other = std::os::unix::net::UnixListener::bind(dir.at("b/s.sock")).unwrap();
+        let found = "DIR/b/s.png: expected an image, found no regular file";
+        assert_eq!(dir.error(&unchecked()), found);
+        assert_eq!(skipped(&dir, &dir.open(&skipping()).report), [found]);
+        let text = dir.csv_error("path,label\na/1.png,a\nb/s.png,b\n", &plain());
+        assert_eq!(
+            text,
+            "DIR/b/s.png: expected an image, as line 3 of DIR/labels.csv says, \
+             found no regular file"
+        );
+    }
+
+    #[test]
+    fn folders_and_files_that_may_not_be_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = Dir::of(&["a/1.png", "a/2.png", "b/1.png", "b/2.png", "b/in/1.png"]);
+        let mode = |path: &str, mode| {
+            fs::set_permissions(dir.at(path), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode("b/2.png", 0o000);
+        if fs::File::open(dir.at("b/2.png")).is_ok() {
+            return; // Nothing is refused to the superuser.
+        }
+        let text = dir.error(&plain());
+        assert_eq!(
+            text,
+            "cannot read DIR/b/2.png: Permission denied (os error 13)"
+        );
+        assert_eq!(
+            skipped(&dir, &dir.open(&skipping()).report),
+            ["DIR/b/2.png: Permission denied (os error 13)"]
+        );
+        mode("b/in", 0o000);
+        let text = dir.error(&skipping());
+        mode("b/in", 0o700);
+        assert_eq!(
+            text,
+            "cannot read DIR/b/in: Permission denied (os error 13)"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+
+    let dir = Dir::of(&["a/1.png", "b/1.png"]);
+    dir.write(path(b"a/\xff\xfe.png"), &png(3));
+    dir.write(path(b"b/\xe9t\xe9/\xe0.PNG"), &png(4));
+    dir.write(path(b"b/x.\xff"), b"");
+    let splits = dir.open(&plain());
+    assert_eq!(splits.train.len() + splits.valid.len(), 4);
+    let mut values = Vec::new();
+    for images in [&splits.train, &splits.valid] {
+        for index in 0..images.len() {
+            values.extend_from_slice(images.get(index).unwrap().0.pixels());
+        }
+    }
+    values.sort();
+    assert_eq!(values, [3, 4, 7, 7]);
+    assert_eq!(splits.report.others.len(), 1);
+
+    // A class needs a name that can be written down.
+    dir.write(path(b"caf\xe9/1.png"), &png(1));
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR/caf\u{fffd}: expected a class's name in UTF-8, found other bytes"
+    );
+    let dir = Dir::of(&["a/1.png", "b\nc/1.png"]);
+    assert_eq!(
+        dir.error(&plain()),
+        "DIR/b\nc: expected a class's name on one line, found \"b\\nc\""
+    );
+}
+
+#[test]
+fn a_hundred_thousand_files_are_listed_quickly() {
+    let dir = Dir::new();
+    for class in 0..20 {
+        for nested in 0..5 {
+            let folder = format!("{class:02}/{nested}");
+            dir.write(format!("{folder}/0.png"), &png(1));
+            // Names of one file are faster to make than files; a listing cannot tell.
+            for image in 1..1000 {
+                let name = dir.at(format!("{folder}/{image}.png"));
+                fs::hard_link(dir.at(format!("{folder}/0.png")), name).unwrap();
+            }
+        }
+    }
+    let started = Instant::now();
+    let splits = dir.open(&unchecked());
+    let took = started.elapsed();
+    println!("100,000 files listed and split in {took:.2?}");
+    assert_eq!((splits.train.len(), splits.valid.len()), (80_000, 20_000));
+    assert!(took.as_secs() < 60, "{took:?}");
+
+    let started = Instant::now();
+    dir.open(&plain());
+    println!("and their headers read in {:.2?}", started.elapsed());
+}
+
+// Elsewhere paths are not allowed to be that long.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_deep_folder_is_walked() {
+    let dir = Dir::of(&["a/1.png", "a/2.png"]);
+    let deep = format!("b/{}1.png", "d/".repeat(1500));
+    dir.write(deep, &png(1));
+    let splits = dir.open(&plain());
+    assert_eq!(splits.train.len() + splits.valid.len(), 3);
+}
+
+mod csv {
+    use super::*;
+
+    #[test]
+    fn paths_and_labels() {
+        let dir = Dir::of(&["i/1.png", "i/2.png", "i/3,x.png", "4.weird", "up/5.png"]);
+        let absolute = dir.at("up/5.png");
+        let text = format!(
+            "\u{feff}id,Label, path ,note\r\n\
+             1,rose,i/1.png,\r\n\
+             2, Tulip ,./i/2.png,\"two\nlines\"\r\n\
+             \r\n\
+             3,\"rose\",\"i/3,x.png\",\"a \"\"quote\"\"\"\r\n\
+             4,Tulip,i/../4.weird,x\r\n\
+             5,Tulip,{},x\r\n",
+            absolute.display()
+        );
+        let splits = dir.csv(text, &plain());
+        assert_eq!(splits.train.classes(), ["Tulip", "rose"]);
+        assert_eq!((splits.train.len(), splits.valid.len()), (3, 2));
+        let mut all = dir.items(&splits.train);
+        all.extend(dir.items(&splits.valid));
+        all.sort();
+        let all: Vec<_> = all.iter().map(|(n, l)| (n.as_str(), *l)).collect();
+        assert_eq!(
+            all,
+            [
+                ("i/../4.weird", 0),
+                ("i/1.png", 1),
+                ("i/2.png", 0),
+                ("i/3,x.png", 1),
+                ("up/5.png", 0)
+            ]
+        );
+        splits.valid.get(1).unwrap();
+        assert_eq!(
+            splits.report.to_string(),
+            "2 classes, 3 training and 2 validation images, 20 % for validation by seed 42"
+        );
+    }
+
+    #[test]
+    fn a_column_says_which_part() {
+        let dir = Dir::of(&["1.png", "2.png", "3.png", "4.png", "5.png"]);
+        let text = "path,label,split\n1.png,b,train\n2.png,a,TRAIN\n3.png,b,val\n";
+        let splits = dir.csv(text, &plain());
+        assert_eq!(
+            dir.items(&splits.train),
+            [("1.png".to_owned(), 1), ("2.png".to_owned(), 0)]
+        );
+        assert_eq!(dir.names(&splits.valid), ["3.png"]);
+        assert_eq!(
+            splits.report.to_string(),
+            "2 classes, 2 training and 1 validation images, as the column `split` says"
+        );
+        assert_eq!(
+            warnings(&dir, &splits.report),
+            ["there are no validation images of class `a`"]
+        );
+
+        let splits = dir.csv(format!("{text}4.png,a,test\n"), &plain());
+        assert_eq!(dir.names(&splits.test.unwrap()), ["4.png"]);
+        let text = "path,label,split\n1.png,b,train\n2.png,a,train\n3.png,b,test\n";
+        let splits = dir.csv(text, &plain());
+        assert_eq!(dir.names(&splits.valid), ["3.png"]);
+        assert!(splits.test.is_none());
+        let text = "path,label,split\n1.png,b,train\n2.png,a,train\n3.png,b,train\n";
+        let splits = dir.csv(text, &plain());
+        assert_eq!((splits.train.len(), splits.valid.len()), (2, 1));
+
+        assert_eq!(
+            dir.csv_error("path,label,split\n1.png,a,train\n2.png,b,dev\n", &plain()),
+            "DIR/labels.csv: expected `train`, `val` or `test` in line 3, found \"dev\""
+        );
+        let text = "path,label,split\n1.png,a,train\n2.png,b,train\n3.png,c,val\n";
+        assert_eq!(
+            dir.csv_error(text, &plain()),
+            "DIR/labels.csv: expected a class that has training images in line 4, found \"c\""
+        );
+        assert_eq!(
+            dir.csv_error("path,label,split\n1.png,a,val\n2.png,b,val\n", &plain()),
+            "DIR/labels.csv: expected training images, found none in 2 lines"
+        );
+    }
+
+    #[test]
+    fn faults_are_named_with_their_line() {
+        let dir = Dir::of(&["1.png", "2.png"]);
+        let long = "x".repeat(200);
+        let unclosed = format!("path,label\n1.png,a\n\"2.png,b\n{long}\n");
+        for (content, expected) in [
+            (
+                "",
+                "a header with the columns `path` and `label`, found nothing",
+            ),
+            (
+                "path;label\n1.png;a\n",
+                "a header with the columns `path` and `label`, found \"path;label\"",
+            ),
+            (
+                "file,class\n1.png,a\n",
+                "a header with the columns `path` and `label`, found \"file\", \"class\"",
+            ),
+            (
+                "path,label,Path\n1.png,a,b\n",
+                "one column `path`, found two",
+            ),
+            ("path,label\n", "training images, found a header alone"),
+            (
+                "path,label\n1.png,a\n",
+                "at least two classes, found one, `a`",
+            ),
+            (
+                "path,label\n1.png,a\n\n2.png\n",
+                "2 fields in line 4, as in the header, found 1",
+            ),
+            (
+                "path,label\n1.png,a\n2.png,b,c\n",
+                "2 fields in line 3, as in the header, found 3",
+            ),
+            (
+                "path,label\n1.png,a\n ,b\n",
+                "a path in line 3, found an empty field",
+            ),
+            (
+                "path,label\n1.png,a\n2.png,\n",
+                "a label in line 3, found an empty field",
+            ),
+            (
+                "path,label\n1.png,a\n2.png,b\n./1.png,b\n",
+                "another image in line 4, found \"1.png\", as in line 2",
+            ),
+            (
+                "path,label\n1.png,\"a\nb\"\n",
+                "a label on one line in line 2, found \"a\\nb\"",
+            ),
+            (&unclosed, "2 fields in line 3, as in the header, found 1"),
+            (
+                "path,label\n\"1\n.png\",a\n",
+                "a path on one line in line 2, found \"1\\n.png\"",
+            ),
+            (
+                "path,label\n1\0.png,a\n",
+                "a path on one line in line 2, found \"1\\0.png\"",
+            ),
+        ] {
+            assert_eq!(
+                dir.csv_error(content, &plain()),
+                format!("DIR/labels.csv: expected {expected}"),
+                "{content}"
+            );
+        }
+        assert_eq!(
+            dir.csv_error(b"path,label\n1.png,a\n\n2.png,caf\xe9\n", &plain()),
+            "DIR/labels.csv: expected text in UTF-8 in line 4, found other bytes"
+        );
+        assert_eq!(
+            dir.csv_error(b"path,label,\xff\n1.png,a,b\n", &plain()),
+            "DIR/labels.csv: expected text in UTF-8 in line 1, found other bytes"
+        );
+        // What is shown of a long field is short.
+        let text = format!("path,label,split\n1.png,a,{long}\n");
+        assert_eq!(
+            dir.csv_error(text, &plain()),
+            format!(
+                "DIR/labels.csv: expected `train`, `val` or `test` in line 2, found \"{}\"..",
+                &long[..80]
+            )
+        );
+    }
+
+    #[test]
+    fn files_that_are_not_there() {
+        let dir = Dir::of(&["1.png", "2.png"]);
+        let error = ImageFolder::from_csv(dir.at("no.csv"), &plain()).unwrap_err();
+        assert_eq!(
+            dir.clean(&error.to_string()),
+            "DIR/no.csv: expected a CSV file, found no such file"
+        );
+        let error = ImageFolder::from_csv(&dir.path, &plain()).unwrap_err();
+        assert_eq!(
+            dir.clean(&error.to_string()),
+            "DIR: expected a CSV file, found a folder"
+        );
+
+        dir.folder("folder.png");
+        let text = "path,label\n1.png,a\n2.png,b\n\nno.png,a\nfolder.png,b\n";
+        let found = [
+            "DIR/no.png: expected an image, as line 5 of DIR/labels.csv says, found no such file",
+            "DIR/folder.png: expected an image, as line 6 of DIR/labels.csv says, found a folder",
+        ];
+        assert_eq!(dir.csv_error(text, &plain()), found[0]);
+        let allowed = FolderOptions {
+            valid_share: 0.5,
+            ..skipping()
+        };
+        // The same image by another way is another path.
+        dir.folder("x");
+        let text = format!("{text}x/../1.png,a\n");
+        let report = dir.csv(&text, &allowed).report;
+        assert_eq!(skipped(&dir, &report), found);
+        // Unchecked, nothing but the file itself is opened.
+        let splits = dir.csv(&text, &unchecked());
+        assert_eq!(splits.train.len() + splits.valid.len(), 5);
+
+        dir.write("2.png", b"");
+        assert_eq!(
+            dir.csv_error("path,label\n1.png,a\n2.png,b\n", &skipping()),
+            "DIR/labels.csv: expected images of every class, found none of `b` (1 broken)"
+        );
+    }
+
+    #[test]
+    fn a_hundred_thousand_lines_are_read_quickly() {
+        let dir = Dir::new();
+        let mut text = "path,label\n".to_owned();
+        for line in 0..100_000 {
+            writeln!(text, "images/{line}.jpg,class {}", line % 100).unwrap();
+        }
+        let started = Instant::now();
+        let splits = dir.csv(text, &unchecked());
+        println!("100,000 lines read in {:.2?}", started.elapsed());
+        assert_eq!((splits.train.len(), splits.valid.len()), (80_000, 20_000));
+    }
+}
+
+mod split {
+    use super::*;
+
+    /// A CSV file of so many images of each class, in an order of its own; none of them exists.
+    fn table(counts: &[usize], turned: bool) -> String {
+        let rows = counts.iter().enumerate().flat_map(|(class, count)| {
+            (0..*count).map(move |image| format!("{class}/{image}.png,class {class:03}\n"))
+        });
+        let mut rows: Vec<String> = rows.collect();
+        if turned {
+            rows.reverse();
+        }
+        format!("path,label\n{}", rows.concat())
+    }
+
+    fn options(share: f64, seed: u64) -> FolderOptions {
+        FolderOptions {
+            valid_share: share,
+            seed,
+            ..unchecked()
+        }
+    }
+
+    fn set(dir: &Dir, images: &ImageFolder) -> BTreeSet<String> {
+        dir.names(images).into_iter().collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn each_class_is_divided_by_its_share(
+            counts in prop::collection::vec(1usize..40, 2..8),
+            share in 0.01f64..0.99,
+            seed: u64,
+        ) {
+            prop_assume!(counts.iter().any(|n| *n > 1));
+            let dir = Dir::new();
+            let splits = dir.csv(table(&counts, false), &options(share, seed));
+            let (train, valid) = (set(&dir, &splits.train), set(&dir, &splits.valid));
+            prop_assert!(train.is_disjoint(&valid));
+            prop_assert_eq!(train.len(), splits.train.len());
+            prop_assert_eq!(valid.len(), splits.valid.len());
+            prop_assert_eq!(train.len() + valid.len(), counts.iter().sum::<usize>());
+            for (class, count) in counts.iter().enumerate() {
+                let of_class = |images: &ImageFolder| {
+                    (0..images.len()).filter(|i| images.label(*i) == Some(class)).count()
+                };
+                let (train, valid) = (of_class(&splits.train), of_class(&splits.valid));
+                prop_assert_eq!(train + valid, *count);
+                prop_assert_eq!(splits.report.classes[class].train, train);
+                prop_assert_eq!(splits.report.classes[class].valid, valid);
+                if *count == 1 {
+                    prop_assert_eq!(valid, 0);
+                } else {
+                    let exact = share * *count as f64;
+                    let near = (valid as f64 - exact).abs() <= 0.5;
+                    prop_assert!(near || valid == 1 || train == 1, "{} of {}", valid, count);
+                    prop_assert!(valid >= 1 && train >= 1);
+                }
+            }
+            // The order in which images are found does not matter.
+            let again = dir.csv(table(&counts, true), &options(share, seed));
+            prop_assert_eq!(&set(&dir, &again.train), &train);
+            prop_assert_eq!(&set(&dir, &again.valid), &valid);
+        }
+
+        #[test]
+        fn a_new_image_moves_at_most_one_other(
+            counts in prop::collection::vec(2usize..40, 2..5),
+            share in 0.05f64..0.95,
+            seed: u64,
+        ) {
+            let dir = Dir::new();
+            let text = table(&counts, false);
+            let before = dir.csv(&text, &options(share, seed));
+            let after = dir.csv(format!("{text}0/new.png,class 000\n"), &options(share, seed));
+            let (before, mut after) = (set(&dir, &before.valid), set(&dir, &after.valid));
+            after.remove("0/new.png");
+            prop_assert!(before.symmetric_difference(&after).count() <= 1);
+        }
+
+        #[test]
+        fn subsets_have_the_shares_of_the_whole(
+            counts in prop::collection::vec(2usize..60, 2..6),
+            part in 0.0f64..1.2,
+            seed: u64,
+        ) {
+            let dir = Dir::new();
+            let images = dir.csv(table(&counts, false), &options(0.3, 1)).train;
+            let count = (part * images.len() as f64) as usize;
+            let subset = images.subset(count, seed);
+            prop_assert_eq!(subset.len(), count.min(images.len()));
+            prop_assert_eq!(subset.classes(), images.classes());
+            let (all, some) = (dir.items(&images), dir.items(&subset));
+            // In the order of the whole.
+            let mut rest = all.iter();
+            prop_assert!(some.iter().all(|item| rest.any(|other| other == item)));
+            for class in 0..counts.len() {
+                let of = |items: &[(String, usize)]| {
+                    items.iter().filter(|(_, label)| *label == class).count() as f64
+                };
+                let exact = of(&all) * subset.len() as f64 / images.len() as f64;
+                prop_assert!((of(&some) - exact).abs() <= 0.5 * counts.len() as f64 + 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_on_every_machine_alike() {
+        let dir = Dir::new();
+        let text = table(&[10, 10], false);
+        let valid = |seed| dir.names(&dir.csv(&text, &options(0.3, seed)).valid);
+        assert_eq!(valid(42), VALID_OF_SEED_42);
+        assert_eq!(valid(42), valid(42));
+        assert_ne!(valid(42), valid(43));
+
+        // A folder of the same files is split in the same way.
+        for class in 0..2 {
+            for image in (0..10).rev() {
+                dir.write(format!("data/{class}/{image}.png"), b"");
+            }
+        }
+        let splits = ImageFolder::open_with(dir.at("data"), &options(0.3, 42)).unwrap();
+        let expected = VALID_OF_SEED_42.map(|name| format!("data/{name}"));
+        assert_eq!(dir.names(&splits.valid), expected);
+        // And so it is after it moved.
+        fs::rename(dir.at("data"), dir.at("moved")).unwrap();
+        let splits = ImageFolder::open_with(dir.at("moved"), &options(0.3, 42)).unwrap();
+        let expected = VALID_OF_SEED_42.map(|name| format!("moved/{name}"));
+        assert_eq!(dir.names(&splits.valid), expected);
+    }
+
+    /// Computed apart, by Python: the three of each class with the lowest SHA-256 of the seed in
+    /// eight bytes, the lowest first, and `/0/0.png`.
+    const VALID_OF_SEED_42: [&str; 6] = [
+        "0/2.png", "0/4.png", "0/8.png", "1/3.png", "1/4.png", "1/8.png",
+    ];
+}

@@ -1,0 +1,288 @@
+//! From a name to a tuned model: the manifest, the hub and the command together, against a local
+//! server that speaks the hub's routes.
+#![cfg(all(
+    feature = "hub",
+    feature = "cli",
+    feature = "flex",
+    feature = "fashion-mnist-mini"
+))]
+
+mod common;
+#[allow(dead_code)]
+#[path = "common/hub_server.rs"]
+mod hub_server;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use burn_zoo::prelude::*;
+use common::{Fixture, relative_error, rule, rule_model, sample};
+use hub_server::{COMMIT, HubServer, sha256};
+use safetensors::{Dtype, tensor::TensorView};
+
+/// A hub with a test_resnet whose values follow the rule, in the repository `me/mine`, and a
+/// manifest of the user's that names it `test_resnet.mine`.
+struct World {
+    dir: tempfile::TempDir,
+    server: HubServer,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("model");
+        let spec = Zoo::test_resnet().image_size(64);
+        let spec = spec.normalization(Normalization::inception());
+        rule_model(spec, &Device::default())
+            .export(&folder)
+            .unwrap();
+        let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let config = std::fs::read(folder.join("config.json")).unwrap();
+        let server = HubServer::start(b"another model");
+        server.put("me/mine", "model.safetensors", &weights, true);
+        server.put("me/mine", "config.json", &config, false);
+        let world = Self { dir, server };
+        world.manifest(&sha256(&weights), weights.len(), "cc-by-nc-4.0");
+        world
+    }
+
+    fn manifest(&self, sha256: &str, bytes: usize, licence: &str) {
+        let text = format!(
+            "[test_resnet.mine]\nrepository = \"me/mine\"\nfile = \"model.safetensors\"\n\
+             revision = \"{COMMIT}\"\nsha256 = \"{sha256}\"\nbytes = {bytes}\n\
+             licence = \"{licence}\"\ninput_size = [3, 64, 64]\nmean = [0.5, 0.5, 0.5]\n\
+             std = [0.5, 0.5, 0.5]\ninterpolation = \"bilinear\"\ncrop_pct = 0.95\n\
+             crop_mode = \"center\"\nnum_classes = 1000\nfirst_conv = \"conv1.0\"\n\
+             classifier = \"fc\"\n"
+        );
+        std::fs::write(self.dir.path().join("mine.toml"), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("HF_ENDPOINT", &self.server.url)
+            .env("HF_HOME", self.dir.path().join("hf"))
+            .env("NO_PROXY", "127.0.0.1")
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("HF_TOKEN")
+            .env("BURN_ZOO_MANIFEST", self.dir.path().join("mine.toml"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (String, String) {
+        let output = self.command(arguments, environment);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let (out, errors) = (text(output.stdout), text(output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {out}{errors}");
+        (out, errors)
+    }
+
+    fn fail(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let output = self.command(arguments, environment);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
+        errors
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn input(&self, channels: usize) -> String {
+        let path = self.path("in.safetensors");
+        let shape = vec![1, channels, 64, 64];
+        let values = rule("input", &shape);
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F32, shape, &bytes).unwrap();
+        std::fs::write(
+            &path,
+            safetensors::serialize([("input", view)], None).unwrap(),
+        )
+        .unwrap();
+        path
+    }
+}
+
+fn logits(path: &str) -> Vec<f32> {
+    Fixture::open(path).get("logits").to_vec()
+}
+
+#[test]
+fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
+    let world = World::new();
+    let (out, errors) = world.run(&["fetch", "test_resnet.mine"], &[]);
+    assert!(
+        out.starts_with("test_resnet.mine: ") && out.contains("models--me--mine"),
+        "{out}"
+    );
+    // The licence is shown before anything is fetched.
+    assert!(
+        errors.contains("licence cc-by-nc-4.0, which forbids commercial use"),
+        "{errors}"
+    );
+    assert!(!world.server.seen().is_empty());
+
+    let input = world.input(3);
+    let output = world.path("out.safetensors");
+    let files = ["--input", &input, "--output", &output];
+    let expected = Fixture::open("parity/test_resnet.safetensors");
+    let arguments = [
+        &["logits", "test_resnet.mine"][..],
+        &["logits", "test_resnet", "--weights", "hub:mine"],
+        &["logits", "test_resnet.mine", "--weights", "hub"],
+    ];
+    for arguments in arguments {
+        for offline in ["0", "1"] {
+            std::fs::remove_file(&output).ok();
+            world.run(
+                &[arguments, &files].concat(),
+                &[("HF_HUB_OFFLINE", offline)],
+            );
+            let found = sample(&logits(&output), 64);
+            let error = relative_error(&found, expected.get("c3.s64.logits"));
+            assert!(error < 2e-5, "off by {error:e}");
+        }
+    }
+    assert_eq!(
+        world.server.seen().len(),
+        0,
+        "a cached file needs no request"
+    );
+
+    // A file that was altered is noticed and not used.
+    let (listed, _) = world.run(&["cache", "list"], &[]);
+    assert!(
+        listed.contains("me/mine") && listed.contains("yes"),
+        "{listed}"
+    );
+    world.run(&["verify"], &[]);
+    let snapshot = format!("hf/hub/models--me--mine/snapshots/{COMMIT}/model.safetensors");
+    let blob = std::fs::canonicalize(world.dir.path().join(snapshot)).unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let error = world.fail(&[arguments[0], &files].concat(), &offline);
+    assert!(
+        error.contains("me/mine") && error.to_lowercase().contains("sha-256"),
+        "{error}"
+    );
+    assert!(world.fail(&["verify"], &[]).contains("1 of "), "altered");
+
+    let (removed, _) = world.run(&["cache", "rm", "test_resnet.mine"], &[]);
+    assert!(removed.contains("files, "), "{removed}");
+    let error = world.fail(&[arguments[0], &files].concat(), &offline);
+    assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
+}
+
+#[test]
+fn wrong_bytes_are_refused_with_both_checksums() {
+    let world = World::new();
+    let other = "0".repeat(64);
+    world.manifest(&other, 1_912_345, "mit");
+    let error = world.fail(&["fetch", "test_resnet.mine"], &[]);
+    assert!(error.contains("me/mine"), "{error}");
+    assert!(
+        error.contains("1912345") || error.contains(&other),
+        "{error}"
+    );
+    let (listed, _) = world.run(&["cache", "list"], &[]);
+    assert!(listed.starts_with("nothing is cached"), "{listed}");
+}
+
+#[test]
+fn a_repository_says_itself_what_it_holds() {
+    let world = World::new();
+    let input = world.input(3);
+    let output = world.path("out.safetensors");
+    let files = ["--input", &input, "--output", &output];
+    let expected = Fixture::open("parity/test_resnet.safetensors");
+    for name in ["hf-hub:me/mine", &format!("hf-hub:me/mine@{COMMIT}")] {
+        for weights in [&[][..], &["--weights", "hub"]] {
+            world.run(&[&["logits", name][..], weights, &files].concat(), &[]);
+            let found = sample(&logits(&output), 64);
+            let error = relative_error(&found, expected.get("c3.s64.logits"));
+            assert!(error < 2e-5, "off by {error:e}");
+        }
+    }
+    let local = format!("local-dir:{}", world.path("model"));
+    world.run(&[&["logits", &local][..], &files].concat(), &[]);
+    let error = relative_error(&sample(&logits(&output), 64), expected.get("c3.s64.logits"));
+    assert!(error < 2e-5, "off by {error:e}");
+
+    let error = world.fail(
+        &[&["logits", "hf-hub:me/nothing"][..], &files].concat(),
+        &[],
+    );
+    assert!(error.contains("me/nothing"), "{error}");
+    let error = world.fail(&[&["logits", "hf-hub:../../etc"][..], &files].concat(), &[]);
+    assert!(error.contains("expected"), "{error}");
+}
+
+#[test]
+fn fetched_weights_are_adapted_and_tuned() {
+    let world = World::new();
+    let out = world.path("run");
+    let arguments = [
+        "finetune",
+        "test_resnet.mine",
+        "--recipe",
+        "features",
+        "--image-size",
+        "64",
+        "--limit-train",
+        "64",
+        "--limit-test",
+        "50",
+        "--epochs",
+        "1",
+        "--out",
+        &out,
+    ];
+    world.run(&arguments, &[]);
+    let config = std::fs::read_to_string(Path::new(&out).join("config.toml")).unwrap();
+    let config: toml::Table = config.parse().unwrap();
+    let origin = config["model"]["weights"].as_str().unwrap();
+    assert_eq!(
+        origin,
+        "test_resnet.mine (licence cc-by-nc-4.0); first convolution from 3 to 1 channels: fold; \
+         new head of 10 classes: pytorch (seed 42)"
+    );
+    // The normalisation of the entry, folded to one channel, goes with the model.
+    let mean = config["model"]["normalization"]["mean"].as_array().unwrap();
+    assert_eq!(mean, &[toml::Value::Float(0.5)]);
+    let exported = std::fs::read_to_string(Path::new(&out).join("best/config.json")).unwrap();
+    let exported: serde_json::Value = serde_json::from_str(&exported).unwrap();
+    assert_eq!(exported["pretrained_cfg"]["interpolation"], "bilinear");
+    assert_eq!(exported["pretrained_cfg"]["crop_pct"], 0.95);
+}
+
+#[test]
+fn the_manifest_is_listed_and_checked() {
+    let world = World::new();
+    let (out, _) = world.run(&["list", "test_resnet.*"], &[]);
+    assert!(
+        out.contains("test_resnet.r160_in1k *") && out.contains("no commercial use"),
+        "{out}"
+    );
+    let (out, _) = world.run(&["list", "--check"], &[]);
+    assert!(out.ends_with(" entries, all sound\n"), "{out}");
+    let path = world.path("mine.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("crop_pct = 0.95", "crop_pct = 9.5")).unwrap();
+    let error = world.fail(&["list", "--check"], &[]);
+    assert!(
+        error.contains("mine.toml") && error.contains("line 12: "),
+        "{error}"
+    );
+    let error = world.fail(&["fetch", "resnet18.tv9"], &[]);
+    assert!(
+        error.contains("mine.toml"),
+        "a broken manifest is named first: {error}"
+    );
+}
