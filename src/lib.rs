@@ -32,7 +32,8 @@
 //!
 //! # The life of a model
 //!
-//! A [`Spec`] says what to build. [`Spec::build`] opens the weights file, compares every name,
+//! A [`Spec`] says what to build. [`Spec::build`] fetches the weights it names ([`manifest`],
+//! `weights::hub`), opens the file, compares every name,
 //! shape and type with the model's ([`weights`]), adapts the first and the last layer ([`adapt`]),
 //! and gives a [`Classifier`]: a [`Backbone`] made of named groups, and a [`Head`]. [`Freeze`] says
 //! what trains, a [`Recipe`](train::Recipe) trains it, and [`Classifier::export`] writes a folder
@@ -45,6 +46,7 @@
 //! | `flex` | yes | burn's CPU backend |
 //! | `cuda`, `wgpu`, `ndarray` | no | burn's other backends |
 //! | `cli` | yes | the command `burn-zoo` |
+//! | `hub` | yes | fetching weights from the Hugging Face hub |
 //! | `image` | yes | reading PNG, JPEG, WebP, GIF, BMP and TIFF files; folders of images |
 //! | `plots` | yes | curves of a run as an SVG picture |
 //! | `download` | yes | fetching FashionMNIST from its official mirror |
