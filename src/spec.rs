@@ -198,6 +198,17 @@ impl Spec {
         self
     }
 
+    /// The same weights from their second source: the file that upstream itself published, such as
+    /// torchvision's. Of no effect on weights that the manifest does not name.
+    pub fn original(mut self) -> Self {
+        self.weights = match self.weights {
+            Weights::Default => Weights::Original(None),
+            Weights::Tag(tag) => Weights::Original(Some(tag)),
+            other => other,
+        };
+        self
+    }
+
     /// Asks for this many input channels and classes; see [`in_channels`](Self::in_channels) and
     /// [`num_classes`](Self::num_classes).
     pub fn adapt(self, in_channels: usize, num_classes: usize) -> Self {

@@ -1275,3 +1275,31 @@ mod split {
         "0/2.png", "0/4.png", "0/8.png", "1/3.png", "1/4.png", "1/8.png",
     ];
 }
+
+/// The limit on the size of an image holds in folders, too.
+#[test]
+fn an_image_over_the_limit_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for (class, side) in [("a", 4), ("a", 5), ("b", 4), ("b", 9)] {
+        let folder = dir.path().join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("{side}.png"));
+        image::GrayImage::new(side, side).save(path).unwrap();
+    }
+    let mut options = FolderOptions {
+        check: Some(Check::Full),
+        ..FolderOptions::default()
+    };
+    options.decode.limits.max_pixels = 80;
+    let error = ImageFolder::open_with(dir.path(), &options).unwrap_err();
+    let text = error.to_string();
+    let big = dir.path().join("b").join("9.png");
+    assert!(
+        text.starts_with(&big.display().to_string()) && text.contains("80"),
+        "{text}"
+    );
+    options.broken = Broken::Skip;
+    let splits = ImageFolder::open_with(dir.path(), &options).unwrap();
+    assert_eq!(splits.train.len() + splits.valid.len(), 3);
+    assert_eq!(splits.report.skipped.len(), 1);
+}

@@ -224,6 +224,74 @@ fn a_repository_says_itself_what_it_holds() {
     assert!(error.contains("expected"), "{error}");
 }
 
+/// Upstream's own file, verified by the hash prefix in its name.
+#[test]
+fn the_original_is_a_second_source() {
+    let world = World::new();
+    let bytes = std::fs::read(world.dir.path().join("model/model.safetensors")).unwrap();
+    let prefix = &sha256(&bytes)[..8];
+    let name = format!("test_resnet-{prefix}.pth");
+    world.server.put("me/mine", &name, &bytes, false);
+    let path = world.path("mine.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let url = format!("{}/me/mine/resolve/main/{name}", world.server.url);
+    let with = |url: &str, prefix: &str| {
+        let more = format!("url = \"{url}\"\nurl_sha256_prefix = \"{prefix}\"\n");
+        std::fs::write(&path, format!("{text}{more}")).unwrap();
+    };
+    let cache = world.path("cache");
+    let environment = [("BURN_ZOO_CACHE", cache.as_str())];
+    let fetch = ["fetch", "test_resnet.mine", "--original"];
+
+    // Wrong bytes: both sides are named, and nothing is left behind.
+    with(&url, "00000000");
+    let error = world.fail(&fetch, &environment);
+    let expected = "expected a SHA-256 that begins with 00000000, as the file's name says, found ";
+    assert!(
+        error.contains(expected) && error.contains(prefix),
+        "{error}"
+    );
+    let left = std::fs::read_dir(Path::new(&cache).join("weights"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0);
+    with(
+        &format!("{}/me/mine/resolve/main/gone.pth", world.server.url),
+        prefix,
+    );
+    assert!(
+        world
+            .fail(&fetch, &environment)
+            .contains("the server answered 404")
+    );
+
+    with(&url, prefix);
+    let (out, _) = world.run(&fetch, &environment);
+    assert!(out.contains(&name), "{out}");
+    world.server.seen();
+    let input = world.input(3);
+    let output = world.path("out.safetensors");
+    let logits_of = ["--input", &input, "--output", &output];
+    let arguments = ["logits", "test_resnet", "--weights", "original:mine"];
+    world.run(&[&arguments[..], &logits_of].concat(), &environment);
+    let expected = Fixture::open("parity/test_resnet.safetensors");
+    let error = relative_error(&sample(&logits(&output), 64), expected.get("c3.s64.logits"));
+    assert!(error < 2e-5, "off by {error:e}");
+    assert_eq!(
+        world.server.seen().len(),
+        0,
+        "a cached file needs no request"
+    );
+
+    // An altered one is fetched anew; without a network it is an error.
+    let cached = Path::new(&cache).join("weights").join(&name);
+    std::fs::write(&cached, "altered").unwrap();
+    let offline = [environment[0], ("HF_HUB_OFFLINE", "1")];
+    assert!(world.fail(&fetch, &offline).contains("HF_HUB_OFFLINE"));
+    world.run(&fetch, &environment);
+    assert_eq!(std::fs::read(&cached).unwrap(), bytes);
+}
+
 #[test]
 fn fetched_weights_are_adapted_and_tuned() {
     let world = World::new();

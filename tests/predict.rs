@@ -29,7 +29,7 @@ fn the_whole_way_gives_timms_probabilities() {
         });
         let model = rule_model(spec, &Device::default());
         let image = Image::open(fixture("pixels").join(&case.image)).unwrap();
-        let mut found = vec![0.0; 10];
+        let mut found = [0.0; 10];
         for prediction in model.predict(&image, Some(64), 10).unwrap() {
             found[prediction.class] = prediction.probability;
         }

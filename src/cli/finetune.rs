@@ -25,7 +25,7 @@ pub struct FinetuneArgs {
     /// What trains
     #[arg(long, value_enum, default_value = "full")]
     recipe: RecipeName,
-    /// hub (the default tag), hub:TAG, random, or a file: .safetensors, .pth, .pt, .bin [default:
+    /// hub (the default tag), hub:TAG, original[:TAG] (upstream's own file), random, or a file: .safetensors, .pth, .pt, .bin [default:
     /// those that the model's name says, else random]
     #[arg(long, value_name = "hub[:TAG]|random|FILE")]
     weights: Option<String>,

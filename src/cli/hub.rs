@@ -15,6 +15,9 @@ pub struct FetchArgs {
     /// Weights: resnet18 (the default tag), resnet18.tv_in1k, hf-hub:OWNER/REPO[@REVISION]
     #[arg(required_unless_present = "all")]
     names: Vec<String>,
+    /// Fetch upstream's own files, such as torchvision's, instead of the hub's
+    #[arg(long)]
+    original: bool,
     /// Fetch all weights of the manifest whose name matches; * stands for anything
     #[arg(long, value_name = "PATTERN")]
     all: Option<String>,
@@ -35,10 +38,11 @@ impl FetchArgs {
         let several = names.len() > 1;
         for name in &names {
             // One that cannot be had does not keep the others from being fetched.
-            match Zoo::get(name)
-                .map_err(Into::into)
-                .and_then(|spec| fetch(&spec))
-            {
+            let spec = Zoo::get(name).map(|spec| match self.original {
+                true => spec.original(),
+                false => spec,
+            });
+            match spec.map_err(Into::into).and_then(|spec| fetch(&spec)) {
                 Ok(spec) => print(format!("{name}: {}", spec.weights_in_words()))?,
                 Err(error) if several => {
                     failed += 1;

@@ -127,17 +127,19 @@ fn names_weights(model: &str) -> bool {
     model.starts_with("hf-hub:") || model.starts_with("local-dir:") || model.contains('.')
 }
 
-/// A model by name, with the weights that `--weights` asks for: `random`, `hub`, `hub:TAG` or a
-/// file; unasked, those that the name says, else random ones.
+/// A model by name, with the weights that `--weights` asks for: `random`, `hub`, `hub:TAG`,
+/// `original`, `original:TAG` or a file; unasked, those that the name says, else random ones.
 fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
     let spec = Zoo::get(model)?;
     Ok(match weights {
         None if names_weights(model) => spec,
         None | Some("random") => spec.weights(Weights::Random(seed)),
         Some("hub") => spec,
-        Some(text) => match text.strip_prefix("hub:") {
-            Some(tag) => spec.weights(tag),
-            None => spec.weights(Weights::File(text.into())),
+        Some("original") => spec.original(),
+        Some(text) => match text.split_once(':') {
+            Some(("hub", tag)) => spec.weights(tag),
+            Some(("original", tag)) => spec.weights(tag).original(),
+            _ => spec.weights(Weights::File(text.into())),
         },
     })
 }

@@ -29,6 +29,9 @@ pub struct DataArgs {
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
     skip_broken: bool,
+    /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
+    #[arg(long, value_name = "N")]
+    max_pixels: Option<u64>,
 }
 
 /// Training and test images.
@@ -116,7 +119,7 @@ impl DataArgs {
     }
 
     fn open_folder(&self, path: &Path, limit_train: Option<usize>) -> Result<Data> {
-        let options = FolderOptions {
+        let mut options = FolderOptions {
             valid_share: self.valid_share,
             seed: self.split_seed,
             broken: if self.skip_broken {
@@ -126,6 +129,8 @@ impl DataArgs {
             },
             ..FolderOptions::default()
         };
+        let limits = &mut options.decode.limits;
+        limits.max_pixels = self.max_pixels.unwrap_or(limits.max_pixels);
         let splits = progress::check(|watch| match path.is_dir() {
             true => ImageFolder::open_watched(path, &options, watch),
             false => ImageFolder::from_csv_watched(path, &options, watch),

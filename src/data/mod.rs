@@ -26,6 +26,8 @@ pub use image_set::ImageSet;
 pub(crate) use loader::check_loading;
 pub use loader::{Batch, Batches, Loader, LoaderConfig};
 pub use mirror::{Mirror, Progress, RemoteFile};
+#[cfg(feature = "hub")]
+pub(crate) use places::cache_root;
 
 /// A set of labelled images that can be read in any order from any thread.
 pub trait ImageData: Send + Sync {

@@ -95,8 +95,23 @@ pub(super) fn cache_dir() -> Option<PathBuf> {
     cache_dir_of(cfg!(windows), variable, std::env::home_dir())
 }
 
+#[cfg(feature = "hub")]
+/// The folder that everything fetched goes into, but for what the hub's own cache holds.
+pub(crate) fn cache_root() -> Option<PathBuf> {
+    root_of(cfg!(windows), variable, std::env::home_dir())
+}
+
 /// [`FashionMnist::cache_dir`] with its surroundings as arguments.
 fn cache_dir_of(
+    windows: bool,
+    variable: impl Fn(&str) -> Option<OsString>,
+    home: Option<PathBuf>,
+) -> Option<PathBuf> {
+    Some(root_of(windows, variable, home)?.join("fashion-mnist"))
+}
+
+/// [`cache_root`] with its surroundings as arguments.
+fn root_of(
     windows: bool,
     variable: impl Fn(&str) -> Option<OsString>,
     home: Option<PathBuf>,
@@ -115,7 +130,7 @@ fn cache_dir_of(
             None => home?.join(".cache").join("burn-zoo"),
         }
     };
-    Some(base.join("fashion-mnist"))
+    Some(base)
 }
 
 /// The value of an environment variable, unless it is empty.

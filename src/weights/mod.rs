@@ -11,13 +11,20 @@ mod format;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod key_table;
+#[cfg(feature = "hub")]
+mod original;
 mod pickle;
 mod pytorch;
 mod report;
 mod resolve;
 mod safetensors;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
 
 pub use file::{DType, TensorInfo, WeightsFile};
 pub use key_table::KeyTable;
@@ -35,6 +42,10 @@ pub enum Weights {
     Default,
     /// The architecture's entry with this tag in the weights manifest, such as `tv_in1k`.
     Tag(String),
+    /// The file that upstream itself published, such as torchvision's `.pth`, of the entry with this
+    /// tag (`None` is the default one): the same values from a second source, verified by the hash
+    /// prefix in the file's name.
+    Original(Option<String>),
     /// A timm-style repository of the hub.
     Hub {
         /// `owner/name`.
@@ -55,6 +66,8 @@ impl std::fmt::Display for Weights {
         match self {
             Weights::Default => f.write_str("the default tag"),
             Weights::Tag(tag) => f.write_str(tag),
+            Weights::Original(None) => f.write_str("the original of the default tag"),
+            Weights::Original(Some(tag)) => write!(f, "the original of {tag}"),
             Weights::Hub {
                 repository,
                 revision,
@@ -94,4 +107,21 @@ pub struct HostTensor {
     pub shape: Vec<usize>,
     /// The values; as many as the product of the shape.
     pub data: Vec<f32>,
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn file_sha256(path: &Path) -> Result<String> {
+    let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(Error::io("read", path))? {
+            0 => return Ok(hex(&hash.finalize())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,15 +1,12 @@
 //! From the name of weights to a file, and to what is known about it.
 
-use std::io::Read as _;
 use std::path::Path;
-
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 use crate::manifest::{Entry, Source};
 use crate::preprocess::Normalization;
 use crate::spec::Spec;
-use crate::weights::Weights;
+use crate::weights::{Weights, file_sha256};
 use crate::zoo;
 
 /// What happens while weights are fetched.
@@ -25,7 +22,8 @@ pub enum Progress {}
 pub(crate) fn entry(spec: &Spec) -> Result<Option<Entry>> {
     let name = match &spec.weights {
         Weights::Default => spec.architecture.to_owned(),
-        Weights::Tag(tag) => format!("{}.{tag}", spec.architecture),
+        Weights::Original(None) => spec.architecture.to_owned(),
+        Weights::Tag(tag) | Weights::Original(Some(tag)) => format!("{}.{tag}", spec.architecture),
         _ => return Ok(None),
     };
     zoo::manifest()?.get(&name).cloned().map(Some)
@@ -52,6 +50,7 @@ pub(crate) fn resolve(
 
 fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
     let path = match &entry.source {
+        _ if matches!(spec.weights, Weights::Original(_)) => fetch_original(entry, progress)?,
         Source::File(path) => {
             check_file(path, entry)?;
             path.clone()
@@ -84,16 +83,7 @@ fn check_file(path: &Path, entry: &Entry) -> Result<()> {
         }
     }
     if let Some(expected) = entry.sha256.as_ref().and_then(|pin| pin.confirmed()) {
-        let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut buffer).map_err(Error::io("read", path))? {
-                0 => break,
-                count => hash.update(&buffer[..count]),
-            }
-        }
-        let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let found = file_sha256(path)?;
         if found != *expected {
             return Err(differs("SHA-256", expected.clone(), found));
         }
@@ -115,6 +105,11 @@ fn fetch_entry(entry: &Entry, _progress: &mut dyn FnMut(Progress)) -> Result<std
 }
 
 #[cfg(not(feature = "hub"))]
+fn fetch_original(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    fetch_entry(entry, progress)
+}
+
+#[cfg(not(feature = "hub"))]
 fn of_repository(
     _spec: &Spec,
     repository: &str,
@@ -124,6 +119,18 @@ fn of_repository(
     Err(Error::NoHub {
         name: format!("hf-hub:{repository}"),
     })
+}
+
+#[cfg(feature = "hub")]
+fn fetch_original(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    match &entry.original {
+        Some(original) => crate::weights::original::fetch(original, progress),
+        None => Err(Error::argument(
+            format!("weights of {}", entry.architecture()),
+            "an entry with the address of its original",
+            &entry.name,
+        )),
+    }
 }
 
 #[cfg(feature = "hub")]

@@ -99,7 +99,9 @@ impl Found {
         };
         let report = self.report(&valid);
         let classes: Arc<[String]> = self.classes.into();
-        let part = |part: Candidates| ImageFolder::new(part.base, part.samples, classes.clone());
+        let part = |part: Candidates| {
+            ImageFolder::new(part.base, part.samples, classes.clone(), options.decode)
+        };
         Ok(Splits {
             train: part(self.train),
             valid: part(valid),
@@ -132,7 +134,7 @@ impl Found {
             .flat_map(|part| part.samples.iter().map(|s| (part.base.as_path(), s)))
             .collect();
         let (check, fail) = (options.resolved_check(), options.broken == Broken::Fail);
-        let broken = verify::broken(&all, &self.place, check, fail, progress);
+        let broken = verify::broken(&all, &self.place, check, &options.decode, fail, progress);
         let indices: BTreeSet<usize> = broken.iter().map(|(index, _)| *index).collect();
         for (index, error) in broken {
             let (base, sample) = all[index];

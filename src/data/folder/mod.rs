@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::ImageData;
 use crate::error::{Error, Result};
-use crate::preprocess::Image;
+use crate::preprocess::{DecodeOptions, Image};
 
 pub use report::{ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
 pub use verify::CheckProgress;
@@ -46,6 +46,7 @@ struct Shared {
     base: PathBuf,
     samples: Vec<Sample>,
     classes: Arc<[String]>,
+    decode: DecodeOptions,
 }
 
 /// One image.
@@ -90,6 +91,8 @@ pub struct FolderOptions {
     pub extensions: Vec<String>,
     /// Accepts classes without a single image, which keep their place among the labels.
     pub allow_empty: bool,
+    /// The largest image that is accepted, and whether it is turned as its EXIF data say.
+    pub decode: DecodeOptions,
 }
 
 /// The extensions of the formats that can be decoded.
@@ -106,6 +109,7 @@ impl Default for FolderOptions {
             check: None,
             extensions: EXTENSIONS.map(str::to_owned).to_vec(),
             allow_empty: false,
+            decode: DecodeOptions::default(),
         }
     }
 }
@@ -257,12 +261,18 @@ impl ImageFolder {
         csv::find(csv.as_ref())?.into_splits(options, progress)
     }
 
-    fn new(base: PathBuf, samples: Vec<Sample>, classes: Arc<[String]>) -> Self {
+    fn new(
+        base: PathBuf,
+        samples: Vec<Sample>,
+        classes: Arc<[String]>,
+        decode: DecodeOptions,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 base,
                 samples,
                 classes,
+                decode,
             }),
         }
     }
@@ -290,7 +300,12 @@ impl ImageFolder {
         }
         let chosen = split::subset(&shared.samples, shared.classes.len(), count, seed);
         let samples = chosen.iter().map(|i| shared.samples[*i].clone()).collect();
-        Self::new(shared.base.clone(), samples, shared.classes.clone())
+        Self::new(
+            shared.base.clone(),
+            samples,
+            shared.classes.clone(),
+            shared.decode,
+        )
     }
 }
 
@@ -304,7 +319,7 @@ impl ImageData for ImageFolder {
             let expected = format!("below {}", self.len());
             return Err(Error::argument("index", expected, index));
         };
-        Ok((Image::open(path)?, label))
+        Ok((Image::open_with(path, &self.shared.decode)?, label))
     }
 
     fn classes(&self) -> &[String] {

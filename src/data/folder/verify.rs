@@ -12,7 +12,7 @@ use image::{ImageError, ImageReader};
 
 use super::{Check, Sample};
 use crate::error::{Error, Result};
-use crate::preprocess::Image;
+use crate::preprocess::{DecodeOptions, Image};
 
 /// How far the check of a data set has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub(super) fn broken(
     samples: &[(&Path, &Sample)],
     source: &Path,
     check: Check,
+    decode: &DecodeOptions,
     first_only: bool,
     progress: &mut dyn FnMut(CheckProgress),
 ) -> Vec<(usize, Error)> {
@@ -47,7 +48,7 @@ pub(super) fn broken(
             let Some((base, sample)) = samples.get(index) else {
                 return;
             };
-            let result = look_at(base, sample, source, check);
+            let result = look_at(base, sample, source, check, decode);
             if result.is_err() && first_only {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -82,12 +83,18 @@ pub(super) fn broken(
     broken
 }
 
-fn look_at(base: &Path, sample: &Sample, source: &Path, check: Check) -> Result<()> {
+fn look_at(
+    base: &Path,
+    sample: &Sample,
+    source: &Path,
+    check: Check,
+    decode: &DecodeOptions,
+) -> Result<()> {
     let path = base.join(&sample.path);
     exists(&path).map_err(|error| at_line(error, sample.line, source))?;
     // A decoder's panic is a fault of its own, and the image at hand is what brings it about.
     let looked = catch_unwind(AssertUnwindSafe(|| match check {
-        Check::Full => Image::open(&path).map(drop),
+        Check::Full => Image::open_with(&path, decode).map(drop),
         Check::Header | Check::No => header(&path),
     }));
     looked.unwrap_or_else(|_| {
