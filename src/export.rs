@@ -287,6 +287,7 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<(Spec, Vec<St
         )
         .drop_rate(model.drop_rate)
         .drop_path_rate(model.drop_path_rate);
+    spec.licence = model.licence.clone();
     if let Some(pool) = &model.global_pool {
         spec = spec.pool(Pool::from_timm_name(pool).map_err(bad)?);
     }

@@ -86,6 +86,8 @@ pub struct Spec {
     pub(crate) declared: Option<(usize, usize)>,
     /// Where the weights come from, in words, once that is known better than the path of a file.
     pub(crate) origin: Option<String>,
+    /// The licence that the configuration of a repository or a folder names.
+    pub(crate) licence: Option<String>,
     pub(crate) in_channels: Option<usize>,
     pub(crate) num_classes: Option<usize>,
     pub(crate) image_size: Option<usize>,
@@ -110,6 +112,7 @@ impl Spec {
             weights: Weights::Default,
             declared: None,
             origin: None,
+            licence: None,
             in_channels: None,
             num_classes: None,
             image_size: None,
@@ -170,6 +173,14 @@ impl Spec {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if there is no such entry.
     pub fn entry(&self) -> Result<Option<Entry>> {
         weights::entry(self)
+    }
+
+    /// The licence of the weights, from their entry in the manifest or from the configuration of
+    /// their repository; `None` is unknown, not free. See
+    /// [`non_commercial`](crate::manifest::non_commercial).
+    pub fn licence(&self) -> Option<String> {
+        let entry = self.entry().ok().flatten();
+        entry.map_or(self.licence.clone(), |entry| entry.licence)
     }
 
     /// Fetches the weights, unless they are cached, and gives the spec with them as a file. A spec

@@ -202,6 +202,23 @@ fn a_repository_says_itself_what_it_holds() {
     let output = world.path("out.safetensors");
     let files = ["--input", &input, "--output", &output];
     let expected = Fixture::open("parity/test_resnet.safetensors");
+    // The licence that a repository's configuration names is shown, too.
+    let config = world.path("model/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replacen(
+        "\"pretrained_cfg\": {",
+        "\"pretrained_cfg\": {\"license\": \"cc-by-nc-4.0\",",
+        1,
+    );
+    world
+        .server
+        .put("me/unfree", "config.json", text.as_bytes(), false);
+    let (_, errors) = world.run(&["info", "hf-hub:me/unfree"], &[]);
+    assert!(
+        errors.contains("licence cc-by-nc-4.0, which forbids commercial use"),
+        "{errors}"
+    );
+
     for name in ["hf-hub:me/mine", &format!("hf-hub:me/mine@{COMMIT}")] {
         for weights in [&[][..], &["--weights", "hub"]] {
             world.run(&[&["logits", name][..], weights, &files].concat(), &[]);

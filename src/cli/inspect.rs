@@ -11,7 +11,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ModelArgs, is_folder, model_folder, print, print_json};
+use super::{ModelArgs, is_folder, model_folder, print, print_json, warn_of_licence};
 
 #[derive(Args)]
 pub struct ListArgs {
@@ -183,9 +183,9 @@ impl InfoArgs {
                 .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
             self.options.adapt(spec)?.build_zeros(device)?
         } else {
-            self.options
-                .spec(&self.model, Some("hub"), 0)?
-                .build_zeros(device)?
+            let spec = self.options.spec(&self.model, Some("hub"), 0)?;
+            warn_of_licence(&spec);
+            spec.build_zeros(device)?
         };
         let size = self.options.image_size.or(model.info().image_size);
         let summary = model.freeze(&self.freeze)?.summary(size)?;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use burn_zoo::manifest::Entry;
+use burn_zoo::manifest::non_commercial;
 use burn_zoo::prelude::*;
 use clap::{Args, Parser, Subcommand};
 
@@ -147,19 +147,17 @@ fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
 /// Fetches what a spec names, with a bar, and says before it does if its licence forbids commercial
 /// use.
 fn fetch(spec: &Spec) -> Result<Spec> {
-    if let Some(entry) = spec.entry()? {
-        warn_of_licence(&entry);
-    }
+    warn_of_licence(spec);
     Ok(progress::fetch(|watch| spec.fetch(watch))?)
 }
 
-fn warn_of_licence(entry: &Entry) {
-    if entry.non_commercial() {
-        let licence = entry.licence.as_deref().unwrap_or_default();
-        eprintln!(
-            "{}: licence {licence}, which forbids commercial use",
-            entry.name
-        );
+fn warn_of_licence(spec: &Spec) {
+    if let Some(licence) = spec.licence()
+        && non_commercial(&licence)
+    {
+        let weights = spec.weights_in_words();
+        let name = spec.architecture();
+        eprintln!("{name}, {weights}: licence {licence}, which forbids commercial use");
     }
 }
 

@@ -230,7 +230,8 @@ fn of_repository(
     resolved.normalization = resolved.normalization.or(found.normalization);
     resolved.image_size = resolved.image_size.or(found.image_size);
     resolved.pool = resolved.pool.or(found.pool);
-    resolved.origin = Some(format!("hf-hub:{repository}@{}", config.commit));
+    let name = format!("hf-hub:{repository}@{}", config.commit);
+    resolved.origin = Some(origin(&name, found.licence.as_deref()));
     Ok((resolved, classes))
 }
 
