@@ -148,6 +148,28 @@ fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
             assert!(error < 2e-5, "off by {error:e}");
         }
     }
+    let image = common::fixture("pixels");
+    let image = std::fs::read_dir(image)
+        .unwrap()
+        .flatten()
+        .map(|e| e.path());
+    let mut images: Vec<_> = image
+        .filter(|p| p.extension().is_some_and(|e| e == "png"))
+        .collect();
+    images.sort();
+    let image = images[0].to_str().unwrap();
+    for weights in [
+        &["test_resnet.mine", image][..],
+        &["test_resnet", image, "--weights", "hub:mine"],
+    ] {
+        let (out, _) = world.run(&[&["predict"], weights, &["--top-k", "2"]].concat(), &[]);
+        assert_eq!(out.lines().count(), 3, "{out}");
+    }
+    let error = world.fail(&["predict", "test_resnet", image], &[]);
+    assert!(
+        error.contains("--weights: expected hub, hub:TAG or a file"),
+        "{error}"
+    );
     assert_eq!(
         world.server.seen().len(),
         0,
