@@ -27,7 +27,7 @@ impl Spec {
     /// type, but for the first convolution and the head where the spec asks for others.
     pub fn build(&self, device: &Device) -> Result<Classifier> {
         self.validate()?;
-        let (spec, classes) = weights::resolve(self, &mut |_| {})?;
+        let spec = weights::resolve(self, &mut |_| {})?;
         let model = match &spec.weights {
             Weights::Random(seed) => spec.build_random(*seed, device)?,
             Weights::File(path) => spec.build_from(&WeightsFile::open(path)?, device)?,
@@ -36,9 +36,9 @@ impl Spec {
                 return Err(Error::argument("weights", expected, other));
             }
         };
-        // The names belong to the classes of the weights, not to those of a new head.
-        match classes.len() == model.num_classes() && spec.num_classes.is_none() {
-            true => model.with_classes(classes),
+        // The names belong to the classes of the weights; a new head has another number of them.
+        match spec.classes.len() == model.num_classes() {
+            true => model.with_classes(spec.classes),
             false => Ok(model),
         }
     }
@@ -131,7 +131,7 @@ impl Spec {
                 architecture: self.architecture.to_owned(),
                 image_size: self.image_size,
                 normalization: self.trained_normalization().for_channels(in_channels),
-                resizing: self.resizing,
+                resizing: self.resizing.unwrap_or_default(),
                 classes: Vec::new(),
                 drop_rate: self.drop_rate,
                 drop_path_rate: self.drop_path_rate,

@@ -68,8 +68,7 @@ impl Classifier {
     /// [`Error::Io`] or [`Error::Folder`] for a configuration that is missing or cannot be used,
     /// and whatever [`Spec::build`] finds.
     pub fn open(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let (spec, classes) = read_folder(dir.as_ref())?;
-        spec.build(device)?.with_classes(classes)
+        read_folder(dir.as_ref())?.build(device)
     }
 
     /// Every parameter and every running statistic, by upstream's name.
@@ -258,13 +257,13 @@ fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(text)
 }
 
-/// The spec of the model in a folder, and the classes' names.
-pub(crate) fn read_folder(dir: &Path) -> Result<(Spec, Vec<String>)> {
+/// The spec of the model in a folder.
+pub(crate) fn read_folder(dir: &Path) -> Result<Spec> {
     read_config(&dir.join(CONFIG), Weights::File(dir.join(WEIGHTS)))
 }
 
-/// The spec that a configuration in timm's form describes, and the classes' names.
-pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<(Spec, Vec<String>)> {
+/// The spec that a configuration in timm's form describes.
+pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
     let bad = |error: Error| Error::Folder {
         path: path.to_path_buf(),
         reason: error.to_string(),
@@ -306,7 +305,8 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<(Spec, Vec<St
             )));
         }
     }
-    Ok((spec, model.label_names))
+    spec.classes = model.label_names;
+    Ok(spec)
 }
 
 /// A tensor's bytes, as the safetensors crate wants them.

@@ -118,12 +118,29 @@ pub(crate) fn training_state(model: &Classifier) -> HashMap<String, bool> {
 
 /// Every value, by path.
 pub(crate) fn read(model: &Classifier) -> Result<Vec<(String, HostTensor)>> {
-    struct Read {
+    to_host(model, None)
+}
+
+/// The gradients that a backward pass left for the parameters, by path.
+pub(crate) fn gradients(
+    model: &Classifier,
+    gradients: &GradientsParams,
+) -> Result<Vec<(String, HostTensor)>> {
+    to_host(model, Some(gradients))
+}
+
+/// The gradients that there are, or else the values.
+fn to_host(
+    model: &Classifier,
+    gradients: Option<&GradientsParams>,
+) -> Result<Vec<(String, HostTensor)>> {
+    struct Read<'a> {
         path: Path,
+        gradients: Option<&'a GradientsParams>,
         tensors: Vec<(String, HostTensor)>,
         result: Result<()>,
     }
-    impl ModuleVisitor for Read {
+    impl ModuleVisitor for Read<'_> {
         fn enter_module(&mut self, name: &str, container_type: &str) {
             self.path.enter(name, container_type);
         }
@@ -134,7 +151,13 @@ pub(crate) fn read(model: &Classifier) -> Result<Vec<(String, HostTensor)>> {
             if self.result.is_err() {
                 return;
             }
-            let tensor = param.val();
+            let tensor = match self.gradients {
+                Some(gradients) => gradients.get::<D>(param.id),
+                None => Some(param.val()),
+            };
+            let Some(tensor) = tensor else {
+                return;
+            };
             let shape = tensor.dims().to_vec();
             match host_vec(tensor.into_data()) {
                 Ok(data) => self
@@ -146,6 +169,7 @@ pub(crate) fn read(model: &Classifier) -> Result<Vec<(String, HostTensor)>> {
     }
     let mut visitor = Read {
         path: Path::default(),
+        gradients,
         tensors: Vec::new(),
         result: Ok(()),
     };
@@ -238,46 +262,4 @@ pub(crate) fn set_training(model: Classifier, state: impl Fn(&str) -> Training) 
         state,
     };
     model.map(&mut mapper)
-}
-
-/// The gradients that a backward pass left for the parameters, by path.
-pub(crate) fn gradients(
-    model: &Classifier,
-    gradients: &GradientsParams,
-) -> Result<Vec<(String, HostTensor)>> {
-    struct Read<'a> {
-        path: Path,
-        gradients: &'a GradientsParams,
-        tensors: Vec<(String, HostTensor)>,
-        result: Result<()>,
-    }
-    impl ModuleVisitor for Read<'_> {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            self.path.enter(name, container_type);
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let Some(tensor) = self.gradients.get::<D>(param.id) else {
-                return;
-            };
-            let shape = tensor.dims().to_vec();
-            match host_vec(tensor.into_data()) {
-                Ok(data) => self
-                    .tensors
-                    .push((self.path.join(), HostTensor { shape, data })),
-                Err(error) => self.result = Err(error),
-            }
-        }
-    }
-    let mut visitor = Read {
-        path: Path::default(),
-        gradients,
-        tensors: Vec::new(),
-        result: Ok(()),
-    };
-    model.visit(&mut visitor);
-    visitor.result?;
-    Ok(visitor.tensors)
 }

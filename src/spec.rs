@@ -88,6 +88,8 @@ pub struct Spec {
     pub(crate) origin: Option<String>,
     /// The licence that the configuration of a repository or a folder names.
     pub(crate) licence: Option<String>,
+    /// The names of the weights' classes, if that configuration has them.
+    pub(crate) classes: Vec<String>,
     pub(crate) in_channels: Option<usize>,
     pub(crate) num_classes: Option<usize>,
     pub(crate) image_size: Option<usize>,
@@ -98,7 +100,8 @@ pub struct Spec {
     pub(crate) drop_path_rate: f64,
     /// ImageNet's, or that of the weights' entry, if it was not said.
     pub(crate) normalization: Option<Normalization>,
-    pub(crate) resizing: Resizing,
+    /// That of the weights' entry, if it was not said.
+    pub(crate) resizing: Option<Resizing>,
     pub(crate) seed: u64,
 }
 
@@ -113,6 +116,7 @@ impl Spec {
             declared: None,
             origin: None,
             licence: None,
+            classes: Vec::new(),
             in_channels: None,
             num_classes: None,
             image_size: None,
@@ -122,7 +126,7 @@ impl Spec {
             drop_rate: 0.0,
             drop_path_rate: 0.0,
             normalization: None,
-            resizing: Resizing::default(),
+            resizing: None,
             seed: 0,
         }
     }
@@ -139,7 +143,7 @@ impl Spec {
         spec.drop_rate = info.drop_rate;
         spec.drop_path_rate = info.drop_path_rate;
         spec.normalization = Some(info.normalization.clone());
-        spec.resizing = info.resizing;
+        spec.resizing = Some(info.resizing);
         spec
     }
 
@@ -151,7 +155,7 @@ impl Spec {
     /// [`Error::Io`](crate::Error::Io) or [`Error::Folder`](crate::Error::Folder) for a configuration
     /// that is missing or cannot be used.
     pub fn of_folder(dir: impl AsRef<std::path::Path>) -> Result<Self> {
-        Ok(crate::export::read_folder(dir.as_ref())?.0)
+        crate::export::read_folder(dir.as_ref())
     }
 
     /// Weights of which something beside the file says how many channels and classes they have.
@@ -189,7 +193,7 @@ impl Spec {
     /// # Errors
     /// `Error::Hub` for whatever the network, the disk or the hub can add.
     pub fn fetch(&self, progress: &mut dyn FnMut(weights::Progress)) -> Result<Spec> {
-        Ok(weights::resolve(self, progress)?.0)
+        weights::resolve(self, progress)
     }
 
     /// Where the weights come from, in words.
@@ -205,7 +209,11 @@ impl Spec {
     /// Chooses the weights.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
         self.weights = weights.into();
+        // What was known of other weights does not hold for these.
         self.declared = None;
+        self.origin = None;
+        self.licence = None;
+        self.classes.clear();
         self
     }
 
@@ -288,7 +296,7 @@ impl Spec {
     /// How images of any size were brought to the size that the weights were trained on; by default
     /// what the weights' entry in the manifest says, else bicubic without a cut.
     pub fn resizing(mut self, resizing: Resizing) -> Self {
-        self.resizing = resizing;
+        self.resizing = Some(resizing);
         self
     }
 

@@ -108,6 +108,17 @@ impl World {
     }
 }
 
+/// An image of the fixtures.
+fn some_png() -> std::path::PathBuf {
+    let images = std::fs::read_dir(common::fixture("pixels"))
+        .unwrap()
+        .flatten();
+    let mut images = images.map(|entry| entry.path());
+    images
+        .find(|path| path.extension().is_some_and(|e| e == "png"))
+        .unwrap()
+}
+
 fn logits(path: &str) -> Vec<f32> {
     Fixture::open(path).get("logits").to_vec()
 }
@@ -148,16 +159,8 @@ fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
             assert!(error < 2e-5, "off by {error:e}");
         }
     }
-    let image = common::fixture("pixels");
-    let image = std::fs::read_dir(image)
-        .unwrap()
-        .flatten()
-        .map(|e| e.path());
-    let mut images: Vec<_> = image
-        .filter(|p| p.extension().is_some_and(|e| e == "png"))
-        .collect();
-    images.sort();
-    let image = images[0].to_str().unwrap();
+    let image = some_png();
+    let image = image.to_str().unwrap();
     for weights in [
         &["test_resnet.mine", image][..],
         &["test_resnet", image, "--weights", "hub:mine"],
@@ -261,6 +264,32 @@ fn a_repository_says_itself_what_it_holds() {
     assert!(error.contains("me/nothing"), "{error}");
     let error = world.fail(&[&["logits", "hf-hub:../../etc"][..], &files].concat(), &[]);
     assert!(error.contains("expected"), "{error}");
+}
+
+/// The names of the classes come with the weights, and stay while the head does.
+#[test]
+fn the_classes_of_a_repository_have_names() {
+    let world = World::new();
+    let folder = world.dir.path().join("named");
+    let names = ["cat", "dog", "eel"].map(str::to_owned).to_vec();
+    let model = rule_model(
+        Zoo::test_resnet().num_classes(3).image_size(64),
+        &Device::default(),
+    );
+    model.with_classes(names).unwrap().export(&folder).unwrap();
+    for (file, large) in [("model.safetensors", true), ("config.json", false)] {
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        world.server.put("me/named", file, &bytes, large);
+    }
+    let image = some_png();
+    let local = format!("local-dir:{}", folder.display());
+    for name in ["hf-hub:me/named", &local] {
+        let (out, _) = world.run(&["predict", name, image.to_str().unwrap()], &[]);
+        assert!(
+            ["cat", "dog", "eel"].iter().all(|name| out.contains(name)),
+            "{out}"
+        );
+    }
 }
 
 /// Upstream's own file, verified by the hash prefix in its name.

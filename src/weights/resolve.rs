@@ -21,8 +21,7 @@ pub enum Progress {}
 /// The entry of the manifest that a spec's weights name, if they name one.
 pub(crate) fn entry(spec: &Spec) -> Result<Option<Entry>> {
     let name = match &spec.weights {
-        Weights::Default => spec.architecture.to_owned(),
-        Weights::Original(None) => spec.architecture.to_owned(),
+        Weights::Default | Weights::Original(None) => spec.architecture.to_owned(),
         Weights::Tag(tag) | Weights::Original(Some(tag)) => format!("{}.{tag}", spec.architecture),
         _ => return Ok(None),
     };
@@ -30,21 +29,17 @@ pub(crate) fn entry(spec: &Spec) -> Result<Option<Entry>> {
 }
 
 /// The spec with its weights as a file, and with what their entry or their repository says about
-/// them. A spec whose weights are a file already, or random, stays as it is. The second value names
-/// the classes of the weights, if that is known.
-pub(crate) fn resolve(
-    spec: &Spec,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(Spec, Vec<String>)> {
+/// them. A spec whose weights are a file already, or random, stays as it is.
+pub(crate) fn resolve(spec: &Spec, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
     if let Some(entry) = entry(spec)? {
-        return of_entry(spec, &entry, progress).map(|spec| (spec, Vec::new()));
+        return of_entry(spec, &entry, progress);
     }
     match &spec.weights {
         Weights::Hub {
             repository,
             revision,
         } => of_repository(spec, repository, revision.as_deref(), progress),
-        _ => Ok((spec.clone(), Vec::new())),
+        _ => Ok(spec.clone()),
     }
 }
 
@@ -62,7 +57,7 @@ fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> R
     if resolved.normalization.is_none() {
         resolved.normalization = Some(Normalization::new(data.mean.clone(), data.std.clone())?);
     }
-    resolved.resizing = data.resizing();
+    resolved.resizing = resolved.resizing.or(Some(data.resizing()));
     resolved.image_size = resolved.image_size.or(Some(data.input_size[1]));
     let mut resolved =
         resolved.declared_weights(Weights::File(path), data.input_size[0], entry.num_classes);
@@ -115,7 +110,7 @@ fn of_repository(
     repository: &str,
     _revision: Option<&str>,
     _progress: &mut dyn FnMut(Progress),
-) -> Result<(Spec, Vec<String>)> {
+) -> Result<Spec> {
     Err(Error::NoHub {
         name: format!("hf-hub:{repository}"),
     })
@@ -197,7 +192,7 @@ fn of_repository(
     repository: &str,
     revision: Option<&str>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Spec, Vec<String>)> {
+) -> Result<Spec> {
     use crate::weights::hub::{Hub, Pin, Request};
 
     let hub = Hub::from_env()?;
@@ -215,7 +210,7 @@ fn of_repository(
     let commit = Some(config.commit.as_str());
     let names = ["model.safetensors", "pytorch_model.bin"];
     let path = first_that_exists(&names, |file| Ok(fetch(commit, file)?.path))?;
-    let (found, classes) = crate::export::read_config(&config.path, Weights::File(path))?;
+    let found = crate::export::read_config(&config.path, Weights::File(path))?;
     if found.architecture != spec.architecture {
         return Err(Error::argument(
             format!("hf-hub:{repository}"),
@@ -226,13 +221,15 @@ fn of_repository(
     let mut resolved = spec.clone();
     resolved.weights = found.weights;
     resolved.declared = found.declared;
-    resolved.resizing = found.resizing;
+    resolved.resizing = resolved.resizing.or(found.resizing);
     resolved.normalization = resolved.normalization.or(found.normalization);
     resolved.image_size = resolved.image_size.or(found.image_size);
     resolved.pool = resolved.pool.or(found.pool);
     let name = format!("hf-hub:{repository}@{}", config.commit);
     resolved.origin = Some(origin(&name, found.licence.as_deref()));
-    Ok((resolved, classes))
+    resolved.licence = found.licence;
+    resolved.classes = found.classes;
+    Ok(resolved)
 }
 
 /// The spec of a timm-style repository: its configuration is fetched, unless it is cached, and says
@@ -252,7 +249,7 @@ pub(crate) fn spec_of_repository(repository: &str, revision: Option<&str>) -> Re
         repository: repository.to_owned(),
         revision: Some(config.commit),
     };
-    Ok(crate::export::read_config(&config.path, weights)?.0)
+    crate::export::read_config(&config.path, weights)
 }
 
 #[cfg(not(feature = "hub"))]
