@@ -27,10 +27,10 @@ fn main() -> burn_zoo::Result<()> {
     let recipe = Recipe::full()
         .epochs(epochs)
         .batch_size(32)
-        .with_optimizer(Optimizer::AdamW)
+        .with_optimizer(Optimizer::adamw())
         .learning_rate(9.3e-4)
         .weight_decay(0.01)
-        .schedule(Schedule::Cosine)
+        .schedule(Schedule::cosine())
         .warmup(0.5);
     let run = recipe.fit(
         model,

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .epochs(epochs)
         .batch_size(16)
         .learning_rate(3e-3)
-        .schedule(Schedule::Cosine)
+        .schedule(Schedule::cosine())
         .fit(model, data.train, data.valid.clone(), "runs/own-images")?;
     println!("best: {}", run.best());
 

@@ -8,7 +8,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn_zoo::data::{Loader, LoaderConfig};
 use burn_zoo::prelude::*;
-use burn_zoo::train::cross_entropy;
+use burn_zoo::train::{Clip, Ema, EmaConfig, clip_gradients, cross_entropy, gradient_norm};
 
 fn main() -> burn_zoo::Result<()> {
     let images = std::env::args()
@@ -40,7 +40,11 @@ fn main() -> burn_zoo::Result<()> {
         .with_optimizer(Optimizer::sgd())
         .learning_rate(0.02)
         .epochs(2);
+    // What trains at which step and at which rates, worked out for this model.
+    let plan = recipe.plan(&model, train.num_batches())?;
     let mut optimizer = recipe.optimizer(&model)?;
+    let mut average = Ema::new(EmaConfig::new(0.99), &model);
+    let mut steps = 0;
     for epoch in 0..recipe.epochs {
         // Everything can change from epoch to epoch: first the head alone, then all of it.
         let freeze = if epoch == 0 {
@@ -49,14 +53,18 @@ fn main() -> burn_zoo::Result<()> {
             Freeze::Nothing
         };
         model = model.freeze(&freeze)?;
-        for (step, batch) in train.epoch(epoch as u64).enumerate() {
+        for batch in train.epoch(epoch as u64) {
             let batch = batch?;
             let loss = cross_entropy(model.forward(batch.images)?, batch.labels);
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            let rate = recipe.rate_at(epoch * train.num_batches() + step, train.num_batches());
-            model = optimizer.step(rate, model, gradients);
+            let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let norm = gradient_norm(&model, &gradients)?;
+            clip_gradients(&model, &mut gradients, Clip::Norm { max: 5.0 }, norm);
+            let rates = plan.learning_rate(&plan.at(steps));
+            model = optimizer.step(rates, model, gradients);
+            steps += 1;
+            average.update(&model, steps);
         }
-        let result = model.evaluate(&test)?;
+        let result = average.model().evaluate(&test)?;
         println!(
             "epoch {}: accuracy {:.3}, frozen: {freeze}",
             epoch + 1,
@@ -64,7 +72,7 @@ fn main() -> burn_zoo::Result<()> {
         );
     }
     // For inference, without the means to train.
-    let model = model.valid();
+    let model = average.model().valid();
     println!("{} parameters", model.num_parameters());
     Ok(())
 }

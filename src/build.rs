@@ -1,16 +1,16 @@
 //! From a spec to a model: skeleton, strict comparison, values.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use burn::module::Module;
+use burn::module::{Module, ParamId};
 use burn::tensor::Device;
 
 use crate::adapt::{self, Shift, StemRule};
 use crate::error::{Error, Result};
 use crate::features::Pool;
 use crate::init::{Init, Rng};
-use crate::model::{Classifier, HEAD, Head, ModelInfo};
+use crate::model::{Classifier, HEAD, Head, InputSize, ModelInfo};
 use crate::params;
 use crate::preprocess::Normalization;
 use crate::spec::{IMAGENET_CLASSES, Spec};
@@ -386,6 +386,44 @@ impl Names {
 }
 
 impl Classifier {
+    /// The same model with other rates of dropout (before the head) and of stochastic depth (at the
+    /// last block), both at least 0 and below 1.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a rate out of range.
+    pub fn with_drop_rates(self, drop_rate: f64, drop_path_rate: f64) -> Result<Self> {
+        let architecture = zoo::find(&self.info.architecture)?;
+        let mut spec = Spec::of(architecture.name)
+            .pool(self.head.pool())
+            .drop_rate(drop_rate)
+            .drop_path_rate(drop_path_rate);
+        spec.image_size = match self.backbone.input_size() {
+            InputSize::Exactly(size) => Some(size),
+            InputSize::AtLeast(_) => self.info.image_size,
+        };
+        spec.validate()?;
+        // The rates are part of the structure, so the values move into another one.
+        let device = self.device();
+        let mut model = spec.skeleton(self.in_channels(), self.num_classes(), &device)?;
+        let mut values: HashMap<String, HostTensor> =
+            params::read(&self.valid())?.into_iter().collect();
+        model = params::write(model, |path, _| {
+            Ok(values.remove(path).map(|tensor| tensor.data))
+        })?;
+        let info = ModelInfo {
+            drop_rate,
+            drop_path_rate,
+            ..ModelInfo::clone(&self.info)
+        };
+        model.info = Arc::new(info);
+        let ids: HashMap<String, ParamId> = params::list(&self)
+            .into_iter()
+            .map(|p| (p.path, p.id))
+            .collect();
+        params::with_ids(model, |path| ids.get(path).copied())
+            .ok_or_else(|| Error::argument("model", "the same parameters", "others"))
+    }
+
     /// The device the model is on; with autodiff if it is ready to train.
     pub fn device(&self) -> Device {
         self.devices().into_iter().next().unwrap_or_default()

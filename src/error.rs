@@ -172,28 +172,58 @@ pub enum Error {
 
     /// Training produced a loss that is not a number, or infinite.
     #[error(
-        "the loss became {loss} in epoch {epoch}, step {step}, at learning rate {learning_rate:e}; \
-         try a lower learning rate"
+        "the loss became {loss} in epoch {epoch}, step {step} (batch {batch} of the epoch), at \
+         learning rate {learning_rate:e}; try a lower learning rate or clipping; {}",
+        match .checkpoint {
+            Some(path) => format!("the last good checkpoint is {}", path.display()),
+            None => "no checkpoint was written yet".to_owned(),
+        }
     )]
     Diverged {
         /// The loss.
         loss: f64,
         /// The epoch, counted from 1.
         epoch: usize,
-        /// The step within the epoch, counted from 1.
+        /// The step of the optimiser, counted from 1 over the whole run.
         step: usize,
-        /// The base learning rate of that step.
+        /// The batch within the epoch, counted from 1.
+        batch: usize,
+        /// The head's learning rate of that step.
         learning_rate: f64,
+        /// The newest checkpoint, if there is one.
+        checkpoint: Option<PathBuf>,
+    },
+
+    /// The device had not enough memory for a training step.
+    #[error(
+        "not enough memory for a training step with batches of {batch_size}: {reason}; what helps: \
+         a batch size of {} with {} batches accumulated (the same effective batch), gradient \
+         checkpointing, freezing more, bf16",
+        (.batch_size / 2).max(1), .accumulate * 2
+    )]
+    OutOfMemory {
+        /// Images that went through the model at once.
+        batch_size: usize,
+        /// Batches that were accumulated for one step.
+        accumulate: usize,
+        /// The device's own words.
+        reason: String,
     },
 
     /// Training was stopped by whoever watched it.
     #[error("interrupted{}", match .checkpoint {
-        Some(path) => format!("; the last checkpoint is {}", path.display()),
+        Some(path) => format!(
+            "; the run stands at {}; `burn-zoo finetune --resume {}` goes on from there",
+            path.display(),
+            .run.display()
+        ),
         None => " before the first epoch was complete; no checkpoint was written".to_owned(),
     })]
     Interrupted {
         /// The newest checkpoint, if there is one.
         checkpoint: Option<PathBuf>,
+        /// The run folder.
+        run: PathBuf,
     },
 }
 

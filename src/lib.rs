@@ -48,7 +48,8 @@
 //! | `cli` | yes | the command `burn-zoo` |
 //! | `hub` | yes | fetching weights from the Hugging Face hub |
 //! | `image` | yes | reading PNG, JPEG, WebP, GIF, BMP and TIFF files; folders of images |
-//! | `plots` | yes | curves of a run as an SVG picture |
+//! | `plots` | yes | curves of a run and its report as pictures |
+//! | `tensorboard` | yes | TensorBoard's event files |
 //! | `download` | yes | fetching FashionMNIST from its official mirror |
 //! | `fashion-mnist-mini` | yes | a sample of FashionMNIST inside the library, 3 MB |
 
@@ -64,10 +65,13 @@ mod features;
 pub mod freeze;
 pub mod init;
 pub mod manifest;
+mod memory;
 mod model;
 pub mod nn;
 mod params;
 pub mod preprocess;
+#[cfg(feature = "plots")]
+pub mod report;
 mod spec;
 mod summary;
 pub mod train;
@@ -80,6 +84,7 @@ pub use error::{Error, Result};
 pub use export::write_file;
 pub use features::{Features, Pool};
 pub use freeze::{Freeze, FrozenNorm};
+pub use memory::Memory;
 pub use model::{Backbone, Classifier, FirstConv, Group, Head, InputSize, ModelInfo};
 pub use spec::{Spec, Zoo};
 pub use summary::{Layer, Summary};
@@ -93,8 +98,9 @@ pub mod prelude {
     pub use crate::data::ImageFolder;
     pub use crate::data::{FashionMnist, ImageData};
     pub use crate::init::Init;
+    pub use crate::preprocess::augment::Augment;
     pub use crate::preprocess::{Normalization, Preprocess};
-    pub use crate::train::{Optimizer, Recipe, Schedule};
+    pub use crate::train::{Optimizer, Rates, Recipe, Schedule, Unfreeze};
     pub use crate::weights::Weights;
     pub use crate::{Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
 }

@@ -303,6 +303,10 @@ impl Classifier {
         Arc::make_mut(&mut self.info).image_size = size;
     }
 
+    pub(crate) fn set_origin(&mut self, origin: String) {
+        Arc::make_mut(&mut self.info).origin = origin;
+    }
+
     /// Backbone groups and the head, with the prefixes of their parameters' paths.
     pub(crate) fn all_groups(&self) -> Vec<Group> {
         let mut groups = self.backbone.groups();

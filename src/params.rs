@@ -3,11 +3,11 @@
 //! Paths are those of the struct fields, without the names that merely wrap: `stage1.0.conv1.weight`,
 //! `head.fc.bias`. A path's first part is the prefix of its [group](crate::Group).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{GradientCheckpointingStrategy, Tensor, TensorData};
 
 use crate::error::Result;
 use crate::features::host_vec;
@@ -224,6 +224,84 @@ pub(crate) fn write(
     let model = model.map(&mut mapper);
     mapper.result?;
     Ok(model)
+}
+
+/// The ids of the parameters that train.
+pub(crate) fn trainable_ids(model: &Classifier) -> HashSet<ParamId> {
+    #[derive(Default)]
+    struct Ids {
+        path: Path,
+        ids: HashSet<ParamId>,
+    }
+    impl ModuleVisitor for Ids {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.is_require_grad() && !is_buffer(&self.path.join()) {
+                self.ids.insert(param.id);
+            }
+        }
+    }
+    let mut visitor = Ids::default();
+    model.visit(&mut visitor);
+    visitor.ids
+}
+
+/// Gives every parameter and buffer another id; `None` if `id` lacks one.
+pub(crate) fn with_ids(
+    model: Classifier,
+    id: impl FnMut(&str) -> Option<ParamId>,
+) -> Option<Classifier> {
+    struct SetIds<F> {
+        path: Path,
+        id: F,
+        complete: bool,
+    }
+    impl<F: FnMut(&str) -> Option<ParamId>> ModuleMapper for SetIds<F> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.exit();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(id) = (self.id)(&self.path.join()) else {
+                self.complete = false;
+                return param;
+            };
+            let (_, value, mapper) = param.consume();
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    let mut mapper = SetIds {
+        path: Path::default(),
+        id,
+        complete: true,
+    };
+    let model = model.map(&mut mapper);
+    mapper.complete.then_some(model)
+}
+
+/// The same model, whose activations are partly computed anew in the backward pass.
+pub(crate) fn with_gradient_checkpointing(model: Classifier) -> Classifier {
+    struct Strategy;
+    impl ModuleMapper for Strategy {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let (id, value, mapper) = param.consume();
+            let trains = value.is_require_grad();
+            let value = value
+                .without_autodiff()
+                .autodiff()
+                .with_gradient_checkpointing_strategy(GradientCheckpointingStrategy::Balanced)
+                .set_require_grad(trains);
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    model.map(&mut Strategy)
 }
 
 /// What shall become of a parameter's gradient, or of the training flag of a normalisation or a

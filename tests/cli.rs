@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use burn_zoo::prelude::*;
+use burn_zoo::train::RunConfig;
 use common::{Fixture, relative_error, rule, rule_model};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::Value;
@@ -352,13 +353,16 @@ fn mistakes_are_named_with_what_would_have_been_right() {
         text
     };
     // clap's own help.
-    assert!(tuned(2, &["--recipe", "slow"]).contains("[possible values: full, features]"));
+    assert!(
+        tuned(2, &["--recipe", "slow"])
+            .contains("[possible values: full, features, gradual, fine-tune, backbone-finetuning]")
+    );
     let error = tuned(2, &["--optimizer", "sdg"]);
     assert!(
-        error.contains("[possible values: sgd, nesterov, adam, adamw]"),
+        error.contains("[possible values: sgd, nesterov, adam, adamw"),
         "{error}"
     );
-    assert!(tuned(2, &["--schedule", "step"]).contains("constant, cosine or step:EPOCHS:GAMMA"));
+    assert!(tuned(2, &["--schedule", "stair"]).contains("expected constant, step:EPOCHS:GAMMA"));
     assert!(tuned(2, &["--freeze", "some"]).contains("expected nothing, backbone, up-to:GROUP"));
     assert!(tuned(2, &["--lr", "fast"]).contains("invalid value 'fast' for '--lr"));
     assert!(tuned(2, &["--epochs=-1"]).contains("--epochs"));
@@ -369,10 +373,14 @@ fn mistakes_are_named_with_what_would_have_been_right() {
         error.contains("expected fashion-mnist, fashion-mnist-mini, a folder or a .csv file"),
         "{error}"
     );
-    for flag in ["--limit-test", "--batch-size", "--epochs"] {
+    for (flag, value) in [
+        ("--limit-test", "N"),
+        ("--batch-size", "N|auto"),
+        ("--epochs", "N"),
+    ] {
         let error = tuned(2, &[flag, "0"]);
         assert!(error.contains(&format!(
-            "invalid value '0' for '{flag} <N>': expected at least 1"
+            "invalid value '0' for '{flag} <{value}>': expected at least 1"
         )));
     }
     let error = tuned(2, &["--device", "tpu"]);
@@ -517,7 +525,7 @@ fn ctrl_c_leaves_a_checkpoint_and_says_where() {
         .unwrap();
     // It is training once the first checkpoint is there.
     let deadline = Instant::now() + Duration::from_secs(120);
-    while !Path::new(&out).join("last/README.md").exists() {
+    while !Path::new(&out).join("best/README.md").exists() {
         assert!(Instant::now() < deadline, "no checkpoint in two minutes");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -529,9 +537,14 @@ fn ctrl_c_leaves_a_checkpoint_and_says_where() {
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{errors}");
-    let last = path(Path::new(&out), "last");
-    let expected = format!("error: interrupted; the last checkpoint is {last}\n");
+    let last = RunConfig::newest_checkpoint(&out).unwrap().unwrap();
+    let last = last.display();
+    let expected = format!(
+        "error: interrupted; the run stands at {last}; `burn-zoo finetune --resume {out}` goes on \
+         from there\n"
+    );
     assert!(errors.ends_with(&expected), "{errors}");
+    let last = last.to_string();
     let found = json(&["eval", &last, "--limit-test", "50", "--json"]);
     assert!(found["accuracy"].as_f64().is_some());
 }

@@ -23,7 +23,7 @@ fn train(mut model: Classifier) -> (Classifier, Vec<String>, usize) {
     let images = rule_input([BATCH, 3, 64, 64], &device);
     let labels = Tensor::<1, Int>::from_ints([0, 1, 2, 3, 0, 1, 2, 3], &device);
     let recipe = Recipe::full()
-        .with_optimizer(Optimizer::AdamW)
+        .with_optimizer(Optimizer::adamw())
         .weight_decay(0.1);
     let mut optimizer = recipe.optimizer(&model).unwrap();
     let mut with_gradient = Vec::new();
@@ -37,7 +37,7 @@ fn train(mut model: Classifier) -> (Classifier, Vec<String>, usize) {
             .collect();
         model = optimizer.step(1e-2, model, gradients);
     }
-    let states = optimizer.to_record().len();
+    let states = optimizer.num_states();
     (model, with_gradient, states)
 }
 

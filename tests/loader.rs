@@ -44,8 +44,8 @@ fn every_image_comes_once_in_an_order_of_seed_and_epoch() {
     let config = |workers, seed| LoaderConfig {
         batch_size: 8,
         shuffle: Some(seed),
-        drop_last: false,
         workers,
+        ..LoaderConfig::default()
     };
     let one = loader(50, config(1, 9));
     let order = epoch(&one, 0);
@@ -76,6 +76,7 @@ fn images_and_labels_stay_together_and_the_last_batch_can_go() {
         shuffle: Some(1),
         drop_last: true,
         workers: 2,
+        ..LoaderConfig::default()
     };
     let loader = loader(50, config);
     assert_eq!((loader.num_batches(), loader.num_images()), (6, 50));
@@ -100,8 +101,7 @@ fn it_is_a_burn_data_loader() {
     let config = LoaderConfig {
         batch_size: 8,
         shuffle: Some(1),
-        drop_last: false,
-        workers: 1,
+        ..LoaderConfig::default()
     };
     let loader = loader(20, config);
     let first: Vec<_> = DataLoader::iter(&loader)

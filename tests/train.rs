@@ -10,7 +10,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn_zoo::data::{FashionMnist, ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
-use burn_zoo::train::{EpochRecord, FitOptions, Observer, Run, StepRecord};
+use burn_zoo::train::{Control, EpochRecord, FitOptions, Monitor, Run, RunConfig, StepRecord};
 use burn_zoo::{Error, preprocess::Image};
 
 fn images() -> (ImageSet, ImageSet) {
@@ -43,7 +43,7 @@ fn log(dir: &Path) -> Vec<EpochRecord> {
 fn a_run_learns_and_leaves_everything_behind() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("runs/one");
-    let recipe = recipe().epochs(6).schedule(Schedule::Cosine).warmup(0.5);
+    let recipe = recipe().epochs(6).schedule(Schedule::cosine()).warmup(0.5);
     let run = fit(&recipe, &dir);
 
     let epochs = log(&dir);
@@ -94,7 +94,10 @@ fn a_run_learns_and_leaves_everything_behind() {
     let again = best.evaluate(&loader.unwrap()).unwrap();
     assert_eq!(again.accuracy, run.best().valid_accuracy);
     assert!((again.loss - run.best().valid_loss).abs() < 1e-5);
-    assert!(dir.join("last/model.safetensors").is_file());
+    assert!(
+        dir.join("checkpoints/epoch-0006/model.safetensors")
+            .is_file()
+    );
 }
 
 #[test]
@@ -265,16 +268,18 @@ fn a_loss_that_is_no_number_ends_the_run_and_says_when() {
     assert!(
         text.starts_with("the loss became ")
             && text.contains("in epoch 1, step ")
-            && text.ends_with("at learning rate 1e30; try a lower learning rate"),
+            && text.contains("at learning rate 1e30; try a lower learning rate or clipping; ")
+            && text.ends_with("no checkpoint was written yet"),
         "{text}"
     );
 }
 
 struct StopAfter(usize);
 
-impl Observer for StopAfter {
-    fn step(&mut self, _: &StepRecord) {
+impl Monitor for StopAfter {
+    fn step(&mut self, _: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
         self.0 = self.0.saturating_sub(1);
+        Ok(())
     }
     fn should_stop(&mut self) -> bool {
         self.0 == 0
@@ -297,10 +302,18 @@ fn a_run_that_is_stopped_leaves_a_checkpoint() {
             &mut StopAfter(3),
         )
         .unwrap_err();
-    let last = run.join("last");
+    let last = run.join("checkpoints/epoch-0000-batch-0000003");
+    assert_eq!(
+        RunConfig::newest_checkpoint(&run).unwrap().as_ref(),
+        Some(&last)
+    );
     assert_eq!(
         error.to_string(),
-        format!("interrupted; the last checkpoint is {}", last.display())
+        format!(
+            "interrupted; the run stands at {}; `burn-zoo finetune --resume {}` goes on from there",
+            last.display(),
+            run.display()
+        )
     );
     let stopped = Classifier::open(&last, &Device::default())
         .unwrap()
@@ -388,7 +401,7 @@ fn a_transformer_trains_and_comes_back() {
     let recipe = Recipe::full()
         .epochs(2)
         .batch_size(32)
-        .with_optimizer(Optimizer::AdamW);
+        .with_optimizer(Optimizer::adamw());
     let run = recipe
         .fit(vit, train, test, dir.path().join("run"))
         .unwrap();

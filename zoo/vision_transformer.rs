@@ -257,8 +257,9 @@ impl Stem {
         let patches = self.proj.forward(image);
         let [batch, width, rows, columns] = patches.dims();
         let patches = patches.reshape([batch, width, rows * columns]).swap_dims(1, 2);
-        let class = self.cls_token.val().expand([batch, 1, width]);
-        Tensor::cat(vec![class, patches], 1) + self.pos_embed.val()
+        let dtype = patches.dtype();
+        let class = self.cls_token.val().cast(dtype).expand([batch, 1, width]);
+        Tensor::cat(vec![class, patches], 1) + self.pos_embed.val().cast(dtype)
     }
 }
 

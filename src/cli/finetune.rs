@@ -1,71 +1,210 @@
-//! `finetune`.
+//! `finetune` and `lr-find`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::InputSize;
+use burn_zoo::data::Sampler;
 use burn_zoo::prelude::*;
-use burn_zoo::train::FitOptions;
+use burn_zoo::preprocess::augment::Mixing;
+use burn_zoo::train::{
+    BatchSearch, Checkpoints, ClassWeights, Clip, EarlyStopping, EmaConfig, FitOptions, Metric,
+    Per, Precision, RateScaling, Run, RunConfig, Sweep, TensorBoard, Warmup,
+};
+use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::progress::{Stop, Watch};
 use super::{
-    ModelArgs, count, fetch, names_weights, positive, print, print_json, probability, source,
+    ModelArgs, count, fetch, names_weights, positive, print, print_json, probability, progress,
+    source,
 };
 
 #[derive(Args)]
 pub struct FinetuneArgs {
     /// An architecture (see `burn-zoo list`), arch.tag, hf-hub:OWNER/REPO or local-dir:DIR
-    model: String,
+    #[arg(required_unless_present = "resume")]
+    model: Option<String>,
+    /// Go on with the run in this folder, from its last whole checkpoint; nothing else is needed
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "config", "recipe"])]
+    resume: Option<PathBuf>,
     #[command(flatten)]
-    data: source::DataArgs,
-    /// What trains
-    #[arg(long, value_enum, default_value = "full")]
-    recipe: RecipeName,
-    /// hub (the default tag), hub:TAG, original[:TAG] (upstream's own file), random, or a file: .safetensors, .pth, .pt, .bin [default:
-    /// those that the model's name says, else random]
+    images: ImageArgs,
+    #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// The run folder [default: runs/MODEL-DATA-1, or the next number that is free]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace an old run in the same folder
+    #[arg(long, requires = "out")]
+    overwrite: bool,
+    /// Where TensorBoard's event files go: a folder, or off [default: in the run folder]
+    #[arg(long, value_name = "DIR|off")]
+    tensorboard: Option<String>,
+    /// Memory that --batch-size auto may take, in GiB [default: four fifths of what is free]
+    #[arg(long, value_name = "GIB")]
+    memory_budget: Option<f64>,
+    /// Write no report.html at the end
+    #[arg(long)]
+    no_report: bool,
+    /// End with one JSON document on standard output, and print nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which images; kept in the run folder, so that a run can be resumed.
+#[derive(Args, Serialize, Deserialize)]
+pub struct ImageArgs {
+    #[command(flatten)]
+    pub data: source::DataArgs,
+    /// Train on N images only: the first, or of a folder N spread over its classes
+    #[arg(long, value_name = "N", value_parser = positive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_train: Option<usize>,
+}
+
+impl ImageArgs {
+    /// Those that a run began with.
+    pub fn of_run(dir: &Path, config: &RunConfig) -> Result<Self> {
+        let arguments = config.data.arguments.clone();
+        let images = arguments.try_into();
+        images.with_context(|| format!("{}: the images are not named in it", dir.display()))
+    }
+
+    pub fn open(&self) -> Result<source::Data> {
+        self.data.open(self.limit_train)
+    }
+}
+
+/// What the model starts from.
+#[derive(Args)]
+struct StartArgs {
+    /// hub (the default tag), hub:TAG, original[:TAG] (upstream's own file), random, or a file:
+    /// .safetensors, .pth, .pt, .bin [default: those that the model's name says, else random]
     #[arg(long, value_name = "hub[:TAG]|random|FILE")]
     weights: Option<String>,
     #[command(flatten)]
     options: ModelArgs,
+}
+
+/// The recipe, and what is changed in it.
+#[derive(Args)]
+struct RecipeArgs {
+    /// What trains when: full, features, gradual, fine-tune or backbone-finetuning [default: full]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Recipe::NAMES))]
+    recipe: Option<String>,
+    /// Read the recipe from a TOML file; every flag overrides it
+    #[arg(long, value_name = "FILE", conflicts_with = "recipe")]
+    config: Option<PathBuf>,
     /// Dropout before the head, in 0..1
-    #[arg(long, default_value_t = 0.0, value_name = "P", value_parser = probability)]
-    drop_rate: f64,
+    #[arg(long, value_name = "P", value_parser = probability)]
+    drop_rate: Option<f64>,
     /// Stochastic depth, in 0..1
-    #[arg(long, default_value_t = 0.0, value_name = "P", value_parser = probability)]
-    drop_path_rate: f64,
+    #[arg(long, value_name = "P", value_parser = probability)]
+    drop_path_rate: Option<f64>,
     /// Passes over the training images
     #[arg(long, value_name = "N", value_parser = positive)]
     epochs: Option<usize>,
-    /// Images in a batch
+    /// Images that go through the model at once, or auto for the most that fit
+    #[arg(long, value_name = "N|auto", value_parser = batch_size)]
+    batch_size: Option<BatchSizeArg>,
+    /// Batches whose gradients are averaged for one step
     #[arg(long, value_name = "N", value_parser = count::<65_536>)]
-    batch_size: Option<usize>,
-    /// Learning rate before the schedule
+    accumulate: Option<usize>,
+    /// Learning rate of the head, before the schedule
     #[arg(long, value_name = "X")]
     lr: Option<f64>,
+    /// How rates fall from the head to the input: same, geometric:LOWEST, factor:DIVIDE, slice or
+    /// layer_decay:DECAY
+    #[arg(long, value_name = "RULE")]
+    rates: Option<Rates>,
+    /// Scale the rate by the images in a step: none, linear:BASE or sqrt:BASE
+    #[arg(long, value_name = "RULE")]
+    rate_scaling: Option<RateScaling>,
     /// The optimiser
     #[arg(long, value_name = "NAME", value_parser = optimizers())]
     optimizer: Option<Optimizer>,
     /// Weight decay of weights; biases and normalisations have none
     #[arg(long, value_name = "X")]
     weight_decay: Option<f64>,
-    /// constant, cosine or step:EPOCHS:GAMMA
+    /// constant, cosine, one_cycle, linear, polynomial, step:EPOCHS:GAMMA, multi_step, exponential
+    /// or plateau, with values such as cosine:cycles=3
     #[arg(long, value_name = "SCHEDULE")]
     schedule: Option<Schedule>,
+    /// Whether the rate changes with each step or each epoch
+    #[arg(long, value_name = "step|epoch", value_parser = per)]
+    per: Option<Per>,
     /// Epochs of linear warm-up
     #[arg(long, value_name = "EPOCHS")]
     warmup: Option<f64>,
-    /// What is frozen: nothing, backbone, up-to:GROUP, only:GROUP,.. or matching:REGEX; the
-    /// recipe's choice by default
+    /// What is frozen at the start: nothing, backbone, up-to:GROUP, only:GROUP,.. or
+    /// matching:REGEX; the recipe's choice by default
     #[arg(long)]
     freeze: Option<Freeze>,
+    /// How frozen parts join: never, gradual, gradual:EPOCHS, fine-tune, backbone, or
+    /// EPOCH=FREEZE;EPOCH=FREEZE..
+    #[arg(long, value_name = "RULE")]
+    unfreeze: Option<Unfreeze>,
     /// What becomes of frozen batch normalisations: frozen, or train-affine (scale and shift train,
     /// statistics stay)
     #[arg(long, value_name = "CHOICE")]
     frozen_norm: Option<FrozenNorm>,
+    /// Clip gradients: none, norm:MAX or value:MAX
+    #[arg(long, value_name = "RULE")]
+    clip: Option<Clip>,
+    /// Average the weights with this decay, and evaluate and export the average
+    #[arg(long, value_name = "DECAY", value_parser = probability)]
+    ema: Option<f64>,
+    /// Spread this share of each target over all classes, in 0..1
+    #[arg(long, value_name = "X", value_parser = probability)]
+    label_smoothing: Option<f64>,
+    /// How classes weigh in the loss: equal, balanced, or a number for each
+    #[arg(long, value_name = "RULE")]
+    class_weights: Option<ClassWeights>,
+    /// shuffle, or balanced: each class as often as any other
+    #[arg(long, value_name = "RULE")]
+    sampler: Option<Sampler>,
+    /// Random changes of the training images: none, flip-crop (small images), imagenet, trivial,
+    /// rand, or a list such as random-crop:padding=2,horizontal-flip
+    #[arg(long, value_name = "LIST")]
+    augment: Option<Augment>,
+    /// Mix images by mixup with this alpha
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f64>,
+    /// Mix images by CutMix with this alpha
+    #[arg(long, value_name = "ALPHA")]
+    cutmix: Option<f64>,
+    /// Numbers that the network computes in: f32, bf16 or f16
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
+    /// Keep fewer activations for the backward pass, and compute them twice
+    #[arg(long)]
+    gradient_checkpointing: bool,
+    /// Stop after N epochs without improvement
+    #[arg(long, value_name = "N", value_parser = positive)]
+    early_stopping: Option<usize>,
+    /// What does not count as an improvement
+    #[arg(long, value_name = "X", requires = "early_stopping")]
+    min_delta: Option<f64>,
+    /// What makes an epoch the best: valid_accuracy, valid_loss, valid_top5_accuracy,
+    /// valid_balanced_accuracy or train_loss
+    #[arg(long, value_name = "NAME")]
+    metric: Option<Metric>,
+    /// Checkpoints that are kept: the newest N
+    #[arg(long, value_name = "N", value_parser = positive)]
+    keep_last: Option<usize>,
+    /// Checkpoints that are kept beside them: those of the N best epochs
+    #[arg(long, value_name = "N")]
+    keep_best: Option<usize>,
+    /// Write a checkpoint every N steps, too
+    #[arg(long, value_name = "N", value_parser = positive)]
+    checkpoint_steps: Option<usize>,
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -75,84 +214,216 @@ pub struct FinetuneArgs {
     /// Leave out a last training batch that is not full
     #[arg(long)]
     drop_last: bool,
-    /// Train on N images only: the first, or of a folder N spread over its classes
-    #[arg(long, value_name = "N", value_parser = positive)]
-    limit_train: Option<usize>,
-    /// The run folder [default: runs/MODEL-DATA-1, or the next number that is free]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Replace an old run in the same folder
-    #[arg(long, requires = "out")]
-    overwrite: bool,
-    /// End with one JSON document on standard output, and print nothing else there
-    #[arg(long)]
-    json: bool,
 }
 
 /// The names of the optimisers, so that a wrong one is answered with the right ones.
 fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
-    PossibleValuesParser::new(["sgd", "nesterov", "adam", "adamw"])
-        .try_map(|name| name.parse::<Optimizer>())
+    PossibleValuesParser::new(Optimizer::NAMES).try_map(|name| name.parse::<Optimizer>())
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum RecipeName {
-    /// Everything trains
-    Full,
-    /// The backbone is frozen, the head trains
-    Features,
+fn per(text: &str) -> Result<Per, String> {
+    match text {
+        "step" => Ok(Per::Step),
+        "epoch" => Ok(Per::Epoch),
+        _ => Err("expected step or epoch".to_owned()),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum BatchSizeArg {
+    Images(usize),
+    Auto,
+}
+
+fn batch_size(text: &str) -> Result<BatchSizeArg, String> {
+    match text {
+        "auto" => Ok(BatchSizeArg::Auto),
+        _ => count::<65_536>(text)
+            .map(BatchSizeArg::Images)
+            .map_err(|error| format!("{error}, or auto")),
+    }
+}
+
+impl RecipeArgs {
+    fn recipe(&self, image_size: Option<usize>) -> Result<Recipe> {
+        let mut recipe = match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                Recipe::from_toml(&text).with_context(|| path.display().to_string())?
+            }
+            None => Recipe::named(self.recipe.as_deref().unwrap_or("full"))?,
+        };
+        fn set<T: Clone>(field: &mut T, value: &Option<T>) {
+            if let Some(value) = value {
+                *field = value.clone();
+            }
+        }
+        set(&mut recipe.epochs, &self.epochs);
+        if let Some(BatchSizeArg::Images(size)) = self.batch_size {
+            recipe.batch_size = size;
+        }
+        set(&mut recipe.accumulate, &self.accumulate);
+        set(&mut recipe.workers, &self.workers);
+        set(&mut recipe.learning_rate, &self.lr);
+        set(&mut recipe.rates, &self.rates);
+        set(&mut recipe.rate_scaling, &self.rate_scaling);
+        set(&mut recipe.weight_decay, &self.weight_decay);
+        set(&mut recipe.optimizer, &self.optimizer);
+        set(&mut recipe.schedule, &self.schedule);
+        set(&mut recipe.per, &self.per);
+        set(&mut recipe.warmup, &self.warmup.map(Warmup::new));
+        set(&mut recipe.freeze, &self.freeze);
+        set(&mut recipe.unfreeze, &self.unfreeze);
+        set(&mut recipe.frozen_norm, &self.frozen_norm);
+        set(&mut recipe.clip, &self.clip);
+        set(&mut recipe.label_smoothing, &self.label_smoothing);
+        set(&mut recipe.class_weights, &self.class_weights);
+        set(&mut recipe.sampler, &self.sampler);
+        set(&mut recipe.augment, &self.augment);
+        set(&mut recipe.precision, &self.precision);
+        set(&mut recipe.metric, &self.metric);
+        set(&mut recipe.seed, &self.seed);
+        recipe.drop_rate = self.drop_rate.or(recipe.drop_rate);
+        recipe.drop_path_rate = self.drop_path_rate.or(recipe.drop_path_rate);
+        recipe.image_size = image_size.or(recipe.image_size);
+        recipe.drop_last |= self.drop_last;
+        recipe.gradient_checkpointing |= self.gradient_checkpointing;
+        if let Some(decay) = self.ema {
+            recipe.ema = Some(EmaConfig::new(decay));
+        }
+        if self.mixup.is_some() || self.cutmix.is_some() {
+            let mixing = recipe.mixing.clone().unwrap_or_default();
+            recipe.mixing = Some(Mixing {
+                mixup_alpha: self.mixup.unwrap_or(0.0),
+                cutmix_alpha: self.cutmix.unwrap_or(0.0),
+                ..mixing
+            });
+        }
+        if let Some(patience) = self.early_stopping {
+            recipe.early_stopping = Some(EarlyStopping {
+                min_delta: self.min_delta.unwrap_or(0.0),
+                ..EarlyStopping::new(patience)
+            });
+        }
+        let keep = recipe.checkpoints;
+        recipe.checkpoints = Checkpoints {
+            last: self.keep_last.unwrap_or(keep.last),
+            best: self.keep_best.unwrap_or(keep.best),
+            every_steps: self.checkpoint_steps.or(keep.every_steps),
+        };
+        Ok(recipe)
+    }
+}
+
+/// A model, the images it shall learn, and how.
+struct Task {
+    model: Classifier,
+    data: source::Data,
+    recipe: Recipe,
+}
+
+/// Builds the model for the images.
+fn task(
+    name: &str,
+    images: &ImageArgs,
+    start: &StartArgs,
+    recipe: Recipe,
+    device: Device,
+) -> Result<Task> {
+    let mut recipe = recipe;
+    let data = images.open()?;
+    let mut spec = start
+        .options
+        .spec(name, start.weights.as_deref(), recipe.seed)?
+        .seed(recipe.seed)
+        .drop_rate(recipe.drop_rate.unwrap_or(0.0))
+        .drop_path_rate(recipe.drop_path_rate.unwrap_or(0.0));
+    if start.options.in_channels.is_none() {
+        spec = spec.in_channels(data.channels);
+    }
+    if start.options.num_classes.is_none() {
+        spec = spec.num_classes(data.train.classes().len());
+    }
+    let random = start.weights.as_deref().unwrap_or("random") == "random";
+    if random && !(start.weights.is_none() && names_weights(name)) {
+        eprintln!("weights: random; --weights hub or FILE starts from pretrained ones");
+    }
+    let model = fetch(&spec)?.build(&device.autodiff())?;
+    // Photographs differ in size; they are brought to the one the model was trained at.
+    if data.any_size && recipe.image_size.is_none() {
+        let architecture = model.info().architecture.clone();
+        let trained = Zoo::list(&architecture).first().map(|a| a.image_size);
+        recipe.image_size = model.info().image_size.or(trained);
+    }
+    if let InputSize::Exactly(size) = model.backbone.input_size() {
+        eprintln!("images are brought to {size} x {size} pixels");
+    }
+    Ok(Task {
+        model,
+        data,
+        recipe,
+    })
 }
 
 impl FinetuneArgs {
     pub fn run(self, device: Device) -> Result<()> {
         let started = Instant::now();
-        let mut recipe = self.recipe();
-        let spec = self
-            .options
-            .spec(&self.model, self.weights.as_deref(), recipe.seed)?;
-        let out = self.out.clone().unwrap_or_else(|| self.default_folder());
-        let taken = out
-            .read_dir()
-            .is_ok_and(|mut entries| entries.next().is_some());
-        if taken && !self.overwrite {
-            bail!(
-                "{} exists already; choose another folder with --out, or pass --overwrite",
-                out.display()
-            );
-        }
-        let data = self.data.open(self.limit_train)?;
-
-        let mut spec = spec
-            .drop_rate(self.drop_rate)
-            .drop_path_rate(self.drop_path_rate)
-            .seed(recipe.seed);
-        if self.options.in_channels.is_none() {
-            spec = spec.in_channels(data.channels);
-        }
-        if self.options.num_classes.is_none() {
-            spec = spec.num_classes(data.train.classes().len());
-        }
-        let random = self.weights.as_deref().unwrap_or("random") == "random";
-        if random && !(self.weights.is_none() && names_weights(&self.model)) {
-            eprintln!("weights: random; --weights hub or FILE starts from pretrained ones");
-        }
-        let model = fetch(&spec)?.build(&device.autodiff())?;
-        // Photographs differ in size; they are brought to the one the model was trained at.
-        if data.any_size && recipe.image_size.is_none() {
-            let architecture = model.info().architecture.clone();
-            let trained = Zoo::list(&architecture).first().map(|a| a.image_size);
-            recipe.image_size = model.info().image_size.or(trained);
-        }
-
-        let options = FitOptions {
-            overwrite: self.overwrite,
-            data: data.source.clone(),
+        let tensorboard = match self.tensorboard.as_deref() {
+            None => TensorBoard::RunFolder,
+            Some("off") => TensorBoard::Off,
+            Some(folder) => TensorBoard::Folder(folder.into()),
         };
-        if let InputSize::Exactly(size) = model.backbone.input_size() {
-            eprintln!("images are brought to {size} x {size} pixels");
-        }
-        let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json);
-        let run = recipe.fit_with(model, data.train, data.test, &out, options, &mut watch)?;
+        let mut options = FitOptions {
+            overwrite: self.overwrite,
+            tensorboard,
+            ..FitOptions::default()
+        };
+        let (run, valid) = match &self.resume {
+            Some(dir) => self.go_on(dir, device, options)?,
+            None => {
+                let name = self.model.as_deref().unwrap_or_default();
+                let recipe = self.recipe.recipe(self.start.options.image_size)?;
+                if let Some(out) = &self.out {
+                    // The library speaks of choosing; here that has a flag.
+                    Run::check_folder(out, self.overwrite).map_err(|error| match error {
+                        burn_zoo::Error::Exists { path, .. } if !self.overwrite => anyhow!(
+                            "{} exists already; choose another folder with --out, or replace an \
+                             old run with --overwrite",
+                            path.display()
+                        ),
+                        error => error.into(),
+                    })?;
+                }
+                let mut task = task(name, &self.images, &self.start, recipe, device)?;
+                if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
+                    self.find_batch_size(&mut task)?;
+                }
+                let Task {
+                    model,
+                    data,
+                    recipe,
+                } = task;
+                let out = self
+                    .out
+                    .clone()
+                    .unwrap_or_else(|| self.default_folder(name));
+                options.data = data.source.clone();
+                options.arguments = toml::Table::try_from(&self.images)?;
+                let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json);
+                let valid = data.test.clone();
+                let run =
+                    recipe.fit_with(model, data.train, data.test, &out, options, &mut watch)?;
+                (run, valid)
+            }
+        };
+        #[cfg(feature = "plots")]
+        let report = match self.no_report {
+            true => None,
+            false => Some(progress::report(|| run.write_report(valid))?),
+        };
+        #[cfg(not(feature = "plots"))]
+        let report: Option<PathBuf> = None;
         let best = run.best();
         if self.json {
             return print_json(&json!({
@@ -161,48 +432,149 @@ impl FinetuneArgs {
                 "valid_accuracy": best.valid_accuracy,
                 "valid_loss": best.valid_loss,
                 "seconds": started.elapsed().as_secs_f64(),
+                "report": report,
             }));
         }
         print(format!(
             "\nbest: {best}\nmodel: {}\ncurves and log: {}",
             run.dir().join("best").display(),
             run.dir().display()
-        ))
+        ))?;
+        match report {
+            Some(path) => print(format!("report: {}", path.display())),
+            None => Ok(()),
+        }
     }
 
-    fn recipe(&self) -> Recipe {
-        let mut recipe = match self.recipe {
-            RecipeName::Full => Recipe::full(),
-            RecipeName::Features => Recipe::feature_extraction(),
+    fn go_on(
+        &self,
+        dir: &Path,
+        device: Device,
+        options: FitOptions,
+    ) -> Result<(Run, Arc<dyn ImageData>)> {
+        let config = RunConfig::open(dir)?;
+        let data = ImageArgs::of_run(dir, &config)?.open()?;
+        let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json);
+        let valid = data.test.clone();
+        let run =
+            burn_zoo::train::resume(dir, &device, data.train, data.test, options, &mut watch)?;
+        Ok((run, valid))
+    }
+
+    fn find_batch_size(&self, task: &mut Task) -> Result<()> {
+        let budget = match self.memory_budget {
+            Some(gib) if !(gib > 0.0 && gib.is_finite()) => {
+                bail!("--memory-budget: expected a number above 0, found {gib}")
+            }
+            Some(gib) => Some((gib * (1u64 << 30) as f64) as u64),
+            None => None,
         };
-        let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
-        set(&mut recipe.epochs, self.epochs);
-        set(&mut recipe.batch_size, self.batch_size);
-        set(&mut recipe.workers, self.workers);
-        let set = |field: &mut f64, value: Option<f64>| *field = value.unwrap_or(*field);
-        set(&mut recipe.learning_rate, self.lr);
-        set(&mut recipe.weight_decay, self.weight_decay);
-        set(&mut recipe.warmup_epochs, self.warmup);
-        recipe.optimizer = self.optimizer.unwrap_or(recipe.optimizer);
-        recipe.schedule = self.schedule.unwrap_or(recipe.schedule);
-        recipe.seed = self.seed.unwrap_or(recipe.seed);
-        recipe.image_size = self.options.image_size;
-        recipe.drop_last = self.drop_last;
-        recipe.frozen_norm = self.frozen_norm.unwrap_or(recipe.frozen_norm);
-        if let Some(freeze) = &self.freeze {
-            recipe.freeze = freeze.clone();
-        }
-        recipe
+        let search = BatchSearch {
+            budget,
+            ..BatchSearch::default()
+        };
+        let found =
+            task.recipe
+                .find_batch_size(&task.model, task.data.train.clone(), search, |trial| {
+                    let peak = trial.peak.map_or("unknown".to_owned(), |bytes| {
+                        format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+                    });
+                    let verdict = if trial.fits { "fits" } else { "too much" };
+                    eprintln!("batch size {:>5}: {peak}, {verdict}", trial.batch_size);
+                })?;
+        eprintln!("batch size: {}", found.batch_size);
+        task.recipe.batch_size = found.batch_size;
+        Ok(())
     }
 
     /// The first free one of `runs/MODEL-DATA-1`, `-2`, ..
-    fn default_folder(&self) -> PathBuf {
-        let data = Path::new(self.data.name()).file_name().unwrap_or_default();
-        let model = self.model.replace(['/', ':', '@'], "-");
+    fn default_folder(&self, model: &str) -> PathBuf {
+        let data = Path::new(self.images.data.name())
+            .file_name()
+            .unwrap_or_default();
+        let model = model.replace(['/', ':', '@'], "-");
         let name = format!("{model}-{}", data.to_string_lossy());
         (1usize..)
             .map(|number| Path::new("runs").join(format!("{name}-{number}")))
             .find(|dir| !dir.exists())
             .unwrap_or_default()
+    }
+}
+
+#[derive(Args)]
+pub struct LrFindArgs {
+    /// An architecture (see `burn-zoo list`), arch.tag, hf-hub:OWNER/REPO or local-dir:DIR
+    model: String,
+    #[command(flatten)]
+    images: ImageArgs,
+    #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// The first learning rate
+    #[arg(long, value_name = "X", default_value_t = Sweep::default().start)]
+    from: f64,
+    /// The last learning rate
+    #[arg(long, value_name = "X", default_value_t = Sweep::default().end)]
+    to: f64,
+    /// Steps in between
+    #[arg(long, value_name = "N", default_value_t = Sweep::default().steps)]
+    steps: usize,
+    /// Where the curve is drawn
+    #[cfg(feature = "plots")]
+    #[arg(long, value_name = "FILE.svg", default_value = "lr-find.svg")]
+    plot: PathBuf,
+    /// Print one JSON document with every point
+    #[arg(long)]
+    json: bool,
+}
+
+impl LrFindArgs {
+    pub fn run(self, device: Device) -> Result<()> {
+        let recipe = self.recipe.recipe(self.start.options.image_size)?;
+        let task = task(&self.model, &self.images, &self.start, recipe, device)?;
+        let sweep = Sweep {
+            start: self.from,
+            end: self.to,
+            steps: self.steps,
+        };
+        let stop = Stop::on_ctrl_c()?;
+        let bar = progress::bar(sweep.steps, "learning rates");
+        let found =
+            task.recipe
+                .find_learning_rate(&task.model, task.data.train, sweep, |step| {
+                    bar.set_position(step as u64);
+                    !stop.asked()
+                })?;
+        bar.finish_and_clear();
+        #[cfg(feature = "plots")]
+        found.write_plot(&self.plot)?;
+        if self.json {
+            return print_json(&found);
+        }
+        let suggestions = found.suggestions;
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        for (name, rate, what) in [
+            (
+                "valley",
+                suggestions.valley,
+                "in the longest fall; the usual choice",
+            ),
+            (
+                "steepest",
+                suggestions.steepest,
+                "where the loss falls fastest",
+            ),
+            ("minimum", suggestions.minimum, "a tenth of the best rate"),
+            ("slide", suggestions.slide, "before the curve turns"),
+        ] {
+            let rate = rate.map_or("-".to_owned(), |rate| format!("{rate:.2e}"));
+            table.add_row([name, &rate, what]);
+        }
+        print(table)?;
+        #[cfg(feature = "plots")]
+        print(format!("curve: {}", self.plot.display()))?;
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `eval`, `predict` and `export`.
+//! `eval`, `predict`, `report` and `export`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,12 @@ use anyhow::{Result, bail};
 use burn_zoo::data::{Loader, LoaderConfig};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::Image;
+use burn_zoo::preprocess::augment::Views;
+#[cfg(feature = "plots")]
+use burn_zoo::report::Report;
 use burn_zoo::train::Evaluation;
+#[cfg(feature = "plots")]
+use burn_zoo::train::RunConfig;
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::json;
@@ -28,6 +33,9 @@ pub struct EvalArgs {
     /// Side of the images in pixels [default: that of the training]
     #[arg(long, value_name = "N", value_parser = pixels)]
     image_size: Option<usize>,
+    /// Average over several views of each image: one, flip, five-crop or ten-crop
+    #[arg(long, value_name = "VIEWS", default_value_t)]
+    tta: Views,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -48,6 +56,7 @@ impl EvalArgs {
         let preprocess = model.preprocess(size);
         let config = LoaderConfig {
             batch_size: self.batch_size,
+            views: self.tta,
             ..LoaderConfig::default()
         };
         let loader = Loader::new(data.test, preprocess, config, device)?;
@@ -106,6 +115,9 @@ pub struct PredictArgs {
     /// Side of the images in pixels [default: that of the training]
     #[arg(long, value_name = "N", value_parser = pixels)]
     image_size: Option<usize>,
+    /// Average over several views of each image: one, flip, five-crop or ten-crop
+    #[arg(long, value_name = "VIEWS", default_value_t)]
+    tta: Views,
     /// How many classes to show
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = positive)]
     top_k: usize,
@@ -121,7 +133,10 @@ impl PredictArgs {
         let mut results = Vec::new();
         for path in &self.images {
             let image = Image::open(path)?;
-            results.push((path, model.predict(&image, size, self.top_k)?));
+            results.push((
+                path,
+                model.predict_views(&image, size, self.top_k, self.tta)?,
+            ));
         }
         if self.json {
             let documents: Vec<_> = results
@@ -157,6 +172,26 @@ impl PredictArgs {
             spec = spec.image_size(size);
         }
         Ok(fetch(&spec)?.build(device)?)
+    }
+}
+
+#[cfg(feature = "plots")]
+#[derive(Args)]
+pub struct ReportArgs {
+    /// The folder of a run
+    run: PathBuf,
+}
+
+#[cfg(feature = "plots")]
+impl ReportArgs {
+    pub fn run(self, device: &Device) -> Result<()> {
+        let config = RunConfig::open(&self.run)?;
+        let data = super::finetune::ImageArgs::of_run(&self.run, &config)?.open()?;
+        let model = open(&self.run, device)?;
+        let page = super::progress::report(|| {
+            Report::of_run(&self.run, &model, data.test).and_then(|report| report.write(&self.run))
+        })?;
+        print(page.display())
     }
 }
 

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use burn_zoo::manifest::non_commercial;
 use burn_zoo::prelude::*;
+use burn_zoo::train::RunConfig;
 use clap::{Args, Parser, Subcommand};
 
 /// A transfer-learning model zoo: fine-tune, evaluate and export image classifiers.
@@ -39,6 +40,11 @@ enum Command {
     Info(inspect::InfoArgs),
     /// Fine-tune a model on labelled images
     Finetune(Box<finetune::FinetuneArgs>),
+    /// Try learning rates from very small to very large, and suggest one
+    LrFind(Box<finetune::LrFindArgs>),
+    /// Write a run's report: one HTML page, and pictures
+    #[cfg(feature = "plots")]
+    Report(judge::ReportArgs),
     /// Evaluate a run or an exported folder
     Eval(judge::EvalArgs),
     /// Classify images with a run or an exported folder
@@ -161,11 +167,14 @@ fn warn_of_licence(spec: &Spec) {
     }
 }
 
-/// The folder of a trained model: a run's best checkpoint (its last, if it was stopped before
+/// The folder of a trained model: a run's best (its newest checkpoint, if it was stopped before
 /// there was a best), or an exported folder itself.
 fn model_folder(dir: &Path) -> PathBuf {
-    let checkpoints = ["best", "last"].map(|name| dir.join(name));
-    let checkpoint = checkpoints.into_iter().find(|folder| folder.is_dir());
+    let best = dir.join("best");
+    if best.is_dir() {
+        return best;
+    }
+    let checkpoint = RunConfig::newest_checkpoint(dir).ok().flatten();
     checkpoint.unwrap_or_else(|| dir.to_path_buf())
 }
 
@@ -242,6 +251,9 @@ pub fn run() -> ExitCode {
         Command::List(args) => args.run(),
         Command::Info(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Finetune(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
+        Command::LrFind(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
+        #[cfg(feature = "plots")]
+        Command::Report(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Eval(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Predict(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Export(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),

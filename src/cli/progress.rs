@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use burn_zoo::data::{CheckProgress, Progress};
-use burn_zoo::train::{EpochRecord, Observer, StepRecord};
+use burn_zoo::train::{Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
 use burn_zoo::weights;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -92,7 +93,25 @@ impl Stop {
     }
 }
 
-/// Shows epochs and batches as bars, and a finished epoch as a line.
+impl Stop {
+    /// Whether Ctrl-C was pressed.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Says that something takes a while.
+pub fn report<T>(write: impl FnOnce() -> T) -> T {
+    let spinner = ProgressBar::new_spinner().with_message("writing the report");
+    spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+    let result = write();
+    spinner.finish_and_clear();
+    result
+}
+
+const RUN: &str = "{prefix} {bar:30} {pos}/{len} {elapsed} {wide_msg}";
+
+/// Shows the run and the epoch as bars, and a finished epoch as a line of a table.
 pub struct Watch {
     stop: Stop,
     bars: MultiProgress,
@@ -100,6 +119,12 @@ pub struct Watch {
     batches: Option<ProgressBar>,
     /// Whether finished epochs are printed on standard output.
     lines: bool,
+    /// Whether the table has its heading.
+    heading: bool,
+    frozen: String,
+    began: Instant,
+    /// Steps of the whole run, and those that were done before it was resumed.
+    steps: [usize; 2],
 }
 
 impl Watch {
@@ -110,6 +135,10 @@ impl Watch {
             run: None,
             batches: None,
             lines,
+            heading: false,
+            frozen: String::new(),
+            began: Instant::now(),
+            steps: [0; 2],
         }
     }
 
@@ -134,23 +163,67 @@ impl Drop for Watch {
     }
 }
 
-impl Observer for Watch {
-    fn epoch_started(&mut self, epoch: usize, epochs: usize, steps: usize) {
-        let run = self
-            .run
-            .get_or_insert_with(|| self.bars.add(bar(epochs, "epochs    ")));
-        run.set_position(epoch as u64 - 1);
-        self.show("training  ", steps);
+/// A time as a person says it.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s:02} s"),
+        (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
+impl Monitor for Watch {
+    fn run_started(&mut self, run: &RunStart<'_>) -> burn_zoo::Result<()> {
+        self.began = Instant::now();
+        self.steps = [run.recipe.epochs * run.steps, run.steps_done];
+        let style = style(RUN);
+        let bar = ProgressBar::new(run.recipe.epochs as u64)
+            .with_style(style)
+            .with_prefix("run       ");
+        let bar = self.bars.add(bar);
+        bar.set_position(run.epochs_done as u64);
+        self.run = Some(bar);
+        if run.steps_done > 0 {
+            self.bars.suspend(|| {
+                eprintln!(
+                    "going on after epoch {} and {} steps",
+                    run.epochs_done, run.steps_done
+                );
+            });
+        }
+        Ok(())
     }
 
-    fn step(&mut self, step: &StepRecord) {
+    fn epoch_started(&mut self, epoch: &EpochStart<'_>, _: &mut Control) -> burn_zoo::Result<()> {
+        self.show("training  ", epoch.steps);
+        if let Some(bar) = &self.batches {
+            bar.set_position(epoch.steps_done as u64);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
         if let Some(bar) = &self.batches {
             bar.set_message(format!(
-                "loss {:.3} lr {:.2e}",
-                step.loss, step.learning_rate
+                "loss {:.3}  acc {:.1} %  {:.0} img/s  lr {:.1e}",
+                step.loss,
+                100.0 * step.accuracy,
+                step.images_per_second,
+                step.learning_rate
             ));
             bar.set_position(step.step as u64);
         }
+        let [all, before] = self.steps;
+        let done = step.global_step - before;
+        if let Some(run) = &self.run
+            && done > 0
+        {
+            let each = self.began.elapsed().as_secs_f64() / done as f64;
+            let left = all.saturating_sub(step.global_step) as f64 * each;
+            run.set_message(format!("{} left", clock(left)));
+        }
+        Ok(())
     }
 
     fn validated(&mut self, batch: usize, batches: usize) {
@@ -162,29 +235,46 @@ impl Observer for Watch {
         }
     }
 
-    fn epoch_finished(&mut self, record: &EpochRecord) {
+    fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, _: &mut Control) -> burn_zoo::Result<()> {
+        let record = epoch.record;
         if let Some(run) = &self.run {
             run.set_position(record.epoch as u64);
         }
         if !self.lines {
-            return;
+            return Ok(());
         }
-        if record.epoch == 1 {
-            self.print("epoch  train loss  train acc  valid loss  valid acc    top-5  seconds");
+        if !self.heading {
+            self.heading = true;
+            self.print(
+                "epoch  train loss  train acc  valid loss  valid acc    top-5  img/s  seconds",
+            );
+        }
+        if record.frozen != self.frozen {
+            self.frozen = record.frozen.clone();
+            if self.frozen != "nothing" {
+                self.print(&format!("       frozen: {}", self.frozen));
+            }
         }
         self.print(&format!(
-            "{:>5}  {:>10.4}  {:>7.2} %  {:>10.4}  {:>7.2} %  {:>5.1} %  {:>7.1}",
+            "{:>5}  {:>10.4}  {:>7.2} %  {:>10.4}  {:>7.2} %  {:>5.1} %  {:>5.0}  {:>7.1}{}",
             record.epoch,
             record.train_loss,
             100.0 * record.train_accuracy,
             record.valid_loss,
             100.0 * record.valid_accuracy,
             100.0 * record.valid_top5_accuracy,
+            record.images_per_second,
             record.seconds,
+            if epoch.best { "  best" } else { "" },
         ));
+        Ok(())
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.bars.suspend(|| eprintln!("{text}"));
     }
 
     fn should_stop(&mut self) -> bool {
-        self.stop.0.load(Ordering::Relaxed)
+        self.stop.asked()
     }
 }

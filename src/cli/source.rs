@@ -6,11 +6,12 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use burn_zoo::data::{Broken, FashionMnist, FolderOptions, ImageData, ImageFolder, ImageSet};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use super::{positive, probability, progress};
 
 /// Which images, and how they are divided.
-#[derive(Args)]
+#[derive(Args, Serialize, Deserialize)]
 pub struct DataArgs {
     /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class), a
     /// folder with FashionMNIST's files, a folder of images (CLASS/*.jpg, or train/CLASS/*.jpg and
@@ -19,6 +20,7 @@ pub struct DataArgs {
     data: String,
     /// Use N test images only: the first, or of a folder N spread over its classes
     #[arg(long, value_name = "N", value_parser = positive)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit_test: Option<usize>,
     /// Share of each class that a folder without val/ sets aside for validation
     #[arg(long, value_name = "X", default_value_t = 0.2, value_parser = probability)]
@@ -31,6 +33,7 @@ pub struct DataArgs {
     skip_broken: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
     #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_pixels: Option<u64>,
 }
 

@@ -1,5 +1,6 @@
 //! Batches, made by worker threads and handed out in a fixed order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -12,6 +13,8 @@ use super::ImageData;
 use crate::error::{Error, Result};
 use crate::init::Rng;
 use crate::preprocess::Preprocess;
+use crate::preprocess::augment::{Augment, Mixing, Views, batch_rng, image_rng, soft_targets};
+use serde::{Deserialize, Serialize};
 
 /// Images and labels, ready for a model.
 #[derive(Debug, Clone)]
@@ -22,6 +25,41 @@ pub struct Batch {
     pub labels: Tensor<1, Int>,
     /// The same labels in host memory.
     pub targets: Vec<usize>,
+    /// [`Views`] of each image, which follow each other in `images`; labels are by image.
+    pub views: usize,
+    /// Where images are [mixed](Mixing): the share of each class, `[batch, classes]`.
+    pub soft: Option<Tensor<2>>,
+}
+
+/// In which order, and how often, images are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Sampler {
+    /// Each once an epoch, in random order.
+    #[default]
+    Shuffle,
+    /// Each class as often as any other: as many draws an epoch as there are images, with
+    /// replacement, each image weighted by one over the images of its class; PyTorch's
+    /// `WeightedRandomSampler`.
+    Balanced,
+}
+
+/// `shuffle` or `balanced`.
+impl std::str::FromStr for Sampler {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "shuffle" => Ok(Sampler::Shuffle),
+            "balanced" => Ok(Sampler::Balanced),
+            _ => Err(Error::argument(
+                "sampler",
+                "shuffle or balanced",
+                format!("`{text}`"),
+            )),
+        }
+    }
 }
 
 /// How batches are made.
@@ -33,9 +71,21 @@ pub struct LoaderConfig {
     pub shuffle: Option<u64>,
     /// Leaves out a last batch that is not full.
     pub drop_last: bool,
-    /// Threads that read and prepare images; 0 does it in the calling thread. The order of the
-    /// batches does not depend on it.
+    /// Threads that read and prepare images; 0 does it in the calling thread. Neither the order of
+    /// the batches nor what is in them depends on it.
     pub workers: usize,
+    /// How often each image is seen. Of no effect without `shuffle`.
+    pub sampler: Sampler,
+    /// Random changes of the images. They follow from `seed`, the epoch and the image's place in
+    /// it.
+    pub augment: Augment,
+    /// Mixes the images of a batch with each other, and their labels into [`Batch::soft`].
+    pub mixing: Option<Mixing>,
+    /// Which views there are of each image, for a prediction from more than one. Neither `augment`
+    /// nor `mixing` goes with more than one.
+    pub views: Views,
+    /// The seed of what is random beside the order.
+    pub seed: u64,
 }
 
 impl Default for LoaderConfig {
@@ -46,6 +96,11 @@ impl Default for LoaderConfig {
             shuffle: None,
             drop_last: false,
             workers: 1,
+            sampler: Sampler::default(),
+            augment: Augment::default(),
+            mixing: None,
+            views: Views::One,
+            seed: 0,
         }
     }
 }
@@ -58,6 +113,8 @@ pub struct Loader {
     preprocess: Preprocess,
     config: LoaderConfig,
     device: Device,
+    /// The label of every image, where the sampler needs them.
+    labels: Arc<Vec<usize>>,
     /// The epoch that the next call of burn's `iter` starts.
     next_epoch: AtomicU64,
 }
@@ -79,6 +136,14 @@ impl Loader {
     ) -> Result<Self> {
         check_loading(config.batch_size, config.workers)?;
         preprocess.check()?;
+        config.augment.check()?;
+        if let Some(mixing) = &config.mixing {
+            mixing.check()?;
+        }
+        if config.views != Views::One && !(config.augment.is_none() && config.mixing.is_none()) {
+            let expected = "one, where images are augmented or mixed";
+            return Err(Error::argument("views", expected, config.views));
+        }
         if data.is_empty() {
             return Err(Error::argument("data", "at least one image", "none"));
         }
@@ -90,12 +155,17 @@ impl Loader {
             ));
         }
         let range = 0..data.len();
+        let labels = match config.sampler {
+            Sampler::Shuffle => Vec::new(),
+            Sampler::Balanced => labels(data.as_ref())?,
+        };
         Ok(Self {
             data,
             range,
             preprocess,
             config,
             device: device.clone(),
+            labels: Arc::new(labels),
             next_epoch: AtomicU64::new(0),
         })
     }
@@ -117,23 +187,24 @@ impl Loader {
 
     /// The batches of this epoch, counted from 0. The same epoch is always the same.
     pub fn epoch(&self, epoch: u64) -> Batches {
-        let order = Arc::new(self.order(epoch));
+        self.epoch_from(epoch, 0)
+    }
+
+    /// The batches of this epoch from a later one on, counted from 0, as if those before it had
+    /// been read.
+    pub fn epoch_from(&self, epoch: u64, first: usize) -> Batches {
         let total = self.num_batches();
-        let work = Arc::new(Work {
-            data: self.data.clone(),
-            preprocess: self.preprocess.clone(),
-            order,
-            batch_size: self.config.batch_size,
-        });
-        let workers = self.config.workers.min(total);
-        // Worker w makes the batches w, w + workers, ..; reading the channels in turn restores the
-        // order. A worker ends when its channel is dropped.
+        let work = Arc::new(self.work(self.order(epoch), epoch));
+        let first = first.min(total);
+        let workers = self.config.workers.min(total - first);
+        // Worker w makes the batches first + w, first + w + workers, ..; reading the channels in
+        // turn restores the order. A worker ends when its channel is dropped.
         let receivers = (0..workers)
             .map(|worker| {
                 let (sender, receiver) = sync_channel(PREFETCH);
                 let work = work.clone();
                 let run = move || {
-                    for index in (worker..total).step_by(workers) {
+                    for index in (first + worker..total).step_by(workers) {
                         if sender.send(work.batch(index)).is_err() {
                             return;
                         }
@@ -148,7 +219,8 @@ impl Loader {
         Batches {
             work,
             receivers,
-            next: 0,
+            first,
+            next: first,
             total,
             images: self.num_images(),
             device: self.device.clone(),
@@ -157,24 +229,76 @@ impl Loader {
 
     /// One image as a batch, the first of the set.
     pub(crate) fn first(&self) -> Result<Batch> {
-        let work = Work {
-            data: self.data.clone(),
-            preprocess: self.preprocess.clone(),
-            order: Arc::new(self.range.clone().take(1).collect()),
+        let plain = Work {
+            augment: Augment::default(),
+            mixing: None,
+            views: Views::One,
             batch_size: 1,
+            ..self.work(self.range.clone().take(1).collect(), 0)
+        };
+        Ok(plain.batch(0)?.onto(&self.device))
+    }
+
+    /// At most so many images as a batch, for somebody to look at: the first of an epoch, or, where
+    /// images come in the data's own order, some from all over it.
+    pub(crate) fn preview(&self, epoch: u64, count: usize) -> Result<Batch> {
+        let mut order = self.order(epoch);
+        let count = count.min(order.len());
+        if self.config.shuffle.is_none() {
+            order = (0..count).map(|i| order[i * order.len() / count]).collect();
+        }
+        order.truncate(count);
+        let work = Work {
+            batch_size: count,
+            views: Views::One,
+            ..self.work(order, epoch)
         };
         Ok(work.batch(0)?.onto(&self.device))
     }
 
+    fn work(&self, order: Vec<usize>, epoch: u64) -> Work {
+        Work {
+            data: self.data.clone(),
+            preprocess: self.preprocess.clone(),
+            order,
+            batch_size: self.config.batch_size,
+            sampler: self.config.sampler,
+            augment: self.config.augment.clone(),
+            mixing: self.config.mixing.clone(),
+            views: self.config.views,
+            seed: self.config.seed,
+            epoch,
+        }
+    }
+
     fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = self.range.clone().collect();
-        if let Some(seed) = self.config.shuffle {
-            let mut rng = Rng::new(seed, &format!("shuffle {epoch}"));
-            // Fisher and Yates, from the end.
-            for last in (1..order.len()).rev() {
-                let other = rng.uniform(0.0, (last + 1) as f64) as usize;
-                order.swap(last, other.min(last));
+        let Some(seed) = self.config.shuffle else {
+            return order;
+        };
+        let mut rng = Rng::new(seed, &format!("shuffle {epoch}"));
+        if self.config.sampler == Sampler::Balanced {
+            // One class first, each as likely as the others, then one of its images: the same
+            // distribution as weighing each image by one over its class's count.
+            let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for index in self.range.clone() {
+                members.entry(self.labels[index]).or_default().push(index);
             }
+            let classes: Vec<Vec<usize>> = members.into_values().collect();
+            let mut draw = |count: usize| {
+                let place = rng.uniform(0.0, count as f64) as usize;
+                place.min(count - 1)
+            };
+            for place in &mut order {
+                let class = &classes[draw(classes.len())];
+                *place = class[draw(class.len())];
+            }
+            return order;
+        }
+        // Fisher and Yates, from the end.
+        for last in (1..order.len()).rev() {
+            let other = rng.uniform(0.0, (last + 1) as f64) as usize;
+            order.swap(last, other.min(last));
         }
         order
     }
@@ -186,6 +310,7 @@ impl Loader {
             preprocess: self.preprocess.clone(),
             config: self.config.clone(),
             device: device.clone(),
+            labels: self.labels.clone(),
             next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::Relaxed)),
         }
     }
@@ -228,8 +353,14 @@ pub(crate) fn check_loading(batch_size: usize, workers: usize) -> Result<()> {
 struct Work {
     data: Arc<dyn ImageData>,
     preprocess: Preprocess,
-    order: Arc<Vec<usize>>,
+    order: Vec<usize>,
     batch_size: usize,
+    sampler: Sampler,
+    augment: Augment,
+    mixing: Option<Mixing>,
+    views: Views,
+    seed: u64,
+    epoch: u64,
 }
 
 /// A batch in host memory.
@@ -237,16 +368,24 @@ struct HostBatch {
     images: Vec<f32>,
     shape: [usize; 4],
     labels: Vec<usize>,
+    soft: Option<Vec<f32>>,
 }
 
 impl HostBatch {
     fn onto(self, device: &Device) -> Batch {
+        let soft = self.soft.map(|soft| {
+            let classes = soft.len() / self.labels.len().max(1);
+            let data = TensorData::new(soft, [self.labels.len(), classes]);
+            Tensor::from_data(data, device)
+        });
         let targets: Vec<i64> = self.labels.iter().map(|l| *l as i64).collect();
         let labels = TensorData::new(targets, [self.labels.len()]);
         Batch {
             images: Tensor::from_data(TensorData::new(self.images, self.shape), device),
             labels: Tensor::from_data(labels, device),
+            views: self.shape[0] / self.labels.len().max(1),
             targets: self.labels,
+            soft,
         }
     }
 }
@@ -258,7 +397,7 @@ impl Work {
         let mut images = Vec::new();
         let mut labels = Vec::with_capacity(end - start);
         let mut size = None;
-        for &index in &self.order[start..end] {
+        for (place, &index) in (start..end).zip(&self.order[start..end]) {
             let (image, label) = self.data.get(index)?;
             let this = self.preprocess.output_size(image.height(), image.width());
             if *size.get_or_insert(this) != this {
@@ -268,23 +407,55 @@ impl Work {
                     format!("images of {size:?} and {this:?} in one batch"),
                 ));
             }
-            images.extend(self.preprocess.apply(&image));
+            if self.views != Views::One {
+                for view in self.views.views(&self.preprocess, &image) {
+                    images.extend(view);
+                }
+            } else if self.augment.is_none() {
+                images.extend(self.preprocess.apply(&image));
+            } else {
+                // An image that is drawn twice is changed in two ways.
+                let key = match self.sampler {
+                    Sampler::Shuffle => index,
+                    Sampler::Balanced => self.order.len() + place,
+                };
+                let mut rng = image_rng(self.seed, self.epoch, key);
+                images.extend(self.augment.apply(&image, &self.preprocess, &mut rng));
+            }
             labels.push(label);
         }
         let (height, width) = size.unwrap_or_default();
-        let channels = images.len() / (labels.len() * height * width).max(1);
+        let count = labels.len() * self.views.count();
+        let channels = images.len() / (count * height * width).max(1);
+        let shape = [count, channels, height, width];
+        let soft = match &self.mixing {
+            None => None,
+            Some(mixing) => {
+                let mut soft = soft_targets(&labels, self.data.classes().len(), 0.0)?;
+                let mut rng = batch_rng(self.seed, self.epoch, index);
+                mixing.apply(&mut images, shape, &mut soft, &mut rng)?;
+                Some(soft)
+            }
+        };
         Ok(HostBatch {
-            shape: [labels.len(), channels, height, width],
+            shape,
             images,
             labels,
+            soft,
         })
     }
+}
+
+/// The label of every image.
+pub(crate) fn labels(data: &dyn ImageData) -> Result<Vec<usize>> {
+    (0..data.len()).map(|index| data.label(index)).collect()
 }
 
 /// The batches of one epoch, in order.
 pub struct Batches {
     work: Arc<Work>,
     receivers: Vec<Receiver<Result<HostBatch>>>,
+    first: usize,
     next: usize,
     total: usize,
     images: usize,
@@ -300,7 +471,10 @@ impl Iterator for Batches {
         }
         let index = self.next;
         self.next += 1;
-        let made = match self.receivers.get(index % self.receivers.len().max(1)) {
+        let made = match self
+            .receivers
+            .get((index - self.first) % self.receivers.len().max(1))
+        {
             None => self.work.batch(index),
             // A worker that died (a panic in a user's data set) shows as a closed channel.
             Some(receiver) => receiver.recv().unwrap_or_else(|_| {

@@ -23,8 +23,8 @@ pub use folder::{
     ImageFolder, Part, Skipped, Splits,
 };
 pub use image_set::ImageSet;
-pub(crate) use loader::check_loading;
-pub use loader::{Batch, Batches, Loader, LoaderConfig};
+pub use loader::{Batch, Batches, Loader, LoaderConfig, Sampler};
+pub(crate) use loader::{check_loading, labels};
 pub use mirror::{Mirror, Progress, RemoteFile};
 #[cfg(feature = "hub")]
 pub(crate) use places::cache_root;
@@ -45,6 +45,14 @@ pub trait ImageData: Send + Sync {
     /// Whatever reading it meets. `index` is below [`len`](Self::len).
     fn get(&self, index: usize) -> Result<(Image, usize)>;
 
+    /// The label of an image; a set that knows it without reading the image says it here.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn label(&self, index: usize) -> Result<usize> {
+        self.get(index).map(|(_, label)| label)
+    }
+
     /// The classes' names.
     fn classes(&self) -> &[String];
 }
@@ -62,6 +70,13 @@ impl ImageData for ImageSet {
         let (height, width) = self.size();
         let image = Image::new(height, width, self.channels(), pixels.to_vec())?;
         Ok((image, label))
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        ImageSet::label(self, index).ok_or_else(|| {
+            let expected = format!("below {}", ImageSet::len(self));
+            Error::argument("index", expected, index)
+        })
     }
 
     fn classes(&self) -> &[String] {

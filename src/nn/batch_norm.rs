@@ -2,7 +2,7 @@
 
 use burn::module::{Flag, Module, Param};
 use burn::tensor::module::{batch_norm, batch_norm_train};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::{Buffer, parameter, trace};
 
@@ -49,6 +49,9 @@ impl BatchNorm2d {
     /// # Shapes
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        // In 32 bits whatever the activations are in, as in PyTorch's autocast.
+        let dtype = input.dtype();
+        let input = input.cast(FloatDType::F32);
         let output = if input.device().is_autodiff() && self.training.is_enabled() {
             self.forward_train(input)
         } else {
@@ -61,6 +64,7 @@ impl BatchNorm2d {
                 EPSILON,
             )
         };
+        let output = output.cast(dtype);
         trace::layer("BatchNorm2d", self.weight.id, &output, 0);
         output
     }

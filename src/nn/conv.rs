@@ -92,8 +92,9 @@ impl Conv2d {
     ///   `(side + 2 * padding - kernel) / stride + 1`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], self.groups);
-        let bias = self.bias.as_ref().map(Param::val);
-        let output = conv2d(input, self.weight.val(), bias, options);
+        let dtype = input.dtype();
+        let bias = self.bias.as_ref().map(|bias| bias.val().cast(dtype));
+        let output = conv2d(input, self.weight.val().cast(dtype), bias, options);
         if trace::active() {
             let [_, _, h, w] = output.dims();
             let macs = self.weight.lazy_shape().num_elements() * h * w;

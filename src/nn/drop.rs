@@ -1,7 +1,9 @@
 //! Layers that drop something at random, in training only.
 
 use burn::module::{Flag, Module, Param};
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::Tensor;
+
+use super::noise::bernoulli;
 
 /// Dropout (Srivastava et al., 2014): zeroes elements with probability `rate` and scales the others
 /// by `1 / (1 - rate)`.
@@ -28,7 +30,8 @@ impl Dropout {
             return input;
         }
         let keep = 1.0 - self.rate;
-        let mask = input.random_like(Distribution::Bernoulli(keep));
+        let mask = bernoulli(keep, input.dims(), &input.device());
+        let mask = mask.cast(input.dtype());
         input * mask.div_scalar(keep)
     }
 }
@@ -60,7 +63,7 @@ impl DropPath {
         let keep = 1.0 - self.rate;
         let mut shape = [1; D];
         shape[0] = input.dims()[0];
-        let mask = Tensor::<D>::random(shape, Distribution::Bernoulli(keep), &input.device());
+        let mask = bernoulli(keep, shape, &input.device()).cast(input.dtype());
         input * mask.div_scalar(keep)
     }
 }

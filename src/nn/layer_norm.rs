@@ -1,7 +1,7 @@
 //! Layer normalisation (Ba et al., 2016, <https://arxiv.org/abs/1607.06450>).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, FloatDType, Tensor, module};
 
 use super::{parameter, trace};
 
@@ -30,12 +30,15 @@ impl LayerNorm {
     /// # Shapes
     /// - input and output: `[.., features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        // In 32 bits whatever the activations are in, as in PyTorch's autocast.
+        let dtype = input.dtype();
         let output = module::layer_norm(
-            input,
+            input.cast(FloatDType::F32),
             self.weight.val(),
             Some(self.bias.val()),
             self.epsilon,
-        );
+        )
+        .cast(dtype);
         trace::layer("LayerNorm", self.weight.id, &output, 0);
         output
     }

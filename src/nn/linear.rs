@@ -29,9 +29,10 @@ impl Linear {
     /// - input: `[.., in_features]`
     /// - output: `[.., out_features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(Param::val);
+        let dtype = input.dtype();
+        let bias = self.bias.as_ref().map(|bias| bias.val().cast(dtype));
         // The transpose is a view; the matrix product takes strides.
-        let output = module::linear(input, self.weight.val().transpose(), bias);
+        let output = module::linear(input, self.weight.val().cast(dtype).transpose(), bias);
         if trace::active() {
             let dims = output.dims();
             let rows: usize = dims[1..D - 1].iter().product();

@@ -15,6 +15,7 @@ mod conv;
 mod drop;
 mod layer_norm;
 mod linear;
+pub(crate) mod noise;
 mod pool;
 pub(crate) mod trace;
 

@@ -4,6 +4,7 @@
 //! transforms make with Pillow, byte for byte up to the decoded pixels: resize, cut, scale,
 //! normalise.
 
+pub mod augment;
 mod decode;
 mod image;
 mod normalize;

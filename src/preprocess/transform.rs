@@ -55,32 +55,33 @@ impl Default for Resizing {
 /// `convert("L")`; any other pair repeats the channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
-    image_size: Option<usize>,
+    pub(super) image_size: Option<usize>,
     interpolation: Interpolation,
-    crop_pct: f64,
+    pub(super) crop_pct: f64,
     crop_mode: CropMode,
     normalization: Normalization,
 }
 
 /// Where the pixels of an output come from.
-struct Plan {
+pub(super) struct Plan {
     /// The size of the whole resized image: height, width.
-    resized: [u64; 2],
-    rows: Cut,
-    columns: Cut,
+    pub(super) resized: [u64; 2],
+    pub(super) rows: Cut,
+    pub(super) columns: Cut,
 }
 
-/// The middle of one axis.
-struct Cut {
+/// The part of one axis that an output shows.
+#[derive(Clone)]
+pub(super) struct Cut {
     /// What is taken of the resized image.
-    taken: Range<u64>,
+    pub(super) taken: Range<u64>,
     /// How much is added before it.
-    before: usize,
+    pub(super) before: usize,
 }
 
 impl Cut {
     /// `size` of `side`, placed as torchvision's `center_crop` and timm's `center_crop_or_pad` do.
-    fn middle(side: u64, size: u64) -> Self {
+    pub(super) fn middle(side: u64, size: u64) -> Self {
         match side.checked_sub(size) {
             None => Cut {
                 taken: 0..side,
@@ -138,6 +139,11 @@ impl Preprocess {
         self
     }
 
+    /// Channels of what comes out.
+    pub fn channels(&self) -> usize {
+        self.normalization.channels()
+    }
+
     /// Height and width of what comes out for an image of this height and width.
     pub fn output_size(&self, height: usize, width: usize) -> (usize, usize) {
         self.image_size.map_or((height, width), |size| (size, size))
@@ -148,8 +154,21 @@ impl Preprocess {
     /// # Shapes
     /// - output: `[channels, height, width]`, row-major
     pub fn apply(&self, image: &Image) -> Vec<f32> {
+        let (height, width) = (image.height(), image.width());
+        let plan = self.image_size.map(|size| self.plan(height, width, size));
+        let (height, width) = self.output_size(height, width);
+        self.apply_plan(image, [height, width], plan.as_ref())
+    }
+
+    /// [`apply`](Self::apply), with the output's size and what it shows given; without a plan the
+    /// image is taken as it is.
+    pub(super) fn apply_plan(
+        &self,
+        image: &Image,
+        [height, width]: [usize; 2],
+        plan: Option<&Plan>,
+    ) -> Vec<f32> {
         let channels = self.normalization.channels();
-        let (height, width) = self.output_size(image.height(), image.width());
         // Channels are resized independently of each other, so copies are made at the very end.
         let image = match (image.channels(), channels) {
             (3, 1) => Cow::Owned(image.luma()),
@@ -168,40 +187,36 @@ impl Preprocess {
                 }
             }
         };
-        let Some(size) = self.image_size else {
+        let Some(plan) = plan else {
             write(&mut values, 0, image.pixels());
             return values;
         };
-        if size == 0 {
+        if area == 0 {
             return values;
         }
 
-        let Plan {
-            resized,
-            rows,
-            columns,
-        } = self.plan(image.height(), image.width(), size);
-        if resized.iter().any(|side| *side < size as u64) {
+        let [down, across] = plan.resized;
+        if down < height as u64 || across < width as u64 {
             for (channel, plane) in values.chunks_exact_mut(area).enumerate() {
                 plane.fill(tables[channel][usize::from(self.fill(channel))]);
             }
         }
-        let mut position = rows.before * size + columns.before;
+        let mut position = plan.rows.before * width + plan.columns.before;
         resample::resize_part(
             &image,
-            resized,
-            rows.taken,
-            columns.taken,
+            plan.resized,
+            plan.rows.taken.clone(),
+            plan.columns.taken.clone(),
             self.interpolation,
             |row| {
                 write(&mut values, position, row);
-                position += size;
+                position += width;
             },
         );
         values
     }
 
-    fn plan(&self, height: usize, width: usize, size: usize) -> Plan {
+    pub(super) fn plan(&self, height: usize, width: usize, size: usize) -> Plan {
         let (height, width, size) = (height as u64, width as u64, size as u64);
         // The bound keeps what `check` would have refused from overflowing; the cast saturates.
         let scale = ((size as f64 / self.crop_pct) as u64).clamp(1, 1 << 24);

@@ -3,27 +3,18 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 
+use super::Precision;
+use super::loss::cross_entropy;
 use crate::data::Loader;
 use crate::error::{Error, Result};
 use crate::features::host_vec;
 use crate::model::Classifier;
 use crate::preprocess::Image;
-
-/// Mean cross-entropy of class scores.
-///
-/// # Shapes
-/// - logits: `[batch, classes]`, before softmax
-/// - labels: `[batch]`, indices of classes
-/// - output: `[1]`
-pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    let batch = logits.dims()[0];
-    let chosen = log_softmax(logits, 1).gather(1, labels.reshape([batch, 1]));
-    chosen.mean().neg()
-}
+use crate::preprocess::augment::Views;
 
 /// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -41,6 +32,16 @@ pub struct Evaluation {
     /// How often an image of class *row* was taken for class *column*. Empty for more than 2000
     /// classes, of which nobody could look at it.
     pub confusion: Vec<Vec<usize>>,
+}
+
+impl Evaluation {
+    /// Mean over the classes of the share that was recognised (scikit-learn's balanced accuracy);
+    /// classes without images do not count.
+    pub fn balanced_accuracy(&self) -> f64 {
+        let scores = self.per_class.iter().filter(|class| class.images > 0);
+        let (sum, count) = scores.fold((0.0, 0), |(sum, n), c| (sum + c.accuracy, n + 1));
+        sum / f64::from(count.max(1))
+    }
 }
 
 /// Classes of the largest confusion matrix.
@@ -68,6 +69,37 @@ pub struct Prediction {
     pub probability: f64,
 }
 
+/// A batch that was looked at.
+pub(crate) struct Judged<'a> {
+    /// Counted from 1.
+    pub batch: usize,
+    /// Place of its first image in the set.
+    pub first: usize,
+    /// A row for each image: logits, or where there are several views logarithms of probabilities.
+    pub scores: &'a [f32],
+    /// The labels.
+    pub targets: &'a [usize],
+}
+
+/// Logits of each image: with several views of it, the logarithm of their mean probability.
+///
+/// # Shapes
+/// - logits: `[images * views, classes]`, the views of an image one after the other
+/// - output: `[images, classes]`
+fn over_views(logits: Tensor<2>, views: usize) -> Tensor<2> {
+    if views == 1 {
+        return logits;
+    }
+    let [rows, classes] = logits.dims();
+    softmax(logits, 1)
+        .reshape([rows / views, views, classes])
+        .mean_dim(1)
+        .squeeze_dim::<2>(1)
+        // A probability that is too small for a number counts as the smallest one.
+        .clamp_min(f32::MIN_POSITIVE)
+        .log()
+}
+
 impl Classifier {
     /// Looks at every image of a loader and compares. It never runs in training mode, whatever the
     /// device, and changes nothing.
@@ -76,16 +108,17 @@ impl Classifier {
     /// [`Error::InvalidArgument`] if there are labels the model has no class for, and whatever
     /// reading images meets.
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation> {
-        self.evaluate_while(loader, |_| true)?
+        self.evaluate_while(loader, Precision::F32, |_| true)?
             .ok_or_else(|| Error::argument("data", "at least one image", "none"))
     }
 
-    /// [`evaluate`](Self::evaluate) that tells `go_on` how many batches are done, and ends with
-    /// `None` when that says no.
+    /// [`evaluate`](Self::evaluate) that shows `look` each batch, and ends with `None` when that
+    /// says no.
     pub(crate) fn evaluate_while(
         &self,
         loader: &Loader,
-        mut go_on: impl FnMut(usize) -> bool,
+        precision: Precision,
+        mut look: impl FnMut(&Judged<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let model = self.valid();
         let device = model.device();
@@ -96,7 +129,9 @@ impl Classifier {
         for (index, batch) in loader.epoch(0).enumerate() {
             let batch = batch?;
             check_labels(&batch.targets, classes)?;
-            let logits = model.forward(batch.images.without_autodiff().to_device(&device))?;
+            let pixels = batch.images.without_autodiff().to_device(&device);
+            let logits = model.forward(pixels.cast(precision.dtype()))?;
+            let logits = over_views(logits.cast(Precision::F32.dtype()), batch.views);
             let labels = batch.labels.to_device(&device);
             let count = batch.targets.len();
             loss += scalar(cross_entropy(logits.clone(), labels))? * count as f64;
@@ -106,10 +141,16 @@ impl Classifier {
                 top5 += usize::from(better < 5);
                 *taken_for.entry((label, best(row))).or_default() += 1;
             }
-            images += count;
-            if !go_on(index + 1) {
+            let judged = Judged {
+                batch: index + 1,
+                first: images,
+                scores: &scores,
+                targets: &batch.targets,
+            };
+            if !look(&judged) {
                 return Ok(None);
             }
+            images += count;
         }
         let mut of_class = vec![[0; 2]; classes];
         for ((label, class), count) in &taken_for {
@@ -155,6 +196,21 @@ impl Classifier {
         image_size: Option<usize>,
         top_k: usize,
     ) -> Result<Vec<Prediction>> {
+        self.predict_views(image, image_size, top_k, Views::One)
+    }
+
+    /// [`predict`](Self::predict) by the mean of the probabilities over several views of the image:
+    /// test-time augmentation.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn predict_views(
+        &self,
+        image: &Image,
+        image_size: Option<usize>,
+        top_k: usize,
+        views: Views,
+    ) -> Result<Vec<Prediction>> {
         if self.num_classes() == 0 {
             return Err(Error::argument(
                 "model",
@@ -166,9 +222,10 @@ impl Classifier {
         preprocess.check()?;
         let (height, width) = preprocess.output_size(image.height(), image.width());
         let model = self.valid();
-        let shape = [1, self.in_channels(), height, width];
-        let values = TensorData::new(preprocess.apply(image), shape);
+        let shape = [views.count(), self.in_channels(), height, width];
+        let values = TensorData::new(views.views(&preprocess, image).concat(), shape);
         let logits = model.forward(Tensor::from_data(values, &model.device()))?;
+        let logits = over_views(logits, views.count());
         let scores = host_vec(log_softmax(logits, 1).into_data())?;
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
@@ -183,7 +240,7 @@ impl Classifier {
             .collect())
     }
 
-    fn class_name(&self, class: usize) -> String {
+    pub(crate) fn class_name(&self, class: usize) -> String {
         let name = self.info.classes.get(class);
         name.cloned().unwrap_or_else(|| class.to_string())
     }

@@ -1,68 +1,30 @@
 //! The training loop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
+use burn::tensor::Device;
 
-use super::evaluate::{best, check_labels, cross_entropy, scalar};
-use super::run::Log;
-use super::{EpochRecord, Recipe, Run};
-use crate::data::{ImageData, Loader, LoaderConfig};
+use super::checkpoint::{self, Loaded, Seen, State};
+use super::evaluate::{best, check_labels, scalar};
+use super::gradients::{accumulate, clip_gradients, gradient_norm, scale};
+use super::loss::{Loss, Targets};
+use super::memory_advice::catch_out_of_memory;
+use super::monitor::{All, Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
+use super::run::{Log, RunConfig};
+use super::{Clip, Ema, EpochRecord, Plan, Precision, Recipe, Run, Schedule};
+use crate::data::{Batch, ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
 use crate::features::host_vec;
+use crate::freeze::Freeze;
+use crate::memory::Memory;
 use crate::model::{Classifier, InputSize};
-
-/// Watches a run, and may end it.
-pub trait Observer {
-    /// An epoch begins. `epoch` counts from 1.
-    fn epoch_started(&mut self, epoch: usize, epochs: usize, steps: usize) {
-        let _ = (epoch, epochs, steps);
-    }
-
-    /// A training step is done.
-    fn step(&mut self, step: &StepRecord) {
-        let _ = step;
-    }
-
-    /// A batch of validation is done.
-    fn validated(&mut self, batch: usize, batches: usize) {
-        let _ = (batch, batches);
-    }
-
-    /// An epoch is done, and its checkpoint written.
-    fn epoch_finished(&mut self, record: &EpochRecord) {
-        let _ = record;
-    }
-
-    /// Asked after each step: whether to write a checkpoint and stop.
-    fn should_stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// Watches nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Silent;
-
-impl Observer for Silent {}
-
-/// One training step.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StepRecord {
-    /// The epoch, counted from 1.
-    pub epoch: usize,
-    /// The step within the epoch, counted from 1.
-    pub step: usize,
-    /// Steps of an epoch.
-    pub steps: usize,
-    /// Cross-entropy of the batch.
-    pub loss: f64,
-    /// The learning rate.
-    pub learning_rate: f64,
-}
+use crate::nn::noise;
+use crate::{data, params};
 
 /// What a run may do beside training.
 #[derive(Debug, Clone, Default)]
@@ -71,18 +33,139 @@ pub struct FitOptions {
     pub data: String,
     /// Replaces an old run in the same folder.
     pub overwrite: bool,
+    /// Kept in `config.toml` for whoever resumes the run: see [`RunData::arguments`](super::RunData).
+    pub arguments: toml::Table,
+    /// Where TensorBoard's event files go.
+    pub tensorboard: TensorBoard,
 }
 
-pub(super) fn fit(
+/// Where TensorBoard's event files go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TensorBoard {
+    /// Into `tensorboard/` in the run folder.
+    #[default]
+    RunFolder,
+    /// Into this folder.
+    Folder(PathBuf),
+    /// None are written.
+    Off,
+}
+
+/// Everything that stays the same from step to step.
+pub(super) struct Setup {
+    recipe: Recipe,
+    pub(super) plan: Plan,
+    pub(super) train: Loader,
+    valid: Loader,
+    loss: Loss,
+    device: Device,
+    /// Steps of the optimiser in an epoch.
+    steps: usize,
+}
+
+/// A new run.
+pub(super) fn start(
     recipe: &Recipe,
     model: Classifier,
     train: Arc<dyn ImageData>,
     valid: Arc<dyn ImageData>,
     dir: &Path,
     options: FitOptions,
-    observer: &mut dyn Observer,
+    monitor: &mut dyn Monitor,
 ) -> Result<Run> {
     recipe.validate()?;
+    let images = [train.len(), valid.len()];
+    let classes = train.classes().to_vec();
+    let (model, setup) = prepare(recipe, model, train, valid)?;
+    let mut model = match model.num_classes() == classes.len() {
+        true => model.with_classes(classes)?,
+        false => model,
+    };
+    // What the model was tuned at goes with it, so that it is used at the same size.
+    model.set_image_size(setup.recipe.image_size);
+
+    let log = Log::create(dir, options.overwrite, &setup.plan)?;
+    log.start(&setup.recipe, &model, &options, images)?;
+    let optimizer = setup.recipe.optimizer(&model)?;
+    let ema = setup.recipe.ema.map(|ema| Ema::new(ema, &model));
+    let progress = Progress {
+        model,
+        optimizer,
+        ema,
+        state: State::default(),
+    };
+    watched(&setup, progress, log, &options, monitor)
+}
+
+/// A run that goes on from its newest whole checkpoint; a finished one is only read.
+///
+/// `device` is one with autodiff. The images have to be those that the run began with.
+///
+/// # Errors
+/// [`Error::Folder`] if the folder is no run's or has no checkpoint yet,
+/// [`Error::InvalidArgument`] for other images, and as [`Recipe::fit`].
+pub fn resume(
+    dir: impl AsRef<Path>,
+    device: &Device,
+    train: Arc<dyn ImageData>,
+    valid: Arc<dyn ImageData>,
+    options: FitOptions,
+    monitor: &mut dyn Monitor,
+) -> Result<Run> {
+    let dir = dir.as_ref();
+    let config = RunConfig::open(dir)?;
+    let found = [train.len(), valid.len()];
+    let expected = [config.data.train_images, config.data.valid_images];
+    if found != expected || train.classes() != config.data.classes {
+        let describe = |[train, valid]: [usize; 2], classes: usize| {
+            format!("{train} training and {valid} validation images of {classes} classes")
+        };
+        return Err(Error::argument(
+            "data",
+            describe(expected, config.data.classes.len()),
+            describe(found, train.classes().len()),
+        ));
+    }
+    let Some(path) = checkpoint::newest(dir)? else {
+        return Err(Error::Folder {
+            path: dir.to_path_buf(),
+            reason: "the run has no checkpoint yet; start it again with overwriting allowed"
+                .to_owned(),
+        });
+    };
+    let device = device.clone().autodiff();
+    let mut loaded = checkpoint::read(&path, &device)?;
+    let recipe = config.recipe;
+    let (model, setup) = prepare(&recipe, loaded.model.clone(), train, valid)?;
+    let mut optimizer = setup.recipe.optimizer(&model)?;
+    loaded.restore(&mut optimizer)?;
+    let Loaded { state, ema, .. } = loaded;
+    let ema = match (recipe.ema, ema) {
+        (Some(config), Some(average)) => Some(Ema::new(config, &average)),
+        _ => None,
+    };
+    let mut log = Log::resume(dir, &state, &setup.plan)?;
+    log.write_epochs(&state.epochs)?;
+    // The best model is written after its checkpoint; it may not have come to that.
+    if state.batches == 0 && state.best.is_some_and(|best| best + 1 == state.epoch) {
+        log.write_best(ema.as_ref().map_or(&model, Ema::model))?;
+    }
+    let progress = Progress {
+        model,
+        optimizer,
+        ema,
+        state,
+    };
+    watched(&setup, progress, log, &options, monitor)
+}
+
+/// Checks that recipe, model and data fit each other, and makes of them what a run needs.
+pub(super) fn prepare(
+    recipe: &Recipe,
+    model: Classifier,
+    train: Arc<dyn ImageData>,
+    valid: Arc<dyn ImageData>,
+) -> Result<(Classifier, Setup)> {
     if valid.is_empty() {
         let expected = "at least one image";
         return Err(Error::argument("validation data", expected, "none"));
@@ -103,22 +186,24 @@ pub(super) fn fit(
     }
 
     // What trains.
-    let mut model = model
-        .freeze_with(&recipe.freeze, recipe.frozen_norm)?
-        .train();
-    if model.num_classes() == train.classes().len() {
-        model = model.with_classes(train.classes().to_vec())?;
+    let info = model.info();
+    let rates = [
+        recipe.drop_rate.unwrap_or(info.drop_rate),
+        recipe.drop_path_rate.unwrap_or(info.drop_path_rate),
+    ];
+    let mut model = match rates == [info.drop_rate, info.drop_path_rate] {
+        true => model,
+        false => model.with_drop_rates(rates[0], rates[1])?,
     }
-    if model.trainable_parameters().is_empty() {
-        return Err(Error::argument(
-            "freeze",
-            "something that is left to train",
-            recipe.freeze.to_string(),
-        ));
+    .train();
+    if recipe.gradient_checkpointing {
+        model = params::with_gradient_checkpointing(model);
     }
-    let mut optimizer = recipe.optimizer(&model)?;
-    let device = model.device();
-    device.seed(recipe.seed);
+    let mut device = model.device();
+    if recipe.gradient_checkpointing {
+        device = device.gradient_checkpointing();
+    }
+    recipe.precision.check(&device)?;
 
     // What it sees.
     let size = match model.backbone.input_size() {
@@ -128,112 +213,490 @@ pub(super) fn fit(
     let preprocess = model.preprocess(size);
     let config = LoaderConfig {
         batch_size: recipe.batch_size,
-        shuffle: None,
-        drop_last: false,
         workers: recipe.workers,
+        seed: recipe.seed,
+        ..LoaderConfig::default()
     };
     let training = LoaderConfig {
         shuffle: Some(recipe.seed),
         drop_last: recipe.drop_last,
+        sampler: recipe.sampler,
+        augment: recipe.augment.clone(),
+        mixing: recipe.mixing.clone(),
         ..config.clone()
     };
-    let images = [train.len(), valid.len()];
+    let classes = model.num_classes();
+    let weights = match recipe.class_weights {
+        super::ClassWeights::Equal => None,
+        _ => recipe
+            .class_weights
+            .of(&data::labels(train.as_ref())?, classes)?,
+    };
+    let loss = Loss::new(recipe.label_smoothing, weights.as_deref(), &device)?;
     let train = Loader::new(train, preprocess.clone(), training, &device)?;
     let valid = Loader::new(valid, preprocess, config, &device)?;
-    let model_size = check_fit(&model, &train)?;
+    let image_size = check_fit(&model, &train)?;
     check_fit(&model, &valid)?;
-    // What the model was tuned at goes with it, so that it is used at the same size.
-    model.set_image_size(model_size);
 
-    let mut log = Log::create(dir, options.overwrite)?;
-    let resolved = Recipe {
-        image_size: model_size,
+    let steps = train.num_batches().div_ceil(recipe.accumulate);
+    let recipe = Recipe {
+        image_size,
         ..recipe.clone()
     };
-    log.start(&resolved, &model, &options.data, images)?;
-    let steps = train.num_batches();
-    for epoch in 1..=recipe.epochs {
-        let started = Instant::now();
-        observer.epoch_started(epoch, recipe.epochs, steps);
-        let mut seen = Seen::default();
-        let mut learning_rate = recipe.learning_rate;
+    let plan = recipe.plan(&model, steps)?;
+    for (_, freeze) in plan.changes() {
+        check_trains(&model, freeze, &recipe)?;
+    }
+    Ok((
+        model,
+        Setup {
+            recipe,
+            plan,
+            train,
+            valid,
+            loss,
+            device,
+            steps,
+        },
+    ))
+}
 
-        for (index, batch) in train.epoch(epoch as u64).enumerate() {
-            let batch = batch?;
-            // A normalisation has nothing to learn from one value, which is what a single image of
-            // 28 pixels comes down to; PyTorch refuses such a batch.
-            if batch.targets.len() == 1 && steps > 1 {
-                continue;
-            }
-            check_labels(&batch.targets, model.num_classes())?;
-            learning_rate = recipe.rate_at((epoch - 1) * steps + index, steps);
+fn check_trains(model: &Classifier, freeze: &Freeze, recipe: &Recipe) -> Result<()> {
+    let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
+    match frozen.trainable_parameters().is_empty() {
+        false => Ok(()),
+        true => Err(Error::argument(
+            "freeze",
+            "something that is left to train",
+            freeze.to_string(),
+        )),
+    }
+}
 
-            let logits = model.forward(batch.images)?;
-            let loss = cross_entropy(logits.clone(), batch.labels);
-            let value = scalar(loss.clone().detach())?;
-            if !value.is_finite() {
-                return Err(Error::Diverged {
-                    loss: value,
-                    epoch,
-                    step: index + 1,
-                    learning_rate,
-                });
-            }
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            model = optimizer.step(learning_rate, model, gradients);
+/// What changes from step to step.
+struct Progress {
+    model: Classifier,
+    optimizer: super::ModelOptimizer,
+    ema: Option<Ema>,
+    state: State,
+}
 
-            seen.add(value, &host_vec(logits.into_data())?, &batch.targets);
-            observer.step(&StepRecord {
+impl Progress {
+    /// The model that is evaluated and exported.
+    fn result(&self) -> &Classifier {
+        self.ema.as_ref().map_or(&self.model, Ema::model)
+    }
+
+    fn checkpoint(&self, setup: &Setup, log: &mut Log) -> Result<PathBuf> {
+        // First, so that a checkpoint never knows of more steps than the log.
+        log.write_steps()?;
+        checkpoint::write(
+            log.dir(),
+            self.state.clone(),
+            &self.model,
+            &self.optimizer,
+            self.ema.as_ref(),
+            setup.recipe.checkpoints,
+            setup.recipe.metric,
+        )
+    }
+}
+
+/// The loop, with TensorBoard among those who watch it if that was asked for.
+fn watched(
+    setup: &Setup,
+    progress: Progress,
+    log: Log,
+    options: &FitOptions,
+    monitor: &mut dyn Monitor,
+) -> Result<Run> {
+    #[cfg(feature = "tensorboard")]
+    {
+        let folder = match &options.tensorboard {
+            TensorBoard::RunFolder => Some(log.dir().join("tensorboard")),
+            TensorBoard::Folder(folder) => Some(folder.clone()),
+            TensorBoard::Off => None,
+        };
+        if let Some(folder) = folder {
+            let mut events = super::events::TensorBoardMonitor::new(folder);
+            return train(setup, progress, log, &mut All(vec![&mut events, monitor]));
+        }
+    }
+    let _ = options;
+    train(setup, progress, log, &mut All(vec![monitor]))
+}
+
+/// Images that a monitor is shown.
+const PREVIEW: usize = 24;
+
+/// The loop.
+fn train(
+    setup: &Setup,
+    mut progress: Progress,
+    mut log: Log,
+    monitor: &mut dyn Monitor,
+) -> Result<Run> {
+    let Setup { recipe, plan, .. } = setup;
+    let batches = setup.train.num_batches();
+    let shown = setup
+        .train
+        .preview(progress.state.epoch as u64 + 1, PREVIEW)?;
+    let judged = setup.valid.preview(0, PREVIEW)?;
+    monitor.run_started(&RunStart {
+        dir: log.dir(),
+        recipe,
+        plan,
+        model: &progress.model,
+        images: &shown.images,
+        valid_images: &judged.images,
+        valid_labels: &judged.targets,
+        num_images: [setup.train.num_images(), setup.valid.num_images()],
+        steps: setup.steps,
+        epochs_done: progress.state.epoch,
+        steps_done: progress.state.steps,
+    })?;
+    let mut frozen: Option<Freeze> = None;
+
+    while progress.state.epoch < recipe.epochs && !progress.state.stopped {
+        let epoch = progress.state.epoch + 1;
+        let mut control = Control::default();
+        monitor.epoch_started(
+            &EpochStart {
                 epoch,
-                step: index + 1,
-                steps,
-                loss: value,
-                learning_rate,
-            });
-            if observer.should_stop() {
-                return Err(interrupted(&log, &model));
+                epochs: recipe.epochs,
+                steps: setup.steps,
+                steps_done: progress.state.batches.div_ceil(recipe.accumulate),
+                model: &progress.model,
+            },
+            &mut control,
+        )?;
+        let began = Instant::now();
+        let before = progress.state.seen.seconds;
+        let mut rates = plan.at(progress.state.steps);
+
+        // Training: each turn is one step of the optimiser.
+        let mut images = setup
+            .train
+            .epoch_from(epoch as u64, progress.state.batches)
+            .peekable();
+        while images.peek().is_some() {
+            obey(&mut control, &mut progress)?;
+            let freeze = match &progress.state.freeze {
+                Some(text) => text.parse()?,
+                None => plan.freeze_at(progress.state.steps).clone(),
+            };
+            if frozen.as_ref() != Some(&freeze) {
+                set_frozen(&mut progress, &freeze, recipe)?;
+                frozen = Some(freeze);
+            }
+            rates = plan.at(progress.state.steps);
+            if let Schedule::Plateau(_) = recipe.schedule {
+                let factor = progress.state.plateau.factor;
+                rates.rates.iter_mut().for_each(|rate| *rate *= factor);
+            }
+
+            let in_loss = match recipe.precision {
+                Precision::F16 => progress.state.scale.factor(),
+                _ => 1.0,
+            };
+            let mut sum = GradientsParams::new();
+            let mut step_loss = 0.0;
+            let mut step_batches = 0;
+            while step_batches < recipe.accumulate {
+                let Some(batch) = images.next() else { break };
+                let batch = batch?;
+                progress.state.batches += 1;
+                // A normalisation has nothing to learn from one value, which is what a single
+                // image of 28 pixels comes down to; PyTorch refuses such a batch.
+                if batch.targets.len() == 1 && batches > 1 {
+                    continue;
+                }
+                check_labels(&batch.targets, progress.model.num_classes())?;
+                // Dropout is the same whether or not the run was interrupted before.
+                let place = format!("noise {epoch} {}", progress.state.batches);
+                let Progress { model, state, .. } = &mut progress;
+                let (loss, gradients) = noise::with(recipe.seed, &place, || {
+                    catch_out_of_memory(recipe, || {
+                        forward_backward(setup, model, in_loss, &mut state.seen, batch)
+                    })
+                })?;
+                if !loss.is_finite() {
+                    return Err(diverged(&log, loss, epoch, &progress.state, rates.head()));
+                }
+                accumulate(&progress.model, &mut sum, gradients);
+                step_loss += loss;
+                step_batches += 1;
+            }
+            if step_batches == 0 {
+                break;
+            }
+            step_loss /= step_batches as f64;
+            let divisor = step_batches as f64 * in_loss;
+            if divisor != 1.0 {
+                scale(&progress.model, &mut sum, 1.0 / divisor);
+            }
+            // Read from the device only where it is needed or shown.
+            let shown = (progress.state.steps + 1) % 10 == 0;
+            let needed =
+                matches!(recipe.clip, Clip::Norm { .. }) || recipe.precision == Precision::F16;
+            let norm = match shown || needed {
+                true => Some(gradient_norm(&progress.model, &sum)?),
+                false => None,
+            };
+            if recipe.precision == Precision::F16 {
+                let finite = norm.is_some_and(f64::is_finite);
+                if !progress.state.scale.update(finite) {
+                    monitor.notice(&format!(
+                        "step {}: gradients overflowed in f16; the step is left out",
+                        progress.state.steps + 1
+                    ));
+                    progress.state.steps += 1;
+                    continue;
+                }
+            }
+            clip_gradients(&progress.model, &mut sum, recipe.clip, norm.unwrap_or(0.0));
+            let step = progress.state.steps + 1;
+            monitor.backward(&Backward {
+                epoch,
+                global_step: progress.state.steps,
+                last: images.peek().is_none(),
+                model: &progress.model,
+                gradients: &sum,
+            })?;
+            let model = progress.model.clone();
+            progress.optimizer.set_momentum(rates.momentum);
+            progress.model = progress
+                .optimizer
+                .step(plan.learning_rate(&rates), model, sum);
+            progress.state.steps = step;
+            if let Some(ema) = &mut progress.ema {
+                ema.update(&progress.model, step);
+            }
+
+            progress.state.seen.seconds = before + began.elapsed().as_secs_f64();
+            let record = StepRecord {
+                epoch,
+                step: progress.state.batches.div_ceil(recipe.accumulate),
+                steps: setup.steps,
+                global_step: step,
+                loss: step_loss,
+                learning_rate: rates.head(),
+                rates: shown_rates(plan, &progress.model, &rates.rates),
+                gradient_norm: norm,
+                images_per_second: progress.state.seen.images_per_second(),
+                accuracy: progress.state.seen.accuracy(),
+            };
+            log.step(&record);
+            monitor.step(&record, &mut control)?;
+            if monitor.should_stop() {
+                return Err(interrupted(setup, &progress, &mut log));
+            }
+            if control.stop {
+                break;
+            }
+            let every = recipe.checkpoints.every_steps;
+            if every.is_some_and(|every| step % every == 0) && images.peek().is_some() {
+                progress.checkpoint(setup, &mut log)?;
             }
         }
+        drop(images);
 
-        let batches = valid.num_batches();
-        let result = model.evaluate_while(&valid, |batch| {
-            observer.validated(batch, batches);
-            !observer.should_stop()
-        })?;
-        let Some(result) = result else {
-            return Err(interrupted(&log, &model));
+        // Validation.
+        let valid_batches = setup.valid.num_batches();
+        let mut judge = |model: &Classifier| {
+            model.evaluate_while(&setup.valid, recipe.precision, |judged| {
+                monitor.validated(judged.batch, valid_batches);
+                !monitor.should_stop()
+            })
+        };
+        let raw = match &progress.ema {
+            None => None,
+            Some(_) => match judge(&progress.model)? {
+                None => return Err(interrupted(setup, &progress, &mut log)),
+                Some(result) => Some(result.accuracy),
+            },
+        };
+        let Some(result) = judge(progress.result())? else {
+            return Err(interrupted(setup, &progress, &mut log));
         };
         if !result.loss.is_finite() {
-            return Err(Error::Diverged {
-                loss: result.loss,
-                epoch,
-                step: steps,
-                learning_rate,
-            });
+            let rate = rates.head();
+            return Err(diverged(&log, result.loss, epoch, &progress.state, rate));
         }
+
+        // The epoch's end.
+        let seen = progress.state.seen;
+        let names = plan.groups().iter().map(|group| group.name.clone());
+        let shown = shown_rates(plan, &progress.model, &rates.rates);
         let record = EpochRecord {
             epoch,
-            train_loss: seen.loss(),
+            train_loss: seen.mean_loss(),
             train_accuracy: seen.accuracy(),
             valid_loss: result.loss,
             valid_accuracy: result.accuracy,
             valid_top5_accuracy: result.top5_accuracy,
-            learning_rate,
-            seconds: started.elapsed().as_secs_f64(),
+            valid_balanced_accuracy: result.balanced_accuracy(),
+            raw_valid_accuracy: raw,
+            learning_rate: rates.head(),
+            rates: names.zip(shown).collect(),
+            frozen: frozen.as_ref().map_or(String::new(), Freeze::to_string),
+            images_per_second: seen.images_per_second(),
+            memory: Memory::now(&setup.device),
+            seconds: before + began.elapsed().as_secs_f64(),
         };
-        log.epoch(record.clone(), &model.valid())?;
-        observer.epoch_finished(&record);
+        let state = &mut progress.state;
+        state.epoch = epoch;
+        state.batches = 0;
+        state.seen = Seen::default();
+        if let Schedule::Plateau(plateau) = recipe.schedule {
+            let value = recipe.metric.of(&record);
+            let larger = recipe.metric.larger_is_better();
+            state.plateau.update(&plateau, value, larger);
+        }
+        if let Some(rule) = &recipe.early_stopping {
+            state.stopped |= state.patience.exhausted(rule, recipe.metric, &record);
+        }
+        let metric = recipe.metric;
+        let is_best = state.best.is_none_or(|best| {
+            metric.better(metric.of(&record), metric.of(&state.epochs[best]), 0.0)
+        });
+        if is_best {
+            state.best = Some(state.epochs.len());
+        }
+        state.epochs.push(record.clone());
+        let end = EpochEnd {
+            record: &record,
+            evaluation: &result,
+            model: progress.result(),
+            best: is_best,
+            global_step: progress.state.steps,
+        };
+        monitor.epoch_finished(&end, &mut control)?;
+        obey(&mut control, &mut progress)?;
+        progress.state.stopped |= control.stop;
+        progress.checkpoint(setup, &mut log)?;
+        if is_best {
+            log.write_best(progress.result())?;
+        }
+        log.write_epochs(&progress.state.epochs)?;
+        log.forget_old()?;
     }
-    log.finish()
+    let model = progress.model.valid();
+    let run = log.finish(progress.state, &setup.device, &model)?;
+    monitor.run_finished(run.best())?;
+    Ok(run)
+}
+
+/// One batch: its loss, and the gradients of the loss times `factor`.
+fn forward_backward(
+    setup: &Setup,
+    model: &Classifier,
+    factor: f64,
+    seen: &mut Seen,
+    batch: Batch,
+) -> Result<(f64, GradientsParams)> {
+    let targets = match batch.soft {
+        Some(soft) => Targets::Soft(soft),
+        None => Targets::Labels(batch.labels),
+    };
+    let images = batch.images.cast(setup.recipe.precision.dtype());
+    let logits = model.forward(images)?.cast(Precision::F32.dtype());
+    let loss = setup.loss.forward(logits.clone(), targets);
+    let value = scalar(loss.clone().detach())?;
+    let loss = match factor {
+        1.0 => loss,
+        factor => loss.mul_scalar(factor),
+    };
+    let gradients = GradientsParams::from_grads(loss.backward(), model);
+
+    let scores = host_vec(logits.into_data())?;
+    let classes = scores.len() / batch.targets.len().max(1);
+    let rows = scores.chunks_exact(classes.max(1)).zip(&batch.targets);
+    seen.right += rows.filter(|(row, label)| best(row) == **label).count();
+    seen.images += batch.targets.len();
+    seen.loss += value * batch.targets.len() as f64;
+    Ok((value, gradients))
+}
+
+/// A whole step on one batch, for those who try something out.
+pub(super) fn single_step(
+    setup: &Setup,
+    model: Classifier,
+    optimizer: &mut super::ModelOptimizer,
+    rates: ModuleLearningRate,
+    batch: Batch,
+) -> Result<(f64, Classifier)> {
+    check_labels(&batch.targets, model.num_classes())?;
+    let (loss, gradients) = catch_out_of_memory(&setup.recipe, || {
+        forward_backward(setup, &model, 1.0, &mut Seen::default(), batch)
+    })?;
+    let model = catch_out_of_memory(
+        &setup.recipe,
+        || Ok(optimizer.step(rates, model, gradients)),
+    )?;
+    Ok((loss, model))
+}
+
+/// Does what a monitor asked for.
+fn obey(control: &mut Control, progress: &mut Progress) -> Result<()> {
+    if let Some(freeze) = control.freeze.take() {
+        // A wrong name is an error now, and not at the next step.
+        progress.model.clone().freeze(&freeze)?;
+        progress.state.freeze = Some(freeze.to_string());
+    }
+    Ok(())
+}
+
+/// Freezes and frees. What trains already keeps the optimiser's state; what is freed starts without.
+fn set_frozen(progress: &mut Progress, freeze: &Freeze, recipe: &Recipe) -> Result<()> {
+    let model = progress
+        .model
+        .clone()
+        .freeze_with(freeze, recipe.frozen_norm)?;
+    let training = params::training_state(&model);
+    let resting: Vec<ParamId> = params::list(&model)
+        .into_iter()
+        .filter(|p| training.get(&p.path) == Some(&false))
+        .map(|p| p.id)
+        .collect();
+    progress.optimizer.forget(&resting);
+    progress.model = model;
+    Ok(())
+}
+
+/// The rates of those groups of which something trains, 0 for the others.
+fn shown_rates(plan: &Plan, model: &Classifier, rates: &[f64]) -> Vec<f64> {
+    let active = params::trainable_ids(model);
+    let groups = plan.groups().iter().zip(rates);
+    groups
+        .map(
+            |(group, rate)| match group.ids.iter().any(|id| active.contains(id)) {
+                true => *rate,
+                false => 0.0,
+            },
+        )
+        .collect()
 }
 
 /// Keeps what there is, and says where.
-fn interrupted(log: &Log, model: &Classifier) -> Error {
-    match model.export(log.last()) {
-        Ok(()) => Error::Interrupted {
-            checkpoint: Some(log.last()),
+fn interrupted(setup: &Setup, progress: &Progress, log: &mut Log) -> Error {
+    match progress.checkpoint(setup, log) {
+        Ok(path) => Error::Interrupted {
+            checkpoint: Some(path),
+            run: log.dir().to_path_buf(),
         },
         Err(error) => error,
+    }
+}
+
+fn diverged(log: &Log, loss: f64, epoch: usize, state: &State, learning_rate: f64) -> Error {
+    Error::Diverged {
+        loss,
+        epoch,
+        step: state.steps + 1,
+        batch: state.batches,
+        learning_rate,
+        checkpoint: checkpoint::newest(log.dir()).ok().flatten(),
     }
 }
 
@@ -245,33 +708,4 @@ fn check_fit(model: &Classifier, loader: &Loader) -> Result<Option<usize>> {
     model.check_input(&one.images)?;
     let [_, _, height, width] = one.images.dims();
     Ok((height == width).then_some(height))
-}
-
-/// What an epoch's training images gave.
-#[derive(Default)]
-struct Seen {
-    images: usize,
-    right: usize,
-    loss: f64,
-}
-
-impl Seen {
-    fn add(&mut self, loss: f64, scores: &[f32], labels: &[usize]) {
-        let classes = scores.len() / labels.len().max(1);
-        let rows = scores.chunks_exact(classes.max(1));
-        self.right += rows
-            .zip(labels)
-            .filter(|(row, label)| best(row) == **label)
-            .count();
-        self.images += labels.len();
-        self.loss += loss * labels.len() as f64;
-    }
-
-    fn loss(&self) -> f64 {
-        self.loss / self.images.max(1) as f64
-    }
-
-    fn accuracy(&self) -> f64 {
-        self.right as f64 / self.images.max(1) as f64
-    }
 }

@@ -1,21 +1,53 @@
 //! Fine-tuning: a recipe is data, the loop is one function that reads from top to bottom.
 //!
 //! [`Recipe::fit`] is made of parts that serve a loop of your own as well: [`Recipe::optimizer`],
-//! [`Schedule::factor`], [`cross_entropy`], [`Loader`](crate::data::Loader) and
+//! [`Recipe::plan`], [`Loss`], [`clip_gradients`], [`Ema`], [`Loader`](crate::data::Loader) and
 //! [`Classifier::evaluate`](crate::Classifier::evaluate). `examples/own_loop.rs` is such a loop.
 
+mod batch_size;
+mod checkpoint;
 #[cfg(feature = "plots")]
 mod curves;
+mod ema;
 mod evaluate;
+#[cfg(feature = "tensorboard")]
+mod events;
+mod finder;
 mod fit;
+mod font;
+mod gradients;
+mod grid;
+mod loss;
+mod memory_advice;
+mod monitor;
 mod optimizer;
+mod plan;
+mod precision;
+mod rates;
 mod recipe;
 mod run;
 mod schedule;
+mod stopping;
+#[cfg(feature = "tensorboard")]
+pub mod tensorboard;
 
-pub use evaluate::{ClassScore, Evaluation, Prediction, cross_entropy};
-pub use fit::{FitOptions, Observer, Silent, StepRecord};
-pub use optimizer::Optimizer;
-pub use recipe::Recipe;
-pub use run::{EpochRecord, Run};
-pub use schedule::Schedule;
+pub use batch_size::{BatchSearch, BatchSize, Trial};
+pub use ema::{Ema, EmaConfig};
+pub(crate) use evaluate::best;
+pub use evaluate::{ClassScore, Evaluation, Prediction};
+pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
+pub use fit::{FitOptions, TensorBoard, resume};
+pub use gradients::{Clip, clip_gradients, gradient_norm};
+pub use grid::{RIGHT_COLOR, WRONG_COLOR, image_grid};
+pub use loss::{ClassWeights, Loss, Targets, cross_entropy};
+pub use monitor::{Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, Silent, StepRecord};
+pub use optimizer::{ModelOptimizer, Optimizer};
+pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
+pub use precision::{LossScale, Precision};
+pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
+pub use recipe::{Checkpoints, Recipe};
+pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles};
+pub use schedule::{
+    Per, Plateau, PlateauState, Point, Position, Schedule, Threshold, Warmup, WarmupMode,
+};
+pub use stopping::{EarlyStopping, Metric};

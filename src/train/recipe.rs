@@ -3,15 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::optim::ModuleOptimizer;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{self, FitOptions, Silent};
-use super::{Observer, Optimizer, Run, Schedule};
-use crate::data::ImageData;
+use super::fit::{self, FitOptions};
+use super::loss::check_smoothing;
+use super::monitor::{Monitor, Silent};
+use super::precision::Precision;
+use super::stopping::{EarlyStopping, Metric};
+use super::{
+    ClassWeights, Clip, EmaConfig, ModelOptimizer, Optimizer, Per, Plan, RateScaling, Rates, Run,
+    Schedule, Unfreeze, Warmup,
+};
+use crate::data::{ImageData, Sampler};
 use crate::error::{Error, Result};
 use crate::freeze::{Freeze, FrozenNorm};
 use crate::model::Classifier;
+use crate::preprocess::augment::{Augment, Mixing};
 
 /// A recipe: what trains, for how long, and how fast.
 ///
@@ -21,24 +28,28 @@ use crate::model::Classifier;
 /// let recipe = Recipe::full().epochs(9).learning_rate(9.3e-4).batch_size(32);
 /// assert_eq!(recipe.epochs, 9);
 /// ```
+///
+/// Every field is public, and every recipe can be written to and read from TOML
+/// ([`to_toml`](Recipe::to_toml), [`from_toml`](Recipe::from_toml)).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Recipe {
-    /// What is frozen.
+    /// What is frozen when the run starts.
     #[serde(with = "as_text")]
     pub freeze: Freeze,
     /// What becomes of frozen batch normalisations.
     pub frozen_norm: FrozenNorm,
     /// Passes over the training images.
     pub epochs: usize,
-    /// Images in a batch.
+    /// Images that go through the model at once.
     pub batch_size: usize,
-    /// The learning rate before the schedule.
+    /// Batches whose gradients are averaged for one step of the optimiser.
+    pub accumulate: usize,
+    /// The learning rate of the head before the schedule.
     pub learning_rate: f64,
     /// Weight decay, for weights of rank two and more.
     pub weight_decay: f64,
-    /// Epochs of linear warm-up, part of the run.
-    pub warmup_epochs: f64,
     /// Side of the images in pixels; `None` leaves them as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
@@ -49,10 +60,95 @@ pub struct Recipe {
     pub drop_last: bool,
     /// Seed of the order of the images and of everything random in training.
     pub seed: u64,
+    /// Whether the rate changes at each step or at each epoch.
+    pub per: Per,
+    /// In which order, and how often, images are seen.
+    pub sampler: Sampler,
+    /// How much of each target is spread over all classes, in 0..1.
+    pub label_smoothing: f64,
+    /// How classes weigh in the loss.
+    pub class_weights: ClassWeights,
+    /// Dropout before the head; `None` leaves the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_rate: Option<f64>,
+    /// Stochastic depth, its rate at the last block; `None` leaves the model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path_rate: Option<f64>,
+    /// In which numbers the network computes.
+    pub precision: Precision,
+    /// Computes activations that need much memory and little time a second time in the backward
+    /// pass instead of keeping them.
+    pub gradient_checkpointing: bool,
+    /// What makes an epoch the best.
+    pub metric: Metric,
+    /// Random changes of the training images.
+    pub augment: Augment,
+    /// Mixing of training images with each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixing: Option<Mixing>,
+    /// How frozen parts join, and at which rate.
+    pub unfreeze: Unfreeze,
+    /// How the rate falls from the head to the input.
+    pub rates: Rates,
     /// The optimiser.
     pub optimizer: Optimizer,
     /// The schedule of the learning rate.
     pub schedule: Schedule,
+    /// The linear rise of the learning rate at the beginning.
+    pub warmup: Warmup,
+    /// Scaling of the rate by the number of images in a step.
+    pub rate_scaling: RateScaling,
+    /// How large gradients are kept from doing harm.
+    pub clip: Clip,
+    /// An average of the weights, which is evaluated and exported in their place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<EmaConfig>,
+    /// When the run ends before its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Which checkpoints are kept.
+    pub checkpoints: Checkpoints,
+}
+
+/// Which checkpoints are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checkpoints {
+    /// The newest so many.
+    pub last: usize,
+    /// Beside them, those of the so many best epochs.
+    pub best: usize,
+    /// Also within an epoch, after every so many steps of the optimiser.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every_steps: Option<usize>,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Self {
+            last: 1,
+            best: 0,
+            every_steps: None,
+        }
+    }
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self::full()
+    }
+}
+
+/// A setter for each field that is set most often.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($field:ident: $type:ty);)+) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $field: $type) -> Self {
+            self.$field = $field.into();
+            self
+        }
+    )+};
 }
 
 impl Recipe {
@@ -62,15 +158,34 @@ impl Recipe {
             frozen_norm: FrozenNorm::default(),
             epochs: 9,
             batch_size: 64,
+            accumulate: 1,
             learning_rate: 1e-3,
             weight_decay: 0.0,
-            warmup_epochs: 0.0,
             image_size: None,
             workers: 1,
             drop_last: false,
             seed: 42,
-            optimizer: Optimizer::Adam,
+            per: Per::default(),
+            sampler: Sampler::default(),
+            label_smoothing: 0.0,
+            class_weights: ClassWeights::default(),
+            drop_rate: None,
+            drop_path_rate: None,
+            precision: Precision::default(),
+            gradient_checkpointing: false,
+            metric: Metric::default(),
+            augment: Augment::default(),
+            mixing: None,
+            unfreeze: Unfreeze::default(),
+            rates: Rates::default(),
+            optimizer: Optimizer::adam(),
             schedule: Schedule::Constant,
+            warmup: Warmup::default(),
+            rate_scaling: RateScaling::default(),
+            clip: Clip::default(),
+            ema: None,
+            early_stopping: None,
+            checkpoints: Checkpoints::default(),
         }
     }
 
@@ -85,108 +200,163 @@ impl Recipe {
         Self::new(Freeze::Backbone)
     }
 
-    /// Sets what is frozen.
-    pub fn freeze(mut self, freeze: Freeze) -> Self {
-        self.freeze = freeze;
-        self
+    /// Gradual unfreezing (Howard & Ruder, "ULMFiT", 2018, <https://arxiv.org/abs/1801.06146>): the
+    /// head trains first, then one group more joins from the top, spread evenly over the run, each
+    /// with a rate 2.6 times smaller than that of the group above it, under one cosine.
+    pub fn gradual() -> Self {
+        Self {
+            unfreeze: Unfreeze::Gradual { every: None },
+            rates: Rates::Factor { divide: 2.6 },
+            schedule: Schedule::cosine(),
+            ..Self::new(Freeze::Backbone)
+        }
     }
 
-    /// Sets what becomes of frozen batch normalisations.
-    pub fn frozen_norm(mut self, norm: FrozenNorm) -> Self {
-        self.frozen_norm = norm;
-        self
+    /// fastai's `fine_tune(8, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3, div=5)`,
+    /// to the letter: one epoch of a one-cycle schedule with a frozen body (the scales and shifts
+    /// of its normalisations train on, as fastai's do), then eight of another one at half the rate
+    /// with everything free, whose rates fall geometrically to a hundredth over three groups of
+    /// layers; Adam with decoupled weight decay 0.01, as in fastai. `epochs` counts both phases.
+    ///
+    /// One thing differs: the running statistics of frozen normalisations do not move here.
+    pub fn fine_tune() -> Self {
+        Self {
+            learning_rate: 2e-3,
+            weight_decay: 0.01,
+            frozen_norm: FrozenNorm::TrainAffine,
+            unfreeze: Unfreeze::fine_tune(),
+            optimizer: Optimizer::AdamW {
+                betas: [0.9, 0.99],
+                epsilon: 1e-5,
+            },
+            ..Self::new(Freeze::Backbone)
+        }
     }
 
-    /// Sets the number of epochs.
-    pub fn epochs(mut self, epochs: usize) -> Self {
-        self.epochs = epochs;
-        self
+    /// Lightning's `BackboneFinetuning`: the head trains alone until the backbone joins at the
+    /// tenth epoch (counted from 0) at a tenth of the head's rate, which doubles each epoch until
+    /// it has reached the head's. Of a run that is shorter the first third is the head's.
+    pub fn backbone_finetuning() -> Self {
+        Self {
+            unfreeze: Unfreeze::backbone_finetuning(),
+            epochs: 20,
+            ..Self::new(Freeze::Backbone)
+        }
     }
 
-    /// Sets the images in a batch.
-    pub fn batch_size(mut self, size: usize) -> Self {
-        self.batch_size = size;
-        self
+    /// The recipe of a name: `full`, `features`, `gradual`, `fine-tune` or `backbone-finetuning`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for another name.
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "full" => Ok(Self::full()),
+            "features" => Ok(Self::feature_extraction()),
+            "gradual" => Ok(Self::gradual()),
+            "fine-tune" => Ok(Self::fine_tune()),
+            "backbone-finetuning" => Ok(Self::backbone_finetuning()),
+            _ => Err(Error::argument(
+                "recipe",
+                Self::NAMES.join(", "),
+                format!("`{name}`"),
+            )),
+        }
     }
 
-    /// Sets the learning rate before the schedule.
-    pub fn learning_rate(mut self, rate: f64) -> Self {
-        self.learning_rate = rate;
-        self
-    }
+    /// What [`named`](Self::named) knows.
+    pub const NAMES: [&str; 5] = [
+        "full",
+        "features",
+        "gradual",
+        "fine-tune",
+        "backbone-finetuning",
+    ];
 
-    /// Sets the weight decay.
-    pub fn weight_decay(mut self, decay: f64) -> Self {
-        self.weight_decay = decay;
-        self
-    }
-
-    /// Sets the optimiser.
-    pub fn with_optimizer(mut self, optimizer: Optimizer) -> Self {
-        self.optimizer = optimizer;
-        self
-    }
-
-    /// Sets the schedule of the learning rate.
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
-    }
-
-    /// Sets the epochs of linear warm-up.
-    pub fn warmup(mut self, epochs: f64) -> Self {
-        self.warmup_epochs = epochs;
-        self
-    }
-
-    /// Brings the images to this many pixels on a side.
-    pub fn image_size(mut self, size: usize) -> Self {
-        self.image_size = Some(size);
-        self
-    }
-
-    /// Sets the threads that prepare batches.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
-        self
-    }
-
-    /// Leaves out a last training batch that is not full.
-    pub fn drop_last(mut self, drop: bool) -> Self {
-        self.drop_last = drop;
-        self
-    }
-
-    /// Sets the seed.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
+    setters! {
+        /// Sets what is frozen when the run starts.
+        freeze(freeze: Freeze);
+        /// Sets what becomes of frozen batch normalisations.
+        frozen_norm(frozen_norm: FrozenNorm);
+        /// Sets the number of epochs.
+        epochs(epochs: usize);
+        /// Sets the images that go through the model at once.
+        batch_size(batch_size: usize);
+        /// Sets the batches whose gradients are averaged for one step.
+        accumulate(accumulate: usize);
+        /// Sets the learning rate before the schedule.
+        learning_rate(learning_rate: f64);
+        /// Sets the weight decay.
+        weight_decay(weight_decay: f64);
+        /// Sets the optimiser.
+        with_optimizer(optimizer: Optimizer);
+        /// Sets the schedule of the learning rate.
+        schedule(schedule: Schedule);
+        /// Sets the linear rise of the learning rate at the beginning.
+        warmup(warmup: impl Into<Warmup>);
+        /// Brings the images to this many pixels on a side.
+        image_size(image_size: usize);
+        /// Sets the threads that prepare batches.
+        workers(workers: usize);
+        /// Leaves out a last training batch that is not full.
+        drop_last(drop_last: bool);
+        /// Sets the seed.
+        seed(seed: u64);
+        /// Sets how frozen parts join.
+        unfreeze(unfreeze: Unfreeze);
+        /// Sets how the rate falls from the head to the input.
+        rates(rates: Rates);
+        /// Sets the random changes of the training images.
+        augment(augment: Augment);
+        /// Mixes training images with each other.
+        mixing(mixing: Mixing);
+        /// Sets how much of each target is spread over all classes.
+        label_smoothing(label_smoothing: f64);
+        /// Sets how classes weigh in the loss.
+        class_weights(class_weights: ClassWeights);
+        /// Sets the order of the images.
+        sampler(sampler: Sampler);
+        /// Sets how large gradients are kept from doing harm.
+        clip(clip: Clip);
+        /// Averages the weights.
+        ema(ema: EmaConfig);
+        /// Ends the run before its time.
+        early_stopping(early_stopping: EarlyStopping);
+        /// Sets what makes an epoch the best.
+        metric(metric: Metric);
+        /// Sets which checkpoints are kept.
+        checkpoints(checkpoints: Checkpoints);
+        /// Sets in which numbers the network computes.
+        precision(precision: Precision);
+        /// Keeps fewer activations for the backward pass.
+        gradient_checkpointing(gradient_checkpointing: bool);
+        /// Sets the dropout before the head.
+        drop_rate(drop_rate: f64);
+        /// Sets the rate of stochastic depth.
+        drop_path_rate(drop_path_rate: f64);
     }
 
     /// The optimiser that this recipe trains a model with, for a loop of your own.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a value out of range.
-    pub fn optimizer(&self, model: &Classifier) -> Result<ModuleOptimizer> {
+    pub fn optimizer(&self, model: &Classifier) -> Result<ModelOptimizer> {
         self.validate()?;
         Ok(self.optimizer.init(model, self.weight_decay))
     }
 
-    /// The learning rate at a step, counted from 0 over the whole run.
-    pub fn rate_at(&self, step: usize, steps_per_epoch: usize) -> f64 {
-        let epoch = step as f64 / steps_per_epoch.max(1) as f64;
-        // The first step of a warm-up would otherwise be wasted at a rate of zero.
-        let epoch = match epoch < self.warmup_epochs {
-            true => (step + 1) as f64 / steps_per_epoch.max(1) as f64,
-            false => epoch,
-        };
-        let warmup = self.warmup_epochs;
-        self.learning_rate * self.schedule.factor(epoch, self.epochs as f64, warmup)
+    /// What this recipe freezes and at which rates it trains a model, step by step, for a loop of
+    /// your own. `steps_per_epoch` counts steps of the optimiser.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a value out of range, [`Error::UnknownGroup`] or
+    /// [`Error::Pattern`] for something to freeze that the model does not have.
+    pub fn plan(&self, model: &Classifier, steps_per_epoch: usize) -> Result<Plan> {
+        self.validate()?;
+        Plan::new(self, model, steps_per_epoch)
     }
 
-    /// Fine-tunes a model, with the recipe's choice of what is frozen, and writes everything about it into a new run folder: `config.toml`,
-    /// `log.jsonl`, `classes.txt`, and the checkpoints `best` and `last`, each a folder as
-    /// [`Classifier::export`] writes it.
+    /// Fine-tunes a model and writes everything about it into a new run folder (see
+    /// [`Run`]).
     ///
     /// # Errors
     /// [`Error::Exists`] if the folder is there already, [`Error::InvalidArgument`] for a recipe
@@ -209,11 +379,11 @@ impl Recipe {
         )
     }
 
-    /// [`fit`](Self::fit) for somebody who watches: progress goes to `observer`, which can also
-    /// stop the run.
+    /// [`fit`](Self::fit) for somebody who watches: progress goes to `monitor`, which can also
+    /// change what is frozen and stop the run.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and [`Error::Interrupted`] if the observer stopped it.
+    /// As [`fit`](Self::fit), and [`Error::Interrupted`] if the monitor stopped it.
     pub fn fit_with(
         &self,
         model: Classifier,
@@ -221,9 +391,68 @@ impl Recipe {
         valid: Arc<dyn ImageData>,
         dir: impl AsRef<Path>,
         options: FitOptions,
-        observer: &mut dyn Observer,
+        monitor: &mut dyn Monitor,
     ) -> Result<Run> {
-        fit::fit(self, model, train, valid, dir.as_ref(), options, observer)
+        fit::start(self, model, train, valid, dir.as_ref(), options, monitor)
+    }
+
+    /// Writes the recipe as TOML.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for values that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))
+    }
+
+    /// Reads a recipe from TOML. A key `recipe` names the recipe that all others change; without
+    /// it, that is `full`.
+    ///
+    /// ```
+    /// use burn_zoo::prelude::*;
+    ///
+    /// let recipe = Recipe::from_toml("recipe = 'gradual'\nepochs = 12").unwrap();
+    /// assert_eq!(recipe, Recipe::gradual().epochs(12));
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] that names the line, and the keys and values that there are.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let bad = |error: toml::de::Error| {
+            Error::argument("recipe", "a recipe in TOML", error.to_string().trim_end())
+        };
+        let mut table: toml::Table = text.parse().map_err(bad)?;
+        let base = match table.remove("recipe") {
+            None => Self::full(),
+            Some(toml::Value::String(name)) => Self::named(&name)?,
+            Some(other) => return Err(Error::argument("recipe", "a name", other)),
+        };
+        // Once from the text, so that an error names its line. The line that named the recipe is
+        // kept, empty, so that the others keep their numbers.
+        let mut top = true;
+        let own: String = text
+            .lines()
+            .map(|line| {
+                top &= !line.trim_start().starts_with('[');
+                match line.split('=').next().map(str::trim) {
+                    Some("recipe") if top => "\n".to_owned(),
+                    _ => format!("{line}\n"),
+                }
+            })
+            .collect();
+        toml::from_str::<Recipe>(&own).map_err(bad)?;
+        // And once over the values of the recipe that was named.
+        let mut values = toml::Table::try_from(&base)
+            .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))?;
+        values.extend(table);
+        let recipe: Recipe = values.try_into().map_err(bad)?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// Images in one step of the optimiser.
+    pub fn effective_batch(&self) -> usize {
+        self.batch_size * self.accumulate
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -232,36 +461,60 @@ impl Recipe {
             _ => Ok(()),
         };
         positive("epochs", self.epochs)?;
+        if !(1..=65_536).contains(&self.accumulate) {
+            return Err(Error::argument("accumulate", "1 to 65536", self.accumulate));
+        }
+        positive("checkpoints.last", self.checkpoints.last)?;
+        if let Some(steps) = self.checkpoints.every_steps {
+            positive("checkpoints.every_steps", steps)?;
+        }
         crate::data::check_loading(self.batch_size, self.workers)?;
         crate::preprocess::check_size(self.image_size)?;
         let finite = |name: &str, value: f64, least: f64| {
             if value.is_finite() && value >= least {
                 Ok(())
             } else {
-                Err(Error::argument(
-                    name,
-                    format!("a number of at least {least}"),
-                    value,
-                ))
+                let expected = format!("a number of at least {least}");
+                Err(Error::argument(name, expected, value))
             }
         };
         finite("learning_rate", self.learning_rate, 0.0)?;
         finite("weight_decay", self.weight_decay, 0.0)?;
-        finite("warmup_epochs", self.warmup_epochs, 0.0)?;
-        if self.warmup_epochs > self.epochs as f64 {
-            return Err(Error::argument(
-                "warmup_epochs",
-                format!("at most the {} epochs of the run", self.epochs),
-                self.warmup_epochs,
-            ));
+        self.warmup.validate(&self.schedule, self.epochs as f64)?;
+        let rates = [
+            ("drop_rate", self.drop_rate),
+            ("drop_path_rate", self.drop_path_rate),
+        ];
+        for (name, rate) in rates {
+            if let Some(rate) = rate
+                && !(0.0..1.0).contains(&rate)
+            {
+                return Err(Error::argument(name, "at least 0 and below 1", rate));
+            }
         }
+        check_smoothing(self.label_smoothing)?;
+        self.class_weights.validate()?;
+        self.augment.check()?;
+        if let Some(mixing) = &self.mixing {
+            mixing.check()?;
+        }
+        if let Some(ema) = &self.ema {
+            ema.validate()?;
+        }
+        if let Some(stopping) = &self.early_stopping {
+            stopping.validate()?;
+        }
+        self.unfreeze.validate(self.epochs)?;
+        self.rates.validate()?;
+        self.rate_scaling.validate()?;
+        self.clip.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()
     }
 }
 
 /// A value as the text a person would type.
-mod as_text {
+pub(super) mod as_text {
     use serde::{Deserialize as _, Deserializer, Serializer};
 
     use crate::freeze::Freeze;

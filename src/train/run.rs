@@ -1,34 +1,51 @@
 //! The folder a run leaves behind.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use super::Recipe;
+use super::checkpoint::{self, State};
+use super::{Plan, Recipe, StepRecord};
 use crate::error::{Error, Result};
 use crate::export::write_file;
+use crate::memory::Memory;
 use crate::model::Classifier;
 use crate::preprocess::Normalization;
 
-/// One line of `log.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One line of `log.jsonl` and of `log.csv`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean cross-entropy over the training images, as they were seen.
+    /// Mean loss over the training images, as they were seen.
     pub train_loss: f64,
     /// Share of training images that were recognised as they were seen, in 0..1.
     pub train_accuracy: f64,
-    /// Mean cross-entropy over the validation images.
+    /// Mean cross-entropy over the validation images, of the averaged weights if there are.
     pub valid_loss: f64,
-    /// Share of validation images that were recognised, in 0..1.
+    /// Share of validation images that were recognised, in 0..1, by the averaged weights if there
+    /// are.
     pub valid_accuracy: f64,
     /// Share of validation images whose class was among the best five, in 0..1.
     pub valid_top5_accuracy: f64,
-    /// The learning rate of the last step.
+    /// Mean over the classes of the share that was recognised, in 0..1.
+    pub valid_balanced_accuracy: f64,
+    /// With averaged weights: the accuracy of those that were not averaged.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub raw_valid_accuracy: Option<f64>,
+    /// The learning rate of the head at the last step.
     pub learning_rate: f64,
+    /// The learning rate of each group at the last step, 0 where it is frozen.
+    pub rates: BTreeMap<String, f64>,
+    /// What is frozen.
+    pub frozen: String,
+    /// Training images a second.
+    pub images_per_second: f64,
+    /// Memory at the end of the epoch.
+    pub memory: Memory,
     /// Seconds for training and validation.
     pub seconds: f64,
 }
@@ -45,7 +62,19 @@ impl fmt::Display for EpochRecord {
     }
 }
 
-/// A finished run.
+/// A finished run, and the folder it wrote:
+///
+/// | name | what |
+/// |---|---|
+/// | `config.toml` | model, data and recipe, everything resolved |
+/// | `log.jsonl`, `log.csv` | a line for each epoch: [`EpochRecord`] |
+/// | `steps.csv` | a line for the first step of each epoch and every tenth: loss, rates, norm of the gradients |
+/// | `classes.txt` | the classes' names |
+/// | `best/` | the model after the best epoch, as [`Classifier::export`] writes it |
+/// | `checkpoints/` | what the run needs to go on |
+/// | `curves.svg` | losses and accuracies |
+/// | `report.html`, `report/` | what [`write_report`](Run::write_report) wrote |
+/// | `tensorboard/` | event files |
 #[derive(Debug)]
 pub struct Run {
     dir: PathBuf,
@@ -60,12 +89,21 @@ impl Run {
         &self.dir
     }
 
+    /// Whether a run may be written into a folder, for those who want to know before a model is
+    /// fetched and built: [`Recipe::fit`] asks the same.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is something that has to stay.
+    pub fn check_folder(dir: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        check_free(dir.as_ref(), overwrite).map(drop)
+    }
+
     /// Every epoch, in order.
     pub fn epochs(&self) -> &[EpochRecord] {
         &self.epochs
     }
 
-    /// The epoch with the best validation accuracy; the earlier of equals.
+    /// The best epoch by the recipe's metric; the earlier of equals.
     pub fn best(&self) -> &EpochRecord {
         // There is at least one epoch, and `best` is an index into them: see `Log::finish`.
         &self.epochs[self.best]
@@ -74,6 +112,20 @@ impl Run {
     /// The model as it was after the best epoch, ready for inference.
     pub fn model(&self) -> &Classifier {
         &self.model
+    }
+
+    /// Writes `report.html` and the folder `report` of pictures into the run folder, and gives the
+    /// page's path. `valid` are the images that the run was validated on.
+    ///
+    /// # Errors
+    /// As [`Report::of_run`](crate::report::Report::of_run), and [`Error::Io`] if a file cannot be
+    /// written.
+    #[cfg(feature = "plots")]
+    pub fn write_report(
+        &self,
+        valid: std::sync::Arc<dyn crate::data::ImageData>,
+    ) -> Result<PathBuf> {
+        crate::report::Report::of_run(&self.dir, &self.model, valid)?.write(&self.dir)
     }
 }
 
@@ -108,13 +160,187 @@ struct Data<'a> {
     train_images: usize,
     valid_images: usize,
     classes: &'a [String],
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    arguments: &'a toml::Table,
+}
+
+/// What a run folder's `config.toml` says.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RunConfig {
+    /// The version that made it.
+    pub burn_zoo: String,
+    /// The recipe, with everything resolved.
+    pub recipe: Recipe,
+    /// The images.
+    pub data: RunData,
+    /// The model: architecture, weights, device and more.
+    pub model: toml::Table,
+}
+
+/// The images of a run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RunData {
+    /// Where they came from, in words.
+    pub source: String,
+    /// Images for training.
+    pub train_images: usize,
+    /// Images for validation.
+    pub valid_images: usize,
+    /// The classes' names.
+    pub classes: Vec<String>,
+    /// What [`FitOptions::arguments`](super::FitOptions) held.
+    #[serde(default)]
+    pub arguments: toml::Table,
+}
+
+impl RunConfig {
+    /// The newest whole checkpoint in a run folder, which [`Classifier::open`] reads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be read.
+    pub fn newest_checkpoint(dir: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+        checkpoint::newest(dir.as_ref())
+    }
+
+    /// A value of the table of the model as text, `-` if it is not there.
+    #[cfg(feature = "plots")]
+    pub(crate) fn model_text(&self, key: &str) -> String {
+        match self.model.get(key) {
+            None => "-".to_owned(),
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
+    }
+
+    /// Reads a run folder's configuration.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the folder is no run's.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let path = dir.join(CONFIG);
+        if !is_run(dir) {
+            return Err(Error::Folder {
+                path: dir.to_path_buf(),
+                reason: "expected a run folder, found no config.toml of a run in it".to_owned(),
+            });
+        }
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        toml::from_str(&text).map_err(|error| Error::Folder {
+            path,
+            reason: error.to_string().trim_end().to_owned(),
+        })
+    }
+}
+
+/// What a run folder's text files say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunFiles {
+    /// `config.toml`.
+    pub config: RunConfig,
+    /// The same as it stands there.
+    pub text: String,
+    /// `log.jsonl`.
+    pub epochs: Vec<EpochRecord>,
+    /// The groups of parameters that have a rate of their own, from the input to the head.
+    pub groups: Vec<String>,
+    /// `steps.csv`.
+    pub steps: Vec<LoggedStep>,
+}
+
+/// A line of `steps.csv`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedStep {
+    /// Epochs that have passed, with a fraction.
+    pub epoch: f64,
+    /// Steps of the optimiser that have been made.
+    pub step: usize,
+    /// Mean loss of its images.
+    pub loss: f64,
+    /// Norm of all gradients before clipping, where it was looked at.
+    pub gradient_norm: Option<f64>,
+    /// One for each of [`RunFiles::groups`], 0 where it is frozen.
+    pub rates: Vec<f64>,
+}
+
+impl RunFiles {
+    /// Reads a run folder.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the folder is no run's or one of the files is not what a run writes.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let config = RunConfig::open(dir)?;
+        let read = |name: &str| -> Result<String> {
+            let path = dir.join(name);
+            match std::fs::read_to_string(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+                other => other.map_err(Error::io("read", &path)),
+            }
+        };
+        let bad = |name: &str, line: usize, reason: String| Error::Folder {
+            path: dir.join(name),
+            reason: format!("line {line}: {reason}"),
+        };
+        let log = read(LOG)?;
+        let epochs = log.lines().enumerate().map(|(line, text)| {
+            serde_json::from_str(text).map_err(|error| bad(LOG, line + 1, error.to_string()))
+        });
+        let epochs = epochs.collect::<Result<_>>()?;
+        let table = read(STEPS)?;
+        let mut lines = table.lines().enumerate();
+        let header = lines.next().map_or("", |(_, header)| header);
+        let groups: Vec<String> = header
+            .split(',')
+            .filter_map(|name| name.strip_prefix("rate "))
+            .map(str::to_owned)
+            .collect();
+        let steps = lines.map(|(line, text)| {
+            LoggedStep::parse(text, groups.len()).ok_or_else(|| {
+                let expected = format!("expected the numbers of `{header}`, found `{text}`");
+                bad(STEPS, line + 1, expected)
+            })
+        });
+        Ok(Self {
+            steps: steps.collect::<Result<_>>()?,
+            text: read(CONFIG)?,
+            config,
+            epochs,
+            groups,
+        })
+    }
+}
+
+impl LoggedStep {
+    fn parse(line: &str, groups: usize) -> Option<Self> {
+        let mut values = line.split(',');
+        let mut next = || values.next();
+        let epoch = next()?.parse().ok()?;
+        let step = next()?.parse().ok()?;
+        let loss = next()?.parse().ok()?;
+        // The head's rate is among the groups' rates.
+        let _: f64 = next()?.parse().ok()?;
+        let gradient_norm = match next()? {
+            "" => None,
+            norm => Some(norm.parse().ok()?),
+        };
+        let rates: Vec<f64> = values.map(|v| v.parse().ok()).collect::<Option<_>>()?;
+        (rates.len() == groups).then_some(Self {
+            epoch,
+            step,
+            loss,
+            gradient_norm,
+            rates,
+        })
+    }
 }
 
 /// Writes a run folder while the run goes on.
 pub(crate) struct Log {
     dir: PathBuf,
-    epochs: Vec<EpochRecord>,
-    best: Option<(usize, Classifier)>,
+    /// The first line of the log of steps, and all others.
+    header: String,
+    steps: Vec<String>,
 }
 
 /// Whether a folder holds a run: another program's `config.toml` does not say what ours says.
@@ -122,6 +348,26 @@ fn is_run(dir: &Path) -> bool {
     let text = std::fs::read_to_string(dir.join(CONFIG)).unwrap_or_default();
     let config: Option<toml::Table> = text.parse().ok();
     config.is_some_and(|config| config.contains_key("burn_zoo"))
+}
+
+/// Whether a folder is empty or not there; an error if what is there has to stay.
+fn check_free(dir: &Path, overwrite: bool) -> Result<bool> {
+    let mut entries = dir.read_dir();
+    if !entries
+        .as_mut()
+        .is_ok_and(|entries| entries.next().is_some())
+    {
+        return Ok(true);
+    }
+    let hint = match (overwrite, is_run(dir)) {
+        (true, true) => return Ok(false),
+        (true, false) => "it is no run folder, so it is not overwritten",
+        _ => "choose another folder, or ask for it to be overwritten",
+    };
+    Err(Error::Exists {
+        path: dir.to_path_buf(),
+        hint: hint.to_owned(),
+    })
 }
 
 /// Moves what a run writes into a folder of its own.
@@ -133,7 +379,7 @@ fn set_aside(dir: &Path) -> Result<()> {
         remove(&aside)?;
         std::fs::create_dir(&aside).map_err(Error::io("create", &aside))?;
     }
-    for name in [LOG, "classes.txt", "curves.svg", "best", "last", CONFIG] {
+    for name in OURS {
         let path = dir.join(name);
         if keep {
             remove(&path)?;
@@ -158,36 +404,62 @@ fn remove(path: &Path) -> Result<()> {
 const ASIDE: &str = ".previous";
 /// Name of a run's log.
 const LOG: &str = "log.jsonl";
+/// Everything a run writes, its configuration last: without that a folder is no run's.
+const OURS: [&str; 11] = [
+    LOG,
+    "log.csv",
+    STEPS,
+    "classes.txt",
+    "curves.svg",
+    "report.html",
+    "report",
+    "tensorboard",
+    BEST,
+    checkpoint::FOLDER,
+    CONFIG,
+];
+/// Name of the best model's folder.
+pub(super) const BEST: &str = "best";
+/// Name of the log of steps.
+const STEPS: &str = "steps.csv";
 /// Name of a run's configuration.
 const CONFIG: &str = "config.toml";
 
 impl Log {
     /// Makes the folder. An old run in its place is only replaced when asked for: what a run
     /// writes is set aside, and taken away once the new run has a checkpoint.
-    pub fn create(dir: &Path, overwrite: bool) -> Result<Self> {
-        if dir
-            .read_dir()
-            .is_ok_and(|mut entries| entries.next().is_some())
-        {
-            let is_run = is_run(dir);
-            if !(overwrite && is_run) {
-                let hint = match (overwrite, is_run) {
-                    (true, false) => "it is no run folder, so it is not overwritten",
-                    _ => "choose another folder, or ask for it to be overwritten",
-                };
-                return Err(Error::Exists {
-                    path: dir.to_path_buf(),
-                    hint: hint.to_owned(),
-                });
-            }
+    pub fn create(dir: &Path, overwrite: bool, plan: &Plan) -> Result<Self> {
+        if !check_free(dir, overwrite)? {
             set_aside(dir)?;
         }
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         Ok(Self {
             dir: dir.to_path_buf(),
-            epochs: Vec::new(),
-            best: None,
+            header: header(plan),
+            steps: Vec::new(),
         })
+    }
+
+    /// The log of a run that goes on: what was written after its last checkpoint is taken back.
+    pub fn resume(dir: &Path, state: &State, plan: &Plan) -> Result<Self> {
+        checkpoint::sweep(dir)?;
+        let path = dir.join(STEPS);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let done = |line: &&str| {
+            let step = line.split(',').nth(1).and_then(|s| s.parse::<usize>().ok());
+            step.is_some_and(|step| step <= state.steps)
+        };
+        // A last line without its end was being written.
+        let lines = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+        let lines = lines.map(str::trim_end).filter(done).map(str::to_owned);
+        let mut log = Self {
+            dir: dir.to_path_buf(),
+            header: header(plan),
+            steps: lines.collect(),
+        };
+        log.write_steps()?;
+        log.write_epochs(&state.epochs)?;
+        Ok(log)
     }
 
     /// Writes `config.toml` and `classes.txt`.
@@ -195,7 +467,7 @@ impl Log {
         &self,
         recipe: &Recipe,
         model: &Classifier,
-        data: &str,
+        options: &super::FitOptions,
         images: [usize; 2],
     ) -> Result<()> {
         let info = model.info();
@@ -222,10 +494,11 @@ impl Log {
                 normalization: &info.normalization,
             },
             data: Data {
-                source: data,
+                source: &options.data,
                 train_images: images[0],
                 valid_images: images[1],
                 classes: &info.classes,
+                arguments: &options.arguments,
             },
             recipe,
         };
@@ -237,48 +510,120 @@ impl Log {
         write_file(&self.dir.join("classes.txt"), classes.as_bytes())
     }
 
-    /// Records an epoch and writes its checkpoints.
-    pub fn epoch(&mut self, record: EpochRecord, model: &Classifier) -> Result<()> {
-        model.export(self.last())?;
-        let best = self.best.as_ref().map(|(index, _)| &self.epochs[*index]);
-        if best.is_none_or(|best| record.valid_accuracy > best.valid_accuracy) {
-            model.export(self.dir.join("best"))?;
-            self.best = Some((self.epochs.len(), model.clone()));
+    /// Notes a step; the first of each epoch and every tenth are kept.
+    pub fn step(&mut self, step: &StepRecord) {
+        if step.global_step % EVERY != 0 && step.step != 1 {
+            return;
         }
-        let path = self.dir.join(LOG);
-        let mut line = serde_json::to_string(&record)
-            .map_err(|error| Error::argument("log", "values that JSON can hold", error))?;
-        line.push('\n');
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(line.as_bytes()))
-            .map_err(Error::io("write", &path))?;
-        if self.epochs.is_empty() {
-            remove(&self.dir.join(ASIDE))?;
+        let epoch = (step.epoch - 1) as f64 + step.step as f64 / step.steps as f64;
+        let norm = step
+            .gradient_norm
+            .map_or(String::new(), |n| format!("{n:.6e}"));
+        let (loss, rate) = (step.loss, step.learning_rate);
+        let mut line = format!(
+            "{epoch:.5},{},{loss:.6},{rate:.6e},{norm}",
+            step.global_step
+        );
+        for rate in &step.rates {
+            line.push_str(&format!(",{rate:.6e}"));
         }
-        self.epochs.push(record);
+        self.steps.push(line);
+    }
+
+    /// Writes the figures of every epoch so far.
+    pub fn write_epochs(&mut self, epochs: &[EpochRecord]) -> Result<()> {
+        let mut json = String::new();
+        let mut csv = String::from(
+            "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,valid_top5_accuracy,\
+             valid_balanced_accuracy,learning_rate,images_per_second,seconds,frozen\n",
+        );
+        for e in epochs {
+            let line = serde_json::to_string(e)
+                .map_err(|error| Error::argument("log", "values that JSON can hold", error))?;
+            json.push_str(&line);
+            json.push('\n');
+            // A pattern may hold commas and quotes.
+            let frozen = e.frozen.replace('"', "\"\"");
+            csv.push_str(&format!(
+                "{},{},{},{},{},{},{},{},{:.2},{:.3},\"{frozen}\"\n",
+                e.epoch,
+                e.train_loss,
+                e.train_accuracy,
+                e.valid_loss,
+                e.valid_accuracy,
+                e.valid_top5_accuracy,
+                e.valid_balanced_accuracy,
+                e.learning_rate,
+                e.images_per_second,
+                e.seconds,
+            ));
+        }
+        write_file(&self.dir.join(LOG), json.as_bytes())?;
+        write_file(&self.dir.join("log.csv"), csv.as_bytes())?;
         #[cfg(feature = "plots")]
-        super::curves::write(&self.dir.join("curves.svg"), &self.epochs)?;
+        if !epochs.is_empty() {
+            super::curves::write(&self.dir.join("curves.svg"), epochs)?;
+        }
         Ok(())
     }
 
-    /// The newest checkpoint's folder.
-    pub fn last(&self) -> PathBuf {
-        self.dir.join("last")
+    /// Writes the steps so far.
+    pub fn write_steps(&mut self) -> Result<()> {
+        let lines = std::iter::once(&self.header).chain(&self.steps);
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        write_file(&self.dir.join(STEPS), text.as_bytes())
+    }
+
+    /// Replaces the best model: there is a whole one at any time but for the moment between two
+    /// renames, after which resuming the run writes it again.
+    pub fn write_best(&self, model: &Classifier) -> Result<()> {
+        let best = self.dir.join(BEST);
+        let new = self.dir.join(".best-new");
+        let old = self.dir.join(".best-old");
+        remove(&new)?;
+        remove(&old)?;
+        model.export(&new)?;
+        if best.exists() {
+            std::fs::rename(&best, &old).map_err(Error::io("write", &best))?;
+        }
+        std::fs::rename(&new, &best).map_err(Error::io("write", &best))?;
+        remove(&old)
+    }
+
+    /// The old run that this one replaces is no longer needed.
+    pub fn forget_old(&self) -> Result<()> {
+        remove(&self.dir.join(ASIDE))
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The finished run; an error if there was no epoch at all.
-    pub fn finish(self) -> Result<Run> {
-        let (best, model) = self
+    pub fn finish(self, state: State, device: &Device, last: &Classifier) -> Result<Run> {
+        let best = state
             .best
             .ok_or_else(|| Error::argument("epochs", "at least 1", 0))?;
+        let mut model = Classifier::open(self.dir.join(BEST), &device.clone().without_autodiff())?;
+        model.set_origin(last.info().origin.clone());
         Ok(Run {
             dir: self.dir,
-            epochs: self.epochs,
+            epochs: state.epochs,
             best,
             model,
         })
     }
 }
+
+/// The names of a step's figures.
+fn header(plan: &Plan) -> String {
+    let mut header = String::from("epoch,step,loss,learning_rate,gradient_norm");
+    for group in plan.groups() {
+        header.push_str(&format!(",rate {}", group.name));
+    }
+    header
+}
+
+/// Of so many steps one is logged.
+const EVERY: usize = 10;

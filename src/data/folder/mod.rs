@@ -322,6 +322,13 @@ impl ImageData for ImageFolder {
         Ok((Image::open_with(path, &self.shared.decode)?, label))
     }
 
+    fn label(&self, index: usize) -> Result<usize> {
+        ImageFolder::label(self, index).ok_or_else(|| {
+            let expected = format!("below {}", self.len());
+            Error::argument("index", expected, index)
+        })
+    }
+
     fn classes(&self) -> &[String] {
         &self.shared.classes
     }

@@ -1,0 +1,72 @@
+//! How much memory a run takes, as the system and the device report it.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+/// Memory in bytes; what a system or a device does not tell is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// What this process holds in main memory.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub resident: Option<u64>,
+    /// The most it ever held.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub peak: Option<u64>,
+    /// What live tensors take on the device.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device_allocated: Option<u64>,
+    /// What the device's allocator keeps for this process.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device_reserved: Option<u64>,
+}
+
+impl Memory {
+    /// As it is now.
+    pub fn now(device: &Device) -> Self {
+        let [resident, peak] = host();
+        let pool = device.memory_pool_usage();
+        Self {
+            resident,
+            peak,
+            device_allocated: pool.as_ref().map(|pool| pool.bytes_in_use),
+            device_reserved: pool.as_ref().map(|pool| pool.bytes_reserved),
+        }
+    }
+
+    /// The most this process ever held in main memory.
+    pub fn peak_resident() -> Option<u64> {
+        host()[1]
+    }
+}
+
+/// What this process holds in main memory.
+pub(crate) fn resident() -> Option<u64> {
+    host()[0]
+}
+
+/// What is resident now, and what was at most.
+fn host() -> [Option<u64>; 2] {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ["VmRSS:", "VmHWM:"].map(|field| kibibytes(&status, field))
+}
+
+/// The value of a field of a file that Linux writes, in bytes.
+fn kibibytes(text: &str, field: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with(field))?;
+    let number: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(number * 1024)
+}
+
+/// Main memory that could be had without swapping.
+pub(crate) fn available() -> Option<u64> {
+    kibibytes(
+        &std::fs::read_to_string("/proc/meminfo").ok()?,
+        "MemAvailable:",
+    )
+}
+
+/// Forgets the peak, so that the next one is that of what follows. `false` where the system does
+/// not offer it.
+pub(crate) fn reset_peak() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}

@@ -1,0 +1,316 @@
+//! A report of a run folder.
+
+use std::collections::BinaryHeap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+use crate::data::{ImageData, Loader, LoaderConfig};
+use crate::error::{Error, Result};
+use crate::model::Classifier;
+use crate::train::{EpochRecord, RunConfig, RunFiles, best};
+
+impl Report {
+    /// Reads a run folder, and looks once more at every image for validation with the run's best
+    /// model. A run that has not ended is shown as far as it went.
+    ///
+    /// `model` is the run's best model, for instance from [`Classifier::open`].
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the folder is no run's or its log cannot be understood,
+    /// [`Error::InvalidArgument`] if the images have other classes than the run's, and whatever
+    /// reading images meets.
+    pub fn of_run(
+        dir: impl AsRef<Path>,
+        model: &Classifier,
+        valid: Arc<dyn ImageData>,
+    ) -> Result<Self> {
+        let files = RunFiles::open(dir.as_ref())?;
+        let config = &files.config;
+        if valid.classes() != config.data.classes {
+            return Err(Error::argument(
+                "data",
+                format!("the classes of the run, {:?}", config.data.classes),
+                format!("{:?}", valid.classes()),
+            ));
+        }
+        let loader = Loader::new(
+            valid.clone(),
+            model.preprocess(config.recipe.image_size),
+            LoaderConfig {
+                batch_size: config.recipe.batch_size,
+                ..LoaderConfig::default()
+            },
+            &model.device(),
+        )?;
+        let mut surest = Surest::default();
+        let precision = config.recipe.precision;
+        let evaluation = model.evaluate_while(&loader, precision, |batch| {
+            let classes = model.num_classes().max(1);
+            let rows = batch.scores.chunks_exact(classes).zip(batch.targets);
+            for (place, (scores, label)) in rows.enumerate() {
+                let found = best(scores);
+                if found != *label {
+                    surest.push(batch.first + place, found, probability(scores, found));
+                }
+            }
+            true
+        })?;
+        let mut mistakes = Vec::new();
+        for wrong in surest.into_sorted() {
+            let (image, label) = valid.get(wrong.index)?;
+            mistakes.push(Mistake {
+                image,
+                truth: model.class_name(label),
+                predicted: model.class_name(wrong.class),
+                probability: wrong.probability,
+            });
+        }
+
+        let epochs = &files.epochs;
+        let metric = config.recipe.metric;
+        let best_epoch = metric.best(epochs).map(|index| &epochs[index]);
+        let (rates, freezes) = rates(&files);
+        let info = model.info();
+        Ok(Self {
+            title: format!("{} on {}", info.architecture, name(&config.data.source)),
+            subtitle: format!(
+                "{} images for training, {} for validation; starting from {}",
+                config.data.train_images,
+                config.data.valid_images,
+                config.model_text("weights")
+            ),
+            summary: summary(epochs, best_epoch, &files),
+            epochs: epochs
+                .iter()
+                .map(|e| EpochLine {
+                    epoch: e.epoch,
+                    train_loss: e.train_loss,
+                    train_accuracy: e.train_accuracy,
+                    valid_loss: e.valid_loss,
+                    // Averaged weights have a curve of their own.
+                    valid_accuracy: e.raw_valid_accuracy.unwrap_or(e.valid_accuracy),
+                    ema_accuracy: e.raw_valid_accuracy.map(|_| e.valid_accuracy),
+                    seconds: e.seconds,
+                    images_per_second: e.images_per_second,
+                    note: best_epoch
+                        .is_some_and(|best| best.epoch == e.epoch)
+                        .then(|| "best".to_owned()),
+                })
+                .collect(),
+            rates,
+            freezes,
+            steps: files
+                .steps
+                .iter()
+                .map(|step| StepLine {
+                    epoch: step.epoch,
+                    loss: step.loss,
+                })
+                .collect(),
+            classes: (0..model.num_classes())
+                .map(|class| model.class_name(class))
+                .collect(),
+            confusion: evaluation.map_or_else(Vec::new, |evaluation| evaluation.confusion),
+            mistakes,
+            configuration: files.text.clone(),
+            environment: environment(config, epochs),
+        })
+    }
+}
+
+/// What the data is called: its description up to the first colon, and of a path the last part.
+fn name(source: &str) -> &str {
+    let name = source.split(": ").next().unwrap_or(source);
+    let last = Path::new(name).file_name().and_then(|name| name.to_str());
+    match last.unwrap_or(name) {
+        "" => "images of its own",
+        name => name,
+    }
+}
+
+fn summary(
+    epochs: &[EpochRecord],
+    best: Option<&EpochRecord>,
+    files: &RunFiles,
+) -> Vec<(String, String)> {
+    let Some(best) = best else {
+        return vec![("epochs".to_owned(), "none is complete".to_owned())];
+    };
+    let seconds: f64 = epochs.iter().map(|e| e.seconds).sum();
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let rows = [
+        ("accuracy", percent(best.valid_accuracy)),
+        ("balanced accuracy", percent(best.valid_balanced_accuracy)),
+        ("loss", format!("{:.4}", best.valid_loss)),
+        (
+            "best epoch",
+            format!("{} of {}", best.epoch, files.config.recipe.epochs),
+        ),
+        ("time", format!("{seconds:.0} s")),
+    ];
+    rows.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+/// A line for each group, and a mark wherever one begins to train.
+fn rates(files: &RunFiles) -> (Vec<RateLine>, Vec<FreezeMark>) {
+    let mut lines: Vec<RateLine> = files
+        .groups
+        .iter()
+        .map(|group| RateLine {
+            group: group.clone(),
+            points: Vec::new(),
+        })
+        .collect();
+    for step in &files.steps {
+        for (line, rate) in lines.iter_mut().zip(&step.rates) {
+            line.points.push((step.epoch, *rate));
+        }
+    }
+    let mut marks = Vec::new();
+    for pair in files.steps.windows(2) {
+        let [before, after] = pair else { continue };
+        // A rate that is 0 because the schedule is there frees nothing when it rises.
+        if before.rates.last().is_none_or(|head| *head <= 0.0) {
+            continue;
+        }
+        let joined: Vec<&str> = files
+            .groups
+            .iter()
+            .zip(before.rates.iter().zip(&after.rates))
+            .filter(|(_, (before, after))| **before <= 0.0 && **after > 0.0)
+            .map(|(group, _)| group.as_str())
+            .collect();
+        let text = match joined.as_slice() {
+            [] => continue,
+            [one] => format!("{one} joins"),
+            // From the input on: what lies between the first and the last joins as well.
+            [first, .., last] => format!("{first} to {last} join"),
+        };
+        // Written down after the step; it began one step earlier.
+        let length = after.epoch / after.step.max(1) as f64;
+        marks.push(FreezeMark {
+            epoch: (after.epoch - length).max(before.epoch),
+            text,
+        });
+    }
+    (lines, marks)
+}
+
+fn environment(config: &RunConfig, epochs: &[EpochRecord]) -> Vec<(String, String)> {
+    let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / (1u64 << 20) as f64);
+    let peak = epochs.iter().filter_map(|e| e.memory.peak).max();
+    let device = epochs.iter().filter_map(|e| e.memory.device_reserved).max();
+    let rows = [
+        ("burn-zoo", Some(config.burn_zoo.clone())),
+        (
+            "system",
+            Some(format!(
+                "{} {}",
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            )),
+        ),
+        ("device", Some(config.model_text("device"))),
+        ("threads", Some(config.model_text("threads"))),
+        ("parameters", Some(config.model_text("parameters"))),
+        (
+            "parameters that train at first",
+            Some(config.model_text("trainable")),
+        ),
+        ("peak memory of the process", peak.map(mib)),
+        ("memory of the device", device.map(mib)),
+    ];
+    rows.into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// The probability of a class from a row of logits.
+fn probability(scores: &[f32], class: usize) -> f64 {
+    let highest = scores.iter().copied().fold(f32::MIN, f32::max);
+    let part = |score: f32| f64::from(score - highest).exp();
+    let sum: f64 = scores.iter().map(|score| part(*score)).sum();
+    part(scores[class]) / sum
+}
+
+/// An image that was not recognised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Wrong {
+    index: usize,
+    class: usize,
+    probability: f64,
+}
+
+/// Keeps the mistakes of the highest probability.
+#[derive(Default)]
+struct Surest(BinaryHeap<Wrong>);
+
+impl Eq for Wrong {}
+
+impl Ord for Wrong {
+    /// The greatest is the first to be dropped: the least sure, of equals the later.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other
+            .probability
+            .total_cmp(&self.probability)
+            .then(self.index.cmp(&other.index))
+    }
+}
+
+impl PartialOrd for Wrong {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Surest {
+    fn push(&mut self, index: usize, class: usize, probability: f64) {
+        self.0.push(Wrong {
+            index,
+            class,
+            probability,
+        });
+        if self.0.len() > Report::MOST_MISTAKES {
+            self.0.pop();
+        }
+    }
+
+    fn into_sorted(self) -> Vec<Wrong> {
+        self.0.into_sorted_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_surest_mistakes_are_kept_in_order() {
+        let mut surest = Surest::default();
+        for index in 0..500 {
+            surest.push(index, 0, (index * 7 % 500) as f64 / 500.0);
+        }
+        let kept: Vec<f64> = surest.into_sorted().iter().map(|w| w.probability).collect();
+        let expected: Vec<f64> = (0..Report::MOST_MISTAKES)
+            .map(|place| (499 - place) as f64 / 500.0)
+            .collect();
+        assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn probabilities_are_a_softmax() {
+        let scores = [1000.0, 1000.0 + 3f32.ln()];
+        assert!((probability(&scores, 1) - 0.75).abs() < 1e-4);
+    }
+
+    #[test]
+    fn data_is_named_by_the_last_part_of_its_path() {
+        assert_eq!(name("some/where/pets: 12 images"), "pets");
+        assert_eq!(
+            name("fashion-mnist-mini: the first 3"),
+            "fashion-mnist-mini"
+        );
+        assert_eq!(name(""), "images of its own");
+    }
+}

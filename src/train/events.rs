@@ -1,0 +1,305 @@
+//! A monitor that writes what it sees into TensorBoard's event files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::tensor::Tensor;
+
+use super::evaluate::best;
+use super::grid::{RIGHT_COLOR, WRONG_COLOR, image_grid};
+use super::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
+use super::{Backward, Control, EpochEnd, EpochRecord, Monitor, RunStart, StepRecord};
+use crate::error::{Error, Result};
+use crate::features::host_vec;
+use crate::model::Classifier;
+use crate::preprocess::{Image, Normalization};
+
+/// Writes loss, accuracies, rates, the norm of the gradients, speed and memory, histograms of
+/// weights and gradients by group, pictures of the input and of predictions, the model's structure,
+/// and the recipe with its results.
+pub(super) struct TensorBoardMonitor {
+    folder: PathBuf,
+    writer: Option<EventWriter>,
+    groups: Vec<String>,
+    /// The groups of the model and the prefixes of their parameters.
+    prefixes: Vec<(String, String)>,
+    /// Images on which predictions are shown, and their labels.
+    shown: Option<(Tensor<4>, Vec<usize>)>,
+}
+
+/// Of so many steps one is written.
+const EVERY: usize = 10;
+/// Images of a picture, in rows of 8.
+const COLUMNS: usize = 8;
+/// What the table of recipes compares.
+const RESULTS: [&str; 2] = ["hparam/accuracy", "hparam/loss"];
+
+impl TensorBoardMonitor {
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            writer: None,
+            groups: Vec::new(),
+            prefixes: Vec::new(),
+            shown: None,
+        }
+    }
+
+    /// Histograms of values by group.
+    fn histograms(
+        &mut self,
+        what: &str,
+        step: i64,
+        tensors: Vec<(String, Vec<f32>)>,
+    ) -> Result<()> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        for (group, prefix) in &self.prefixes {
+            let mine = tensors
+                .iter()
+                .filter(|(path, _)| path.starts_with(prefix) && !crate::nn::is_buffer(path));
+            let mut values = mine.flat_map(|(_, v)| v.iter().copied()).peekable();
+            if values.peek().is_some() {
+                writer.histogram(&format!("{what}/{group}"), step, values)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Monitor for TensorBoardMonitor {
+    fn run_started(&mut self, run: &RunStart<'_>) -> Result<()> {
+        let purge = (run.steps_done > 0).then_some(run.steps_done as i64 + 1);
+        let mut writer = EventWriter::create(&self.folder, purge)?;
+        self.groups = run.plan.groups().iter().map(|g| g.name.clone()).collect();
+        self.prefixes = run
+            .model
+            .all_groups()
+            .into_iter()
+            .map(|group| (group.name, group.prefix))
+            .collect();
+        self.shown = Some((run.valid_images.clone(), run.valid_labels.to_vec()));
+        if run.steps_done == 0 {
+            let table = toml::Table::try_from(run.recipe)
+                .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))?;
+            let mut hparams = BTreeMap::new();
+            flatten("", &toml::Value::Table(table), &mut hparams);
+            let name = run.model.info().architecture.clone();
+            hparams.insert("architecture".to_owned(), HParam::Text(name));
+            let hparams: Vec<(String, HParam)> = hparams.into_iter().collect();
+            writer.hparams(&hparams, &RESULTS)?;
+            let recipe = run.recipe.to_toml()?;
+            writer.text("recipe", 0, &format!("```toml\n{recipe}\n```"))?;
+            writer.graph(&graph(run.model, run.images)?)?;
+        }
+        let normalization = &run.model.info().normalization;
+        let pictures = pictures(run.images, normalization)?;
+        let grid = image_grid(&pictures, COLUMNS, 4, None)?;
+        writer.image("images/input", run.steps_done as i64, &grid)?;
+        writer.flush()?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    fn backward(&mut self, step: &Backward<'_>) -> Result<()> {
+        if !step.last {
+            return Ok(());
+        }
+        let at = step.global_step as i64 + 1;
+        self.histograms("gradients", at, step.gradients()?)?;
+        self.histograms("weights", at, step.weights()?)
+    }
+
+    fn step(&mut self, step: &StepRecord, _control: &mut Control) -> Result<()> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        if step.global_step % EVERY != 0 && step.step != step.steps {
+            return Ok(());
+        }
+        let at = step.global_step as i64;
+        writer.scalar("loss/step", at, step.loss)?;
+        for (group, rate) in self.groups.iter().zip(&step.rates) {
+            writer.scalar(&format!("rate/{group}"), at, *rate)?;
+        }
+        if let Some(norm) = step.gradient_norm {
+            writer.scalar("gradient_norm", at, norm)?;
+        }
+        writer.scalar("speed/images_per_second", at, step.images_per_second)
+    }
+
+    fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, _control: &mut Control) -> Result<()> {
+        let at = epoch.global_step as i64;
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        let record = epoch.record;
+        let scalars = [
+            ("loss/train", Some(record.train_loss)),
+            ("loss/valid", Some(record.valid_loss)),
+            ("accuracy/train", Some(record.train_accuracy)),
+            ("accuracy/valid", Some(record.valid_accuracy)),
+            ("accuracy/valid_top5", Some(record.valid_top5_accuracy)),
+            (
+                "accuracy/valid_balanced",
+                Some(record.valid_balanced_accuracy),
+            ),
+            ("accuracy/valid_not_averaged", record.raw_valid_accuracy),
+            ("speed/epoch_seconds", Some(record.seconds)),
+            ("epoch", Some(record.epoch as f64)),
+        ];
+        for (tag, value) in scalars {
+            if let Some(value) = value {
+                writer.scalar(tag, at, value)?;
+            }
+        }
+        let memory = [
+            ("memory/resident_bytes", record.memory.resident),
+            ("memory/peak_bytes", record.memory.peak),
+            (
+                "memory/device_allocated_bytes",
+                record.memory.device_allocated,
+            ),
+            (
+                "memory/device_reserved_bytes",
+                record.memory.device_reserved,
+            ),
+        ];
+        for (tag, bytes) in memory {
+            if let Some(bytes) = bytes {
+                writer.scalar(tag, at, bytes as f64)?;
+            }
+        }
+        if epoch.best {
+            writer.scalar(RESULTS[0], at, record.valid_accuracy)?;
+            writer.scalar(RESULTS[1], at, record.valid_loss)?;
+        }
+        if let Some((images, labels)) = &self.shown {
+            let grid = predictions(epoch.model, images, labels)?;
+            writer.image("images/predictions", at, &grid)?;
+        }
+        writer.flush()
+    }
+
+    fn run_finished(&mut self, _best: &EpochRecord) -> Result<()> {
+        match self.writer.take() {
+            Some(writer) => writer.finish(SessionStatus::Success),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A table of tables as one of names with dots.
+fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, HParam>) {
+    let name = prefix.to_owned();
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let name = match prefix {
+                    "" => key.clone(),
+                    _ => format!("{prefix}.{key}"),
+                };
+                flatten(&name, value, into);
+            }
+        }
+        toml::Value::Integer(number) => {
+            into.insert(name, HParam::Number(*number as f64));
+        }
+        toml::Value::Float(number) if number.is_finite() => {
+            into.insert(name, HParam::Number(*number));
+        }
+        toml::Value::Boolean(flag) => {
+            into.insert(name, HParam::Flag(*flag));
+        }
+        toml::Value::String(text) => {
+            into.insert(name, HParam::Text(text.clone()));
+        }
+        other => {
+            into.insert(name, HParam::Text(other.to_string()));
+        }
+    }
+}
+
+/// The layers in the order in which they run, in scopes by their names.
+fn graph(model: &Classifier, images: &Tensor<4>) -> Result<Vec<GraphNode>> {
+    let summary = model.summary(Some(images.dims()[2]))?;
+    let mut nodes = vec![GraphNode {
+        name: "input".to_owned(),
+        op: "Input".to_owned(),
+        ..GraphNode::default()
+    }];
+    for (index, layer) in summary.layers.into_iter().enumerate() {
+        let name = match layer.name.as_str() {
+            // What has no parameters has no name.
+            "" => {
+                let letters = layer.kind.chars();
+                let kind: String = letters.filter(char::is_ascii_alphanumeric).collect();
+                format!("{kind}_{index}")
+            }
+            name => name.replace('.', "/"),
+        };
+        // A layer that runs twice has one box.
+        if nodes.iter().any(|node| node.name == name) {
+            continue;
+        }
+        let before = nodes.last().map(|node| node.name.clone());
+        let shape = layer.output.iter().skip(1).map(|side| *side as i64);
+        nodes.push(GraphNode {
+            name,
+            op: layer.kind.to_owned(),
+            inputs: before.into_iter().collect(),
+            attributes: vec![("parameters".to_owned(), layer.parameters.to_string())],
+            output_shape: std::iter::once(-1).chain(shape).collect(),
+        });
+    }
+    Ok(nodes)
+}
+
+/// Images as they looked before they were normalised.
+fn pictures(images: &Tensor<4>, normalization: &Normalization) -> Result<Vec<Image>> {
+    let [_, channels, height, width] = images.dims();
+    let values = host_vec(images.clone().into_data())?;
+    // A picture has one channel or three; of any other number the first is shown.
+    let shown = if channels == 3 { 3 } else { 1 };
+    let area = height * width;
+    values
+        .chunks_exact((channels * area).max(1))
+        .map(|image| {
+            let mut pixels = vec![0; shown * area];
+            for channel in 0..shown {
+                let (mean, std) = (normalization.mean()[channel], normalization.std()[channel]);
+                for (place, value) in image[channel * area..][..area].iter().enumerate() {
+                    let value = 255.0 * (f64::from(*value) * std + mean);
+                    pixels[place * shown + channel] = value.round().clamp(0.0, 255.0) as u8;
+                }
+            }
+            Image::new(height, width, shown, pixels)
+        })
+        .collect()
+}
+
+/// Images with what they were taken for, in green where that is right, else in red with the truth.
+fn predictions(model: &Classifier, images: &Tensor<4>, labels: &[usize]) -> Result<Image> {
+    use burn::module::Module as _;
+    let model = model.valid();
+    let inputs = images.clone().without_autodiff().to_device(&model.device());
+    let classes = model.num_classes();
+    let scores = host_vec(model.forward(inputs)?.into_data())?;
+    let captions: Vec<(String, [u8; 3])> = scores
+        .chunks_exact(classes.max(1))
+        .zip(labels)
+        .map(|(row, label)| {
+            let found = best(row);
+            match found == *label {
+                true => (model.class_name(found), RIGHT_COLOR),
+                false => {
+                    let (found, truth) = (model.class_name(found), model.class_name(*label));
+                    (format!("{found} / {truth}"), WRONG_COLOR)
+                }
+            }
+        })
+        .collect();
+    let pictures = pictures(images, &model.info().normalization)?;
+    image_grid(&pictures, COLUMNS, 4, Some(&captions))
+}

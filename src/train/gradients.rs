@@ -1,0 +1,174 @@
+//! Gradients of a whole model: their norm, clipping, accumulation.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::features::host_vec;
+use crate::model::Classifier;
+
+/// How large gradients are kept from doing harm.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Clip {
+    /// Nothing is done.
+    #[default]
+    None,
+    /// All gradients together are scaled down to this norm where theirs is larger:
+    /// `torch.nn.utils.clip_grad_norm_`.
+    Norm {
+        /// The largest norm.
+        max: f64,
+    },
+    /// Every value is brought into `-max..max`: `torch.nn.utils.clip_grad_value_`.
+    Value {
+        /// The largest absolute value.
+        max: f64,
+    },
+}
+
+impl Clip {
+    pub(crate) fn validate(&self) -> Result<()> {
+        match *self {
+            Clip::Norm { max } | Clip::Value { max } if !(max > 0.0 && max.is_finite()) => {
+                Err(Error::argument("clip", "a number above 0", max))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `none`, `norm:MAX` or `value:MAX`.
+impl std::str::FromStr for Clip {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown =
+            || Error::argument("clip", "none, norm:MAX or value:MAX", format!("`{text}`"));
+        let number = |text: &str| text.parse().map_err(|_| unknown());
+        let clip = match text.split_once(':') {
+            None if text == "none" => Clip::None,
+            Some(("norm", max)) => Clip::Norm { max: number(max)? },
+            Some(("value", max)) => Clip::Value { max: number(max)? },
+            _ => return Err(unknown()),
+        };
+        clip.validate()?;
+        Ok(clip)
+    }
+}
+
+/// Walks over the gradients that a model's parameters have, and replaces them.
+struct Each<'a, F> {
+    gradients: &'a mut GradientsParams,
+    with: F,
+}
+
+/// A function of tensors of any rank.
+trait Change {
+    fn change<const D: usize>(
+        &mut self,
+        param: &Param<Tensor<D>>,
+        gradient: Tensor<D>,
+    ) -> Tensor<D>;
+}
+
+impl<F: Change> ModuleVisitor for Each<'_, F> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let gradient = self.with.change(param, gradient);
+            self.gradients.register(param.id, gradient);
+        }
+    }
+}
+
+fn each<F: Change>(model: &Classifier, gradients: &mut GradientsParams, with: F) -> F {
+    let mut visitor = Each { gradients, with };
+    model.visit(&mut visitor);
+    visitor.with
+}
+
+/// The L2 norm of all gradients together. One value crosses from the device to the host.
+///
+/// # Errors
+/// [`Error::Device`] if the device cannot hand it over.
+pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<f64> {
+    struct Squares<'a> {
+        gradients: &'a GradientsParams,
+        sums: Vec<Tensor<1>>,
+    }
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                self.sums.push(gradient.square().sum());
+            }
+        }
+    }
+    let mut visitor = Squares {
+        gradients,
+        sums: Vec::new(),
+    };
+    model.visit(&mut visitor);
+    if visitor.sums.is_empty() {
+        return Ok(0.0);
+    }
+    let sums = host_vec(Tensor::cat(visitor.sums, 0).into_data())?;
+    Ok(sums.iter().map(|s| f64::from(*s)).sum::<f64>().sqrt())
+}
+
+/// Multiplies all gradients.
+pub(crate) fn scale(model: &Classifier, gradients: &mut GradientsParams, factor: f64) {
+    struct Scale(f64);
+    impl Change for Scale {
+        fn change<const D: usize>(&mut self, _: &Param<Tensor<D>>, g: Tensor<D>) -> Tensor<D> {
+            g.mul_scalar(self.0)
+        }
+    }
+    each(model, gradients, Scale(factor));
+}
+
+/// Clips gradients in place. `norm` is their [norm](gradient_norm).
+pub fn clip_gradients(model: &Classifier, gradients: &mut GradientsParams, clip: Clip, norm: f64) {
+    struct Clamp(f64);
+    impl Change for Clamp {
+        fn change<const D: usize>(&mut self, _: &Param<Tensor<D>>, g: Tensor<D>) -> Tensor<D> {
+            g.clamp(-self.0, self.0)
+        }
+    }
+    match clip {
+        Clip::None => {}
+        // PyTorch's epsilon; a norm within the limit is left exactly as it is.
+        Clip::Norm { max } => {
+            let factor = max / (norm + 1e-6);
+            if factor < 1.0 {
+                scale(model, gradients, factor);
+            }
+        }
+        Clip::Value { max } => {
+            each(model, gradients, Clamp(max));
+        }
+    }
+}
+
+/// Adds gradients to those of earlier batches.
+pub(crate) fn accumulate(model: &Classifier, sum: &mut GradientsParams, more: GradientsParams) {
+    struct Add<'a> {
+        sum: &'a mut GradientsParams,
+        more: GradientsParams,
+    }
+    impl ModuleVisitor for Add<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let Some(more) = self.more.remove::<D>(param.id) else {
+                return;
+            };
+            let sum = match self.sum.remove::<D>(param.id) {
+                Some(sum) => sum + more,
+                None => more,
+            };
+            self.sum.register(param.id, sum);
+        }
+    }
+    model.visit(&mut Add { sum, more });
+}

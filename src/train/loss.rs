@@ -1,0 +1,192 @@
+//! Cross-entropy, with all that fine-tuning asks of it.
+
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Mean cross-entropy of class scores.
+///
+/// # Shapes
+/// - logits: `[batch, classes]`, before softmax
+/// - labels: `[batch]`, indices of classes
+/// - output: `[1]`
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    let batch = logits.dims()[0];
+    let chosen = log_softmax(logits, 1).gather(1, labels.reshape([batch, 1]));
+    chosen.mean().neg()
+}
+
+/// What a batch should have been taken for.
+#[derive(Debug, Clone)]
+pub enum Targets {
+    /// One class for each image: `[batch]`.
+    Labels(Tensor<1, Int>),
+    /// A share of every class for each image, as mixup and CutMix make them: `[batch, classes]`,
+    /// each row of sum 1.
+    Soft(Tensor<2>),
+}
+
+/// How classes weigh in the loss.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ClassWeights {
+    /// All the same.
+    #[default]
+    Equal,
+    /// `images / (classes * images of the class)`: what scikit-learn calls "balanced". A class
+    /// without images weighs nothing.
+    Balanced,
+    /// One number for each class.
+    Given(Vec<f64>),
+}
+
+impl ClassWeights {
+    /// The weights for these labels; `None` if all are the same.
+    pub(crate) fn of(&self, labels: &[usize], classes: usize) -> Result<Option<Vec<f32>>> {
+        match self {
+            ClassWeights::Equal => Ok(None),
+            ClassWeights::Balanced => {
+                let weigh = |count: usize| match count {
+                    0 => 0.0,
+                    _ => labels.len() as f64 / (classes * count) as f64,
+                };
+                let counts = count(labels, classes);
+                Ok(Some(counts.into_iter().map(|c| weigh(c) as f32).collect()))
+            }
+            ClassWeights::Given(weights) if weights.len() == classes => {
+                Ok(Some(weights.iter().map(|w| *w as f32).collect()))
+            }
+            ClassWeights::Given(weights) => Err(Error::argument(
+                "class_weights",
+                format!("a number for each of the {classes} classes"),
+                format!("{} numbers", weights.len()),
+            )),
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let ClassWeights::Given(weights) = self else {
+            return Ok(());
+        };
+        let sound = weights.iter().all(|w| w.is_finite() && *w >= 0.0);
+        if sound && weights.iter().any(|w| *w > 0.0) {
+            return Ok(());
+        }
+        Err(Error::argument(
+            "class_weights",
+            "numbers of at least 0, not all of them 0",
+            format!("{weights:?}"),
+        ))
+    }
+}
+
+/// `equal`, `balanced`, or one number for each class: `1,1,2.5`.
+impl std::str::FromStr for ClassWeights {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let weights = match text {
+            "equal" => ClassWeights::Equal,
+            "balanced" => ClassWeights::Balanced,
+            _ => {
+                let numbers: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
+                ClassWeights::Given(numbers.map_err(|_| {
+                    Error::argument(
+                        "class_weights",
+                        "equal, balanced or a number for each class",
+                        format!("`{text}`"),
+                    )
+                })?)
+            }
+        };
+        weights.validate()?;
+        Ok(weights)
+    }
+}
+
+/// Images of each class.
+pub(crate) fn count(labels: &[usize], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    for label in labels {
+        if let Some(count) = counts.get_mut(*label) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// Cross-entropy with label smoothing (Szegedy et al., 2016, <https://arxiv.org/abs/1512.00567>),
+/// soft targets and class weights: `torch.nn.CrossEntropyLoss(weight, label_smoothing)`.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    smoothing: f64,
+    weights: Option<Tensor<2>>,
+}
+
+impl Loss {
+    /// A loss on `device`. `weights` has a number for each class.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a smoothing outside 0..1.
+    pub fn new(smoothing: f64, weights: Option<&[f32]>, device: &Device) -> Result<Self> {
+        check_smoothing(smoothing)?;
+        let weights = weights.map(|weights| {
+            let data = TensorData::new(weights.to_vec(), [1, weights.len()]);
+            Tensor::from_data(data, device)
+        });
+        Ok(Self { smoothing, weights })
+    }
+
+    /// The mean over a batch; with class weights, of hard labels the weighted mean, as in PyTorch.
+    ///
+    /// # Shapes
+    /// - logits: `[batch, classes]`, before softmax
+    /// - output: `[1]`
+    pub fn forward(&self, logits: Tensor<2>, targets: Targets) -> Tensor<1> {
+        let [batch, classes] = logits.dims();
+        if let (Targets::Labels(labels), None, true) =
+            (&targets, &self.weights, self.smoothing == 0.0)
+        {
+            return cross_entropy(logits, labels.clone());
+        }
+        // PyTorch divides by the weights of the labels if there are labels, else by the batch.
+        let (target, divisor) = match targets {
+            Targets::Labels(labels) => {
+                let hard = labels.one_hot::<2>(classes).float();
+                let divisor = self.weights.clone().map(|w| (hard.clone() * w).sum());
+                (hard, divisor)
+            }
+            Targets::Soft(soft) => (soft, None),
+        };
+        // On the inner device a target has no part in the graph.
+        let target = match self.smoothing {
+            0.0 => target,
+            s => target
+                .mul_scalar(1.0 - s)
+                .add_scalar(s / classes.max(1) as f64),
+        };
+        let target = match &self.weights {
+            Some(weights) => target * weights.clone(),
+            None => target,
+        };
+        let sum = (log_softmax(logits, 1) * target).sum().neg();
+        match divisor {
+            Some(divisor) => sum / divisor,
+            None => sum.div_scalar(batch.max(1) as f64),
+        }
+    }
+}
+
+pub(crate) fn check_smoothing(smoothing: f64) -> Result<()> {
+    if (0.0..1.0).contains(&smoothing) {
+        return Ok(());
+    }
+    Err(Error::argument(
+        "label_smoothing",
+        "at least 0 and below 1",
+        smoothing,
+    ))
+}

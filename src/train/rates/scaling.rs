@@ -1,0 +1,89 @@
+//! Learning rates and the size of a batch.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::schedule::text::{self, Form, no_fields};
+use crate::error::{Error, Result};
+
+/// How the learning rate follows the images that go into one step of the optimiser: the batch size
+/// times the batches whose gradients are accumulated.
+///
+/// timm scales its `lr_base` by the square root for adaptive optimisers (those of Adam's kind) and
+/// linearly for all others, from 256 images.
+///
+/// As text: `none`, `linear:256` or `sqrt:256`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum RateScaling {
+    /// Not at all.
+    #[default]
+    #[serde(deserialize_with = "no_fields")]
+    None,
+    /// In proportion (Goyal et al., 2017, <https://arxiv.org/abs/1706.02677>).
+    Linear {
+        /// The images that the recipe's rate is meant for.
+        #[serde(default = "batch")]
+        base: usize,
+    },
+    /// With the square root (Krizhevsky, 2014, <https://arxiv.org/abs/1404.5997>).
+    Sqrt {
+        /// The images that the recipe's rate is meant for.
+        #[serde(default = "batch")]
+        base: usize,
+    },
+}
+
+fn batch() -> usize {
+    256
+}
+
+impl RateScaling {
+    /// The factor of the learning rate for so many images in a step of the optimiser.
+    pub fn factor(&self, images: usize) -> f64 {
+        match *self {
+            RateScaling::None => 1.0,
+            RateScaling::Linear { base } => images as f64 / base as f64,
+            RateScaling::Sqrt { base } => (images as f64 / base as f64).sqrt(),
+        }
+    }
+
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a base of 0 images.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            RateScaling::Linear { base: 0 } | RateScaling::Sqrt { base: 0 } => {
+                Err(Error::argument("rate scaling base", "at least 1 image", 0))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const SCALING: &[Form] = &[
+    Form::new("none", &[], 0),
+    Form::new("linear", &["base"], 1),
+    Form::new("sqrt", &["base"], 1),
+];
+
+/// `none`, `linear:IMAGES` or `sqrt:IMAGES`.
+impl std::str::FromStr for RateScaling {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let expected = "none, linear:IMAGES or sqrt:IMAGES";
+        let scaling: RateScaling = text::parse("rate scaling", expected, SCALING, text)?;
+        scaling.validate()?;
+        Ok(scaling)
+    }
+}
+
+impl fmt::Display for RateScaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::write(self, SCALING, f)
+    }
+}

@@ -1,0 +1,153 @@
+//! What makes an epoch the best, and when a run ends before its time.
+
+use serde::{Deserialize, Serialize};
+
+use super::EpochRecord;
+use crate::error::{Error, Result};
+
+/// A figure of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Metric {
+    /// Share of validation images that were recognised; of the averaged weights, if there are.
+    #[default]
+    ValidAccuracy,
+    /// Mean cross-entropy over the validation images; of the averaged weights, if there are.
+    ValidLoss,
+    /// Share of validation images whose class was among the best five.
+    ValidTop5Accuracy,
+    /// Mean recall over the classes, for unbalanced data.
+    ValidBalancedAccuracy,
+    /// Mean loss over the training images.
+    TrainLoss,
+}
+
+impl Metric {
+    /// Every metric by its name.
+    const ALL: [(&'static str, Metric); 5] = [
+        ("valid_accuracy", Metric::ValidAccuracy),
+        ("valid_loss", Metric::ValidLoss),
+        ("valid_top5_accuracy", Metric::ValidTop5Accuracy),
+        ("valid_balanced_accuracy", Metric::ValidBalancedAccuracy),
+        ("train_loss", Metric::TrainLoss),
+    ];
+
+    /// Its value in an epoch.
+    pub fn of(self, epoch: &EpochRecord) -> f64 {
+        match self {
+            Metric::ValidAccuracy => epoch.valid_accuracy,
+            Metric::ValidLoss => epoch.valid_loss,
+            Metric::ValidTop5Accuracy => epoch.valid_top5_accuracy,
+            Metric::ValidBalancedAccuracy => epoch.valid_balanced_accuracy,
+            Metric::TrainLoss => epoch.train_loss,
+        }
+    }
+
+    /// Whether more is better.
+    pub fn larger_is_better(self) -> bool {
+        !matches!(self, Metric::ValidLoss | Metric::TrainLoss)
+    }
+
+    /// The index of the best epoch, the earlier of equals.
+    pub fn best(self, epochs: &[EpochRecord]) -> Option<usize> {
+        let mut best: Option<usize> = None;
+        for (index, epoch) in epochs.iter().enumerate() {
+            if best.is_none_or(|best| self.better(self.of(epoch), self.of(&epochs[best]), 0.0)) {
+                best = Some(index);
+            }
+        }
+        best
+    }
+
+    /// Whether `new` is better than `old` by more than `min_delta`.
+    pub fn better(self, new: f64, old: f64, min_delta: f64) -> bool {
+        match self.larger_is_better() {
+            true => new > old + min_delta,
+            false => new < old - min_delta,
+        }
+    }
+}
+
+impl std::fmt::Display for Metric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = Self::ALL.iter().find(|(_, metric)| metric == self);
+        f.write_str(name.map_or("", |(name, _)| name))
+    }
+}
+
+impl std::str::FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, metric)| *metric).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
+            Error::argument("metric", names.join(", "), format!("`{text}`"))
+        })
+    }
+}
+
+/// Ends a run that no longer gets better, as Lightning's `EarlyStopping` does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Epochs without improvement that are waited for.
+    pub patience: usize,
+    /// What does not count as an improvement: accuracies are in 0..1.
+    #[serde(default)]
+    pub min_delta: f64,
+    /// The figure that is watched; the recipe's by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+}
+
+impl EarlyStopping {
+    /// Waits for so many epochs without improvement.
+    pub fn new(patience: usize) -> Self {
+        Self {
+            patience,
+            min_delta: 0.0,
+            metric: None,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.patience == 0 {
+            return Err(Error::argument("early_stopping.patience", "at least 1", 0));
+        }
+        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
+            return Err(Error::argument(
+                "early_stopping.min_delta",
+                "a number of at least 0",
+                self.min_delta,
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How long a run has been waiting for an improvement; part of every checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Patience {
+    best: Option<f64>,
+    waited: usize,
+}
+
+impl Patience {
+    /// Looks at an epoch; whether the run shall end.
+    pub fn exhausted(&mut self, rule: &EarlyStopping, metric: Metric, epoch: &EpochRecord) -> bool {
+        let metric = rule.metric.unwrap_or(metric);
+        let value = metric.of(epoch);
+        let improved = self
+            .best
+            .is_none_or(|best| metric.better(value, best, rule.min_delta));
+        if improved {
+            self.best = Some(value);
+            self.waited = 0;
+        } else {
+            self.waited += 1;
+        }
+        self.waited >= rule.patience
+    }
+}
