@@ -548,3 +548,206 @@ fn ctrl_c_leaves_a_checkpoint_and_says_where() {
     let found = json(&["eval", &last, "--limit-test", "50", "--json"]);
     assert!(found["accuracy"].as_f64().is_some());
 }
+
+/// A recipe from a file, changed by flags; what is wrong in it is named with its line.
+#[test]
+fn a_recipe_comes_from_a_file_and_flags_override_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(dir.path(), name);
+    let file = at("recipe.toml");
+    let text =
+        "recipe = \"gradual\"\nepochs = 3\nbatch_size = 16\n\n[optimizer]\nkind = \"adamw\"\n";
+    std::fs::write(&file, text).unwrap();
+    let out = at("run");
+    let images = ["--limit-train", "64", "--limit-test", "20", "--out", &out];
+    let tune = [
+        "finetune",
+        "test_resnet",
+        "--config",
+        &file,
+        "--epochs",
+        "1",
+    ];
+    run(&[&tune[..], &images].concat());
+    let config = RunConfig::open(&out).unwrap();
+    let expected = Recipe::gradual()
+        .epochs(1)
+        .batch_size(16)
+        .image_size(28)
+        .with_optimizer(Optimizer::adamw());
+    assert_eq!(config.recipe, expected);
+
+    std::fs::write(&file, "epochs = 3\nlr = 0.1\n").unwrap();
+    let other = at("other");
+    let images = ["--limit-train", "64", "--out", &other];
+    let error = fail(1, &[&tune[..], &images].concat());
+    assert!(
+        error.starts_with(&format!("error: {file}: ")) && error.contains("line 2"),
+        "{error}"
+    );
+    std::fs::remove_file(&file).unwrap();
+    let error = fail(1, &[&tune[..], &images].concat());
+    assert!(
+        error.starts_with(&format!("error: cannot read {file}: ")),
+        "{error}"
+    );
+    assert!(!Path::new(&other).exists());
+}
+
+#[test]
+fn a_batch_size_is_found_and_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(dir.path(), "run");
+    let tune = [
+        "finetune",
+        "test_resnet",
+        "--limit-train",
+        "100",
+        "--limit-test",
+        "20",
+    ];
+    let auto = ["--epochs", "1", "--batch-size", "auto", "--out", &out];
+    let output = burn_zoo(&[&tune[..], &auto].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    // Everything fits: as many as there are images.
+    assert!(errors.contains("\nbatch size: 100\n"), "{errors}");
+    assert_eq!(RunConfig::open(&out).unwrap().recipe.batch_size, 100);
+    let error = fail(
+        1,
+        &[&tune[..], &auto, &["--overwrite", "--memory-budget", "0"]].concat(),
+    );
+    assert_eq!(
+        error,
+        "error: --memory-budget: expected a number above 0, found 0\n"
+    );
+    let error = fail(
+        1,
+        &[
+            &tune[..],
+            &auto,
+            &["--overwrite", "--memory-budget", "0.001"],
+        ]
+        .concat(),
+    );
+    assert!(
+        error.contains("not enough memory for a training step"),
+        "{error}"
+    );
+}
+
+#[test]
+fn learning_rates_are_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let plot = path(dir.path(), "curve.svg");
+    let find = [
+        "lr-find",
+        "test_resnet",
+        "--limit-train",
+        "320",
+        "--batch-size",
+        "32",
+        "--steps",
+        "60",
+        "--plot",
+        &plot,
+    ];
+    let text = run(&find);
+    assert!(
+        text.contains("valley") && text.contains(&format!("curve: {plot}")),
+        "{text}"
+    );
+    assert!(std::fs::read_to_string(&plot).unwrap().starts_with("<svg"));
+    let found = json(&[&find[..], &["--json"]].concat());
+    assert!(found["suggestions"]["valley"].as_f64().unwrap() > 0.0);
+    assert_eq!(
+        found["rates"].as_array().unwrap().len(),
+        found["losses"].as_array().unwrap().len()
+    );
+    let error = fail(1, &["lr-find", "test_resnet", "--from", "1", "--to", "0.1"]);
+    assert!(error.contains("error: "), "{error}");
+}
+
+/// A run's report, and judgements from several views.
+#[test]
+fn a_run_is_shown_and_judged_from_several_sides() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(dir.path(), name);
+    let out = at("run");
+    run(&[
+        "finetune",
+        "test_resnet",
+        "--limit-train",
+        "320",
+        "--limit-test",
+        "50",
+        "--epochs",
+        "1",
+        "--lr",
+        "3e-3",
+        "--no-report",
+        "--out",
+        &out,
+    ]);
+    let page = at("run/report.html");
+    assert!(!Path::new(&page).exists());
+    assert_eq!(run(&["report", &out]), format!("{page}\n"));
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("test_resnet on fashion-mnist-mini") && html.contains("Ankle boot"));
+    let error = fail(1, &["report", dir.path().to_str().unwrap()]);
+    assert!(error.contains("expected a run folder"), "{error}");
+
+    let eval = ["eval", &out, "--limit-test", "50", "--json"];
+    let plain = json(&eval);
+    for views in ["flip", "five-crop", "ten-crop"] {
+        let judged = json(&[&eval[..], &["--tta", views]].concat());
+        assert_ne!(judged["loss"], plain["loss"], "{views}");
+        assert_eq!(judged["images"], 50);
+    }
+    let error = fail(2, &["eval", &out, "--tta", "many"]);
+    assert!(
+        error.contains("one, flip, five-crop or ten-crop"),
+        "{error}"
+    );
+}
+
+/// A loss that is no number ends the run, and says where it can go on from.
+#[test]
+fn a_run_that_diverges_says_what_it_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(dir.path(), "run");
+    let error = {
+        let output = burn_zoo(&[
+            "finetune",
+            "test_resnet",
+            "--limit-train",
+            "320",
+            "--limit-test",
+            "20",
+            "--epochs",
+            "9",
+            "--optimizer",
+            "sgd",
+            "--schedule",
+            "step:1:1e20",
+            "--lr",
+            "1e-3",
+            "--out",
+            &out,
+        ]);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let checkpoint = RunConfig::newest_checkpoint(&out).unwrap().unwrap();
+    assert!(
+        error.contains("the loss became ")
+            && error.contains("in epoch 2, step ")
+            && error.contains("at learning rate 1e17")
+            && error.ends_with(&format!(
+                "the last good checkpoint is {}\n",
+                checkpoint.display()
+            )),
+        "{error}"
+    );
+    assert!(checkpoint.ends_with("checkpoints/epoch-0001"));
+}

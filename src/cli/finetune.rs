@@ -293,7 +293,7 @@ impl RecipeArgs {
             recipe.ema = Some(EmaConfig::new(decay));
         }
         if self.mixup.is_some() || self.cutmix.is_some() {
-            let mixing = recipe.mixing.clone().unwrap_or_default();
+            let mixing = recipe.mixing.unwrap_or_default();
             recipe.mixing = Some(Mixing {
                 mixup_alpha: self.mixup.unwrap_or(0.0),
                 cutmix_alpha: self.cutmix.unwrap_or(0.0),
@@ -369,6 +369,11 @@ fn task(
 impl FinetuneArgs {
     pub fn run(self, device: Device) -> Result<()> {
         let started = Instant::now();
+        if let Some(gib) = self.memory_budget
+            && !(gib > 0.0 && gib.is_finite())
+        {
+            bail!("--memory-budget: expected a number above 0, found {gib}");
+        }
         let tensorboard = match self.tensorboard.as_deref() {
             None => TensorBoard::RunFolder,
             Some("off") => TensorBoard::Off,
@@ -462,13 +467,9 @@ impl FinetuneArgs {
     }
 
     fn find_batch_size(&self, task: &mut Task) -> Result<()> {
-        let budget = match self.memory_budget {
-            Some(gib) if !(gib > 0.0 && gib.is_finite()) => {
-                bail!("--memory-budget: expected a number above 0, found {gib}")
-            }
-            Some(gib) => Some((gib * (1u64 << 30) as f64) as u64),
-            None => None,
-        };
+        let budget = self
+            .memory_budget
+            .map(|gib| (gib * (1u64 << 30) as f64) as u64);
         let search = BatchSearch {
             budget,
             ..BatchSearch::default()

@@ -250,8 +250,10 @@ impl Monitor for Watch {
             );
         }
         if record.frozen != self.frozen {
+            let first = self.frozen.is_empty();
             self.frozen = record.frozen.clone();
-            if self.frozen != "nothing" {
+            // That nothing is frozen is news only where something was.
+            if !(first && self.frozen == "nothing") {
                 self.print(&format!("       frozen: {}", self.frozen));
             }
         }

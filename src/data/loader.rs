@@ -264,7 +264,7 @@ impl Loader {
             batch_size: self.config.batch_size,
             sampler: self.config.sampler,
             augment: self.config.augment.clone(),
-            mixing: self.config.mixing.clone(),
+            mixing: self.config.mixing,
             views: self.config.views,
             seed: self.config.seed,
             epoch,

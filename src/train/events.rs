@@ -80,15 +80,16 @@ impl Monitor for TensorBoardMonitor {
             .map(|group| (group.name, group.prefix))
             .collect();
         self.shown = Some((run.valid_images.clone(), run.valid_labels.to_vec()));
+        // Each file that ends a session has to have begun it.
+        let table = toml::Table::try_from(run.recipe)
+            .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))?;
+        let mut hparams = BTreeMap::new();
+        flatten("", &toml::Value::Table(table), &mut hparams);
+        let name = run.model.info().architecture.clone();
+        hparams.insert("architecture".to_owned(), HParam::Text(name));
+        let hparams: Vec<(String, HParam)> = hparams.into_iter().collect();
+        writer.hparams(&hparams, &RESULTS)?;
         if run.steps_done == 0 {
-            let table = toml::Table::try_from(run.recipe)
-                .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))?;
-            let mut hparams = BTreeMap::new();
-            flatten("", &toml::Value::Table(table), &mut hparams);
-            let name = run.model.info().architecture.clone();
-            hparams.insert("architecture".to_owned(), HParam::Text(name));
-            let hparams: Vec<(String, HParam)> = hparams.into_iter().collect();
-            writer.hparams(&hparams, &RESULTS)?;
             let recipe = run.recipe.to_toml()?;
             writer.text("recipe", 0, &format!("```toml\n{recipe}\n```"))?;
             writer.graph(&graph(run.model, run.images)?)?;
@@ -115,7 +116,7 @@ impl Monitor for TensorBoardMonitor {
         let Some(writer) = &mut self.writer else {
             return Ok(());
         };
-        if step.global_step % EVERY != 0 && step.step != step.steps {
+        if !step.global_step.is_multiple_of(EVERY) && step.step != step.steps {
             return Ok(());
         }
         let at = step.global_step as i64;

@@ -222,7 +222,7 @@ pub(super) fn prepare(
         drop_last: recipe.drop_last,
         sampler: recipe.sampler,
         augment: recipe.augment.clone(),
-        mixing: recipe.mixing.clone(),
+        mixing: recipe.mixing,
         ..config.clone()
     };
     let classes = model.num_classes();
@@ -436,7 +436,7 @@ fn train(
                 scale(&progress.model, &mut sum, 1.0 / divisor);
             }
             // Read from the device only where it is needed or shown.
-            let shown = (progress.state.steps + 1) % 10 == 0;
+            let shown = (progress.state.steps + 1).is_multiple_of(10);
             let needed =
                 matches!(recipe.clip, Clip::Norm { .. }) || recipe.precision == Precision::F16;
             let norm = match shown || needed {
@@ -495,7 +495,7 @@ fn train(
                 break;
             }
             let every = recipe.checkpoints.every_steps;
-            if every.is_some_and(|every| step % every == 0) && images.peek().is_some() {
+            if every.is_some_and(|every| step.is_multiple_of(every)) && images.peek().is_some() {
                 progress.checkpoint(setup, &mut log)?;
             }
         }

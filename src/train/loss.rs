@@ -44,8 +44,11 @@ pub enum ClassWeights {
 }
 
 impl ClassWeights {
-    /// The weights for these labels; `None` if all are the same.
-    pub(crate) fn of(&self, labels: &[usize], classes: usize) -> Result<Option<Vec<f32>>> {
+    /// The weights for these labels, each below `classes`; `None` if all are the same.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there is not a number for each class.
+    pub fn of(&self, labels: &[usize], classes: usize) -> Result<Option<Vec<f32>>> {
         match self {
             ClassWeights::Equal => Ok(None),
             ClassWeights::Balanced => {

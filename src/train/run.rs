@@ -512,7 +512,7 @@ impl Log {
 
     /// Notes a step; the first of each epoch and every tenth are kept.
     pub fn step(&mut self, step: &StepRecord) {
-        if step.global_step % EVERY != 0 && step.step != 1 {
+        if !step.global_step.is_multiple_of(EVERY) && step.step != 1 {
             return;
         }
         let epoch = (step.epoch - 1) as f64 + step.step as f64 / step.steps as f64;

@@ -1,0 +1,583 @@
+//! Runs that end before their time: stopped, killed, out of disk; and how they go on.
+
+#![cfg(all(feature = "fashion-mnist-mini", feature = "cli", unix))]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn_zoo::Error;
+use burn_zoo::data::ImageSet;
+use burn_zoo::prelude::*;
+use burn_zoo::preprocess::augment::Mixing;
+use burn_zoo::train::{
+    Checkpoints, Control, EarlyStopping, EmaConfig, EpochEnd, EpochRecord, EpochStart, FitOptions,
+    Metric, Monitor, Run, RunConfig, Silent, StepRecord, TensorBoard, resume,
+};
+
+fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
+    let data = FashionMnist::bundled().unwrap();
+    let parts = (data.train().take_first(320), data.test().take_first(100));
+    (Arc::new(parts.0), Arc::new(parts.1))
+}
+
+fn device() -> Device {
+    Device::default().autodiff()
+}
+
+fn model() -> Classifier {
+    let spec = Zoo::test_resnet().weights(Weights::Random(7)).adapt(1, 10);
+    spec.build(&device()).unwrap()
+}
+
+fn quiet() -> FitOptions {
+    FitOptions {
+        tensorboard: TensorBoard::Off,
+        ..FitOptions::default()
+    }
+}
+
+/// Everything that has a state: momentum, an average, a plateau, freed groups, random images, mixed
+/// labels, dropout, stochastic depth, accumulation.
+fn everything() -> Recipe {
+    let mut recipe = Recipe::gradual()
+        .epochs(4)
+        .batch_size(16)
+        .learning_rate(3e-3)
+        .weight_decay(0.01)
+        .with_optimizer(Optimizer::adamw())
+        .schedule("plateau".parse().unwrap())
+        .ema(EmaConfig::new(0.9))
+        .augment("flip-crop".parse().unwrap())
+        .mixing(Mixing {
+            mixup_alpha: 0.2,
+            ..Mixing::default()
+        })
+        .drop_rate(0.2)
+        .drop_path_rate(0.1)
+        .early_stopping(EarlyStopping::new(100));
+    recipe.accumulate = 2;
+    recipe
+}
+
+fn fit(recipe: &Recipe, dir: &Path, monitor: &mut dyn Monitor) -> burn_zoo::Result<Run> {
+    let (train, valid) = images();
+    recipe.fit_with(model(), train, valid, dir, quiet(), monitor)
+}
+
+fn go_on(dir: &Path) -> burn_zoo::Result<Run> {
+    let (train, valid) = images();
+    resume(dir, &device(), train, valid, quiet(), &mut Silent)
+}
+
+/// What has to be the same, however often a run was interrupted.
+fn figures(epochs: &[EpochRecord]) -> Vec<[f64; 7]> {
+    let of = |e: &EpochRecord| {
+        [
+            e.epoch as f64,
+            e.train_loss,
+            e.train_accuracy,
+            e.valid_loss,
+            e.valid_accuracy,
+            e.raw_valid_accuracy.unwrap_or(-1.0),
+            e.learning_rate,
+        ]
+    };
+    epochs.iter().map(of).collect()
+}
+
+fn same_run(a: &Run, b: &Run) {
+    assert_eq!(figures(a.epochs()), figures(b.epochs()));
+    assert_eq!(a.best().epoch, b.best().epoch);
+    let (a, b) = (
+        a.model().state_dict().unwrap(),
+        b.model().state_dict().unwrap(),
+    );
+    for (name, tensor) in &a {
+        let pairs = tensor.data.iter().zip(&b[name].data);
+        let apart = pairs.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(apart <= 1e-6, "{name}: {apart}");
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Asks to stop after so many steps.
+struct StopAfter(usize);
+
+impl Monitor for StopAfter {
+    fn step(&mut self, _: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+        self.0 = self.0.saturating_sub(1);
+        Ok(())
+    }
+    fn should_stop(&mut self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Stopped in the middle of epochs, at their end and during validation, a run ends as if it had not
+/// been.
+#[test]
+fn an_interrupted_run_equals_one_that_was_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let whole = fit(&everything(), &at("whole"), &mut Silent).unwrap();
+    assert_eq!(whole.epochs().len(), 4);
+
+    // Ten steps an epoch. The tenth is the last of its epoch: what stops is the validation.
+    for first in [1, 4, 10, 13, 33] {
+        let broken = at(&format!("broken-{first}"));
+        let error = fit(&everything(), &broken, &mut StopAfter(first)).unwrap_err();
+        let Error::Interrupted { checkpoint, run } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(run, &broken);
+        assert_eq!(&RunConfig::newest_checkpoint(&broken).unwrap(), checkpoint);
+        // A second time, somewhat later.
+        let (train, valid) = images();
+        let again = resume(&broken, &device(), train, valid, quiet(), &mut StopAfter(3));
+        assert!(matches!(again, Err(Error::Interrupted { .. })), "{first}");
+        let run = go_on(&broken).unwrap();
+        same_run(&whole, &run);
+        for name in ["steps.csv", "classes.txt"] {
+            assert_eq!(
+                read(&broken.join(name)),
+                read(&at("whole").join(name)),
+                "{name}"
+            );
+        }
+        let lines = |dir: &Path| read(&dir.join("log.jsonl")).lines().count();
+        assert_eq!(lines(&broken), 4);
+    }
+
+    // A finished run is read, not repeated.
+    let again = go_on(&at("whole")).unwrap();
+    same_run(&whole, &again);
+}
+
+#[test]
+fn other_images_are_no_resumption() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    fit(&everything(), &run, &mut StopAfter(4)).unwrap_err();
+    let data = FashionMnist::bundled().unwrap();
+    let (train, valid) = (Arc::new(data.train()), Arc::new(data.test()));
+    let error = resume(&run, &device(), train, valid, quiet(), &mut Silent).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "data: expected 320 training and 100 validation images of 10 classes, found 6000 training \
+         and 1000 validation images of 10 classes"
+    );
+    let error = go_on(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("expected a run folder"), "{error}");
+}
+
+/// Damage is named, with its file.
+#[test]
+fn a_damaged_checkpoint_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    fit(&everything(), &run, &mut StopAfter(4)).unwrap_err();
+    let checkpoint = RunConfig::newest_checkpoint(&run).unwrap().unwrap();
+    for name in ["state.json", "optimizer.bpk", "model.safetensors"] {
+        let path = checkpoint.join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        for damaged in [&bytes[..bytes.len() / 2], &[], b"\xff\x00nonsense"] {
+            std::fs::write(&path, damaged).unwrap();
+            let error = go_on(&run).unwrap_err().to_string();
+            assert!(error.contains(name), "{name}: {error}");
+        }
+        std::fs::write(&path, bytes).unwrap();
+    }
+    go_on(&run).unwrap();
+}
+
+#[test]
+fn the_newest_and_the_best_checkpoints_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    let recipe = Recipe::full()
+        .epochs(6)
+        .batch_size(64)
+        .metric(Metric::ValidLoss)
+        .checkpoints(Checkpoints {
+            last: 2,
+            best: 2,
+            every_steps: Some(2),
+        });
+    let run = fit(&recipe, &dir, &mut Silent).unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(dir.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    // Five steps an epoch, every second of all steps, and the end of each epoch.
+    let mut order: Vec<&EpochRecord> = run.epochs().iter().collect();
+    order.sort_by(|a, b| a.valid_loss.total_cmp(&b.valid_loss));
+    let mut expected = vec![
+        format!("epoch-{:04}", order[0].epoch),
+        format!("epoch-{:04}", order[1].epoch),
+        "epoch-0005-batch-0000003".to_owned(),
+        "epoch-0006".to_owned(),
+    ];
+    assert_eq!(order[0].epoch, run.best().epoch);
+    expected.sort();
+    expected.dedup();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn early_stopping_waits_and_gives_the_best_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    // Nothing counts as an improvement after the first epoch.
+    let recipe = Recipe::full()
+        .epochs(20)
+        .batch_size(64)
+        .early_stopping(EarlyStopping {
+            min_delta: 1.0,
+            ..EarlyStopping::new(2)
+        });
+    let run = fit(&recipe, &dir, &mut Silent).unwrap();
+    assert_eq!(run.epochs().len(), 3);
+    let best = run
+        .epochs()
+        .iter()
+        .map(|e| e.valid_accuracy)
+        .fold(0.0, f64::max);
+    assert_eq!(run.best().valid_accuracy, best);
+    // A run that stopped early has nothing to go on with.
+    assert_eq!(go_on(&dir).unwrap().epochs().len(), 3);
+}
+
+/// Hooks may freeze and stop.
+#[test]
+fn a_monitor_has_a_say() {
+    struct Choose {
+        frozen: Vec<String>,
+    }
+    impl Monitor for Choose {
+        fn epoch_started(
+            &mut self,
+            epoch: &EpochStart<'_>,
+            control: &mut Control,
+        ) -> burn_zoo::Result<()> {
+            if epoch.epoch == 2 {
+                control.freeze(Freeze::up_to("stage3"));
+            }
+            Ok(())
+        }
+        fn epoch_finished(
+            &mut self,
+            epoch: &EpochEnd<'_>,
+            control: &mut Control,
+        ) -> burn_zoo::Result<()> {
+            self.frozen.push(epoch.record.frozen.clone());
+            if epoch.record.epoch == 3 {
+                control.stop();
+            }
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut choose = Choose { frozen: Vec::new() };
+    let recipe = Recipe::full().epochs(9).batch_size(64);
+    let run = fit(&recipe, &dir.path().join("run"), &mut choose).unwrap();
+    assert_eq!(choose.frozen, ["nothing", "up-to:stage3", "up-to:stage3"]);
+    assert_eq!(run.epochs().len(), 3);
+    let rates = &run.epochs()[2].rates;
+    assert!(rates["stage3"] == 0.0 && rates["stage4"] > 0.0 && rates["head"] > 0.0);
+
+    // An unknown group is an error at once.
+    struct Wrong;
+    impl Monitor for Wrong {
+        fn epoch_started(
+            &mut self,
+            _: &EpochStart<'_>,
+            control: &mut Control,
+        ) -> burn_zoo::Result<()> {
+            control.freeze(Freeze::up_to("stage9"));
+            Ok(())
+        }
+    }
+    let error = fit(&recipe, &dir.path().join("wrong"), &mut Wrong).unwrap_err();
+    assert!(error.to_string().contains("no group `stage9`"), "{error}");
+}
+
+/// A run that began again in the folder of an old one and never came to a checkpoint leaves the
+/// old one to be found.
+#[test]
+fn what_an_overwriting_run_writes_never_mixes_with_the_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    let recipe = Recipe::full().epochs(1).batch_size(64);
+    fit(&recipe, &dir, &mut Silent).unwrap();
+    let (train, valid) = images();
+    let options = FitOptions {
+        overwrite: true,
+        ..quiet()
+    };
+    let recipe = recipe.epochs(2);
+    let run = recipe.fit_with(model(), train, valid, &dir, options, &mut Silent);
+    assert_eq!(run.unwrap().epochs().len(), 2);
+    assert_eq!(read(&dir.join("log.jsonl")).lines().count(), 2);
+    let names: Vec<PathBuf> = std::fs::read_dir(dir.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(names, [dir.join("checkpoints/epoch-0002")]);
+    let hidden = std::fs::read_dir(&dir).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with('.')
+    });
+    assert_eq!(hidden.count(), 0);
+}
+
+const TUNE: [&str; 22] = [
+    "finetune",
+    "test_resnet",
+    "--recipe",
+    "gradual",
+    "--epochs",
+    "3",
+    "--limit-train",
+    "320",
+    "--limit-test",
+    "100",
+    "--batch-size",
+    "16",
+    "--lr",
+    "3e-3",
+    "--ema",
+    "0.9",
+    "--augment",
+    "flip-crop",
+    "--checkpoint-steps",
+    "3",
+    "--no-report",
+    "--out",
+];
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burn-zoo"));
+    command
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn finish(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn epochs(dir: &Path) -> Vec<EpochRecord> {
+    let text = read(&dir.join("log.jsonl"));
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Killed ten times at moments all over the run, among them many writes of checkpoints (there is
+/// one every third step), the run goes on each time and ends as if nothing had been.
+#[test]
+fn a_run_survives_being_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let whole = at("whole");
+    let began = Instant::now();
+    let (code, errors) = finish(
+        command(&[&TUNE[..], &[whole.as_str()]].concat())
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(code, Some(0), "{errors}");
+    let length = began.elapsed();
+
+    let broken = at("broken");
+    let mut kills = 0;
+    // Odd parts of the run's length: each falls at another place of a step.
+    for (turn, part) in [0.15, 0.31, 0.23, 0.37, 0.29, 0.41, 0.19, 0.33, 0.27, 0.43]
+        .into_iter()
+        .enumerate()
+    {
+        let resumable = RunConfig::newest_checkpoint(&broken).is_ok_and(|found| found.is_some());
+        let mut child = match resumable {
+            true => command(&["finetune", "--no-report", "--resume", &broken])
+                .spawn()
+                .unwrap(),
+            // Killed before there was any checkpoint, it can only start again.
+            false => {
+                let _ = std::fs::remove_dir_all(&broken);
+                command(&[&TUNE[..], &[broken.as_str()]].concat())
+                    .spawn()
+                    .unwrap()
+            }
+        };
+        std::thread::sleep(length.mul_f64(part * (1.0 + turn as f64 / 100.0)));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        let (code, errors) = finish(child);
+        assert!(code.is_none() || code == Some(0), "{errors}");
+        // Whatever there is at this moment can be read.
+        if let Some(checkpoint) = RunConfig::newest_checkpoint(&broken).unwrap_or_default() {
+            Classifier::open(&checkpoint, &Device::default()).unwrap();
+        }
+    }
+    assert!(kills >= 3, "the run was too short to be killed: {kills}");
+    let resumable = RunConfig::newest_checkpoint(&broken).is_ok_and(|found| found.is_some());
+    let last = match resumable {
+        true => command(&["finetune", "--no-report", "--resume", &broken]),
+        false => command(&[&TUNE[..], &[broken.as_str(), "--overwrite"]].concat()),
+    };
+    let (code, errors) = finish({ last }.spawn().unwrap());
+    assert_eq!(code, Some(0), "{errors}");
+
+    let (whole, broken) = (Path::new(&whole), Path::new(&broken));
+    assert_eq!(figures(&epochs(whole)), figures(&epochs(broken)));
+    assert_eq!(
+        read(&whole.join("steps.csv")),
+        read(&broken.join("steps.csv"))
+    );
+    for part in [
+        "best",
+        "checkpoints/epoch-0003",
+        "checkpoints/epoch-0003/ema",
+    ] {
+        let open = |dir: &Path| {
+            let model = Classifier::open(dir.join(part), &Device::default()).unwrap();
+            model.state_dict().unwrap()
+        };
+        let (a, b) = (open(whole), open(broken));
+        for (name, tensor) in &a {
+            let pairs = tensor.data.iter().zip(&b[name].data);
+            let apart = pairs.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+            assert!(apart <= 1e-6, "{part}, {name}: {apart}");
+        }
+    }
+    let left: Vec<String> = std::fs::read_dir(broken.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(left, ["epoch-0003"]);
+}
+
+/// One Ctrl-C writes down where the run stands; the command that goes on from there is the one
+/// that it names.
+#[test]
+fn ctrl_c_and_resume_go_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let run = out.to_str().unwrap();
+    let child = command(&[&TUNE[..], &[run, "--overwrite"]].concat())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while RunConfig::newest_checkpoint(&out).is_ok_and(|found| found.is_none()) {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let (code, errors) = finish(child);
+    assert_eq!(code, Some(130), "{errors}");
+    assert!(errors.contains(&format!(
+        "`burn-zoo finetune --resume {run}` goes on from there"
+    )));
+    let (code, errors) = finish(command(&["finetune", "--resume", run]).spawn().unwrap());
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(epochs(&out).len(), 3);
+    assert!(out.join("report.html").is_file());
+    // It needs nothing else, and takes nothing else that would change the run.
+    let (code, errors) = finish(
+        command(&["finetune", "resnet18", "--resume", run])
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(code, Some(2), "{errors}");
+}
+
+/// Where files cannot grow beyond a limit, the run ends with an error that names the file, and the
+/// checkpoint before it is whole.
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let run = out.to_str().unwrap();
+    let tune = [
+        "finetune",
+        "test_resnet",
+        "--epochs",
+        "3",
+        "--limit-train",
+        "320",
+        "--limit-test",
+        "100",
+        "--tensorboard",
+        "off",
+        "--no-report",
+        "--out",
+        run,
+    ];
+    // A whole run tells how large its files become.
+    let (code, errors) = finish(command(&tune).spawn().unwrap());
+    assert_eq!(code, Some(0), "{errors}");
+    let state = out.join("checkpoints/epoch-0003/optimizer.bpk");
+    let blocks = std::fs::metadata(&state).unwrap().len() / 1024 - 50;
+
+    // Another one is killed after its first checkpoint; then the disk has no room for a second.
+    std::fs::remove_dir_all(&out).unwrap();
+    let mut child = command(&tune).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while RunConfig::newest_checkpoint(&out).is_ok_and(|found| found.is_none()) || !out.exists() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    finish(child);
+    let checkpoint = RunConfig::newest_checkpoint(&out).unwrap().unwrap();
+    let script = format!(
+        "trap '' XFSZ; ulimit -f {blocks}; exec {} finetune --no-report --tensorboard off --resume {run}",
+        env!("CARGO_BIN_EXE_burn-zoo")
+    );
+    let child = Command::new("bash")
+        .args(["-c", &script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (code, errors) = finish(child);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(
+        errors.contains("optimizer.bpk") && errors.contains("File too large"),
+        "{errors}"
+    );
+    assert_eq!(
+        RunConfig::newest_checkpoint(&out).unwrap(),
+        Some(checkpoint)
+    );
+    let (code, errors) = finish(
+        command(&["finetune", "--no-report", "--resume", run])
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(epochs(&out).len(), 3);
+}
