@@ -57,6 +57,8 @@
 
 pub mod adapt;
 mod build;
+#[cfg(feature = "flex")]
+mod cpu;
 pub mod data;
 mod device;
 pub mod error;

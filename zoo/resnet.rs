@@ -371,7 +371,7 @@ impl Stem {
             Some(deep) => deep.forward(x),
             None => x,
         };
-        let x = relu(self.bn.forward(self.conv.forward(x)));
+        let x = self.bn.forward_relu(self.conv.forward(x));
         max_pool2d(x, 3, 2, 1)
     }
 }
@@ -386,8 +386,8 @@ struct DeepStem {
 
 impl DeepStem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = relu(self.bn1.forward(self.conv1.forward(x)));
-        relu(self.bn2.forward(self.conv2.forward(x)))
+        let x = self.bn1.forward_relu(self.conv1.forward(x));
+        self.bn2.forward_relu(self.conv2.forward(x))
     }
 }
 
@@ -410,12 +410,16 @@ impl Block {
             Some(downsample) => downsample.forward(x.clone()),
             None => x.clone(),
         };
-        let x = relu(self.bn1.forward(self.conv1.forward(x)));
-        let mut x = self.bn2.forward(self.conv2.forward(x));
+        let mut x = self.conv2.forward(self.bn1.forward_relu(self.conv1.forward(x)));
+        let mut last = &self.bn2;
         if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            x = bn3.forward(conv3.forward(relu(x)));
+            x = conv3.forward(last.forward_relu(x));
+            last = bn3;
         }
-        relu(self.drop_path.forward(x) + shortcut)
+        match self.drop_path.is_active(&x) {
+            false => last.forward_add_relu(x, shortcut),
+            true => relu(self.drop_path.forward(last.forward(x)) + shortcut),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Batch normalisation (Ioffe & Szegedy, 2015, <https://arxiv.org/abs/1502.03167>).
 
 use burn::module::{Flag, Module, Param};
+use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, FloatDType, Tensor};
 
@@ -49,33 +50,107 @@ impl BatchNorm2d {
     /// # Shapes
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.apply(input, None, false)
+    }
+
+    /// Normalises each channel, and sets what is negative to zero.
+    ///
+    /// # Shapes
+    /// - input and output: `[batch, channels, height, width]`
+    pub fn forward_relu(&self, input: Tensor<4>) -> Tensor<4> {
+        self.apply(input, None, true)
+    }
+
+    /// Normalises each channel, adds a second map, and sets what is negative to zero.
+    ///
+    /// # Shapes
+    /// - input, residual and output: `[batch, channels, height, width]`
+    pub fn forward_add_relu(&self, input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
+        self.apply(input, Some(residual), true)
+    }
+
+    fn apply(&self, input: Tensor<4>, residual: Option<Tensor<4>>, activate: bool) -> Tensor<4> {
         // In 32 bits whatever the activations are in, as in PyTorch's autocast.
         let dtype = input.dtype();
         let input = input.cast(FloatDType::F32);
-        let output = if input.device().is_autodiff() && self.training.is_enabled() {
-            self.forward_train(input)
-        } else {
-            batch_norm(
-                input,
-                self.weight.val(),
-                self.bias.val(),
-                self.running_mean.value(),
-                self.running_var.value(),
-                EPSILON,
-            )
+        let residual = residual.map(|residual| residual.cast(FloatDType::F32));
+        let trains = input.device().is_autodiff() && self.training.is_enabled();
+        let output = match self.on_cpu(&input, residual.as_ref(), activate, trains) {
+            Some(output) => output,
+            None => {
+                let output = match trains {
+                    true => self.forward_train(input),
+                    false => batch_norm(
+                        input,
+                        self.weight.val(),
+                        self.bias.val(),
+                        self.running_mean.value(),
+                        self.running_var.value(),
+                        EPSILON,
+                    ),
+                };
+                let output = match residual {
+                    Some(residual) => output + residual,
+                    None => output,
+                };
+                match activate {
+                    true => relu(output),
+                    false => output,
+                }
+            }
         };
         let output = output.cast(dtype);
         trace::layer("BatchNorm2d", self.weight.id, &output, 0);
         output
     }
 
+    /// The same in one pass, where this crate has its own operation for it.
+    #[cfg(feature = "flex")]
+    fn on_cpu(
+        &self,
+        input: &Tensor<4>,
+        residual: Option<&Tensor<4>>,
+        activate: bool,
+        trains: bool,
+    ) -> Option<Tensor<4>> {
+        use crate::cpu::{self, Take};
+
+        let take = match trains {
+            true => Take::Batch,
+            false => Take::Given([self.running_mean.value(), self.running_var.value()]),
+        };
+        let affine = [self.weight.val(), self.bias.val()];
+        let result = cpu::batch_norm(input, affine, take, residual, activate, EPSILON)?;
+        if trains {
+            let [n, _, h, w] = input.dims();
+            self.follow(result.statistics, n * h * w);
+        }
+        Some(result.output)
+    }
+
+    #[cfg(not(feature = "flex"))]
+    fn on_cpu(
+        &self,
+        _input: &Tensor<4>,
+        _residual: Option<&Tensor<4>>,
+        _activate: bool,
+        _trains: bool,
+    ) -> Option<Tensor<4>> {
+        None
+    }
+
     fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
         let [n, _, h, w] = input.dims();
-        let count = (n * h * w) as f64;
         let result = batch_norm_train(input, self.weight.val(), self.bias.val(), EPSILON);
+        self.follow([result.mean, result.variance], n * h * w);
+        result.output
+    }
 
+    /// Moves the running statistics towards a batch's mean and biased variance over so many values.
+    fn follow(&self, [mean, variance]: [Tensor<1>; 2], count: usize) {
         // Over a single value there is no unbiased variance; PyTorch refuses such a batch, here its
         // variance (zero) is taken as it is so that nothing becomes NaN.
+        let count = count as f64;
         let unbiased = if count > 1.0 {
             count / (count - 1.0)
         } else {
@@ -85,8 +160,7 @@ impl BatchNorm2d {
             let kept = running.value().mul_scalar(1.0 - MOMENTUM);
             running.set(kept + batch.detach().mul_scalar(MOMENTUM));
         };
-        blend(&self.running_mean, result.mean);
-        blend(&self.running_var, result.variance.mul_scalar(unbiased));
-        result.output
+        blend(&self.running_mean, mean);
+        blend(&self.running_var, variance.mul_scalar(unbiased));
     }
 }

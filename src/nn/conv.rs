@@ -91,15 +91,43 @@ impl Conv2d {
     /// - output: `[batch, out_channels, height', width']`, where each side is
     ///   `(side + 2 * padding - kernel) / stride + 1`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], self.groups);
         let dtype = input.dtype();
+        let weight = self.weight.val().cast(dtype);
         let bias = self.bias.as_ref().map(|bias| bias.val().cast(dtype));
-        let output = conv2d(input, self.weight.val().cast(dtype), bias, options);
+        let output = match self.on_cpu(&input, &weight) {
+            Some(output) => match bias {
+                Some(bias) => output + bias.reshape([1, -1, 1, 1]),
+                None => output,
+            },
+            None => {
+                let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+                let options = ConvOptions::new(stride, padding, [1, 1], self.groups);
+                conv2d(input, weight, bias, options)
+            }
+        };
         if trace::active() {
             let [_, _, h, w] = output.dims();
             let macs = self.weight.lazy_shape().num_elements() * h * w;
             trace::layer("Conv2d", self.weight.id, &output, macs);
         }
         output
+    }
+
+    #[cfg(feature = "flex")]
+    fn on_cpu(&self, input: &Tensor<4>, weight: &Tensor<4>) -> Option<Tensor<4>> {
+        let window = crate::cpu::Window {
+            kernel: weight.dims()[2],
+            stride: self.stride,
+            padding: self.padding,
+        };
+        match self.groups {
+            1 => crate::cpu::conv2d(input, weight, window),
+            _ => None,
+        }
+    }
+
+    #[cfg(not(feature = "flex"))]
+    fn on_cpu(&self, _input: &Tensor<4>, _weight: &Tensor<4>) -> Option<Tensor<4>> {
+        None
     }
 }

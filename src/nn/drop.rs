@@ -55,9 +55,14 @@ impl DropPath {
         }
     }
 
+    /// Whether anything is dropped from such an input.
+    pub fn is_active<const D: usize>(&self, input: &Tensor<D>) -> bool {
+        self.rate > 0.0 && self.training.is_enabled() && input.device().is_autodiff()
+    }
+
     /// Drops branches. Shapes: input and output are the same; the first dimension counts samples.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        if self.rate == 0.0 || !self.training.is_enabled() || !input.device().is_autodiff() {
+        if !self.is_active(&input) {
             return input;
         }
         let keep = 1.0 - self.rate;

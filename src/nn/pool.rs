@@ -12,16 +12,33 @@ use super::trace;
 /// - input: `[batch, channels, height, width]`
 /// - output: each side is `(side + 2 * padding - kernel) / stride + 1`
 pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
-    let options = MaxPoolOptions {
-        kernel_size: [kernel; 2],
-        stride: [stride; 2],
-        padding: [(padding, padding); 2],
-        dilation: [1; 2],
-        ceil_mode: false,
-    };
-    let output = module::max_pool2d(input, options);
+    let output = on_cpu(&input, kernel, stride, padding).unwrap_or_else(|| {
+        let options = MaxPoolOptions {
+            kernel_size: [kernel; 2],
+            stride: [stride; 2],
+            padding: [(padding, padding); 2],
+            dilation: [1; 2],
+            ceil_mode: false,
+        };
+        module::max_pool2d(input, options)
+    });
     trace::pool("MaxPool2d", &output);
     output
+}
+
+#[cfg(feature = "flex")]
+fn on_cpu(input: &Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Option<Tensor<4>> {
+    let window = crate::cpu::Window {
+        kernel,
+        stride,
+        padding,
+    };
+    crate::cpu::max_pool2d(input, window)
+}
+
+#[cfg(not(feature = "flex"))]
+fn on_cpu(_: &Tensor<4>, _: usize, _: usize, _: usize) -> Option<Tensor<4>> {
+    None
 }
 
 /// `torch.nn.AvgPool2d(kernel, stride, ceil_mode=True, count_include_pad=False)`: a window that

@@ -1,0 +1,609 @@
+//! Convolutions as sums of matrix products, one for each tap of the kernel.
+
+use std::borrow::Cow;
+
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType, Shape};
+use rayon::prelude::*;
+
+use super::map::{self, Sides};
+use super::simd::{Matrix, Shared, product, room};
+
+/// A square window that moves over a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+impl Window {
+    pub fn output(&self, side: usize) -> usize {
+        (side + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+
+    /// Where tap `tap` of the first window lies, relative to the map's edge.
+    fn offset(&self, tap: usize) -> isize {
+        tap as isize - self.padding as isize
+    }
+
+    /// The windows, from and to, whose tap `tap` lies inside of a side of `side`.
+    pub fn inside(&self, tap: usize, side: usize) -> (usize, usize) {
+        let (offset, stride) = (self.offset(tap), self.stride as isize);
+        let from = (-offset).div_euclid(stride) + isize::from((-offset).rem_euclid(stride) > 0);
+        let to = (side as isize - 1 - offset).div_euclid(stride) + 1;
+        let windows = self.output(side);
+        let to = to.clamp(0, windows as isize) as usize;
+        ((from.max(0) as usize).min(to), to)
+    }
+
+    /// The row or column that a window's tap lies on.
+    fn place(&self, window: usize, tap: usize) -> isize {
+        (window * self.stride) as isize + self.offset(tap)
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel * self.kernel
+    }
+}
+
+/// Kernels as `[tap][in][out]`.
+#[derive(Debug, Clone)]
+pub(super) struct Kernels {
+    pub values: Vec<f32>,
+    pub input: usize,
+    pub output: usize,
+    pub taps: usize,
+}
+
+/// Channels of a block that is copied at once.
+const BLOCK: usize = 16;
+
+impl Kernels {
+    /// From `[out, in, k, k]`.
+    pub fn new(weight: &FlexTensor) -> Self {
+        let shape = weight.layout().shape();
+        let (output, input, taps) = (shape[0], shape[1], shape[2] * shape[3]);
+        let weight: Cow<'_, FlexTensor> = match weight.is_contiguous() {
+            true => Cow::Borrowed(weight),
+            false => Cow::Owned(weight.to_contiguous()),
+        };
+        let start = weight.layout().start_offset();
+        let from = &weight.storage::<f32>()[start..];
+        let mut values = room(output * input * taps);
+        let to = Shared::new(&mut values);
+        // Blocks of input by output channels, so that both sides are read and written in runs.
+        (0..output.div_ceil(BLOCK))
+            .into_par_iter()
+            .for_each(|block| {
+                let outs = block * BLOCK..((block + 1) * BLOCK).min(output);
+                for i in 0..input {
+                    for tap in 0..taps {
+                        for o in outs.clone() {
+                            // SAFETY: inside, and each block of outputs belongs to one thread.
+                            unsafe {
+                                *to.at((tap * input + i) * output + o) =
+                                    *from.get_unchecked((o * input + i) * taps + tap);
+                            }
+                        }
+                    }
+                }
+            });
+        Self {
+            values,
+            input,
+            output,
+            taps,
+        }
+    }
+
+    /// Gradients `[tap][in][out]` as a tensor `[out, in, k, k]`.
+    fn gradient(values: &[f32], [output, input, kernel]: [usize; 3]) -> FlexTensor {
+        let taps = kernel * kernel;
+        let mut out = room(output * input * taps);
+        let to = Shared::new(&mut out);
+        (0..output.div_ceil(BLOCK))
+            .into_par_iter()
+            .for_each(|block| {
+                let outs = block * BLOCK..((block + 1) * BLOCK).min(output);
+                for i in 0..input {
+                    for tap in 0..taps {
+                        for o in outs.clone() {
+                            // SAFETY: as above.
+                            unsafe {
+                                *to.at((o * input + i) * taps + tap) =
+                                    *values.get_unchecked((tap * input + i) * output + o);
+                            }
+                        }
+                    }
+                }
+            });
+        let layout = Layout::contiguous(Shape::from([output, input, kernel, kernel]));
+        FlexTensor::new(Bytes::from_elems(out), layout, DType::F32)
+    }
+}
+
+/// A map whose columns are sorted by their remainder modulo the stride, so that the columns under a
+/// tap of all windows of a row are neighbours: `[height][remainder][column][batch][channels]`.
+struct Columns<'a> {
+    values: Cow<'a, [f32]>,
+    stride: usize,
+    /// Columns of a remainder, those that are missing at the end included.
+    columns: usize,
+    position: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn new(values: &'a [f32], sides: Sides, window: Window) -> Self {
+        let stride = window.stride;
+        let columns = sides.width.div_ceil(stride);
+        let position = sides.position();
+        let values = match stride {
+            1 => Cow::Borrowed(values),
+            _ => {
+                let mut sorted = room(sides.height * stride * columns * position);
+                sorted
+                    .par_chunks_mut((stride * columns * position).max(1))
+                    .zip(values.par_chunks((sides.width * position).max(1)))
+                    .for_each(|(out, row)| {
+                        for (place, out) in out.chunks_exact_mut(position).enumerate() {
+                            let column = place % columns * stride + place / columns;
+                            match row.get(column * position..(column + 1) * position) {
+                                Some(from) => out.copy_from_slice(from),
+                                None => out.fill(0.0),
+                            }
+                        }
+                    });
+                Cow::Owned(sorted)
+            }
+        };
+        Self {
+            values,
+            stride,
+            columns,
+            position,
+        }
+    }
+
+    /// Where the columns under a tap begin, at an offset from the first window's first tap.
+    fn start(&self, y: usize, offset: isize, window: usize) -> usize {
+        let stride = self.stride as isize;
+        let remainder = offset.rem_euclid(stride) as usize;
+        let column = (window as isize + offset.div_euclid(stride)) as usize;
+        ((y * self.stride + remainder) * self.columns + column) * self.position
+    }
+}
+
+/// Into how many blocks channels are cut so that there is work for many threads. It depends on the
+/// shape alone.
+fn blocks(tasks: usize, channels: usize) -> usize {
+    const ENOUGH: usize = 32;
+    const NARROWEST: usize = 64;
+    let most = (channels / NARROWEST).max(1);
+    ENOUGH.div_ceil(tasks.max(1)).clamp(1, most)
+}
+
+/// The channels of a block.
+fn block(index: usize, blocks: usize, channels: usize) -> (usize, usize) {
+    let size = channels.div_ceil(blocks);
+    (
+        (index * size).min(channels),
+        ((index + 1) * size).min(channels),
+    )
+}
+
+/// So few input channels make a product for each tap too thin; then patches are copied.
+const FEW: usize = 8;
+
+/// The output, and the kernels in the form that the gradients need as well.
+pub(super) fn forward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    window: Window,
+) -> (FlexTensor, Kernels) {
+    let kernels = Kernels::new(weight);
+    let input = Sides::of(x);
+    let output = Sides {
+        height: window.output(input.height),
+        width: window.output(input.width),
+        batch: input.batch,
+        channels: kernels.output,
+    };
+    let values = map::values(x);
+    let mut out = room(output.len());
+    match input.channels <= FEW && kernels.taps > 1 {
+        true => forward_patches(&values, input, &kernels, window, output, &mut out),
+        false => forward_taps(&values, input, &kernels, window, output, &mut out),
+    }
+    (map::tensor(out, output), kernels)
+}
+
+fn forward_taps(
+    x: &[f32],
+    input: Sides,
+    kernels: &Kernels,
+    window: Window,
+    output: Sides,
+    out: &mut [f32],
+) {
+    let columns = Columns::new(x, input, window);
+    let (from, to) = (input.channels, output.channels);
+    let count = blocks(output.height, to);
+    let shared = Shared::new(out);
+    (0..output.height * count).into_par_iter().for_each(|task| {
+        let (y, (first, last)) = (task / count, block(task % count, count, to));
+        let row = y * output.row();
+        let mut written = false;
+        let taps = taps_of_row(&window, y, input, output.width);
+        if !taps.iter().any(|tap| tap.to - tap.from == output.width) {
+            // No tap reaches all of the row: what none reaches is 0.
+            for place in 0..output.width * output.batch {
+                // SAFETY: this block of this row is this task's alone.
+                unsafe {
+                    let start = shared.at(row + place * to + first);
+                    std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
+                }
+            }
+            written = true;
+        }
+        for tap in taps {
+            let start = columns.start(tap.y, tap.offset, tap.from);
+            // SAFETY: all ranges are inside of their slices; this block of this row is this task's.
+            unsafe {
+                product(
+                    [(tap.to - tap.from) * input.batch, last - first, from],
+                    shared.at(row + tap.from * output.position() + first),
+                    to,
+                    written,
+                    Matrix {
+                        start: columns.values.as_ptr().add(start),
+                        row: from,
+                        column: 1,
+                    },
+                    Matrix {
+                        start: kernels.values.as_ptr().add(tap.tap * from * to + first),
+                        row: to,
+                        column: 1,
+                    },
+                );
+            }
+            written = true;
+        }
+    });
+}
+
+/// A tap that lies inside of the map for some windows of a row.
+struct Tap {
+    /// Its number.
+    tap: usize,
+    /// The row of the input it lies on.
+    y: usize,
+    /// Its column in the first window.
+    offset: isize,
+    /// The windows, from and to, for which it lies inside.
+    from: usize,
+    to: usize,
+}
+
+/// The taps of the windows of one row of the output, first those that all windows have.
+fn taps_of_row(window: &Window, y: usize, input: Sides, width: usize) -> Vec<Tap> {
+    let mut taps = Vec::with_capacity(window.taps());
+    for ky in 0..window.kernel {
+        let place = window.place(y, ky);
+        if place < 0 || place >= input.height as isize {
+            continue;
+        }
+        for kx in 0..window.kernel {
+            let (from, to) = window.inside(kx, input.width);
+            if from < to {
+                taps.push(Tap {
+                    tap: ky * window.kernel + kx,
+                    y: place as usize,
+                    offset: window.offset(kx),
+                    from,
+                    to,
+                });
+            }
+        }
+    }
+    taps.sort_by_key(|tap| tap.to - tap.from != width);
+    taps
+}
+
+/// The patches under the windows of one row, `[tap][in][window][batch]`.
+fn patches(x: &[f32], input: Sides, window: Window, y: usize, width: usize, out: &mut [f32]) {
+    let rows = width * input.batch;
+    let channels = input.channels;
+    for tap in 0..window.taps() {
+        let (ky, kx) = (tap / window.kernel, tap % window.kernel);
+        let out = &mut out[tap * channels * rows..(tap + 1) * channels * rows];
+        let place = window.place(y, ky);
+        let (from, to) = match place < 0 || place >= input.height as isize {
+            true => (0, 0),
+            false => window.inside(kx, input.width),
+        };
+        for (channel, out) in out.chunks_exact_mut(rows).enumerate() {
+            out[..from * input.batch].fill(0.0);
+            out[to * input.batch..].fill(0.0);
+            for w in from..to {
+                let column = window.place(w, kx) as usize;
+                let start = (place as usize * input.width + column) * input.position();
+                let out = &mut out[w * input.batch..(w + 1) * input.batch];
+                let from = &x[start..start + input.position()];
+                match channels {
+                    1 => out.copy_from_slice(from),
+                    _ => {
+                        for (out, from) in out.iter_mut().zip(from.chunks_exact(channels)) {
+                            *out = from[channel];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn forward_patches(
+    x: &[f32],
+    input: Sides,
+    kernels: &Kernels,
+    window: Window,
+    output: Sides,
+    out: &mut [f32],
+) {
+    let rows = output.width * output.batch;
+    let depth = kernels.taps * kernels.input;
+    out.par_chunks_mut(output.row().max(1))
+        .enumerate()
+        .for_each_init(
+            || room(depth * rows),
+            |buffer, (y, out)| {
+                patches(x, input, window, y, output.width, buffer);
+                // SAFETY: all three are whole slices of these sizes.
+                unsafe {
+                    product(
+                        [rows, output.channels, depth],
+                        out.as_mut_ptr(),
+                        output.channels,
+                        false,
+                        Matrix {
+                            start: buffer.as_ptr(),
+                            row: 1,
+                            column: rows,
+                        },
+                        Matrix {
+                            start: kernels.values.as_ptr(),
+                            row: output.channels,
+                            column: 1,
+                        },
+                    );
+                }
+            },
+        );
+}
+
+/// The gradient of the input.
+pub(super) fn input_gradient(
+    gradient: &FlexTensor,
+    kernels: &Kernels,
+    window: Window,
+    input: Sides,
+) -> FlexTensor {
+    let output = Sides::of(gradient);
+    let gradient = map::values(gradient);
+    let (stride, to) = (window.stride, input.channels);
+    let columns = input.width.div_ceil(stride);
+    // Sorted by remainder, as the forward pass reads it.
+    let line = columns * input.position();
+    let mut sorted = room(input.height * stride * line);
+    let count = blocks(input.height * stride, to);
+    let shared = Shared::new(&mut sorted);
+    (0..input.height * stride * count)
+        .into_par_iter()
+        .for_each(|task| {
+            let (line_index, (first, last)) = (task / count, block(task % count, count, to));
+            let (y, remainder) = (line_index / stride, line_index % stride);
+            let there = (input.width + stride - 1 - remainder) / stride;
+            let mut taps = Vec::with_capacity(window.taps());
+            for ky in 0..window.kernel {
+                let above = y as isize - window.offset(ky);
+                let row = above.div_euclid(stride as isize);
+                let hits = above.rem_euclid(stride as isize) == 0;
+                if !hits || row < 0 || row >= output.height as isize {
+                    continue;
+                }
+                for kx in 0..window.kernel {
+                    let offset = window.offset(kx);
+                    let (from, until) = window.inside(kx, input.width);
+                    if offset.rem_euclid(stride as isize) as usize == remainder && from < until {
+                        let shift = offset.div_euclid(stride as isize);
+                        taps.push((ky * window.kernel + kx, row as usize, shift, from, until));
+                    }
+                }
+            }
+            taps.sort_by_key(|(_, _, _, from, until)| until - from != there);
+            let mut written = false;
+            if !taps
+                .iter()
+                .any(|(_, _, _, from, until)| until - from == there)
+            {
+                for place in 0..columns * input.batch {
+                    // SAFETY: this block of this line is this task's alone.
+                    unsafe {
+                        let start = shared.at(line_index * line + place * to + first);
+                        std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
+                    }
+                }
+                written = true;
+            }
+            for (tap, row, shift, from, until) in taps {
+                let column = (from as isize + shift) as usize;
+                // SAFETY: all ranges are inside; this block of this line is this task's.
+                unsafe {
+                    product(
+                        [(until - from) * input.batch, last - first, output.channels],
+                        shared.at(line_index * line + column * input.position() + first),
+                        to,
+                        written,
+                        Matrix {
+                            start: gradient
+                                .as_ptr()
+                                .add(row * output.row() + from * output.position()),
+                            row: output.channels,
+                            column: 1,
+                        },
+                        Matrix {
+                            start: kernels
+                                .values
+                                .as_ptr()
+                                .add((tap * to + first) * output.channels),
+                            row: 1,
+                            column: output.channels,
+                        },
+                    );
+                }
+                written = true;
+            }
+        });
+    if stride == 1 {
+        return map::tensor(sorted, input);
+    }
+    let mut values = room(input.len());
+    let position = input.position();
+    values
+        .par_chunks_mut(input.row().max(1))
+        .zip(sorted.par_chunks((stride * line).max(1)))
+        .for_each(|(out, sorted)| {
+            for (column, out) in out.chunks_exact_mut(position.max(1)).enumerate() {
+                let place = column % stride * columns + column / stride;
+                out.copy_from_slice(&sorted[place * position..(place + 1) * position]);
+            }
+        });
+    map::tensor(values, input)
+}
+
+/// The gradient of the kernels.
+pub(super) fn kernel_gradient(x: &FlexTensor, gradient: &FlexTensor, window: Window) -> FlexTensor {
+    let (input, output) = (Sides::of(x), Sides::of(gradient));
+    let (x, gradient) = (map::values(x), map::values(gradient));
+    let shape = [output.channels, input.channels, window.kernel];
+    let values = match input.channels <= FEW && window.taps() > 1 {
+        true => kernel_gradient_patches(&x, input, &gradient, output, window),
+        false => kernel_gradient_taps(&x, input, &gradient, output, window),
+    };
+    Kernels::gradient(&values, shape)
+}
+
+fn kernel_gradient_taps(
+    x: &[f32],
+    input: Sides,
+    gradient: &[f32],
+    output: Sides,
+    window: Window,
+) -> Vec<f32> {
+    let columns = Columns::new(x, input, window);
+    let (from, to) = (input.channels, output.channels);
+    let mut values = room(window.taps() * from * to);
+    let count = blocks(window.taps(), to);
+    let shared = Shared::new(&mut values);
+    (0..window.taps() * count).into_par_iter().for_each(|task| {
+        let (tap, (first, last)) = (task / count, block(task % count, count, to));
+        let (ky, kx) = (tap / window.kernel, tap % window.kernel);
+        let (left, right) = window.inside(kx, input.width);
+        let (top, bottom) = window.inside(ky, input.height);
+        let mut written = false;
+        if left < right {
+            for y in top..bottom {
+                let row = window.place(y, ky) as usize;
+                let start = columns.start(row, window.offset(kx), left);
+                // SAFETY: all ranges are inside; this block of this tap is this task's.
+                unsafe {
+                    product(
+                        [from, last - first, (right - left) * input.batch],
+                        shared.at(tap * from * to + first),
+                        to,
+                        written,
+                        Matrix {
+                            start: columns.values.as_ptr().add(start),
+                            row: 1,
+                            column: from,
+                        },
+                        Matrix {
+                            start: gradient
+                                .as_ptr()
+                                .add(y * output.row() + left * output.position() + first),
+                            row: to,
+                            column: 1,
+                        },
+                    );
+                }
+                written = true;
+            }
+        }
+        if !written {
+            for i in 0..from {
+                // SAFETY: as above.
+                unsafe {
+                    let start = shared.at((tap * from + i) * to + first);
+                    std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
+                }
+            }
+        }
+    });
+    values
+}
+
+/// Rows of the output whose patches make one part of the sum.
+const PARTS: usize = 8;
+
+fn kernel_gradient_patches(
+    x: &[f32],
+    input: Sides,
+    gradient: &[f32],
+    output: Sides,
+    window: Window,
+) -> Vec<f32> {
+    let rows = output.width * output.batch;
+    let depth = window.taps() * input.channels;
+    let size = output.height.div_ceil(PARTS).max(1);
+    // Each part sums some rows; the parts are added in order.
+    let parts: Vec<Vec<f32>> = (0..output.height.div_ceil(size))
+        .into_par_iter()
+        .map(|part| {
+            let mut sum = room(depth * output.channels);
+            let mut buffer = room(depth * rows);
+            let lines = part * size..((part + 1) * size).min(output.height);
+            for (index, y) in lines.enumerate() {
+                patches(x, input, window, y, output.width, &mut buffer);
+                // SAFETY: all three are whole slices of these sizes.
+                unsafe {
+                    product(
+                        [depth, output.channels, rows],
+                        sum.as_mut_ptr(),
+                        output.channels,
+                        index > 0,
+                        Matrix {
+                            start: buffer.as_ptr(),
+                            row: rows,
+                            column: 1,
+                        },
+                        Matrix {
+                            start: gradient.as_ptr().add(y * output.row()),
+                            row: output.channels,
+                            column: 1,
+                        },
+                    );
+                }
+            }
+            sum
+        })
+        .collect();
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_default();
+    for part in parts {
+        for (sum, value) in sum.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    sum
+}

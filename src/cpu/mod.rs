@@ -1,0 +1,251 @@
+//! Convolution, normalisation and pooling on a CPU, for training and inference.
+//!
+//! Activations lie as `[height][width][batch][channels]`: space outermost, channels innermost. A run
+//! of positions along a row is then one matrix of `positions * batch` rows and `channels` columns,
+//! and a convolution is a sum of matrix products, one for each tap of the kernel, without a copy of
+//! the input. Taps that fall on padding are never computed: on a map of 2 by 2 positions that is
+//! more than half of a 3 by 3 kernel, on a single position eight of its nine taps.
+//!
+//! To the rest of the crate such a map is an ordinary tensor `[batch, channels, height, width]`
+//! whose strides say where things lie; whatever is not in this room sees a view and works on it. The
+//! functions here take any layout and give this one, so that it is kept from layer to layer.
+//!
+//! Work is divided by rows, channels and blocks of a fixed size, never by the number of threads:
+//! results do not depend on it.
+//!
+//! Only burn's Flex backend with 32-bit numbers comes here; everything else takes burn's own
+//! operations (see [`conv2d`], [`batch_norm`], [`max_pool2d`]).
+
+mod autodiff;
+mod conv;
+mod map;
+mod norm;
+mod pool;
+mod simd;
+#[cfg(test)]
+mod tests;
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, DispatchTensor, DispatchTensorKind, Flex, backend_extension};
+use burn::tensor::{DType, Tensor};
+
+pub(crate) use conv::Window;
+
+/// What is done on top of a normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Epilogue {
+    /// Whether negative values become zero.
+    pub relu: bool,
+    /// Whether a second map is added before that.
+    pub residual: bool,
+}
+
+/// The operations that this room adds to burn. Maps are `[batch, channels, height, width]` in any
+/// layout.
+#[backend_extension(Flex, Autodiff)]
+pub(crate) trait CpuOps: Backend {
+    /// A convolution with a square kernel `[out, in, k, k]`, without groups and bias.
+    fn zoo_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        window: Window,
+    ) -> FloatTensor<Self>;
+
+    /// A normalisation by the batch's statistics: the output, the mean and the biased variance. The
+    /// last argument is only looked at where the epilogue says so.
+    fn zoo_norm_train(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        epilogue: Epilogue,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// A normalisation by given statistics.
+    #[allow(clippy::too_many_arguments)] // all that a normalisation is made of
+    fn zoo_norm_eval(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        epilogue: Epilogue,
+        epsilon: f64,
+    ) -> FloatTensor<Self>;
+
+    /// The largest value of each window.
+    fn zoo_max_pool2d(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
+}
+
+impl CpuOps for Flex {
+    fn zoo_conv2d(x: FlexTensor, weight: FlexTensor, window: Window) -> FlexTensor {
+        conv::forward(&x, &weight, window).0
+    }
+
+    fn zoo_norm_train(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        residual: FlexTensor,
+        epilogue: Epilogue,
+        epsilon: f64,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let residual = epilogue.residual.then_some(&residual);
+        let (output, batch) =
+            norm::forward_train(&x, &weight, &bias, residual, epilogue.relu, epsilon);
+        (output, map::vector(batch.mean), map::vector(batch.variance))
+    }
+
+    fn zoo_norm_eval(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        residual: FlexTensor,
+        epilogue: Epilogue,
+        epsilon: f64,
+    ) -> FlexTensor {
+        let residual = epilogue.residual.then_some(&residual);
+        let batch = norm::Statistics::given(&mean, &variance, epsilon);
+        norm::forward(&x, &weight, &bias, &batch, residual, epilogue.relu)
+    }
+
+    fn zoo_max_pool2d(x: FlexTensor, window: Window) -> FlexTensor {
+        pool::forward(&x, window).0
+    }
+}
+
+/// Whether tensors are where this room computes, in the numbers it computes in.
+fn is_here(tensors: &[&DispatchTensor]) -> bool {
+    fn of(kind: &DispatchTensorKind) -> bool {
+        match kind {
+            DispatchTensorKind::Flex(_) => true,
+            DispatchTensorKind::Autodiff(inner) => of(inner),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+    tensors.iter().all(|tensor| of(&tensor.kind))
+}
+
+/// A convolution with a square kernel, without groups and bias; `None` where burn's own has to do
+/// it.
+///
+/// # Shapes
+/// - x: `[batch, in, height, width]`
+/// - weight: `[out, in, k, k]`
+/// - output: `[batch, out, height', width']`
+pub(crate) fn conv2d(x: &Tensor<4>, weight: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
+    let [_, _, height, width] = x.dims();
+    let [_, _, kernel, _] = weight.dims();
+    let fits = |side: usize| side + 2 * window.padding >= kernel;
+    if !fits(height) || !fits(width) || !floats(&[x.dtype(), weight.dtype()]) {
+        return None;
+    }
+    let (x, weight) = (x.clone().into_dispatch(), weight.clone().into_dispatch());
+    is_here(&[&x, &weight]).then(|| {
+        Tensor::from_dispatch(<burn::backend::Dispatch as CpuOps>::zoo_conv2d(
+            x, weight, window,
+        ))
+    })
+}
+
+fn floats(types: &[DType]) -> bool {
+    types.iter().all(|dtype| *dtype == DType::F32)
+}
+
+/// The output of a normalisation, and what it saw.
+pub(crate) struct Normalised {
+    pub output: Tensor<4>,
+    /// Mean and biased variance of the batch.
+    pub statistics: [Tensor<1>; 2],
+}
+
+/// Which statistics a normalisation takes.
+#[allow(clippy::large_enum_variant)] // made and taken apart at once
+pub(crate) enum Take {
+    /// The batch's.
+    Batch,
+    /// These: mean and variance.
+    Given([Tensor<1>; 2]),
+}
+
+/// A batch normalisation, an optional addition and an optional ReLU in one pass; `None` where burn's
+/// own operations have to do it.
+///
+/// # Shapes
+/// - x, residual and output: `[batch, channels, height, width]`
+/// - weight, bias and statistics: `[channels]`
+pub(crate) fn batch_norm(
+    x: &Tensor<4>,
+    [weight, bias]: [Tensor<1>; 2],
+    take: Take,
+    residual: Option<&Tensor<4>>,
+    relu: bool,
+    epsilon: f64,
+) -> Option<Normalised> {
+    let other = residual.unwrap_or(x);
+    if !floats(&[x.dtype(), weight.dtype(), other.dtype()]) || other.dims() != x.dims() {
+        return None;
+    }
+    let epilogue = Epilogue {
+        relu,
+        residual: residual.is_some(),
+    };
+    let (x, other) = (x.clone().into_dispatch(), other.clone().into_dispatch());
+    let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
+    if !is_here(&[&x, &other, &weight, &bias]) {
+        return None;
+    }
+    type Ops = burn::backend::Dispatch;
+    Some(match take {
+        Take::Batch => {
+            let (output, mean, variance) =
+                <Ops as CpuOps>::zoo_norm_train(x, weight, bias, other, epilogue, epsilon);
+            Normalised {
+                output: Tensor::from_dispatch(output),
+                statistics: [Tensor::from_dispatch(mean), Tensor::from_dispatch(variance)],
+            }
+        }
+        Take::Given([mean, variance]) => {
+            let statistics = [mean.clone(), variance.clone()];
+            let output = <Ops as CpuOps>::zoo_norm_eval(
+                x,
+                weight,
+                bias,
+                mean.into_dispatch(),
+                variance.into_dispatch(),
+                other,
+                epilogue,
+                epsilon,
+            );
+            Normalised {
+                output: Tensor::from_dispatch(output),
+                statistics,
+            }
+        }
+    })
+}
+
+/// The largest value of each window, padding left out; `None` where burn's own has to do it.
+///
+/// # Shapes
+/// - x: `[batch, channels, height, width]`
+/// - output: `[batch, channels, height', width']`
+pub(crate) fn max_pool2d(x: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
+    let [_, _, height, width] = x.dims();
+    let fits = |side: usize| side + 2 * window.padding >= window.kernel;
+    if !fits(height) || !fits(width) || !floats(&[x.dtype()]) || window.kernel > 15 {
+        return None;
+    }
+    let x = x.clone().into_dispatch();
+    is_here(&[&x]).then(|| {
+        Tensor::from_dispatch(<burn::backend::Dispatch as CpuOps>::zoo_max_pool2d(
+            x, window,
+        ))
+    })
+}

@@ -1,0 +1,390 @@
+//! Batch normalisation with what usually follows it, an addition and a ReLU, in one pass each way.
+
+use burn::backend::flex::FlexTensor;
+use rayon::prelude::*;
+
+use super::map::{self, Sides};
+use super::simd::{room, vectorised};
+
+/// Mean, biased variance, and one over the standard deviation of each channel.
+#[derive(Debug, Clone)]
+pub(super) struct Statistics {
+    pub mean: Vec<f32>,
+    pub variance: Vec<f32>,
+    pub inverse: Vec<f32>,
+}
+
+impl Statistics {
+    fn new(mean: Vec<f32>, variance: Vec<f32>, epsilon: f64) -> Self {
+        let inverse = variance
+            .iter()
+            .map(|v| (1.0 / (f64::from(*v) + epsilon).sqrt()) as f32)
+            .collect();
+        Self {
+            mean,
+            variance,
+            inverse,
+        }
+    }
+
+    pub fn given(mean: &FlexTensor, variance: &FlexTensor, epsilon: f64) -> Self {
+        let (mean, variance) = (map::numbers(mean), map::numbers(variance));
+        Self::new(mean.into_owned(), variance.into_owned(), epsilon)
+    }
+
+    /// Of a batch: the mean first, then the squares of what differs from it. The mean is summed over
+    /// differences from the first position's values, so that one far from zero keeps its digits.
+    fn of(x: &[f32], channels: usize, epsilon: f64) -> Self {
+        let count = (x.len() / channels.max(1)) as f64;
+        let sum = |center: &[f32], squared: bool| -> Vec<f64> {
+            let center = &center[..channels];
+            let parts = x.par_chunks(part(channels)).map(|x| {
+                let mut sums = vec![0.0f64; channels];
+                let mut few = vec![0.0f32; channels];
+                for x in x.chunks(FEW * channels) {
+                    few.fill(0.0);
+                    match squared {
+                        false => vectorised(
+                            #[inline(always)]
+                            || {
+                                for x in x.chunks_exact(channels) {
+                                    for c in 0..channels {
+                                        few[c] += x[c] - center[c];
+                                    }
+                                }
+                            },
+                        ),
+                        true => vectorised(
+                            #[inline(always)]
+                            || {
+                                for x in x.chunks_exact(channels) {
+                                    for c in 0..channels {
+                                        let d = x[c] - center[c];
+                                        few[c] += d * d;
+                                    }
+                                }
+                            },
+                        ),
+                    }
+                    gather(&mut sums, &few);
+                }
+                sums
+            });
+            add(parts.collect(), channels)
+        };
+        let pivot = &x[..channels];
+        let mean: Vec<f32> = sum(pivot, false)
+            .iter()
+            .zip(pivot)
+            .map(|(sum, pivot)| (f64::from(*pivot) + sum / count) as f32)
+            .collect();
+        let squares = sum(&mean, true);
+        let variance = squares.iter().map(|sum| (sum / count) as f32).collect();
+        Self::new(mean, variance, epsilon)
+    }
+}
+
+/// Positions whose numbers are summed in 32 bits before they are added to a sum in 64.
+const FEW: usize = 32;
+
+/// Adds short sums to long ones.
+fn gather(sums: &mut [f64], few: &[f32]) {
+    for (sum, value) in sums.iter_mut().zip(few) {
+        *sum += f64::from(*value);
+    }
+}
+
+/// Numbers that one task takes: whole positions, enough to be worth a task.
+fn part(channels: usize) -> usize {
+    const NUMBERS: usize = 1 << 15;
+    (NUMBERS / channels.max(1)).max(1) * channels.max(1)
+}
+
+/// Sums of parts, in order.
+fn add(parts: Vec<Vec<f64>>, len: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; len];
+    for part in parts {
+        for (sum, value) in sums.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    sums
+}
+
+pub(super) fn forward_train(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    residual: Option<&FlexTensor>,
+    relu: bool,
+    epsilon: f64,
+) -> (FlexTensor, Statistics) {
+    let batch = {
+        let values = map::values(x);
+        Statistics::of(&values, Sides::of(x).channels, epsilon)
+    };
+    let output = forward(x, weight, bias, &batch, residual, relu);
+    (output, batch)
+}
+
+/// `x * scale + shift`, plus the residual, cut off below zero.
+pub(super) fn forward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    statistics: &Statistics,
+    residual: Option<&FlexTensor>,
+    relu: bool,
+) -> FlexTensor {
+    let sides = Sides::of(x);
+    let channels = sides.channels;
+    let (weight, bias) = (map::numbers(weight), map::numbers(bias));
+    let scale: Vec<f32> = weight
+        .iter()
+        .zip(&statistics.inverse)
+        .map(|(w, i)| w * i)
+        .collect();
+    let shift: Vec<f32> = (0..channels)
+        .map(|c| bias[c] - statistics.mean[c] * scale[c])
+        .collect();
+    let x = map::values(x);
+    let residual = residual.map(map::values);
+    let mut out = room(sides.len());
+    let size = part(channels);
+    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    out.par_chunks_mut(size)
+        .enumerate()
+        .for_each(|(index, out)| {
+            let place = index * size..index * size + out.len();
+            let x = &x[place.clone()];
+            let rows = out.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
+            let (scale, shift) = (&scale[..channels], &shift[..channels]);
+            match &residual {
+                None => vectorised(
+                    #[inline(always)]
+                    || {
+                        for (out, x) in rows {
+                            for c in 0..channels {
+                                out[c] = at_least(x[c] * scale[c] + shift[c], floor);
+                            }
+                        }
+                    },
+                ),
+                Some(residual) => {
+                    let rows = rows.zip(residual[place].chunks_exact(channels));
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            for ((out, x), r) in rows {
+                                for c in 0..channels {
+                                    out[c] = at_least(x[c] * scale[c] + shift[c] + r[c], floor);
+                                }
+                            }
+                        },
+                    );
+                }
+            }
+        });
+    map::tensor(out, sides)
+}
+
+/// The value, or the floor if it is below; a value that is no number stays, so that it is seen.
+#[inline(always)]
+fn at_least(value: f32, floor: f32) -> f32 {
+    if value < floor { floor } else { value }
+}
+
+/// Which gradients are wanted, and what they need.
+pub(super) struct Backward<'a> {
+    pub gradient: &'a FlexTensor,
+    pub x: &'a FlexTensor,
+    /// The output, where a ReLU was the last step.
+    pub output: Option<&'a FlexTensor>,
+    pub weight: &'a FlexTensor,
+    pub statistics: &'a Statistics,
+    /// Whether the statistics were the batch's own, and so depend on the input.
+    pub own: bool,
+    pub wants_input: bool,
+    pub wants_residual: bool,
+}
+
+/// Gradients of the input, of scale and shift, and of the residual.
+pub(super) struct Gradients {
+    pub input: Option<FlexTensor>,
+    pub weight: FlexTensor,
+    pub bias: FlexTensor,
+    pub residual: Option<FlexTensor>,
+}
+
+impl Backward<'_> {
+    pub fn run(self) -> Gradients {
+        let sides = Sides::of(self.x);
+        let channels = sides.channels;
+        let size = part(channels);
+        let (x, gradient) = (map::values(self.x), map::values(self.gradient));
+        let output = self.output.map(map::values);
+        let mean = &self.statistics.mean[..channels];
+        let inverse = &self.statistics.inverse[..channels];
+
+        // Behind the ReLU. It is the residual's gradient, and kept if the residual wants it.
+        let mut behind = match self.wants_residual && output.is_some() {
+            true => room(sides.len()),
+            false => Vec::new(),
+        };
+        let mut kept: Vec<Option<&mut [f32]>> = match behind.is_empty() {
+            true => (0..x.len().div_ceil(size)).map(|_| None).collect(),
+            false => behind.chunks_mut(size).map(Some).collect(),
+        };
+        let parts: Vec<Vec<f64>> = kept
+            .par_iter_mut()
+            .enumerate()
+            .map(|(index, kept)| {
+                let place = index * size..(index * size + size).min(x.len());
+                let mut sums = vec![0.0f64; 2 * channels];
+                let mut few = vec![0.0f32; 2 * channels];
+                let mut kept = kept.as_deref_mut();
+                for from in place.clone().step_by(FEW * channels) {
+                    let to = (from + FEW * channels).min(place.end);
+                    let rows = x[from..to].chunks_exact(channels);
+                    let rows = rows.zip(gradient[from..to].chunks_exact(channels));
+                    few.fill(0.0);
+                    let (sum, product) = few.split_at_mut(channels);
+                    match (&output, &mut kept) {
+                        (None, _) => vectorised(
+                            #[inline(always)]
+                            || {
+                                for (x, g) in rows {
+                                    for c in 0..channels {
+                                        sum[c] += g[c];
+                                        product[c] += g[c] * ((x[c] - mean[c]) * inverse[c]);
+                                    }
+                                }
+                            },
+                        ),
+                        (Some(output), None) => {
+                            let rows = rows.zip(output[from..to].chunks_exact(channels));
+                            vectorised(
+                                #[inline(always)]
+                                || {
+                                    for ((x, g), y) in rows {
+                                        for c in 0..channels {
+                                            let g = passed(g[c], y[c]);
+                                            sum[c] += g;
+                                            product[c] += g * ((x[c] - mean[c]) * inverse[c]);
+                                        }
+                                    }
+                                },
+                            );
+                        }
+                        (Some(output), Some(kept)) => {
+                            let kept = &mut kept[from - place.start..to - place.start];
+                            let rows = rows.zip(output[from..to].chunks_exact(channels));
+                            let rows = rows.zip(kept.chunks_exact_mut(channels));
+                            vectorised(
+                                #[inline(always)]
+                                || {
+                                    for (((x, g), y), kept) in rows {
+                                        for c in 0..channels {
+                                            let g = passed(g[c], y[c]);
+                                            kept[c] = g;
+                                            sum[c] += g;
+                                            product[c] += g * ((x[c] - mean[c]) * inverse[c]);
+                                        }
+                                    }
+                                },
+                            );
+                        }
+                    }
+                    gather(&mut sums, &few);
+                }
+                sums
+            })
+            .collect();
+        let sums = add(parts, 2 * channels);
+        let residual = match (self.wants_residual, behind.is_empty()) {
+            (false, _) => None,
+            (true, true) => Some(self.gradient.clone()),
+            (true, false) => Some(map::tensor(behind, sides)),
+        };
+
+        let input = self.wants_input.then(|| {
+            // g * scale for given statistics; for the batch's own, what all of it has in common in
+            // the direction of a shift and of a scaling is taken away: dx = a g + b x + d.
+            let weight = map::numbers(self.weight);
+            let count = (x.len() / channels.max(1)) as f64;
+            let (mut a, mut b, mut d) = (Vec::new(), Vec::new(), Vec::new());
+            for c in 0..channels {
+                let inverse = f64::from(inverse[c]);
+                let scale = f64::from(weight[c]) * inverse;
+                a.push(scale as f32);
+                let (slope, shift) = match self.own {
+                    false => (0.0, 0.0),
+                    true => {
+                        let slope = -scale * inverse * sums[channels + c] / count;
+                        (slope, -scale * sums[c] / count)
+                    }
+                };
+                b.push(slope as f32);
+                d.push(shift as f32);
+            }
+            let (a, b, d) = (&a[..channels], &b[..channels], &d[..channels]);
+            let masked = residual
+                .as_ref()
+                .filter(|_| output.is_some())
+                .map(map::values);
+            let mut out = room(sides.len());
+            out.par_chunks_mut(size)
+                .enumerate()
+                .for_each(|(index, out)| {
+                    let place = index * size..index * size + out.len();
+                    let from = masked.as_ref().unwrap_or(&gradient);
+                    let rows = out.chunks_exact_mut(channels);
+                    let rows = rows.zip(x[place.clone()].chunks_exact(channels));
+                    let rows = rows.zip(from[place.clone()].chunks_exact(channels));
+                    match (&output, &masked) {
+                        (Some(output), None) => {
+                            let rows = rows.zip(output[place].chunks_exact(channels));
+                            vectorised(
+                                #[inline(always)]
+                                || {
+                                    for (((out, x), g), y) in rows {
+                                        for c in 0..channels {
+                                            let g = passed(g[c], y[c]);
+                                            out[c] = a[c] * g + b[c] * (x[c] - mean[c]) + d[c];
+                                        }
+                                    }
+                                },
+                            );
+                        }
+                        _ => vectorised(
+                            #[inline(always)]
+                            || {
+                                for ((out, x), g) in rows {
+                                    for c in 0..channels {
+                                        out[c] = a[c] * g[c] + b[c] * (x[c] - mean[c]) + d[c];
+                                    }
+                                }
+                            },
+                        ),
+                    }
+                });
+            map::tensor(out, sides)
+        });
+        let single = |from: usize| {
+            let values = sums[from..from + channels].iter().map(|v| *v as f32);
+            map::vector(values.collect())
+        };
+        Gradients {
+            input,
+            weight: single(channels),
+            bias: single(0),
+            residual,
+        }
+    }
+}
+
+/// What a ReLU lets through backwards.
+#[inline(always)]
+fn passed(gradient: f32, output: f32) -> f32 {
+    if output > 0.0 { gradient } else { 0.0 }
+}

@@ -1,0 +1,263 @@
+//! Against burn's own operations, forward and backward, over shapes, strides and paddings.
+
+use burn::module::{Param, ParamId};
+use burn::tensor::activation::relu;
+use burn::tensor::module::max_pool2d as burn_max_pool2d;
+use burn::tensor::module::{
+    batch_norm as burn_batch_norm, batch_norm_train, conv2d as burn_conv2d,
+};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor, TensorData};
+use proptest::prelude::*;
+
+use super::{Take, Window, batch_norm, conv2d, max_pool2d};
+use crate::init::Rng;
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random<const D: usize>(shape: [usize; D], name: &str) -> Tensor<D> {
+    let mut rng = Rng::new(11, name);
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| rng.uniform(-1.0, 1.0) as f32)
+        .collect();
+    Tensor::from_data(TensorData::new(values, shape), &device())
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+/// The largest difference relative to the largest value.
+fn apart<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f32 {
+    assert_eq!(found.dims(), expected.dims());
+    let (found, expected) = (values(found), values(expected));
+    let scale = expected.iter().fold(1e-6f32, |most, v| most.max(v.abs()));
+    let pairs = found.iter().zip(&expected);
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale
+}
+
+/// Runs a function of tensors and gives its output and the gradients of all of them, for an output
+/// gradient that differs from place to place.
+fn run<const N: usize>(
+    inputs: [Tensor<4>; N],
+    function: impl FnOnce([Tensor<4>; N]) -> Tensor<4>,
+) -> (Tensor<4>, Vec<Tensor<4>>) {
+    let inputs = inputs.map(|input| Param::initialized(ParamId::new(), input.require_grad()).val());
+    let output = function(inputs.clone());
+    let weights = random(output.dims(), "gradient");
+    let gradients = (output.clone() * weights).sum().backward();
+    let found = inputs
+        .iter()
+        .map(|input| Tensor::from_inner(input.grad(&gradients).unwrap()));
+    (output.detach(), found.collect())
+}
+
+const SLACK: f32 = 1e-5;
+
+fn compare<const N: usize>(
+    inputs: [Tensor<4>; N],
+    ours: impl FnOnce([Tensor<4>; N]) -> Tensor<4>,
+    theirs: impl FnOnce([Tensor<4>; N]) -> Tensor<4>,
+) -> Result<(), TestCaseError> {
+    let (output, gradients) = run(inputs.clone(), ours);
+    let (expected, expected_gradients) = run(inputs, theirs);
+    let off = apart(output, expected);
+    prop_assert!(off < SLACK, "output: {off}");
+    for (index, (found, expected)) in gradients.into_iter().zip(expected_gradients).enumerate() {
+        let off = apart(found, expected);
+        prop_assert!(off < SLACK, "gradient {index}: {off}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolutions_are_burns(
+        batch in 1usize..4,
+        input in prop::sample::select(vec![1usize, 2, 3, 8, 9, 16, 70]),
+        output in prop::sample::select(vec![1usize, 3, 16, 65, 130]),
+        side in (1usize..9, 1usize..9),
+        kernel in prop::sample::select(vec![1usize, 2, 3, 5, 7]),
+        stride in 1usize..4,
+        padding in 0usize..4,
+    ) {
+        let (height, width) = side;
+        let fits = |side: usize| side + 2 * padding >= kernel;
+        prop_assume!(fits(height) && fits(width));
+        let window = Window { kernel, stride, padding };
+        let x = random([batch, input, height, width], "x");
+        let weight = random([output, input, kernel, kernel], "weight");
+        compare(
+            [x, weight],
+            |[x, w]| conv2d(&x, &w, window).unwrap(),
+            |[x, w]| burn_conv2d(x, w, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)),
+        )?;
+    }
+
+    #[test]
+    fn normalisations_are_burns(
+        batch in 1usize..5,
+        channels in prop::sample::select(vec![1usize, 3, 16, 65]),
+        side in (1usize..7, 1usize..7),
+        relus in any::<bool>(),
+        adds in any::<bool>(),
+        own in any::<bool>(),
+        offset in prop::sample::select(vec![0.0f64, 3.0]),
+    ) {
+        let (height, width) = side;
+        // Of a single value nothing is left but rounding.
+        prop_assume!(batch * height * width > 3);
+        let shape = [batch, channels, height, width];
+        let x = random(shape, "x").add_scalar(offset);
+        let residual = random(shape, "residual");
+        let weight = random([1, channels, 1, 1], "weight");
+        let bias = random([1, channels, 1, 1], "bias");
+        let mean = random([channels], "mean");
+        let variance = random([channels], "variance").abs().add_scalar(0.1);
+        let flat = |t: Tensor<4>| t.reshape([channels]);
+        let finish = |y: Tensor<4>, r: Tensor<4>| {
+            // The stand-in takes part so that it has a gradient in both.
+            let y = if adds { y + r } else { y + r.mul_scalar(0.0) };
+            if relus { relu(y) } else { y }
+        };
+        compare(
+            [x, residual, weight, bias],
+            |[x, r, w, b]| {
+                let take = match own {
+                    true => Take::Batch,
+                    false => Take::Given([mean.clone(), variance.clone()]),
+                };
+                let found = batch_norm(&x, [flat(w), flat(b)], take, adds.then_some(&r), relus, 1e-5);
+                let output = found.unwrap().output;
+                if adds { output } else { output + r.mul_scalar(0.0) }
+            },
+            |[x, r, w, b]| {
+                let y = match own {
+                    true => batch_norm_train(x, flat(w), flat(b), 1e-5).output,
+                    false => burn_batch_norm(x, flat(w), flat(b), mean.clone(), variance.clone(), 1e-5),
+                };
+                finish(y, r)
+            },
+        )?;
+    }
+
+    #[test]
+    fn poolings_are_burns(
+        batch in 1usize..4,
+        channels in 1usize..20,
+        side in (1usize..9, 1usize..9),
+        kernel in 1usize..4,
+        stride in 1usize..4,
+        pad in any::<bool>(),
+    ) {
+        let (height, width) = side;
+        let padding = if pad { kernel / 2 } else { 0 };
+        prop_assume!(height + 2 * padding >= kernel && width + 2 * padding >= kernel);
+        let window = Window { kernel, stride, padding };
+        let options = MaxPoolOptions {
+            kernel_size: [kernel; 2],
+            stride: [stride; 2],
+            padding: [(padding, padding); 2],
+            dilation: [1; 2],
+            ceil_mode: false,
+        };
+        compare(
+            [random([batch, channels, height, width], "x")],
+            |[x]| max_pool2d(&x, window).unwrap(),
+            |[x]| burn_max_pool2d(x, options),
+        )?;
+    }
+}
+
+/// Statistics of a batch whose mean is a thousand times its spread.
+#[test]
+fn a_far_mean_does_not_cost_the_variance_its_digits() {
+    let x = random([8, 4, 5, 5], "x").add_scalar(1000.0);
+    let ones = [
+        random([4], "w").mul_scalar(0.0).add_scalar(1.0),
+        random([4], "b"),
+    ];
+    let found = batch_norm(&x, ones, Take::Batch, None, false, 1e-5).unwrap();
+    let [mean, variance] = found.statistics.map(values);
+    let all = values(x);
+    for c in 0..4 {
+        let of: Vec<f64> = (0..8)
+            .flat_map(|n| all[(n * 4 + c) * 25..][..25].iter().map(|v| f64::from(*v)))
+            .collect();
+        let expected = of.iter().sum::<f64>() / 200.0;
+        let spread = of.iter().map(|v| (v - expected).powi(2)).sum::<f64>() / 200.0;
+        assert!((f64::from(mean[c]) / expected - 1.0).abs() < 1e-6);
+        assert!(
+            (f64::from(variance[c]) / spread - 1.0).abs() < 1e-4,
+            "{} {spread}",
+            variance[c]
+        );
+    }
+}
+
+/// The number of threads changes no bit.
+#[test]
+fn threads_change_nothing() {
+    let x = random([6, 64, 9, 7], "x");
+    let weight = random([130, 64, 3, 3], "weight");
+    let window = Window {
+        kernel: 3,
+        stride: 2,
+        padding: 1,
+    };
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let (output, gradients) = run([x.clone(), weight.clone()], |[x, w]| {
+                let y = conv2d(&x, &w, window).unwrap();
+                let affine = [random([130], "w"), random([130], "b")];
+                let y = batch_norm(&y, affine, Take::Batch, None, true, 1e-5)
+                    .unwrap()
+                    .output;
+                max_pool2d(
+                    &y,
+                    Window {
+                        kernel: 3,
+                        stride: 2,
+                        padding: 1,
+                    },
+                )
+                .unwrap()
+            });
+            let mut all = values(output);
+            gradients.into_iter().for_each(|g| all.extend(values(g)));
+            all
+        })
+    };
+    let one = with(1);
+    assert_eq!(one, with(2));
+    assert_eq!(one, with(5));
+}
+
+/// What is no number is not hidden by a ReLU or a maximum.
+#[test]
+fn what_is_no_number_stays_visible() {
+    let x = random([1, 1, 4, 4], "x").mul_scalar(f64::NAN);
+    let pooled = max_pool2d(
+        &x,
+        Window {
+            kernel: 3,
+            stride: 2,
+            padding: 1,
+        },
+    )
+    .unwrap();
+    assert!(values(pooled).iter().all(|v| v.is_nan()));
+    let affine = [random([1], "w"), random([1], "b")];
+    let y = batch_norm(&x, affine, Take::Batch, None, true, 1e-5)
+        .unwrap()
+        .output;
+    assert!(values(y).iter().all(|v| v.is_nan()));
+}
