@@ -50,45 +50,42 @@ impl Window {
 /// Kernels as `[tap][in][out]`.
 #[derive(Debug, Clone)]
 pub(super) struct Kernels {
-    pub values: Vec<f32>,
+    values: Memory,
     pub input: usize,
     pub output: usize,
     pub taps: usize,
 }
 
-/// Channels of a block that is copied at once.
+/// Numbers of our own, or a tensor that lies right already.
+#[derive(Debug, Clone)]
+enum Memory {
+    Own(Vec<f32>),
+    Tensor(FlexTensor),
+}
+
+/// Channels of a block that is turned around at once.
 const BLOCK: usize = 16;
 
 impl Kernels {
-    /// From `[out, in, k, k]`.
+    /// From `[out, in, k, k]` in any layout.
     pub fn new(weight: &FlexTensor) -> Self {
         let shape = weight.layout().shape();
         let (output, input, taps) = (shape[0], shape[1], shape[2] * shape[3]);
-        let weight: Cow<'_, FlexTensor> = match weight.is_contiguous() {
-            true => Cow::Borrowed(weight),
-            false => Cow::Owned(weight.to_contiguous()),
+        let ours = strides([output, input, shape[2]]);
+        let lies_right =
+            (0..4).all(|axis| shape[axis] == 1 || weight.layout().strides()[axis] == ours[axis]);
+        let values = match lies_right {
+            true => Memory::Tensor(weight.clone()),
+            false => {
+                let weight: Cow<'_, FlexTensor> = match weight.is_contiguous() {
+                    true => Cow::Borrowed(weight),
+                    false => Cow::Owned(weight.to_contiguous()),
+                };
+                let start = weight.layout().start_offset();
+                let from = &weight.storage::<f32>()[start..];
+                Memory::Own(turned(from, [output, input, taps]))
+            }
         };
-        let start = weight.layout().start_offset();
-        let from = &weight.storage::<f32>()[start..];
-        let mut values = room(output * input * taps);
-        let to = Shared::new(&mut values);
-        // Blocks of input by output channels, so that both sides are read and written in runs.
-        (0..output.div_ceil(BLOCK))
-            .into_par_iter()
-            .for_each(|block| {
-                let outs = block * BLOCK..((block + 1) * BLOCK).min(output);
-                for i in 0..input {
-                    for tap in 0..taps {
-                        for o in outs.clone() {
-                            // SAFETY: inside, and each block of outputs belongs to one thread.
-                            unsafe {
-                                *to.at((tap * input + i) * output + o) =
-                                    *from.get_unchecked((o * input + i) * taps + tap);
-                            }
-                        }
-                    }
-                }
-            });
         Self {
             values,
             input,
@@ -97,30 +94,69 @@ impl Kernels {
         }
     }
 
-    /// Gradients `[tap][in][out]` as a tensor `[out, in, k, k]`.
-    fn gradient(values: &[f32], [output, input, kernel]: [usize; 3]) -> FlexTensor {
-        let taps = kernel * kernel;
-        let mut out = room(output * input * taps);
-        let to = Shared::new(&mut out);
-        (0..output.div_ceil(BLOCK))
-            .into_par_iter()
-            .for_each(|block| {
-                let outs = block * BLOCK..((block + 1) * BLOCK).min(output);
-                for i in 0..input {
-                    for tap in 0..taps {
+    pub fn values(&self) -> &[f32] {
+        let len = self.input * self.output * self.taps;
+        match &self.values {
+            Memory::Own(values) => values,
+            Memory::Tensor(tensor) => {
+                let start = tensor.layout().start_offset();
+                &tensor.storage::<f32>()[start..start + len]
+            }
+        }
+    }
+}
+
+/// Kernels `[out, in, k, k]` that lie as `[k][k][in][out]`.
+pub(super) fn settled(weight: &FlexTensor) -> FlexTensor {
+    let shape = weight.layout().shape();
+    if shape[2] != shape[3] || shape.num_elements() == 0 {
+        return weight.clone();
+    }
+    let shape = [shape[0], shape[1], shape[2]];
+    match Kernels::new(weight).values {
+        Memory::Own(values) => kernels(values, shape),
+        Memory::Tensor(tensor) => tensor,
+    }
+}
+
+/// `[out][in][tap]` as `[tap][in][out]`.
+fn turned(from: &[f32], [output, input, taps]: [usize; 3]) -> Vec<f32> {
+    let mut values = room(output * input * taps);
+    let to = Shared::new(&mut values);
+    // A block reads whole runs of kernels, and writes runs of outputs.
+    (0..input.div_ceil(BLOCK))
+        .into_par_iter()
+        .for_each(|block| {
+            let ins = block * BLOCK..((block + 1) * BLOCK).min(input);
+            for outs in (0..output).step_by(BLOCK) {
+                let outs = outs..(outs + BLOCK).min(output);
+                for tap in 0..taps {
+                    for i in ins.clone() {
                         for o in outs.clone() {
-                            // SAFETY: as above.
+                            // SAFETY: inside, and each block of inputs belongs to one thread.
                             unsafe {
-                                *to.at((o * input + i) * taps + tap) =
-                                    *values.get_unchecked((tap * input + i) * output + o);
+                                *to.at((tap * input + i) * output + o) =
+                                    *from.get_unchecked((o * input + i) * taps + tap);
                             }
                         }
                     }
                 }
-            });
-        let layout = Layout::contiguous(Shape::from([output, input, kernel, kernel]));
-        FlexTensor::new(Bytes::from_elems(out), layout, DType::F32)
-    }
+            }
+        });
+    values
+}
+
+/// The strides of `[out, in, k, k]` over `[k][k][in][out]`.
+fn strides([output, input, kernel]: [usize; 3]) -> [isize; 4] {
+    let tap = input * output;
+    [1, output, kernel * tap, tap].map(|stride| stride as isize)
+}
+
+/// Values `[tap][in][out]` as a tensor `[out, in, k, k]`.
+fn kernels(values: Vec<f32>, [output, input, kernel]: [usize; 3]) -> FlexTensor {
+    let shape = Shape::from([output, input, kernel, kernel]);
+    let layout = Layout::new(shape, strides([output, input, kernel]).to_vec(), 0);
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
 
 /// A map whose columns are sorted by their remainder modulo the stride, so that the columns under a
@@ -261,7 +297,7 @@ fn forward_taps(
                         column: 1,
                     },
                     Matrix {
-                        start: kernels.values.as_ptr().add(tap.tap * from * to + first),
+                        start: kernels.values().as_ptr().add(tap.tap * from * to + first),
                         row: to,
                         column: 1,
                     },
@@ -372,7 +408,7 @@ fn forward_patches(
                             column: rows,
                         },
                         Matrix {
-                            start: kernels.values.as_ptr(),
+                            start: kernels.values().as_ptr(),
                             row: output.channels,
                             column: 1,
                         },
@@ -454,7 +490,7 @@ pub(super) fn input_gradient(
                         },
                         Matrix {
                             start: kernels
-                                .values
+                                .values()
                                 .as_ptr()
                                 .add((tap * to + first) * output.channels),
                             row: 1,
@@ -491,7 +527,7 @@ pub(super) fn kernel_gradient(x: &FlexTensor, gradient: &FlexTensor, window: Win
         true => kernel_gradient_patches(&x, input, &gradient, output, window),
         false => kernel_gradient_taps(&x, input, &gradient, output, window),
     };
-    Kernels::gradient(&values, shape)
+    kernels(values, shape)
 }
 
 fn kernel_gradient_taps(

@@ -24,13 +24,18 @@ mod pool;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, DispatchTensor, DispatchTensorKind, Flex, backend_extension};
+use burn::backend::{
+    Backend, BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
+    GradientCheckpointingStrategy, backend_extension,
+};
 use burn::tensor::{DType, Tensor};
 
 pub(crate) use conv::Window;
+pub(crate) use update::{AdamRule, SgdRule};
 
 /// What is done on top of a normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +203,10 @@ pub(crate) fn batch_norm(
     };
     let (x, other) = (x.clone().into_dispatch(), other.clone().into_dispatch());
     let (weight, bias) = (weight.into_dispatch(), bias.into_dispatch());
-    if !is_here(&[&x, &other, &weight, &bias]) {
+    // With gradient checkpointing, what is cheap is computed again instead of being kept, which
+    // burn does for its own operations only.
+    let again = DispatchAutodiffContext::Enabled(GradientCheckpointingStrategy::Balanced);
+    if !is_here(&[&x, &other, &weight, &bias]) || x.autodiff == again {
         return None;
     }
     type Ops = burn::backend::Dispatch;
@@ -247,5 +255,76 @@ pub(crate) fn max_pool2d(x: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
         Tensor::from_dispatch(<burn::backend::Dispatch as CpuOps>::zoo_max_pool2d(
             x, window,
         ))
+    })
+}
+
+/// A step of SGD. All tensors are [`here`](handles), without a graph.
+pub(crate) fn sgd<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    velocity: Option<Tensor<D>>,
+    rule: SgdRule,
+) -> (Tensor<D>, Option<Tensor<D>>) {
+    let (parameter, velocity) = update::sgd(
+        primitive(parameter),
+        primitive(gradient),
+        velocity.map(primitive),
+        rule,
+    );
+    (from_primitive(parameter), velocity.map(from_primitive))
+}
+
+/// A step of Adam: parameter, first and second moment. All tensors are [`here`](handles), without a
+/// graph.
+pub(crate) fn adam<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    moments: Option<[Tensor<D>; 2]>,
+    rule: AdamRule,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let moments = moments.map(|[first, second]| (primitive(first), primitive(second)));
+    let (parameter, first, second) =
+        update::adam(primitive(parameter), primitive(gradient), moments, rule);
+    (
+        from_primitive(parameter),
+        [from_primitive(first), from_primitive(second)],
+    )
+}
+
+/// Whether steps of an optimiser over these tensors are for this room.
+pub(crate) fn handles<const D: usize>(tensors: &[&Tensor<D>]) -> bool {
+    tensors.iter().all(|tensor| {
+        let tensor = (*tensor).clone().into_dispatch();
+        match tensor.kind {
+            DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor.dtype() == DType::F32,
+            _ => false,
+        }
+    })
+}
+
+/// A parameter in the layout in which it is used here: kernels of a convolution as
+/// `[k][k][in][out]`. Anything else stays as it is.
+pub(crate) fn settled<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    let mut tensor = tensor.into_dispatch();
+    if let DispatchTensorKind::Flex(BackendTensor::Float(values)) = &mut tensor.kind
+        && D == 4
+        && values.dtype() == DType::F32
+    {
+        *values = conv::settled(values);
+    }
+    Tensor::from_dispatch(tensor)
+}
+
+fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    match tensor.into_dispatch().kind {
+        DispatchTensorKind::Flex(tensor) => tensor.float(),
+        _ => unreachable!("the caller has looked where its tensors are"),
+    }
+}
+
+fn from_primitive<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Flex(BackendTensor::Float(tensor)),
+        autodiff: DispatchAutodiffContext::Disabled,
     })
 }

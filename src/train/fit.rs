@@ -463,8 +463,9 @@ fn train(
                 model: &progress.model,
                 gradients: &sum,
             })?;
-            let model = progress.model.clone();
             progress.optimizer.set_momentum(rates.momentum);
+            // Moved, not cloned: what nobody else holds is updated in place.
+            let model = progress.model;
             progress.model = progress
                 .optimizer
                 .step(plan.learning_rate(&rates), model, sum);

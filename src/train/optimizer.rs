@@ -5,16 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{ParamGroup, ParamId};
+#[cfg(feature = "flex")]
+use burn::optim::AdaptiveMomentumState;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{
     AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, GradientsParams,
-    LambConfig, LionConfig, ModuleOptimizer, MuonConfig, Optimizer as Update, RmsPropConfig,
-    SgdConfig,
+    LambConfig, LionConfig, ModuleOptimizer, MuonConfig, Optimizer as Update, RecordState,
+    RmsPropConfig, StateSink, StateSource,
 };
 use burn::tensor::{Bytes, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "flex")]
+use crate::cpu;
 use crate::error::{Error, Result};
 use crate::model::Classifier;
 use crate::params;
@@ -353,24 +357,6 @@ impl Live {
         }
     }
 
-    fn sgd(&self) -> burn::optim::Sgd {
-        let (momentum, nesterov) = match self.kind {
-            Optimizer::Sgd { momentum, nesterov } => (self.momentum.or(momentum), nesterov),
-            _ => (0.0, false),
-        };
-        // burn's own default dampens, PyTorch's does not.
-        let momentum = (momentum > 0.0).then(|| {
-            MomentumConfig::new()
-                .with_momentum(momentum)
-                .with_dampening(0.0)
-                .with_nesterov(nesterov)
-        });
-        SgdConfig::new()
-            .with_momentum(momentum)
-            .with_weight_decay(self.decay())
-            .build()
-    }
-
     fn adam(&self) -> burn::optim::Adam {
         let [beta_1, beta_2] = self.betas();
         AdamConfig::new()
@@ -466,6 +452,148 @@ impl Live {
     }
 }
 
+/// SGD, whose momentum PyTorch's rule keeps: `v = momentum v + g`.
+#[derive(Debug, Clone)]
+struct Sgd(Live);
+
+/// What SGD remembers of a parameter.
+#[derive(Debug, Clone)]
+struct Velocity<const D: usize>(Option<Tensor<D>>);
+
+impl<const D: usize> RecordState for Velocity<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        if let Some(velocity) = &self.0 {
+            out.push_tensor(prefix, "velocity", velocity.to_data());
+        }
+    }
+
+    fn state_unflatten(prefix: &str, from: &mut StateSource, device: &Device) -> Option<Self> {
+        let velocity = from.take_tensor(prefix, "velocity")?;
+        Some(Self(Some(Tensor::from_data(velocity, device))))
+    }
+}
+
+impl Update for Sgd {
+    type State<const D: usize> = Velocity<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Velocity<D>>,
+    ) -> (Tensor<D>, Option<Velocity<D>>) {
+        let (momentum, nesterov) = match self.0.kind {
+            Optimizer::Sgd { momentum, nesterov } => (self.0.momentum.or(momentum), nesterov),
+            _ => (0.0, false),
+        };
+        let velocity = state.and_then(|state| state.0);
+        #[cfg(feature = "flex")]
+        if cpu::handles(&[&tensor, &grad]) && velocity.as_ref().is_none_or(|v| cpu::handles(&[v])) {
+            let rule = cpu::SgdRule {
+                rate: lr as f32,
+                momentum: momentum as f32,
+                nesterov,
+                decay: self.0.decay as f32,
+            };
+            let (tensor, velocity) = cpu::sgd(tensor, grad, velocity, rule);
+            return (tensor, velocity.map(|v| Velocity(Some(v))));
+        }
+        let grad = match self.0.decay > 0.0 {
+            true => grad + tensor.clone().mul_scalar(self.0.decay),
+            false => grad,
+        };
+        if momentum == 0.0 {
+            return (tensor - grad.mul_scalar(lr), None);
+        }
+        let velocity = match velocity {
+            Some(velocity) => velocity.mul_scalar(momentum) + grad.clone(),
+            None => grad.clone(),
+        };
+        let step = match nesterov {
+            true => grad + velocity.clone().mul_scalar(momentum),
+            false => velocity.clone(),
+        };
+        (tensor - step.mul_scalar(lr), Some(Velocity(Some(velocity))))
+    }
+
+    fn to_device<const D: usize>(state: Velocity<D>, device: &Device) -> Velocity<D> {
+        Velocity(state.0.map(|velocity| velocity.to_device(device)))
+    }
+}
+
+impl Live {
+    /// A step of Adam in one pass over memory, on tensors that [`cpu::handles`].
+    #[cfg(feature = "flex")]
+    fn adam_on_cpu<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<AdaptiveMomentumState<D>>,
+    ) -> (Tensor<D>, AdaptiveMomentumState<D>) {
+        let decoupled = matches!(self.kind, Optimizer::AdamW { .. } | Optimizer::Muon { .. });
+        let decay = self.decay as f32;
+        let rule = cpu::AdamRule {
+            rate: lr as f32,
+            betas: self.betas(),
+            epsilon: self.epsilon(),
+            decay: if decoupled { 0.0 } else { decay },
+            decoupled: if decoupled { decay } else { 0.0 },
+            time: state.as_ref().map_or(0, |state| state.time) + 1,
+        };
+        let moments = state.map(|state| [state.moment_1, state.moment_2]);
+        let (tensor, [first, second]) = cpu::adam(tensor, grad, moments, rule);
+        (tensor, AdaptiveMomentumState::new(rule.time, first, second))
+    }
+}
+
+/// Adam and AdamW, which differ in their decay and their state's name.
+macro_rules! adams {
+    ($($name:ident => $state:ident, $build:ident;)+) => {$(
+        #[derive(Debug, Clone)]
+        struct $name(Live);
+
+        impl Update for $name {
+            type State<const D: usize> = burn::optim::$state<D>;
+
+            fn step<const D: usize>(
+                &self,
+                lr: f64,
+                tensor: Tensor<D>,
+                grad: Tensor<D>,
+                state: Option<Self::State<D>>,
+            ) -> (Tensor<D>, Option<Self::State<D>>) {
+                #[cfg(feature = "flex")]
+                {
+                    let moments = state.iter().flat_map(|state| {
+                        [&state.momentum.moment_1, &state.momentum.moment_2]
+                    });
+                    let all: Vec<&Tensor<D>> = [&tensor, &grad].into_iter().chain(moments).collect();
+                    if cpu::handles(&all) {
+                        let state = state.map(|state| state.momentum);
+                        let (tensor, momentum) = self.0.adam_on_cpu(lr, tensor, grad, state);
+                        return (tensor, Some(burn::optim::$state { momentum }));
+                    }
+                }
+                self.0.$build().step(lr, tensor, grad, state)
+            }
+
+            fn to_device<const D: usize>(
+                state: Self::State<D>,
+                device: &Device,
+            ) -> Self::State<D> {
+                <burn::optim::$name as Update>::to_device(state, device)
+            }
+        }
+    )+};
+}
+
+adams! {
+    Adam => AdamState, adam;
+    AdamW => AdamWState, adamw;
+}
+
 /// Makes a type of update whose every step goes to an optimiser of burn.
 macro_rules! updates {
     ($($name:ident => $burn:ident, $build:ident;)+) => {$(
@@ -496,9 +624,6 @@ macro_rules! updates {
 }
 
 updates! {
-    Sgd => Sgd, sgd;
-    Adam => Adam, adam;
-    AdamW => AdamW, adamw;
     RmsProp => RmsProp, rmsprop;
     Lamb => Lamb, lamb;
     Lion => Lion, lion;

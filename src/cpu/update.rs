@@ -1,0 +1,202 @@
+//! Steps of an optimiser over one parameter, in one pass over its memory.
+//!
+//! Parameter, gradient and state keep the layout of the gradient: kernels of a convolution soon lie
+//! as the convolution reads them, and are never turned around again.
+
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType};
+use rayon::prelude::*;
+
+use super::simd::{room, vectorised};
+
+/// SGD with momentum: `v = momentum v + g`, `p -= rate v` (or with Nesterov's look ahead).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SgdRule {
+    pub rate: f32,
+    pub momentum: f32,
+    pub nesterov: bool,
+    /// Added to the gradient: `decay p`.
+    pub decay: f32,
+}
+
+/// Adam (Kingma & Ba, 2015, <https://arxiv.org/abs/1412.6980>), its decay as part of the gradient
+/// or decoupled (Loshchilov & Hutter, 2019, <https://arxiv.org/abs/1711.05101>).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdamRule {
+    pub rate: f32,
+    pub betas: [f32; 2],
+    pub epsilon: f32,
+    /// Added to the gradient: `decay p`.
+    pub decay: f32,
+    /// Taken from the parameter: `rate decay p`.
+    pub decoupled: f32,
+    /// The number of this step, from 1.
+    pub time: usize,
+}
+
+/// Numbers that one task takes.
+const PART: usize = 1 << 15;
+
+/// A tensor's numbers in a layout, for writing: its own memory if nobody else uses it and it lies
+/// so already, else a copy.
+fn owned(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
+    if tensor.layout().strides() == layout.strides() && tensor.layout().start_offset() == 0 {
+        return tensor;
+    }
+    let shape = layout.shape();
+    let rank = shape.num_dims();
+    let from = tensor.storage::<f32>();
+    let mut values = room(layout.num_elements());
+    let mut index = vec![0usize; rank];
+    for _ in 0..values.len() {
+        let at = |layout: &Layout| {
+            let steps = index.iter().zip(layout.strides());
+            steps.fold(layout.start_offset() as isize, |sum, (i, s)| {
+                sum + *i as isize * s
+            }) as usize
+        };
+        values[at(layout)] = from[at(tensor.layout())];
+        for axis in (0..rank).rev() {
+            index[axis] += 1;
+            if index[axis] < shape[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    FlexTensor::new(Bytes::from_elems(values), layout.clone(), DType::F32)
+}
+
+/// The layout that all tensors of a step take: the gradient's, if its numbers fill their memory.
+fn common(gradient: &FlexTensor) -> Layout {
+    let layout = gradient.layout();
+    // Sorted by stride, each has to span exactly what is inside of it.
+    let mut axes: Vec<(isize, usize)> = (0..layout.num_dims())
+        .map(|axis| (layout.strides()[axis], layout.shape()[axis]))
+        .filter(|(_, side)| *side != 1)
+        .collect();
+    axes.sort();
+    let mut span = 1;
+    let mut dense = layout.start_offset() == 0;
+    for (stride, side) in axes {
+        dense &= stride == span;
+        span *= side as isize;
+    }
+    match dense {
+        true => layout.clone(),
+        false => Layout::contiguous(layout.shape().clone()),
+    }
+}
+
+pub(super) fn sgd(
+    parameter: FlexTensor,
+    gradient: FlexTensor,
+    velocity: Option<FlexTensor>,
+    rule: SgdRule,
+) -> (FlexTensor, Option<FlexTensor>) {
+    let layout = common(&gradient);
+    let gradient = owned(gradient, &layout);
+    let mut parameter = owned(parameter, &layout);
+    let g = &gradient.storage::<f32>()[..layout.num_elements()];
+    let SgdRule {
+        rate,
+        momentum,
+        nesterov,
+        decay,
+    } = rule;
+    let p = parameter.storage_mut::<f32>();
+    if momentum == 0.0 {
+        p.par_chunks_mut(PART)
+            .zip(g.par_chunks(PART))
+            .for_each(|(p, g)| {
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (p, g) in p.iter_mut().zip(g) {
+                            *p -= rate * (*g + decay * *p);
+                        }
+                    },
+                );
+            });
+        return (parameter, None);
+    }
+    // The first step takes the gradient as it is, which a velocity of zeros does.
+    let mut velocity = match velocity {
+        Some(velocity) => owned(velocity, &layout),
+        None => FlexTensor::new(
+            Bytes::from_elems(vec![0.0f32; g.len()]),
+            layout.clone(),
+            DType::F32,
+        ),
+    };
+    let v = velocity.storage_mut::<f32>();
+    p.par_chunks_mut(PART)
+        .zip(g.par_chunks(PART))
+        .zip(v.par_chunks_mut(PART))
+        .for_each(|((p, g), v)| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((p, g), v) in p.iter_mut().zip(g).zip(v) {
+                        let g = *g + decay * *p;
+                        *v = momentum * *v + g;
+                        let step = if nesterov { g + momentum * *v } else { *v };
+                        *p -= rate * step;
+                    }
+                },
+            );
+        });
+    (parameter, Some(velocity))
+}
+
+pub(super) fn adam(
+    parameter: FlexTensor,
+    gradient: FlexTensor,
+    moments: Option<(FlexTensor, FlexTensor)>,
+    rule: AdamRule,
+) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let layout = common(&gradient);
+    let gradient = owned(gradient, &layout);
+    let mut parameter = owned(parameter, &layout);
+    let zeros = || {
+        let values = vec![0.0f32; layout.num_elements()];
+        FlexTensor::new(Bytes::from_elems(values), layout.clone(), DType::F32)
+    };
+    let (mut first, mut second) = match moments {
+        Some((first, second)) => (owned(first, &layout), owned(second, &layout)),
+        None => (zeros(), zeros()),
+    };
+    let AdamRule {
+        rate,
+        betas: [beta1, beta2],
+        epsilon,
+        decay,
+        decoupled,
+        time,
+    } = rule;
+    let time = time as i32;
+    let root = (1.0 - beta2.powi(time)).sqrt();
+    let factor = rate * root / (1.0 - beta1.powi(time));
+    let epsilon = epsilon * root;
+    let kept = 1.0 - rate * decoupled;
+    let g = &gradient.storage::<f32>()[..layout.num_elements()];
+    let p = parameter.storage_mut::<f32>();
+    let (m, v) = (first.storage_mut::<f32>(), second.storage_mut::<f32>());
+    p.par_chunks_mut(PART)
+        .zip(g.par_chunks(PART))
+        .zip(m.par_chunks_mut(PART).zip(v.par_chunks_mut(PART)))
+        .for_each(|((p, g), (m, v))| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((p, g), (m, v)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
+                        let g = *g + decay * *p;
+                        *m = beta1 * *m + (1.0 - beta1) * g;
+                        *v = beta2 * *v + (1.0 - beta2) * (g * g);
+                        *p = kept * *p - factor * *m / (v.sqrt() + epsilon);
+                    }
+                },
+            );
+        });
+    (parameter, first, second)
+}
