@@ -217,7 +217,7 @@ pub enum Error {
             path.display(),
             .run.display()
         ),
-        None => " before the first epoch was complete; no checkpoint was written".to_owned(),
+        None => "; nothing was written".to_owned(),
     })]
     Interrupted {
         /// The newest checkpoint, if there is one.

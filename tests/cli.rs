@@ -699,6 +699,8 @@ fn a_run_is_shown_and_judged_from_several_sides() {
 
     let eval = ["eval", &out, "--limit-test", "50", "--json"];
     let plain = json(&eval);
+    // Unasked, a run is judged by the images that it was validated on.
+    assert_eq!(json(&["eval", &out, "--json"]), plain);
     for views in ["flip", "five-crop", "ten-crop"] {
         let judged = json(&[&eval[..], &["--tta", views]].concat());
         assert_ne!(judged["loss"], plain["loss"], "{views}");

@@ -167,6 +167,12 @@ fn values_out_of_range_are_refused() {
         "rates = { kind = \"layer_decay\", decay = 0.0 }",
         "rates = { kind = \"geometric\", lowest = -1.0 }",
         "rate_scaling = { kind = \"linear\", base = 0 }",
+        "recipe = \"backbone-finetuning\"\nepochs = 10",
+        "recipe = \"gradual\"\nfreeze = \"up-to:stage2\"",
+        "recipe = \"fine-tune\"\nschedule = { kind = \"cosine\" }",
+        "recipe = \"fine-tune\"\nrates = { kind = \"slice\" }",
+        "recipe = \"fine-tune\"\nwarmup = { epochs = 1.0 }",
+        "recipe = \"backbone-finetuning\"\nrates = { kind = \"slice\" }",
         "optimizer = { kind = \"adam\", betas = [1.0, 0.9] }",
         "schedule = { kind = \"polynomial\", power = nan }",
     ] {
@@ -176,6 +182,20 @@ fn values_out_of_range_are_refused() {
             "{line}: {error:?}"
         );
     }
+}
+
+/// A run's configuration is a recipe's file as well.
+#[test]
+fn a_run_can_be_repeated_from_its_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Recipe::gradual().epochs(1).batch_size(64).seed(9);
+    let run = fit(&recipe, &dir.path().join("run")).unwrap();
+    let text = std::fs::read_to_string(run.dir().join("config.toml")).unwrap();
+    assert_eq!(Recipe::from_toml(&text).unwrap(), recipe.image_size(28));
+    assert_eq!(
+        Recipe::from_toml("\"recipe\" = \"gradual\"\nepochs = 2").unwrap(),
+        Recipe::gradual().epochs(2)
+    );
 }
 
 /// Records losses.

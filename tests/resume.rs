@@ -506,12 +506,20 @@ fn ctrl_c_and_resume_go_together() {
     assert_eq!(epochs(&out).len(), 3);
     assert!(out.join("report.html").is_file());
     // It needs nothing else, and takes nothing else that would change the run.
-    let (code, errors) = finish(
-        command(&["finetune", "resnet18", "--resume", run])
-            .spawn()
-            .unwrap(),
-    );
-    assert_eq!(code, Some(2), "{errors}");
+    for more in [
+        &["resnet18"][..],
+        &["--epochs", "9"],
+        &["--data", "fashion-mnist"],
+        &["--limit-test", "5"],
+        &["--weights", "random"],
+        &["--stem", "sum"],
+        &["--out", "elsewhere"],
+    ] {
+        let resume = [&["finetune", "--resume", run][..], more].concat();
+        let (code, errors) = finish(command(&resume).spawn().unwrap());
+        assert_eq!(code, Some(2), "{more:?}: {errors}");
+        assert!(errors.contains("cannot be used with"), "{errors}");
+    }
 }
 
 /// Where files cannot grow beyond a limit, the run ends with an error that names the file, and the

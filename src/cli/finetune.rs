@@ -30,7 +30,10 @@ pub struct FinetuneArgs {
     #[arg(required_unless_present = "resume")]
     model: Option<String>,
     /// Go on with the run in this folder, from its last whole checkpoint; nothing else is needed
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "out", "config", "recipe"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "model", "out", "overwrite", "memory_budget", "weights", "limit_train", "ImageArgs", "DataArgs", "StartArgs",
+        "ModelArgs", "RecipeArgs",
+    ])]
     resume: Option<PathBuf>,
     #[command(flatten)]
     images: ImageArgs,
@@ -147,8 +150,8 @@ struct RecipeArgs {
     /// matching:REGEX; the recipe's choice by default
     #[arg(long)]
     freeze: Option<Freeze>,
-    /// How frozen parts join: never, gradual, gradual:EPOCHS, fine-tune, backbone, or
-    /// EPOCH=FREEZE;EPOCH=FREEZE..
+    /// How frozen parts join: never, gradual, gradual:EPOCHS, fine-tune, backbone, backbone:EPOCH,
+    /// or EPOCH=FREEZE;EPOCH=FREEZE..
     #[arg(long, value_name = "RULE")]
     unfreeze: Option<Unfreeze>,
     /// What becomes of frozen batch normalisations: frozen, or train-affine (scale and shift train,
@@ -272,7 +275,12 @@ impl RecipeArgs {
         set(&mut recipe.optimizer, &self.optimizer);
         set(&mut recipe.schedule, &self.schedule);
         set(&mut recipe.per, &self.per);
-        set(&mut recipe.warmup, &self.warmup.map(Warmup::new));
+        if let Some(epochs) = self.warmup {
+            recipe.warmup = Warmup {
+                epochs,
+                ..recipe.warmup
+            };
+        }
         set(&mut recipe.freeze, &self.freeze);
         set(&mut recipe.unfreeze, &self.unfreeze);
         set(&mut recipe.frozen_norm, &self.frozen_norm);
@@ -290,20 +298,29 @@ impl RecipeArgs {
         recipe.drop_last |= self.drop_last;
         recipe.gradient_checkpointing |= self.gradient_checkpointing;
         if let Some(decay) = self.ema {
-            recipe.ema = Some(EmaConfig::new(decay));
+            let ema = recipe.ema.unwrap_or(EmaConfig::new(decay));
+            recipe.ema = Some(EmaConfig { decay, ..ema });
         }
         if self.mixup.is_some() || self.cutmix.is_some() {
-            let mixing = recipe.mixing.unwrap_or_default();
+            let mixing = recipe.mixing.unwrap_or(Mixing {
+                mixup_alpha: 0.0,
+                cutmix_alpha: 0.0,
+                ..Mixing::default()
+            });
             recipe.mixing = Some(Mixing {
-                mixup_alpha: self.mixup.unwrap_or(0.0),
-                cutmix_alpha: self.cutmix.unwrap_or(0.0),
+                mixup_alpha: self.mixup.unwrap_or(mixing.mixup_alpha),
+                cutmix_alpha: self.cutmix.unwrap_or(mixing.cutmix_alpha),
                 ..mixing
             });
         }
         if let Some(patience) = self.early_stopping {
+            let rule = recipe
+                .early_stopping
+                .unwrap_or(EarlyStopping::new(patience));
             recipe.early_stopping = Some(EarlyStopping {
-                min_delta: self.min_delta.unwrap_or(0.0),
-                ..EarlyStopping::new(patience)
+                patience,
+                min_delta: self.min_delta.unwrap_or(rule.min_delta),
+                ..rule
             });
         }
         let keep = recipe.checkpoints;
@@ -532,6 +549,9 @@ pub struct LrFindArgs {
 
 impl LrFindArgs {
     pub fn run(self, device: Device) -> Result<()> {
+        if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
+            bail!("--batch-size: expected a number, since the rate depends on it; found auto");
+        }
         let recipe = self.recipe.recipe(self.start.options.image_size)?;
         let task = task(&self.model, &self.images, &self.start, recipe, device)?;
         let sweep = Sweep {

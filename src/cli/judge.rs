@@ -9,9 +9,7 @@ use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::Views;
 #[cfg(feature = "plots")]
 use burn_zoo::report::Report;
-use burn_zoo::train::Evaluation;
-#[cfg(feature = "plots")]
-use burn_zoo::train::RunConfig;
+use burn_zoo::train::{Evaluation, RunConfig};
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::json;
@@ -44,7 +42,7 @@ pub struct EvalArgs {
 impl EvalArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let model = open(&self.dir, device)?;
-        let data = self.data.open(None)?;
+        let data = self.images()?;
         let names = &model.info().classes;
         if !names.is_empty() && names != data.test.classes() {
             bail!(
@@ -65,6 +63,20 @@ impl EvalArgs {
             return print_json(&result);
         }
         print_evaluation(&result)
+    }
+}
+
+impl EvalArgs {
+    /// Those that were asked for; unasked, those that a run was validated on.
+    fn images(&self) -> Result<source::Data> {
+        match RunConfig::open(&self.dir) {
+            Ok(config) if self.data.data.is_none() => {
+                let mut images = super::finetune::ImageArgs::of_run(&self.dir, &config)?;
+                images.data.limit_test = self.data.limit_test.or(images.data.limit_test);
+                images.open()
+            }
+            _ => self.data.open(None),
+        }
     }
 }
 

@@ -16,12 +16,14 @@ pub struct DataArgs {
     /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class), a
     /// folder with FashionMNIST's files, a folder of images (CLASS/*.jpg, or train/CLASS/*.jpg and
     /// val/CLASS/*.jpg), or a .csv file with the columns path and label
-    #[arg(long, default_value = "fashion-mnist-mini", value_parser = name)]
-    data: String,
+    /// [default: fashion-mnist-mini; for `eval` of a run, the images it was trained on]
+    #[arg(long, value_parser = name)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// Use N test images only: the first, or of a folder N spread over its classes
     #[arg(long, value_name = "N", value_parser = positive)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit_test: Option<usize>,
+    pub limit_test: Option<usize>,
     /// Share of each class that a folder without val/ sets aside for validation
     #[arg(long, value_name = "X", default_value_t = 0.2, value_parser = probability)]
     valid_share: f64,
@@ -86,12 +88,12 @@ fn has_fashion_mnist(dir: &Path) -> bool {
 impl DataArgs {
     /// The name, for the run folder's name.
     pub fn name(&self) -> &str {
-        &self.data
+        self.data.as_deref().unwrap_or("fashion-mnist-mini")
     }
 
     /// Opens the images.
     pub fn open(&self, limit_train: Option<usize>) -> Result<Data> {
-        let name = self.data.as_str();
+        let name = self.name();
         let path = Path::new(name);
         let data = match name {
             "fashion-mnist" => progress::download(FashionMnist::open_default_with)?,

@@ -261,3 +261,99 @@ fn what_is_no_number_stays_visible() {
         .output;
     assert!(values(y).iter().all(|v| v.is_nan()));
 }
+
+/// Steps of Adam and AdamW against burn's, for gradients that lie otherwise than the parameter.
+#[test]
+fn adam_is_burns() {
+    use burn::optim::{AdamConfig, AdamWConfig, Optimizer};
+
+    let plain = device().without_autodiff();
+    let on = |t: Tensor<4>| Tensor::<4>::from_data(t.into_data(), &plain);
+    let gradient = |step: usize| {
+        let values = on(random([3, 3, 5, 70], &format!("g{step}")));
+        // As a convolution's gradients lie: out, in, k, k over k, k, in, out.
+        values.permute([3, 2, 0, 1])
+    };
+    let start = on(random([70, 5, 3, 3], "p"));
+    for decoupled in [false, true] {
+        let (mut ours, mut theirs) = (start.clone(), start.clone());
+        let mut moments = None;
+        let (mut adam, mut adamw) = (None, None);
+        for time in 1..=5 {
+            let rule = super::AdamRule {
+                rate: 0.01,
+                betas: [0.9, 0.99],
+                epsilon: 1e-6,
+                decay: if decoupled { 0.0 } else { 0.1 },
+                decoupled: if decoupled { 0.1 } else { 0.0 },
+                time,
+            };
+            let (next, state) = super::adam(ours, gradient(time), moments, rule);
+            (ours, moments) = (next, Some(state));
+            let g = gradient(time);
+            if decoupled {
+                let config = AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-6);
+                let config = config.with_weight_decay(0.1).build();
+                (theirs, adamw) = config.step(0.01, theirs, g, adamw);
+            } else {
+                let decay = burn::optim::decay::WeightDecayConfig::new(0.1);
+                let config = AdamConfig::new().with_beta_2(0.99).with_epsilon(1e-6);
+                let config = config.with_weight_decay(Some(decay)).build();
+                (theirs, adam) = config.step(0.01, theirs, g, adam);
+            }
+            let off = apart(ours.clone(), theirs.clone());
+            assert!(off < 1e-6, "step {time}, decoupled {decoupled}: {off}");
+        }
+        // The parameter that was passed at first is somebody else's, and stays.
+        assert_eq!(
+            values(start.clone()),
+            values(on(random([70, 5, 3, 3], "p")))
+        );
+    }
+}
+
+/// Steps of SGD against PyTorch's rule, written out.
+#[test]
+fn sgd_is_pytorchs() {
+    let plain = device().without_autodiff();
+    let at = |name: &str| {
+        let data = random([40_000], name).into_data();
+        Tensor::<1>::from_data(data, &plain)
+    };
+    for (momentum, nesterov) in [(0.0f32, false), (0.9, false), (0.9, true)] {
+        let rule = super::SgdRule {
+            rate: 0.1,
+            momentum,
+            nesterov,
+            decay: 0.01,
+        };
+        let mut expected: Vec<f64> = values(at("p")).into_iter().map(f64::from).collect();
+        let mut buffer = vec![0.0f64; expected.len()];
+        let (mut ours, mut velocity) = (at("p"), None);
+        for step in 0..4 {
+            let gradient = at(&format!("g{step}"));
+            for ((p, v), g) in expected
+                .iter_mut()
+                .zip(&mut buffer)
+                .zip(values(gradient.clone()))
+            {
+                let g = f64::from(g) + 0.01 * *p;
+                *v = f64::from(momentum) * *v + g;
+                *p -= 0.1
+                    * if nesterov {
+                        g + f64::from(momentum) * *v
+                    } else {
+                        *v
+                    };
+            }
+            (ours, velocity) = super::sgd(ours, gradient, velocity, rule);
+        }
+        assert_eq!(velocity.is_some(), momentum > 0.0);
+        for (found, expected) in values(ours).iter().zip(&expected) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-6,
+                "{found} {expected}"
+            );
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Steps of an optimiser over one parameter, in one pass over its memory.
 //!
-//! Parameter, gradient and state keep the layout of the gradient: kernels of a convolution soon lie
-//! as the convolution reads them, and are never turned around again.
+//! Kernels of a convolution keep the layout of their gradient, which is the one that the convolution
+//! reads, and are never turned around.
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType};
@@ -67,9 +67,14 @@ fn owned(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), layout.clone(), DType::F32)
 }
 
-/// The layout that all tensors of a step take: the gradient's, if its numbers fill their memory.
+/// The layout that all tensors of a step take: of kernels the gradient's, if its numbers fill their
+/// memory. Everything else stays as it is loaded, so that a run that goes on from a checkpoint
+/// computes what it would have computed.
 fn common(gradient: &FlexTensor) -> Layout {
     let layout = gradient.layout();
+    if layout.num_dims() != 4 {
+        return Layout::contiguous(layout.shape().clone());
+    }
     // Sorted by stride, each has to span exactly what is inside of it.
     let mut axes: Vec<(isize, usize)> = (0..layout.num_dims())
         .map(|axis| (layout.strides()[axis], layout.shape()[axis]))

@@ -549,7 +549,10 @@ fn train(
         state.epoch = epoch;
         state.batches = 0;
         state.seen = Seen::default();
-        if let Schedule::Plateau(plateau) = recipe.schedule {
+        // A warm-up says nothing about what the rate has come to.
+        if let Schedule::Plateau(plateau) = recipe.schedule
+            && epoch as f64 > recipe.warmup.epochs
+        {
             let value = recipe.metric.of(&record);
             let larger = recipe.metric.larger_is_better();
             state.plateau.update(&plateau, value, larger);

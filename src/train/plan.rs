@@ -152,12 +152,33 @@ impl Unfreeze {
                     false => Err(Error::argument("unfreeze.pct_start", "0 to 1", pct_start)),
                 }
             }
-            Unfreeze::Backbone(rate) => rate.validate(),
+            Unfreeze::Backbone(rate) => {
+                if rate.joins_at >= epochs {
+                    return Err(Error::argument(
+                        "unfreeze.joins_at",
+                        format!("less than the {epochs} epochs of the run"),
+                        rate.joins_at,
+                    ));
+                }
+                rate.validate()
+            }
+        }
+    }
+
+    /// Its name in a recipe's file.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Unfreeze::Never => "never",
+            Unfreeze::Gradual { .. } => "gradual",
+            Unfreeze::At { .. } => "at",
+            Unfreeze::FineTune { .. } => "fine_tune",
+            Unfreeze::Backbone(_) => "backbone",
         }
     }
 }
 
-/// `never`, `gradual`, `gradual:EPOCHS`, `fine-tune`, `backbone`, or `EPOCH=FREEZE;EPOCH=FREEZE..`.
+/// `never`, `gradual`, `gradual:EPOCHS`, `fine-tune`, `backbone`, `backbone:EPOCH`, or
+/// `EPOCH=FREEZE;EPOCH=FREEZE..`.
 impl std::str::FromStr for Unfreeze {
     type Err = Error;
 
@@ -165,7 +186,8 @@ impl std::str::FromStr for Unfreeze {
         let unknown = || {
             Error::argument(
                 "unfreeze",
-                "never, gradual, gradual:EPOCHS, fine-tune, backbone or EPOCH=FREEZE;..",
+                "never, gradual, gradual:EPOCHS, fine-tune, backbone, backbone:EPOCH or \
+                 EPOCH=FREEZE;..",
                 format!("`{text}`"),
             )
         };
@@ -174,6 +196,10 @@ impl std::str::FromStr for Unfreeze {
             "gradual" => Unfreeze::Gradual { every: None },
             "fine-tune" => Unfreeze::fine_tune(),
             "backbone" => Unfreeze::backbone_finetuning(),
+            _ if text.starts_with("backbone:") => Unfreeze::Backbone(BackboneRate {
+                joins_at: text["backbone:".len()..].parse().map_err(|_| unknown())?,
+                ..BackboneRate::default()
+            }),
             _ => match text.strip_prefix("gradual:") {
                 Some(every) => Unfreeze::Gradual {
                     every: Some(every.parse().map_err(|_| unknown())?),

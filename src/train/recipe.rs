@@ -212,13 +212,15 @@ impl Recipe {
         }
     }
 
-    /// fastai's `fine_tune(8, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3, div=5)`,
-    /// to the letter: one epoch of a one-cycle schedule with a frozen body (the scales and shifts
+    /// fastai's `fine_tune(8, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3, div=5)`:
+    /// one epoch of a one-cycle schedule with a frozen body (the scales and shifts
     /// of its normalisations train on, as fastai's do), then eight of another one at half the rate
     /// with everything free, whose rates fall geometrically to a hundredth over three groups of
     /// layers; Adam with decoupled weight decay 0.01, as in fastai. `epochs` counts both phases.
     ///
-    /// One thing differs: the running statistics of frozen normalisations do not move here.
+    /// Rates, momentum and what trains are fastai's to the last digit. Two things differ: the running
+    /// statistics of frozen normalisations do not move here, and the head is the model's own, where
+    /// fastai builds a larger one.
     pub fn fine_tune() -> Self {
         Self {
             learning_rate: 2e-3,
@@ -235,7 +237,9 @@ impl Recipe {
 
     /// Lightning's `BackboneFinetuning`: the head trains alone until the backbone joins at the
     /// tenth epoch (counted from 0) at a tenth of the head's rate, which doubles each epoch until
-    /// it has reached the head's. Of a run that is shorter the first third is the head's.
+    /// it has reached the head's. Twenty epochs; a run has to be longer than the backbone waits.
+    /// Lightning trains frozen batch normalisations on by default; here
+    /// [`FrozenNorm::TrainAffine`] asks for that.
     pub fn backbone_finetuning() -> Self {
         Self {
             unfreeze: Unfreeze::backbone_finetuning(),
@@ -422,6 +426,14 @@ impl Recipe {
             Error::argument("recipe", "a recipe in TOML", error.to_string().trim_end())
         };
         let mut table: toml::Table = text.parse().map_err(bad)?;
+        // A run's own `config.toml` holds its recipe in a table.
+        if let (true, Some(toml::Value::Table(own))) =
+            (table.contains_key("burn_zoo"), table.get("recipe"))
+        {
+            let recipe: Recipe = own.clone().try_into().map_err(bad)?;
+            recipe.validate()?;
+            return Ok(recipe);
+        }
         let base = match table.remove("recipe") {
             None => Self::full(),
             Some(toml::Value::String(name)) => Self::named(&name)?,
@@ -434,8 +446,9 @@ impl Recipe {
             .lines()
             .map(|line| {
                 top &= !line.trim_start().starts_with('[');
-                match line.split('=').next().map(str::trim) {
-                    Some("recipe") if top => "\n".to_owned(),
+                let key = line.split('=').next().unwrap_or_default().trim();
+                match key.trim_matches(['"', '\'']) {
+                    "recipe" if top => "\n".to_owned(),
                     _ => format!("{line}\n"),
                 }
             })
@@ -453,6 +466,51 @@ impl Recipe {
     /// Images in one step of the optimiser.
     pub fn effective_batch(&self) -> usize {
         self.batch_size * self.accumulate
+    }
+
+    /// Some ways of unfreezing bring their own rates or their own beginning. What they would not
+    /// look at is refused rather than ignored.
+    fn check_together(&self) -> Result<()> {
+        let own_start = match &self.unfreeze {
+            Unfreeze::Never | Unfreeze::At { .. } => return Ok(()),
+            own => own,
+        };
+        if !matches!(self.freeze, Freeze::Nothing | Freeze::Backbone) {
+            let expected = format!(
+                "backbone, with which unfreeze `{}` begins",
+                own_start.kind()
+            );
+            return Err(Error::argument("freeze", expected, &self.freeze));
+        }
+        if let Unfreeze::FineTune { .. } = own_start {
+            let brings = "nothing of its own, since unfreeze `fine_tune` brings one";
+            if self.schedule != Schedule::Constant {
+                return Err(Error::argument(
+                    "schedule",
+                    brings,
+                    format!("{:?}", self.schedule),
+                ));
+            }
+            if self.rates != Rates::Same {
+                return Err(Error::argument(
+                    "rates",
+                    brings,
+                    format!("{:?}", self.rates),
+                ));
+            }
+            if self.warmup.epochs != 0.0 {
+                return Err(Error::argument("warmup", brings, self.warmup.epochs));
+            }
+        }
+        if let (Unfreeze::Backbone(_), false) = (own_start, self.rates == Rates::Same) {
+            let expected = "same, since unfreeze `backbone` has a rule of its own";
+            return Err(Error::argument(
+                "rates",
+                expected,
+                format!("{:?}", self.rates),
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -505,6 +563,7 @@ impl Recipe {
             stopping.validate()?;
         }
         self.unfreeze.validate(self.epochs)?;
+        self.check_together()?;
         self.rates.validate()?;
         self.rate_scaling.validate()?;
         self.clip.validate()?;
