@@ -11,7 +11,7 @@ use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{
     BatchSearch, Checkpoints, ClassWeights, Clip, EarlyStopping, EmaConfig, FitOptions, Metric,
-    Per, Precision, RateScaling, Run, RunConfig, Sweep, TensorBoard, Warmup,
+    Monitor, Per, Precision, RateScaling, Run, RunConfig, Sweep, TensorBoard, Warmup,
 };
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -53,6 +53,10 @@ pub struct FinetuneArgs {
     /// Memory that --batch-size auto may take, in GiB [default: four fifths of what is free]
     #[arg(long, value_name = "GIB")]
     memory_budget: Option<f64>,
+    /// Show burn's dashboard in place of bars and a table
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with = "json")]
+    tui: bool,
     /// Write no report.html at the end
     #[arg(long)]
     no_report: bool,
@@ -432,10 +436,10 @@ impl FinetuneArgs {
                     .unwrap_or_else(|| self.default_folder(name));
                 options.data = data.source.clone();
                 options.arguments = toml::Table::try_from(&self.images)?;
-                let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json);
+                let mut watch = self.watch()?;
                 let valid = data.test.clone();
-                let run =
-                    recipe.fit_with(model, data.train, data.test, &out, options, &mut watch)?;
+                let watch = watch.as_mut();
+                let run = recipe.fit_with(model, data.train, data.test, &out, options, watch)?;
                 (run, valid)
             }
         };
@@ -476,11 +480,21 @@ impl FinetuneArgs {
     ) -> Result<(Run, Arc<dyn ImageData>)> {
         let config = RunConfig::open(dir)?;
         let data = ImageArgs::of_run(dir, &config)?.open()?;
-        let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json);
+        let mut watch = self.watch()?;
         let valid = data.test.clone();
         let run =
-            burn_zoo::train::resume(dir, &device, data.train, data.test, options, &mut watch)?;
+            burn_zoo::train::resume(dir, &device, data.train, data.test, options, watch.as_mut())?;
         Ok((run, valid))
+    }
+
+    /// What a person sees meanwhile.
+    fn watch(&self) -> Result<Box<dyn Monitor>> {
+        let stop = Stop::on_ctrl_c()?;
+        #[cfg(feature = "tui")]
+        if self.tui {
+            return Ok(Box::new(super::dashboard::Dashboard::new(stop)?));
+        }
+        Ok(Box::new(Watch::new(stop, !self.json)))
     }
 
     fn find_batch_size(&self, task: &mut Task) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Parses, calls the library, prints.
 
 mod bench;
+#[cfg(feature = "tui")]
+mod dashboard;
 mod finetune;
 #[cfg(feature = "hub")]
 mod hub;

@@ -291,6 +291,29 @@ pub(crate) fn adam<const D: usize>(
     )
 }
 
+/// `a + (b - a) weight`; `None` where it has to be put together from burn's operations.
+pub(crate) fn blend<const D: usize>(
+    a: &Tensor<D>,
+    b: &Tensor<D>,
+    weight: f64,
+) -> Option<Tensor<D>> {
+    handles(&[a, b]).then(|| {
+        let (a, b) = (primitive(a.clone()), primitive(b.clone()));
+        from_primitive(update::blend(a, b, weight as f32))
+    })
+}
+
+/// `a + b`, or `None` as [`blend`].
+pub(crate) fn add<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>> {
+    handles(&[a, b])
+        .then(|| from_primitive(update::add(primitive(a.clone()), primitive(b.clone()))))
+}
+
+/// The sum of all squares, or `None` as [`blend`].
+pub(crate) fn square_sum<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
+    handles(&[tensor]).then(|| update::square_sum(&primitive(tensor.clone())))
+}
+
 /// Whether steps of an optimiser over these tensors are for this room.
 pub(crate) fn handles<const D: usize>(tensors: &[&Tensor<D>]) -> bool {
     tensors.iter().all(|tensor| {

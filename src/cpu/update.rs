@@ -205,3 +205,68 @@ pub(super) fn adam(
         });
     (parameter, first, second)
 }
+
+/// `a + (b - a) weight`.
+pub(super) fn blend(a: FlexTensor, b: FlexTensor, weight: f32) -> FlexTensor {
+    each_pair(a, b, move |a, b| a + (b - a) * weight)
+}
+
+/// `a + b`.
+pub(super) fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+    each_pair(a, b, |a, b| a + b)
+}
+
+fn each_pair(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Sync) -> FlexTensor {
+    let layout = common(&b);
+    let b = owned(b, &layout);
+    let mut a = owned(a, &layout);
+    let values = &b.storage::<f32>()[..layout.num_elements()];
+    a.storage_mut::<f32>()
+        .par_chunks_mut(PART)
+        .zip(values.par_chunks(PART))
+        .for_each(|(a, b)| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (a, b) in a.iter_mut().zip(b) {
+                        *a = f(*a, *b);
+                    }
+                },
+            );
+        });
+    a
+}
+
+/// The sum of all squares.
+pub(super) fn square_sum(tensor: &FlexTensor) -> f64 {
+    let layout = common(tensor);
+    let tensor = owned(tensor.clone(), &layout);
+    let parts: Vec<f64> = tensor.storage::<f32>()[..layout.num_elements()]
+        .par_chunks(PART)
+        .map(|values| {
+            // Short sums in 32 bits, their sum in 64; sixteen side by side, for the vectors.
+            let mut sum = 0.0f64;
+            for values in values.chunks(1024) {
+                let mut lanes = [0.0f32; 16];
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let whole = values.chunks_exact(16);
+                        let rest = whole.remainder();
+                        for values in whole {
+                            for (lane, v) in lanes.iter_mut().zip(values) {
+                                *lane += v * v;
+                            }
+                        }
+                        for (lane, v) in lanes.iter_mut().zip(rest) {
+                            *lane += v * v;
+                        }
+                    },
+                );
+                sum += lanes.iter().map(|v| f64::from(*v)).sum::<f64>();
+            }
+            sum
+        })
+        .collect();
+    parts.iter().sum()
+}

@@ -93,7 +93,13 @@ impl Ema {
                 };
                 // What is frozen stays what it is to the last bit: a + (b - a) w with a = b.
                 let weight = 1.0 - self.decay;
-                param.map(|average| average.clone() + (value - average).mul_scalar(weight))
+                param.map(|average| {
+                    #[cfg(feature = "flex")]
+                    if let Some(average) = crate::cpu::blend(&average, &value, weight) {
+                        return average;
+                    }
+                    average.clone() + (value - average).mul_scalar(weight)
+                })
             }
         }
         let mut values = Collect(GradientsParams::new());

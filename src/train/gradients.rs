@@ -98,10 +98,17 @@ pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<
     struct Squares<'a> {
         gradients: &'a GradientsParams,
         sums: Vec<Tensor<1>>,
+        /// Of those that are in host memory.
+        here: f64,
     }
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                #[cfg(feature = "flex")]
+                if let Some(sum) = crate::cpu::square_sum(&gradient) {
+                    self.here += sum;
+                    return;
+                }
                 self.sums.push(gradient.square().sum());
             }
         }
@@ -109,13 +116,15 @@ pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<
     let mut visitor = Squares {
         gradients,
         sums: Vec::new(),
+        here: 0.0,
     };
     model.visit(&mut visitor);
-    if visitor.sums.is_empty() {
-        return Ok(0.0);
+    let mut sum = visitor.here;
+    if !visitor.sums.is_empty() {
+        let sums = host_vec(Tensor::cat(visitor.sums, 0).into_data())?;
+        sum += sums.iter().map(|s| f64::from(*s)).sum::<f64>();
     }
-    let sums = host_vec(Tensor::cat(visitor.sums, 0).into_data())?;
-    Ok(sums.iter().map(|s| f64::from(*s)).sum::<f64>().sqrt())
+    Ok(sum.sqrt())
 }
 
 /// Multiplies all gradients.
@@ -152,6 +161,14 @@ pub fn clip_gradients(model: &Classifier, gradients: &mut GradientsParams, clip:
     }
 }
 
+fn added<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if let Some(sum) = crate::cpu::add(&a, &b) {
+        return sum;
+    }
+    a + b
+}
+
 /// Adds gradients to those of earlier batches.
 pub(crate) fn accumulate(model: &Classifier, sum: &mut GradientsParams, more: GradientsParams) {
     struct Add<'a> {
@@ -164,7 +181,7 @@ pub(crate) fn accumulate(model: &Classifier, sum: &mut GradientsParams, more: Gr
                 return;
             };
             let sum = match self.sum.remove::<D>(param.id) {
-                Some(sum) => sum + more,
+                Some(sum) => added(sum, more),
                 None => more,
             };
             self.sum.register(param.id, sum);
