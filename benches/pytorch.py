@@ -1,7 +1,7 @@
 r"""PyTorch counterpart of `burn-zoo bench`: timm eager mode on the CPU, one JSON line.
 
-train   forward, cross-entropy, backward, SGD step (learning rate 0.01, momentum 0.9)
-infer   evaluation mode, inference_mode
+train   forward, cross-entropy, backward, a step of SGD (learning rate 0.01, momentum 0.9) or Adam
+infer   evaluation mode, inference_mode; with --onnx by ONNX Runtime, from an export of the model
 
 Both run on one random batch; max(2, steps // 5) steps of warm-up are not counted.
 "images_per_second" is the median over the steps, "peak_memory_bytes" the largest resident set of
@@ -13,6 +13,7 @@ Command:  python benches/pytorch.py resnet18 --mode train --image-size 64 --in-c
 """
 
 import argparse
+import io
 import json
 import resource
 import statistics
@@ -26,6 +27,8 @@ def arguments():
     parser = argparse.ArgumentParser(description="Throughput of a timm model on the CPU.")
     parser.add_argument("model")
     parser.add_argument("--mode", choices=("train", "infer"), default="train")
+    parser.add_argument("--optimizer", choices=("sgd", "adam"), default="sgd")
+    parser.add_argument("--onnx", action="store_true")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--in-channels", type=int, default=3)
     parser.add_argument("--num-classes", type=int, default=1000)
@@ -37,6 +40,18 @@ def arguments():
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     return args
+
+
+def onnx_step(model, x, threads):
+    import onnxruntime
+
+    file = io.BytesIO()
+    torch.onnx.export(model, (x,), file, input_names=["x"], dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    images = x.numpy()
+    return lambda: session.run(None, {"x": images})
 
 
 def main():
@@ -54,7 +69,10 @@ def main():
 
     if args.mode == "train":
         model.train()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        if args.optimizer == "adam":
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        else:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
         def step():
             optimizer.zero_grad()
@@ -63,6 +81,8 @@ def main():
             optimizer.step()
             return loss.item()
 
+    elif args.onnx:
+        step = onnx_step(model.eval(), x, args.threads)
     else:
         model.eval()
 

@@ -46,6 +46,7 @@
 //! | `flex` | yes | burn's CPU backend |
 //! | `cuda`, `wgpu`, `ndarray` | no | burn's other backends |
 //! | `cli` | yes | the command `burn-zoo` |
+//! | `tui` | no | burn's dashboard: `burn-zoo finetune --tui` |
 //! | `hub` | yes | fetching weights from the Hugging Face hub |
 //! | `image` | yes | reading PNG, JPEG, WebP, GIF, BMP and TIFF files; folders of images |
 //! | `plots` | yes | curves of a run and its report as pictures |

@@ -6,22 +6,27 @@ use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Distribution, Int, TensorData};
+use burn_zoo::Memory;
 use burn_zoo::prelude::*;
 use burn_zoo::train::cross_entropy;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::finetune::optimizers;
 use super::{ModelArgs, count, print, print_json, progress};
 
 #[derive(Args)]
 pub struct BenchArgs {
     /// An architecture
     model: String,
-    /// Forward only, or forward, cross-entropy, backward and an SGD step
+    /// Forward only, or forward, cross-entropy, backward and a step of the optimiser
     #[arg(long, value_enum, default_value = "infer")]
     mode: Mode,
     #[command(flatten)]
     options: ModelArgs,
+    /// The optimiser, in training
+    #[arg(long, value_name = "NAME", default_value = "sgd", value_parser = optimizers())]
+    optimizer: Optimizer,
     /// Images in a batch
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = count::<65_536>)]
     batch_size: usize,
@@ -76,7 +81,7 @@ impl BenchArgs {
             _ => seconds[middle],
         };
         let rate = self.batch_size as f64 / median;
-        let memory = peak_memory();
+        let memory = Memory::peak_resident();
         if self.json {
             return print_json(&json!({
                 "model": self.model,
@@ -116,7 +121,7 @@ impl BenchArgs {
         let labels = TensorData::new(labels, [self.batch_size]);
         let labels = Tensor::<1, Int>::from_data(labels, device);
         let recipe = Recipe::full()
-            .with_optimizer(Optimizer::sgd())
+            .with_optimizer(self.optimizer)
             .learning_rate(0.01);
         let mut optimizer = recipe.optimizer(&model)?;
         let mut model = Some(model);
@@ -130,12 +135,4 @@ impl BenchArgs {
             sync()
         }))
     }
-}
-
-/// The most memory this process ever held, where the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes * 1024)
 }

@@ -224,7 +224,7 @@ struct RecipeArgs {
 }
 
 /// The names of the optimisers, so that a wrong one is answered with the right ones.
-fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
+pub fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
     PossibleValuesParser::new(Optimizer::NAMES).try_map(|name| name.parse::<Optimizer>())
 }
 

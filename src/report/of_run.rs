@@ -8,7 +8,7 @@ use super::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
 use crate::data::{ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
 use crate::model::Classifier;
-use crate::train::{EpochRecord, RunConfig, RunFiles, best};
+use crate::train::{EpochRecord, LoggedStep, RunConfig, RunFiles, best};
 
 impl Report {
     /// Reads a run folder, and looks once more at every image for validation with the run's best
@@ -164,7 +164,7 @@ fn rates(files: &RunFiles) -> (Vec<RateLine>, Vec<FreezeMark>) {
         .collect();
     for step in &files.steps {
         for (line, rate) in lines.iter_mut().zip(&step.rates) {
-            line.points.push((step.epoch, *rate));
+            line.points.push((began(step), *rate));
         }
     }
     let mut marks = Vec::new();
@@ -187,14 +187,18 @@ fn rates(files: &RunFiles) -> (Vec<RateLine>, Vec<FreezeMark>) {
             // From the input on: what lies between the first and the last joins as well.
             [first, .., last] => format!("{first} to {last} join"),
         };
-        // Written down after the step; it began one step earlier.
-        let length = after.epoch / after.step.max(1) as f64;
         marks.push(FreezeMark {
-            epoch: (after.epoch - length).max(before.epoch),
+            epoch: began(after),
             text,
         });
     }
     (lines, marks)
+}
+
+/// Where a step began: it is written down when it is done.
+fn began(step: &LoggedStep) -> f64 {
+    let length = step.epoch / step.step.max(1) as f64;
+    (step.epoch - length).max(0.0)
 }
 
 fn environment(config: &RunConfig, epochs: &[EpochRecord]) -> Vec<(String, String)> {

@@ -70,6 +70,7 @@ pub struct Prediction {
 }
 
 /// A batch that was looked at.
+#[cfg_attr(not(feature = "plots"), allow(dead_code))] // the report looks at single images
 pub(crate) struct Judged<'a> {
     /// Counted from 1.
     pub batch: usize,

@@ -381,9 +381,17 @@ fn train(
             .peekable();
         while images.peek().is_some() {
             obey(&mut control, &mut progress)?;
-            let freeze = match &progress.state.freeze {
-                Some(text) => text.parse()?,
-                None => plan.freeze_at(progress.state.steps).clone(),
+            let at = |step: usize| -> Result<Freeze> {
+                match &progress.state.freeze {
+                    Some(text) => text.parse(),
+                    None => Ok(plan.freeze_at(step).clone()),
+                }
+            };
+            let freeze = at(progress.state.steps)?;
+            // A run that goes on does not say again what it began with.
+            let changed = match &frozen {
+                Some(before) => *before != freeze,
+                None => at(progress.state.steps.saturating_sub(1))? != freeze,
             };
             if frozen.as_ref() != Some(&freeze) {
                 set_frozen(&mut progress, &freeze, recipe)?;
@@ -487,7 +495,7 @@ fn train(
                 images_per_second: progress.state.seen.images_per_second(),
                 accuracy: progress.state.seen.accuracy(),
             };
-            log.step(&record);
+            log.step(&record, changed);
             monitor.step(&record, &mut control)?;
             if monitor.should_stop() {
                 return Err(interrupted(setup, &progress, &mut log));

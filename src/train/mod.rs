@@ -33,6 +33,7 @@ pub mod tensorboard;
 
 pub use batch_size::{BatchSearch, BatchSize, Trial};
 pub use ema::{Ema, EmaConfig};
+#[cfg(feature = "plots")]
 pub(crate) use evaluate::best;
 pub use evaluate::{ClassScore, Evaluation, Prediction};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};

@@ -68,7 +68,7 @@ impl fmt::Display for EpochRecord {
 /// |---|---|
 /// | `config.toml` | model, data and recipe, everything resolved |
 /// | `log.jsonl`, `log.csv` | a line for each epoch: [`EpochRecord`] |
-/// | `steps.csv` | a line for the first step of each epoch and every tenth: loss, rates, norm of the gradients |
+/// | `steps.csv` | a line for every tenth step, the first of each epoch, and those after a change of what is frozen: loss, rates, norm of the gradients |
 /// | `classes.txt` | the classes' names |
 /// | `best/` | the model after the best epoch, as [`Classifier::export`] writes it |
 /// | `checkpoints/` | what the run needs to go on |
@@ -510,9 +510,9 @@ impl Log {
         write_file(&self.dir.join("classes.txt"), classes.as_bytes())
     }
 
-    /// Notes a step; the first of each epoch and every tenth are kept.
-    pub fn step(&mut self, step: &StepRecord) {
-        if !step.global_step.is_multiple_of(EVERY) && step.step != 1 {
+    /// Notes a step; the first of each epoch, every tenth, and those are kept that are `special`.
+    pub fn step(&mut self, step: &StepRecord, special: bool) {
+        if !step.global_step.is_multiple_of(EVERY) && step.step != 1 && !special {
             return;
         }
         let epoch = (step.epoch - 1) as f64 + step.step as f64 / step.steps as f64;

@@ -2,6 +2,7 @@
 
 mod suggest;
 
+#[cfg(feature = "plots")]
 use std::path::Path;
 use std::sync::Arc;
 

@@ -50,8 +50,8 @@ pub enum Rates {
     /// From layer to layer the same factor, layers counted as timm's `param_groups_layer_decay`
     /// counts them: see [`layer_ids`].
     LayerDecay {
-        /// The factor from a layer to the one before it, above 0 and up to 1. 0.75 is common for
-        /// transformers of base size, 0.65 for smaller ones.
+        /// The factor from a layer to the one before it, above 0 and up to 1. 0.65 to 0.75 is
+        /// common for transformers.
         #[serde(default = "default::decay")]
         decay: f64,
         /// No layer's part of the rate is lower than this, 0 to 1.
