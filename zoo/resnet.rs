@@ -35,7 +35,7 @@ use crate::features::{Features, Pool};
 use crate::init::Init;
 use crate::model::{Backbone, FirstConv, Group, InputSize};
 use crate::nn::{
-    BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, drop_path_rates, max_pool2d,
+    BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, conv_norm, drop_path_rates, max_pool2d,
 };
 use crate::weights::KeyTable;
 
@@ -371,7 +371,7 @@ impl Stem {
             Some(deep) => deep.forward(x),
             None => x,
         };
-        let x = self.bn.forward_relu(self.conv.forward(x));
+        let x = conv_norm(&self.conv, &self.bn, x, None, true);
         max_pool2d(x, 3, 2, 1)
     }
 }
@@ -386,8 +386,8 @@ struct DeepStem {
 
 impl DeepStem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.bn1.forward_relu(self.conv1.forward(x));
-        self.bn2.forward_relu(self.conv2.forward(x))
+        let x = conv_norm(&self.conv1, &self.bn1, x, None, true);
+        conv_norm(&self.conv2, &self.bn2, x, None, true)
     }
 }
 
@@ -410,15 +410,15 @@ impl Block {
             Some(downsample) => downsample.forward(x.clone()),
             None => x.clone(),
         };
-        let mut x = self.conv2.forward(self.bn1.forward_relu(self.conv1.forward(x)));
-        let mut last = &self.bn2;
+        let mut x = conv_norm(&self.conv1, &self.bn1, x, None, true);
+        let (mut conv, mut bn) = (&self.conv2, &self.bn2);
         if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            x = conv3.forward(last.forward_relu(x));
-            last = bn3;
+            x = conv_norm(conv, bn, x, None, true);
+            (conv, bn) = (conv3, bn3);
         }
         match self.drop_path.is_active(&x) {
-            false => last.forward_add_relu(x, shortcut),
-            true => relu(self.drop_path.forward(last.forward(x)) + shortcut),
+            false => conv_norm(conv, bn, x, Some(shortcut), true),
+            true => relu(self.drop_path.forward(conv_norm(conv, bn, x, None, false)) + shortcut),
         }
     }
 }
@@ -438,6 +438,6 @@ impl Downsample {
             Some(stride) => avg_pool2d(x, stride, stride),
             None => x,
         };
-        self.bn.forward(self.conv.forward(x))
+        conv_norm(&self.conv, &self.bn, x, None, false)
     }
 }

@@ -7,7 +7,8 @@ use burn::tensor::{Bytes, DType, Shape};
 use rayon::prelude::*;
 
 use super::map::{self, Sides};
-use super::simd::{Matrix, Shared, product, room};
+use super::norm::at_least;
+use super::simd::{Matrix, Shared, product, room, vectorised};
 
 /// A square window that moves over a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,11 +232,56 @@ fn block(index: usize, blocks: usize, channels: usize) -> (usize, usize) {
 /// So few input channels make a product for each tap too thin; then patches are copied.
 const FEW: usize = 8;
 
+/// What becomes of each output while it is at hand: `x * scale + shift`, plus the residual, cut off
+/// below zero.
+pub(super) struct Finish<'a> {
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    /// A map of the output's sides.
+    pub residual: Option<&'a [f32]>,
+    pub relu: bool,
+}
+
+impl Finish<'_> {
+    /// Finishes channels `first..` of a row of positions; `start` is where the row begins in the map
+    /// and `row` its memory, positions `width` apart.
+    fn row(&self, row: Shared, start: usize, rows: usize, width: usize, channels: (usize, usize)) {
+        let (first, last) = channels;
+        let (scale, shift) = (&self.scale[first..last], &self.shift[first..last]);
+        let floor = if self.relu { 0.0 } else { f32::NEG_INFINITY };
+        vectorised(
+            #[inline(always)]
+            || {
+                for place in 0..rows {
+                    let at = start + place * width + first;
+                    // SAFETY: the caller alone writes these channels of these positions.
+                    let out = unsafe { std::slice::from_raw_parts_mut(row.at(at), last - first) };
+                    match self.residual {
+                        None => {
+                            for ((out, scale), shift) in out.iter_mut().zip(scale).zip(shift) {
+                                *out = at_least(*out * scale + shift, floor);
+                            }
+                        }
+                        Some(residual) => {
+                            let residual = &residual[at..at + (last - first)];
+                            let affine = scale.iter().zip(shift).zip(residual);
+                            for (out, ((scale, shift), r)) in out.iter_mut().zip(affine) {
+                                *out = at_least(*out * scale + shift + r, floor);
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
+}
+
 /// The output, and the kernels in the form that the gradients need as well.
 pub(super) fn forward(
     x: &FlexTensor,
     weight: &FlexTensor,
     window: Window,
+    finish: Option<&Finish<'_>>,
 ) -> (FlexTensor, Kernels) {
     let kernels = Kernels::new(weight);
     let input = Sides::of(x);
@@ -248,8 +294,8 @@ pub(super) fn forward(
     let values = map::values(x);
     let mut out = room(output.len());
     match input.channels <= FEW && kernels.taps > 1 {
-        true => forward_patches(&values, input, &kernels, window, output, &mut out),
-        false => forward_taps(&values, input, &kernels, window, output, &mut out),
+        true => forward_patches(&values, input, &kernels, window, output, finish, &mut out),
+        false => forward_taps(&values, input, &kernels, window, output, finish, &mut out),
     }
     (map::tensor(out, output), kernels)
 }
@@ -260,6 +306,7 @@ fn forward_taps(
     kernels: &Kernels,
     window: Window,
     output: Sides,
+    finish: Option<&Finish<'_>>,
     out: &mut [f32],
 ) {
     let columns = Columns::new(x, input, window);
@@ -304,6 +351,10 @@ fn forward_taps(
                 );
             }
             written = true;
+        }
+        if let Some(finish) = finish {
+            let rows = output.width * output.batch;
+            finish.row(shared, row, rows, to, (first, last));
         }
     });
 }
@@ -385,37 +436,41 @@ fn forward_patches(
     kernels: &Kernels,
     window: Window,
     output: Sides,
+    finish: Option<&Finish<'_>>,
     out: &mut [f32],
 ) {
     let rows = output.width * output.batch;
     let depth = kernels.taps * kernels.input;
-    out.par_chunks_mut(output.row().max(1))
-        .enumerate()
-        .for_each_init(
-            || room(depth * rows),
-            |buffer, (y, out)| {
-                patches(x, input, window, y, output.width, buffer);
-                // SAFETY: all three are whole slices of these sizes.
-                unsafe {
-                    product(
-                        [rows, output.channels, depth],
-                        out.as_mut_ptr(),
-                        output.channels,
-                        false,
-                        Matrix {
-                            start: buffer.as_ptr(),
-                            row: 1,
-                            column: rows,
-                        },
-                        Matrix {
-                            start: kernels.values().as_ptr(),
-                            row: output.channels,
-                            column: 1,
-                        },
-                    );
-                }
-            },
-        );
+    let shared = Shared::new(out);
+    (0..output.height).into_par_iter().for_each_init(
+        || room(depth * rows),
+        |buffer, y| {
+            patches(x, input, window, y, output.width, buffer);
+            // SAFETY: all three have these sizes, and this row is this task's alone.
+            unsafe {
+                product(
+                    [rows, output.channels, depth],
+                    shared.at(y * output.row()),
+                    output.channels,
+                    false,
+                    Matrix {
+                        start: buffer.as_ptr(),
+                        row: 1,
+                        column: rows,
+                    },
+                    Matrix {
+                        start: kernels.values().as_ptr(),
+                        row: output.channels,
+                        column: 1,
+                    },
+                );
+            }
+            if let Some(finish) = finish {
+                let start = y * output.row();
+                finish.row(shared, start, rows, output.channels, (0, output.channels));
+            }
+        },
+    );
 }
 
 /// The gradient of the input.

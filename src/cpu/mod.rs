@@ -81,13 +81,35 @@ pub(crate) trait CpuOps: Backend {
         epsilon: f64,
     ) -> FloatTensor<Self>;
 
+    /// A convolution and a normalisation by given statistics.
+    #[allow(clippy::too_many_arguments)] // all that the two are made of
+    fn zoo_conv2d_norm(
+        x: FloatTensor<Self>,
+        kernels: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        window: Window,
+        epilogue: Epilogue,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let x = Self::zoo_conv2d(x, kernels, window);
+        let residual = match epilogue.residual {
+            true => residual,
+            false => x.clone(),
+        };
+        Self::zoo_norm_eval(x, weight, bias, mean, variance, residual, epilogue, epsilon)
+    }
+
     /// The largest value of each window.
     fn zoo_max_pool2d(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
 }
 
 impl CpuOps for Flex {
     fn zoo_conv2d(x: FlexTensor, weight: FlexTensor, window: Window) -> FlexTensor {
-        conv::forward(&x, &weight, window).0
+        conv::forward(&x, &weight, window, None).0
     }
 
     fn zoo_norm_train(
@@ -117,6 +139,30 @@ impl CpuOps for Flex {
         let residual = epilogue.residual.then_some(&residual);
         let batch = norm::Statistics::given(&mean, &variance, epsilon);
         norm::forward(&x, &weight, &bias, &batch, residual, epilogue.relu)
+    }
+
+    fn zoo_conv2d_norm(
+        x: FlexTensor,
+        kernels: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        residual: FlexTensor,
+        window: Window,
+        epilogue: Epilogue,
+        epsilon: f64,
+    ) -> FlexTensor {
+        let statistics = norm::Statistics::given(&mean, &variance, epsilon);
+        let (scale, shift) = statistics.affine(&map::numbers(&weight), &map::numbers(&bias));
+        let residual = epilogue.residual.then(|| map::values(&residual));
+        let finish = conv::Finish {
+            scale: &scale,
+            shift: &shift,
+            residual: residual.as_deref(),
+            relu: epilogue.relu,
+        };
+        conv::forward(&x, &kernels, window, Some(&finish)).0
     }
 
     fn zoo_max_pool2d(x: FlexTensor, window: Window) -> FlexTensor {
@@ -237,6 +283,53 @@ pub(crate) fn batch_norm(
             }
         }
     })
+}
+
+/// A convolution and what follows it where nothing is to be learnt: a normalisation by given mean and
+/// variance, an optional addition, an optional ReLU. `None` where the layers have to do it one by one.
+///
+/// # Shapes
+/// - x: `[batch, in, height, width]`
+/// - kernels: `[out, in, k, k]`
+/// - affine, statistics: `[out]`
+/// - residual and output: `[batch, out, height', width']`
+pub(crate) fn conv2d_norm(
+    x: &Tensor<4>,
+    kernels: &Tensor<4>,
+    window: Window,
+    [weight, bias]: [Tensor<1>; 2],
+    [mean, variance]: [Tensor<1>; 2],
+    residual: Option<&Tensor<4>>,
+    relu: bool,
+    epsilon: f64,
+) -> Option<Tensor<4>> {
+    let [batch, _, height, width] = x.dims();
+    let [channels, _, kernel, _] = kernels.dims();
+    let fits = |side: usize| side + 2 * window.padding >= kernel;
+    let other = residual.unwrap_or(x);
+    let graph = x.device().is_autodiff();
+    if graph || !fits(height) || !fits(width) || !floats(&[x.dtype(), other.dtype()]) {
+        return None;
+    }
+    let output = [batch, channels, window.output(height), window.output(width)];
+    if residual.is_some_and(|residual| residual.dims() != output) {
+        return None;
+    }
+    let epilogue = Epilogue {
+        relu,
+        residual: residual.is_some(),
+    };
+    let (x, kernels) = (x.clone().into_dispatch(), kernels.clone().into_dispatch());
+    let other = other.clone().into_dispatch();
+    let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(Tensor::into_dispatch);
+    if !is_here(&[&x, &kernels, &other, &weight, &bias, &mean, &variance]) {
+        return None;
+    }
+    Some(Tensor::from_dispatch(
+        <burn::backend::Dispatch as CpuOps>::zoo_conv2d_norm(
+            x, kernels, weight, bias, mean, variance, other, window, epilogue, epsilon,
+        ),
+    ))
 }
 
 /// The largest value of each window, padding left out; `None` where burn's own has to do it.

@@ -27,6 +27,19 @@ impl Statistics {
         }
     }
 
+    /// What a normalisation by these statistics multiplies each channel with, and what it adds.
+    pub fn affine(&self, weight: &[f32], bias: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let scale: Vec<f32> = weight
+            .iter()
+            .zip(&self.inverse)
+            .map(|(w, i)| w * i)
+            .collect();
+        let means = self.mean.iter().zip(&scale);
+        let shift = bias.iter().zip(means).map(|(b, (m, s))| b - m * s);
+        let shift = shift.collect();
+        (scale, shift)
+    }
+
     pub fn given(mean: &FlexTensor, variance: &FlexTensor, epsilon: f64) -> Self {
         let (mean, variance) = (map::numbers(mean), map::numbers(variance));
         Self::new(mean.into_owned(), variance.into_owned(), epsilon)
@@ -139,14 +152,7 @@ pub(super) fn forward(
     let sides = Sides::of(x);
     let channels = sides.channels;
     let (weight, bias) = (map::numbers(weight), map::numbers(bias));
-    let scale: Vec<f32> = weight
-        .iter()
-        .zip(&statistics.inverse)
-        .map(|(w, i)| w * i)
-        .collect();
-    let shift: Vec<f32> = (0..channels)
-        .map(|c| bias[c] - statistics.mean[c] * scale[c])
-        .collect();
+    let (scale, shift) = statistics.affine(&weight, &bias);
     let x = map::values(x);
     let residual = residual.map(map::values);
     let mut out = room(sides.len());
@@ -190,7 +196,7 @@ pub(super) fn forward(
 
 /// The value, or the floor if it is below; a value that is no number stays, so that it is seen.
 #[inline(always)]
-fn at_least(value: f32, floor: f32) -> f32 {
+pub(super) fn at_least(value: f32, floor: f32) -> f32 {
     if value < floor { floor } else { value }
 }
 

@@ -10,7 +10,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
-use super::{Take, Window, batch_norm, conv2d, max_pool2d};
+use super::{Take, Window, batch_norm, conv2d, conv2d_norm, max_pool2d};
 use crate::init::Rng;
 
 fn device() -> Device {
@@ -143,6 +143,48 @@ proptest! {
                 finish(y, r)
             },
         )?;
+    }
+
+    #[test]
+    fn fused_convolutions_are_burns(
+        batch in 1usize..4,
+        input in prop::sample::select(vec![1usize, 3, 16, 70]),
+        output in prop::sample::select(vec![1usize, 16, 65, 130]),
+        side in (1usize..9, 1usize..9),
+        kernel in prop::sample::select(vec![1usize, 3, 7]),
+        stride in 1usize..3,
+        padding in 0usize..4,
+        relus in any::<bool>(),
+        adds in any::<bool>(),
+    ) {
+        let (height, width) = side;
+        let fits = |side: usize| side + 2 * padding >= kernel;
+        prop_assume!(fits(height) && fits(width));
+        let window = Window { kernel, stride, padding };
+        let x = random([batch, input, height, width], "x").without_autodiff();
+        let kernels = random([output, input, kernel, kernel], "weight").without_autodiff();
+        let shape = [batch, output, window.output(height), window.output(width)];
+        let residual = random(shape, "residual").without_autodiff();
+        let one = |name: &str| random([output], name).without_autodiff();
+        let statistics = [one("mean"), one("variance").abs().add_scalar(0.1)];
+        let found = conv2d_norm(
+            &x,
+            &kernels,
+            window,
+            [one("w"), one("b")],
+            statistics.clone(),
+            adds.then_some(&residual),
+            relus,
+            1e-5,
+        );
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+        let y = burn_conv2d(x, kernels, None, options);
+        let [mean, variance] = statistics;
+        let y = burn_batch_norm(y, one("w"), one("b"), mean, variance, 1e-5);
+        let y = if adds { y + residual } else { y };
+        let y = if relus { relu(y) } else { y };
+        let off = apart(found.unwrap(), y);
+        prop_assert!(off < SLACK, "{off}");
     }
 
     #[test]

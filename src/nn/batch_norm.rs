@@ -5,7 +5,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use super::{Buffer, parameter, trace};
+use super::{Buffer, Conv2d, parameter, trace};
 
 /// `torch.nn.BatchNorm2d`.
 ///
@@ -51,22 +51,6 @@ impl BatchNorm2d {
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         self.apply(input, None, false)
-    }
-
-    /// Normalises each channel, and sets what is negative to zero.
-    ///
-    /// # Shapes
-    /// - input and output: `[batch, channels, height, width]`
-    pub fn forward_relu(&self, input: Tensor<4>) -> Tensor<4> {
-        self.apply(input, None, true)
-    }
-
-    /// Normalises each channel, adds a second map, and sets what is negative to zero.
-    ///
-    /// # Shapes
-    /// - input, residual and output: `[batch, channels, height, width]`
-    pub fn forward_add_relu(&self, input: Tensor<4>, residual: Tensor<4>) -> Tensor<4> {
-        self.apply(input, Some(residual), true)
     }
 
     fn apply(&self, input: Tensor<4>, residual: Option<Tensor<4>>, activate: bool) -> Tensor<4> {
@@ -163,4 +147,39 @@ impl BatchNorm2d {
         blend(&self.running_mean, mean);
         blend(&self.running_var, variance.mul_scalar(unbiased));
     }
+}
+
+/// A convolution and the normalisation behind it, then an optional addition and an optional ReLU. It
+/// is what the layers give one after the other; where nothing is learnt and this crate has an
+/// operation for it, all of it is one.
+///
+/// # Shapes
+/// - input: `[batch, in_channels, height, width]`
+/// - residual and output: `[batch, out_channels, height', width']`
+pub fn conv_norm(
+    conv: &Conv2d,
+    norm: &BatchNorm2d,
+    input: Tensor<4>,
+    residual: Option<Tensor<4>>,
+    activate: bool,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if let (Some(window), None, false) = (conv.window(), &conv.bias, trace::active()) {
+        let affine = [norm.weight.val(), norm.bias.val()];
+        let statistics = [norm.running_mean.value(), norm.running_var.value()];
+        let output = crate::cpu::conv2d_norm(
+            &input,
+            &conv.weight.val(),
+            window,
+            affine,
+            statistics,
+            residual.as_ref(),
+            activate,
+            EPSILON,
+        );
+        if let Some(output) = output {
+            return output;
+        }
+    }
+    norm.apply(conv.forward(input), residual, activate)
 }

@@ -113,17 +113,19 @@ impl Conv2d {
         output
     }
 
+    /// The window, if this is a convolution that a room of our own may take.
     #[cfg(feature = "flex")]
-    fn on_cpu(&self, input: &Tensor<4>, weight: &Tensor<4>) -> Option<Tensor<4>> {
-        let window = crate::cpu::Window {
-            kernel: weight.dims()[2],
+    pub(super) fn window(&self) -> Option<crate::cpu::Window> {
+        (self.groups == 1).then(|| crate::cpu::Window {
+            kernel: self.weight.lazy_shape()[2],
             stride: self.stride,
             padding: self.padding,
-        };
-        match self.groups {
-            1 => crate::cpu::conv2d(input, weight, window),
-            _ => None,
-        }
+        })
+    }
+
+    #[cfg(feature = "flex")]
+    fn on_cpu(&self, input: &Tensor<4>, weight: &Tensor<4>) -> Option<Tensor<4>> {
+        crate::cpu::conv2d(input, weight, self.window()?)
     }
 
     #[cfg(not(feature = "flex"))]

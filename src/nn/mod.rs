@@ -22,7 +22,7 @@ pub(crate) mod trace;
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
-pub use batch_norm::BatchNorm2d;
+pub use batch_norm::{BatchNorm2d, conv_norm};
 pub use buffer::Buffer;
 pub use conv::{Conv2d, Conv2dConfig};
 pub(crate) use drop::drop_path_rates;
