@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::{Error, Result};
 use crate::features::{Features, Pool};
@@ -215,9 +215,40 @@ impl Classifier {
     /// - output: `[batch, num_classes]`, or `[batch, num_features * pool.multiplier()]`
     pub fn forward_head(&self, features: Features, pre_logits: bool) -> Tensor<2> {
         let pooled = self.backbone.pool(features, self.head.pool);
+        match pre_logits {
+            true => pooled,
+            false => self.score(pooled),
+        }
+    }
+
+    fn score(&self, pooled: Tensor<2>) -> Tensor<2> {
         match &self.head.fc {
-            Some(fc) if !pre_logits => fc.forward(self.head.dropout.forward(pooled)),
-            _ => pooled,
+            Some(fc) => fc.forward(self.head.dropout.forward(pooled)),
+            None => pooled,
+        }
+    }
+
+    /// The output of the first `groups` groups; of the whole backbone, pooled.
+    pub(crate) fn forward_to(&self, images: Tensor<4>, groups: usize) -> Result<Between> {
+        self.check_input(&images)?;
+        let x = (0..groups).fold(Features::Map(images), |x, index| {
+            self.backbone.forward_group(index, x)
+        });
+        Ok(match groups == self.backbone.groups().len() {
+            true => Between::Pooled(self.forward_head(x, true)),
+            false => Between::Features(x),
+        })
+    }
+
+    /// From the output of the first `groups` groups to scores.
+    pub(crate) fn forward_from(&self, groups: usize, between: Between) -> Tensor<2> {
+        match between {
+            Between::Features(x) => {
+                let rest = groups..self.backbone.groups().len();
+                let x = rest.fold(x, |x, index| self.backbone.forward_group(index, x));
+                self.forward_head(x, false)
+            }
+            Between::Pooled(pooled) => self.score(pooled),
         }
     }
 
@@ -303,6 +334,10 @@ impl Classifier {
         Arc::make_mut(&mut self.info).image_size = size;
     }
 
+    pub(crate) fn set_crop_pct(&mut self, crop_pct: f64) {
+        Arc::make_mut(&mut self.info).resizing.crop_pct = crop_pct;
+    }
+
     pub(crate) fn set_origin(&mut self, origin: String) {
         Arc::make_mut(&mut self.info).origin = origin;
     }
@@ -343,6 +378,49 @@ impl Classifier {
             found: format!("[{batch}, {channels}, {height}, {width}]"),
         })
     }
+}
+
+/// What lies between two groups of a model, or between its backbone and its last layer.
+#[derive(Debug, Clone)]
+pub(crate) enum Between {
+    Features(Features),
+    /// `[batch, num_features]`
+    Pooled(Tensor<2>),
+}
+
+impl Between {
+    /// Applies the same to the tensor, whatever its rank.
+    pub fn map(self, map: &impl Map) -> Self {
+        match self {
+            Between::Features(Features::Map(x)) => Between::Features(Features::Map(map.map(x))),
+            Between::Features(Features::Tokens(x)) => {
+                Between::Features(Features::Tokens(map.map(x)))
+            }
+            Between::Pooled(x) => Between::Pooled(map.map(x)),
+        }
+    }
+
+    /// The shape, batch first.
+    pub fn shape(&self) -> Vec<usize> {
+        match self {
+            Between::Features(features) => features.dims(),
+            Between::Pooled(x) => x.dims().to_vec(),
+        }
+    }
+
+    /// The values in row-major order.
+    pub fn into_data(self) -> TensorData {
+        match self {
+            Between::Features(Features::Map(x)) => x.into_data(),
+            Between::Features(Features::Tokens(x)) => x.into_data(),
+            Between::Pooled(x) => x.into_data(),
+        }
+    }
+}
+
+/// A function of tensors of any rank.
+pub(crate) trait Map {
+    fn map<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D>;
 }
 
 /// Name of the last group of every model.

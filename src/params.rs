@@ -343,3 +343,33 @@ pub(crate) fn set_training(model: Classifier, state: impl Fn(&str) -> Training) 
     };
     model.map(&mut mapper)
 }
+
+/// The model with the values of some groups only, named by the prefixes of their paths; all others
+/// hold nothing.
+pub(crate) fn only(model: Classifier, prefixes: Vec<String>) -> Classifier {
+    struct Only {
+        path: Path,
+        prefixes: Vec<String>,
+    }
+    impl ModuleMapper for Only {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.exit();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = self.path.join();
+            if self.prefixes.iter().any(|prefix| path.starts_with(prefix)) {
+                return param;
+            }
+            let (id, value, mapper) = param.consume();
+            Param::from_mapped_value(id, Tensor::zeros([0; D], &value.device()), mapper)
+        }
+    }
+    let mut mapper = Only {
+        path: Path::default(),
+        prefixes,
+    };
+    model.map(&mut mapper)
+}

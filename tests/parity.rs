@@ -42,7 +42,7 @@ fn every_architecture_computes_what_timm_computes() {
         let name = architecture.name;
         let expected = Fixture::open(&format!("parity/{name}.safetensors"));
         let mut worst = 0.0f64;
-        let mut compared = 0;
+        let (mut compared, mut fused) = (0, 0);
         for channels in [3, 1, 4] {
             // A convolutional backbone is built once; one with a fixed size for each.
             let mut built: Option<Classifier> = None;
@@ -86,6 +86,16 @@ fn every_architecture_computes_what_timm_computes() {
                     values(&model.forward_head(last.clone(), true)),
                 );
                 check("logits", values(&model.forward_head(last, false)));
+
+                let images = rule_input([1, channels, size, size], &device);
+                fused += backbone.len();
+                let outputs = model
+                    .fuse()
+                    .forward_intermediates(images, backbone)
+                    .unwrap();
+                for (group, features) in outputs {
+                    check(&group, features.to_vec().unwrap());
+                }
             }
         }
         let keys = expected
@@ -94,7 +104,7 @@ fn every_architecture_computes_what_timm_computes() {
             .filter(|key| !key.ends_with(".stats"));
         assert_eq!(
             compared,
-            keys.count(),
+            keys.count() + fused,
             "{name}: not everything was compared"
         );
         println!("{name}: {compared} outputs agree");

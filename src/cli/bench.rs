@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Distribution, Int, TensorData};
 use burn_zoo::Memory;
@@ -110,7 +109,7 @@ impl BenchArgs {
         let wait = device.clone();
         let sync = move || wait.sync().map_err(|error| anyhow::anyhow!("{error:?}"));
         if self.mode == Mode::Infer {
-            let model = model.valid();
+            let model = model.fuse();
             return Ok(Box::new(move || {
                 model.forward(images.clone())?;
                 sync()

@@ -10,8 +10,9 @@ use burn_zoo::data::Sampler;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{
-    BatchSearch, Checkpoints, ClassWeights, Clip, EarlyStopping, EmaConfig, FitOptions, Metric,
-    Monitor, Per, Precision, RateScaling, Run, RunConfig, Sweep, TensorBoard, Warmup,
+    BatchSearch, Checkpoints, ClassWeights, Clip, EarlyStopping, EmaConfig, FeatureCache,
+    FitOptions, Metric, Monitor, Per, Precision, RateScaling, Run, RunConfig, Sweep, TensorBoard,
+    Warmup,
 };
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -190,6 +191,10 @@ struct RecipeArgs {
     /// Numbers that the network computes in: f32, bf16 or f16
     #[arg(long, value_name = "TYPE")]
     precision: Option<Precision>,
+    /// Where the output of frozen layers is kept from epoch to epoch: auto, memory, disk or off,
+    /// with :f16 for half the room, and :views=N to keep N augmented views of each image
+    #[arg(long, value_name = "PLACE")]
+    feature_cache: Option<FeatureCache>,
     /// Keep fewer activations for the backward pass, and compute them twice
     #[arg(long)]
     gradient_checkpointing: bool,
@@ -296,6 +301,7 @@ impl RecipeArgs {
         set(&mut recipe.precision, &self.precision);
         set(&mut recipe.metric, &self.metric);
         set(&mut recipe.seed, &self.seed);
+        set(&mut recipe.feature_cache, &self.feature_cache);
         recipe.drop_rate = self.drop_rate.or(recipe.drop_rate);
         recipe.drop_path_rate = self.drop_path_rate.or(recipe.drop_path_rate);
         recipe.image_size = image_size.or(recipe.image_size);

@@ -125,6 +125,8 @@ pub struct Watch {
     began: Instant,
     /// Steps of the whole run, and those that were done before it was resumed.
     steps: [usize; 2],
+    /// Steps of the epoch.
+    of_epoch: usize,
 }
 
 impl Watch {
@@ -139,6 +141,7 @@ impl Watch {
             frozen: String::new(),
             began: Instant::now(),
             steps: [0; 2],
+            of_epoch: 0,
         }
     }
 
@@ -196,6 +199,7 @@ impl Monitor for Watch {
     }
 
     fn epoch_started(&mut self, epoch: &EpochStart<'_>, _: &mut Control) -> burn_zoo::Result<()> {
+        self.of_epoch = epoch.steps;
         self.show("training  ", epoch.steps);
         if let Some(bar) = &self.batches {
             bar.set_position(epoch.steps_done as u64);
@@ -232,6 +236,19 @@ impl Monitor for Watch {
         }
         if let Some(bar) = &self.batches {
             bar.set_position(batch as u64);
+        }
+    }
+
+    fn features(&mut self, batch: usize, batches: usize) {
+        if batch == 1 {
+            self.show("features  ", batches);
+        }
+        if let Some(bar) = &self.batches {
+            bar.set_position(batch as u64);
+        }
+        if batch == batches {
+            // The epoch's own bar comes back.
+            self.show("training  ", self.of_epoch);
         }
     }
 

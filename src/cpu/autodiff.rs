@@ -22,7 +22,7 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
     fn zoo_conv2d(x: Node<C>, weight: Node<C>, window: Window) -> Node<C> {
         let (x, x_node) = x.into_parts();
         let (weight, weight_node) = weight.into_parts();
-        let (output, kernels) = conv::forward(&x, &weight, window, None);
+        let (output, kernels) = conv::forward(&x, &weight, window, None, None);
         let prepared = ConvBackward.prepare::<C>([x_node, weight_node]);
         match prepared.compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {

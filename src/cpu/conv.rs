@@ -1,6 +1,7 @@
 //! Convolutions as sums of matrix products, one for each tap of the kernel.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
@@ -9,6 +10,7 @@ use rayon::prelude::*;
 use super::map::{self, Sides};
 use super::norm::at_least;
 use super::simd::{Matrix, Shared, product, room, vectorised};
+use super::winograd::{self, Transformed};
 
 /// A square window that moves over a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,11 +181,23 @@ impl<'a> Columns<'a> {
             1 => Cow::Borrowed(values),
             _ => {
                 let mut sorted = room(sides.height * stride * columns * position);
+                // A kernel smaller than the stride steps over rows and columns.
+                let needed = |place: usize| {
+                    let taps = 0..window.kernel as isize;
+                    let stride = stride as isize;
+                    taps.map(|tap| tap - window.padding as isize)
+                        .any(|offset| offset.rem_euclid(stride) == place as isize % stride)
+                };
                 sorted
                     .par_chunks_mut((stride * columns * position).max(1))
                     .zip(values.par_chunks((sides.width * position).max(1)))
-                    .for_each(|(out, row)| {
+                    .enumerate()
+                    .filter(|(y, _)| needed(*y))
+                    .for_each(|(_, (out, row))| {
                         for (place, out) in out.chunks_exact_mut(position).enumerate() {
+                            if !needed(place / columns) {
+                                continue;
+                            }
                             let column = place % columns * stride + place / columns;
                             match row.get(column * position..(column + 1) * position) {
                                 Some(from) => out.copy_from_slice(from),
@@ -282,6 +296,7 @@ pub(super) fn forward(
     weight: &FlexTensor,
     window: Window,
     finish: Option<&Finish<'_>>,
+    prepared: Option<&Prepared>,
 ) -> (FlexTensor, Kernels) {
     let kernels = Kernels::new(weight);
     let input = Sides::of(x);
@@ -293,11 +308,135 @@ pub(super) fn forward(
     };
     let values = map::values(x);
     let mut out = room(output.len());
-    match input.channels <= FEW && kernels.taps > 1 {
-        true => forward_patches(&values, input, &kernels, window, output, finish, &mut out),
-        false => forward_taps(&values, input, &kernels, window, output, finish, &mut out),
+    let transformed =
+        prepared.and_then(|prepared| prepared.transformed(&kernels, window, input, output));
+    if let Some(transformed) = transformed {
+        let (x, padding) = (&values, window.padding);
+        winograd::forward(x, input, transformed, padding, output, finish, &mut out);
+    } else if input.channels <= FEW && kernels.taps > 1 {
+        forward_patches(&values, input, &kernels, window, output, finish, &mut out);
+    } else if output.width * output.batch < THIN {
+        forward_gathered(&values, input, &kernels, window, output, finish, &mut out);
+    } else {
+        forward_taps(&values, input, &kernels, window, output, finish, &mut out);
     }
     (map::tensor(out, output), kernels)
+}
+
+/// Kernels in the form that is computed with, kept from one forward pass to the next. It belongs to
+/// kernels that do not change.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    transformed: OnceLock<Option<Transformed>>,
+}
+
+impl Prepared {
+    /// The kernels for [`winograd`], if that pays: decided when they are first needed.
+    fn transformed(
+        &self,
+        kernels: &Kernels,
+        window: Window,
+        input: Sides,
+        output: Sides,
+    ) -> Option<&Transformed> {
+        if window.kernel != 3 || window.stride != 1 {
+            return None;
+        }
+        let make = || {
+            let inside = |side: usize| -> usize {
+                let taps = (0..window.kernel).map(|tap| window.inside(tap, side));
+                taps.map(|(from, to)| to - from).sum()
+            };
+            let direct = inside(input.height) * inside(input.width) * output.batch;
+            Transformed::new(kernels, direct, output)
+        };
+        self.transformed.get_or_init(make).as_ref()
+    }
+}
+
+/// Where a row of positions is a product of fewer rows than this, several of them are gathered.
+const THIN: usize = 48;
+
+/// Rows of a product of gathered positions.
+const GATHERED: usize = 256;
+
+/// The patches under the windows of several rows side by side, `[position][tap][in]`: a copy, and in
+/// exchange one large product in place of many thin ones.
+fn forward_gathered(
+    x: &[f32],
+    input: Sides,
+    kernels: &Kernels,
+    window: Window,
+    output: Sides,
+    finish: Option<&Finish<'_>>,
+    out: &mut [f32],
+) {
+    let (from, to) = (input.channels, output.channels);
+    let depth = kernels.taps * from;
+    let row = output.width * output.batch;
+    let lines = (GATHERED / row.max(1)).clamp(1, output.height);
+    let mut gathered = room(lines * row * depth);
+    let shared = Shared::new(out);
+    let count = blocks(1, to);
+    for first in (0..output.height).step_by(lines) {
+        let lines = lines.min(output.height - first);
+        gathered[..lines * row * depth]
+            .par_chunks_mut(depth * output.batch)
+            .enumerate()
+            .for_each(|(place, out)| {
+                let (y, x_out) = (first + place / output.width, place % output.width);
+                gather(x, input, window, (y, x_out), out);
+            });
+        (0..count).into_par_iter().for_each(|task| {
+            let (begin, end) = block(task, count, to);
+            let start = first * output.row();
+            // SAFETY: all ranges are inside; this block of channels is this task's.
+            unsafe {
+                product(
+                    [lines * row, end - begin, depth],
+                    shared.at(start + begin),
+                    to,
+                    false,
+                    Matrix {
+                        start: gathered.as_ptr(),
+                        row: depth,
+                        column: 1,
+                    },
+                    Matrix {
+                        start: kernels.values().as_ptr().add(begin),
+                        row: to,
+                        column: 1,
+                    },
+                );
+            }
+            if let Some(finish) = finish {
+                finish.row(shared, start, lines * row, to, (begin, end));
+            }
+        });
+    }
+}
+
+/// The patch under one window, `[batch][tap][in]`.
+fn gather(x: &[f32], input: Sides, window: Window, (y, x_out): (usize, usize), out: &mut [f32]) {
+    let channels = input.channels;
+    let depth = window.taps() * channels;
+    for ky in 0..window.kernel {
+        let row = window.place(y, ky);
+        for kx in 0..window.kernel {
+            let column = window.place(x_out, kx);
+            let inside = (0..input.height as isize).contains(&row)
+                && (0..input.width as isize).contains(&column);
+            let tap = (ky * window.kernel + kx) * channels;
+            let start = (row * input.width as isize + column).max(0) as usize * input.position();
+            for (n, patch) in out.chunks_exact_mut(depth).enumerate() {
+                let to = &mut patch[tap..tap + channels];
+                match inside {
+                    false => to.fill(0.0),
+                    true => to.copy_from_slice(&x[start + n * channels..][..channels]),
+                }
+            }
+        }
+    }
 }
 
 fn forward_taps(

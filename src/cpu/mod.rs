@@ -25,6 +25,9 @@ mod simd;
 #[cfg(test)]
 mod tests;
 mod update;
+mod winograd;
+
+use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
@@ -34,7 +37,7 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Tensor};
 
-pub(crate) use conv::Window;
+pub(crate) use conv::{Prepared, Window};
 pub(crate) use update::{AdamRule, SgdRule};
 
 /// What is done on top of a normalisation.
@@ -94,7 +97,9 @@ pub(crate) trait CpuOps: Backend {
         window: Window,
         epilogue: Epilogue,
         epsilon: f64,
+        prepared: Option<Arc<Prepared>>,
     ) -> FloatTensor<Self> {
+        let _ = prepared;
         let x = Self::zoo_conv2d(x, kernels, window);
         let residual = match epilogue.residual {
             true => residual,
@@ -109,7 +114,7 @@ pub(crate) trait CpuOps: Backend {
 
 impl CpuOps for Flex {
     fn zoo_conv2d(x: FlexTensor, weight: FlexTensor, window: Window) -> FlexTensor {
-        conv::forward(&x, &weight, window, None).0
+        conv::forward(&x, &weight, window, None, None).0
     }
 
     fn zoo_norm_train(
@@ -152,6 +157,7 @@ impl CpuOps for Flex {
         window: Window,
         epilogue: Epilogue,
         epsilon: f64,
+        prepared: Option<Arc<Prepared>>,
     ) -> FlexTensor {
         let statistics = norm::Statistics::given(&mean, &variance, epsilon);
         let (scale, shift) = statistics.affine(&map::numbers(&weight), &map::numbers(&bias));
@@ -162,7 +168,7 @@ impl CpuOps for Flex {
             residual: residual.as_deref(),
             relu: epilogue.relu,
         };
-        conv::forward(&x, &kernels, window, Some(&finish)).0
+        conv::forward(&x, &kernels, window, Some(&finish), prepared.as_deref()).0
     }
 
     fn zoo_max_pool2d(x: FlexTensor, window: Window) -> FlexTensor {
@@ -285,23 +291,34 @@ pub(crate) fn batch_norm(
     })
 }
 
+/// A normalisation by given statistics.
+pub(crate) struct Given {
+    /// Scale and shift, `[channels]` each.
+    pub affine: [Tensor<1>; 2],
+    /// Mean and variance, `[channels]` each.
+    pub statistics: [Tensor<1>; 2],
+    /// What is added to the variance.
+    pub epsilon: f64,
+}
+
 /// A convolution and what follows it where nothing is to be learnt: a normalisation by given mean and
 /// variance, an optional addition, an optional ReLU. `None` where the layers have to do it one by one.
 ///
 /// # Shapes
 /// - x: `[batch, in, height, width]`
 /// - kernels: `[out, in, k, k]`
-/// - affine, statistics: `[out]`
 /// - residual and output: `[batch, out, height', width']`
+///
+/// `prepared` belongs to these kernels.
+#[allow(clippy::too_many_arguments)] // all that the two are made of
 pub(crate) fn conv2d_norm(
     x: &Tensor<4>,
     kernels: &Tensor<4>,
     window: Window,
-    [weight, bias]: [Tensor<1>; 2],
-    [mean, variance]: [Tensor<1>; 2],
+    norm: Given,
     residual: Option<&Tensor<4>>,
     relu: bool,
-    epsilon: f64,
+    prepared: Option<Arc<Prepared>>,
 ) -> Option<Tensor<4>> {
     let [batch, _, height, width] = x.dims();
     let [channels, _, kernel, _] = kernels.dims();
@@ -321,13 +338,24 @@ pub(crate) fn conv2d_norm(
     };
     let (x, kernels) = (x.clone().into_dispatch(), kernels.clone().into_dispatch());
     let other = other.clone().into_dispatch();
-    let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(Tensor::into_dispatch);
+    let [weight, bias] = norm.affine.map(Tensor::into_dispatch);
+    let [mean, variance] = norm.statistics.map(Tensor::into_dispatch);
     if !is_here(&[&x, &kernels, &other, &weight, &bias, &mean, &variance]) {
         return None;
     }
     Some(Tensor::from_dispatch(
         <burn::backend::Dispatch as CpuOps>::zoo_conv2d_norm(
-            x, kernels, weight, bias, mean, variance, other, window, epilogue, epsilon,
+            x,
+            kernels,
+            weight,
+            bias,
+            mean,
+            variance,
+            other,
+            window,
+            epilogue,
+            norm.epsilon,
+            prepared,
         ),
     ))
 }

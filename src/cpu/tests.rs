@@ -10,7 +10,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
-use super::{Take, Window, batch_norm, conv2d, conv2d_norm, max_pool2d};
+use super::{Given, Take, Window, batch_norm, conv2d, conv2d_norm, max_pool2d};
 use crate::init::Rng;
 
 fn device() -> Device {
@@ -69,6 +69,44 @@ fn compare<const N: usize>(
         let off = apart(found, expected);
         prop_assert!(off < SLACK, "gradient {index}: {off}");
     }
+    Ok(())
+}
+
+fn fused_is_burns(
+    [batch, input, height, width]: [usize; 4],
+    output: usize,
+    window: Window,
+    [relus, adds, prepares]: [bool; 3],
+) -> Result<(), TestCaseError> {
+    let Window {
+        kernel,
+        stride,
+        padding,
+    } = window;
+    let fits = |side: usize| side + 2 * padding >= kernel;
+    prop_assume!(fits(height) && fits(width));
+    let x = random([batch, input, height, width], "x").without_autodiff();
+    let kernels = random([output, input, kernel, kernel], "weight").without_autodiff();
+    let shape = [batch, output, window.output(height), window.output(width)];
+    let residual = random(shape, "residual").without_autodiff();
+    let one = |name: &str| random([output], name).without_autodiff();
+    let statistics = [one("mean"), one("variance").abs().add_scalar(0.1)];
+    let given = Given {
+        affine: [one("w"), one("b")],
+        statistics: statistics.clone(),
+        epsilon: 1e-5,
+    };
+    let other = adds.then_some(&residual);
+    let prepared = prepares.then(Default::default);
+    let found = conv2d_norm(&x, &kernels, window, given, other, relus, prepared);
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+    let y = burn_conv2d(x, kernels, None, options);
+    let [mean, variance] = statistics;
+    let y = burn_batch_norm(y, one("w"), one("b"), mean, variance, 1e-5);
+    let y = if adds { y + residual } else { y };
+    let y = if relus { relu(y) } else { y };
+    let off = apart(found.unwrap(), y);
+    prop_assert!(off < SLACK, "{off}");
     Ok(())
 }
 
@@ -150,41 +188,31 @@ proptest! {
         batch in 1usize..4,
         input in prop::sample::select(vec![1usize, 3, 16, 70]),
         output in prop::sample::select(vec![1usize, 16, 65, 130]),
-        side in (1usize..9, 1usize..9),
+        side in (1usize..9, 1usize..20),
         kernel in prop::sample::select(vec![1usize, 3, 7]),
         stride in 1usize..3,
         padding in 0usize..4,
         relus in any::<bool>(),
         adds in any::<bool>(),
     ) {
-        let (height, width) = side;
-        let fits = |side: usize| side + 2 * padding >= kernel;
-        prop_assume!(fits(height) && fits(width));
         let window = Window { kernel, stride, padding };
-        let x = random([batch, input, height, width], "x").without_autodiff();
-        let kernels = random([output, input, kernel, kernel], "weight").without_autodiff();
-        let shape = [batch, output, window.output(height), window.output(width)];
-        let residual = random(shape, "residual").without_autodiff();
-        let one = |name: &str| random([output], name).without_autodiff();
-        let statistics = [one("mean"), one("variance").abs().add_scalar(0.1)];
-        let found = conv2d_norm(
-            &x,
-            &kernels,
-            window,
-            [one("w"), one("b")],
-            statistics.clone(),
-            adds.then_some(&residual),
-            relus,
-            1e-5,
-        );
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
-        let y = burn_conv2d(x, kernels, None, options);
-        let [mean, variance] = statistics;
-        let y = burn_batch_norm(y, one("w"), one("b"), mean, variance, 1e-5);
-        let y = if adds { y + residual } else { y };
-        let y = if relus { relu(y) } else { y };
-        let off = apart(found.unwrap(), y);
-        prop_assert!(off < SLACK, "{off}");
+        fused_is_burns([batch, input, side.0, side.1], output, window, [relus, adds, false])?;
+    }
+
+    // Prepared kernels are Winograd's from some size on, of either tile.
+    #[test]
+    fn prepared_convolutions_are_burns(
+        batch in 1usize..4,
+        input in prop::sample::select(vec![16usize, 48, 70]),
+        output in prop::sample::select(vec![16usize, 64, 65]),
+        side in (1usize..24, 1usize..24),
+        stride in 1usize..3,
+        padding in 0usize..4,
+        relus in any::<bool>(),
+        adds in any::<bool>(),
+    ) {
+        let window = Window { kernel: 3, stride, padding };
+        fused_is_burns([batch, input, side.0, side.1], output, window, [relus, adds, true])?;
     }
 
     #[test]

@@ -256,6 +256,33 @@ impl Loader {
         Ok(work.batch(0)?.onto(&self.device))
     }
 
+    /// The same images in the data's own order, each once and not mixed; as they are, or augmented
+    /// as an epoch of this loader has them.
+    pub(crate) fn in_order(&self, augmented: bool) -> Self {
+        let mut loader = self.with(self.range.clone(), &self.device);
+        loader.config.shuffle = None;
+        loader.config.sampler = Sampler::Shuffle;
+        loader.config.drop_last = false;
+        loader.config.mixing = None;
+        if !augmented {
+            loader.config.augment = Augment::default();
+        }
+        loader
+    }
+
+    /// The label of every image, in the data's own order.
+    pub(crate) fn labels(&self) -> Result<Vec<usize>> {
+        self.range.clone().map(|i| self.data.label(i)).collect()
+    }
+
+    pub(crate) fn data(&self) -> &dyn ImageData {
+        self.data.as_ref()
+    }
+
+    pub(crate) fn config(&self) -> &LoaderConfig {
+        &self.config
+    }
+
     fn work(&self, order: Vec<usize>, epoch: u64) -> Work {
         Work {
             data: self.data.clone(),
@@ -271,7 +298,8 @@ impl Loader {
         }
     }
 
-    fn order(&self, epoch: u64) -> Vec<usize> {
+    /// The images of an epoch in the order in which they are seen.
+    pub(crate) fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = self.range.clone().collect();
         let Some(seed) = self.config.shuffle else {
             return order;

@@ -13,6 +13,8 @@ mod mini;
 mod mirror;
 mod places;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::error::{Error, Result};
 use crate::preprocess::Image;
 
@@ -22,6 +24,7 @@ pub use folder::{
     Broken, Check, CheckProgress, ClassCount, Division, FolderOptions, FolderReport, FolderWarning,
     ImageFolder, Part, Skipped, Splits,
 };
+pub(crate) use idx::hex;
 pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, Loader, LoaderConfig, Sampler};
 pub(crate) use loader::{check_loading, labels};
@@ -55,6 +58,25 @@ pub trait ImageData: Send + Sync {
 
     /// The classes' names.
     fn classes(&self) -> &[String];
+
+    /// A number that is another one for other images, by which something that was computed from
+    /// them is known to be theirs. By default every image is read for it; a set that can tell
+    /// faster says it here.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn fingerprint(&self) -> Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        for index in 0..self.len() {
+            let (image, label) = self.get(index)?;
+            let sides = [image.height(), image.width(), image.channels(), label];
+            for side in sides {
+                hash.update((side as u64).to_le_bytes());
+            }
+            hash.update(image.pixels());
+        }
+        Ok(hash.finalize().into())
+    }
 }
 
 impl ImageData for ImageSet {

@@ -5,7 +5,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use super::{Buffer, Conv2d, parameter, trace};
+use super::{Buffer, Conv2d, fused, parameter, trace};
 
 /// `torch.nn.BatchNorm2d`.
 ///
@@ -150,8 +150,8 @@ impl BatchNorm2d {
 }
 
 /// A convolution and the normalisation behind it, then an optional addition and an optional ReLU. It
-/// is what the layers give one after the other; where nothing is learnt and this crate has an
-/// operation for it, all of it is one.
+/// is what the layers give one after the other; where nothing is learnt it is computed as one, and
+/// in a [fused](crate::Fused) model from kernels that are prepared once.
 ///
 /// # Shapes
 /// - input: `[batch, in_channels, height, width]`
@@ -163,23 +163,49 @@ pub fn conv_norm(
     residual: Option<Tensor<4>>,
     activate: bool,
 ) -> Tensor<4> {
+    if trace::active() {
+        return norm.apply(conv.forward(input), residual, activate);
+    }
+    let prepared = fused::current();
     #[cfg(feature = "flex")]
-    if let (Some(window), None, false) = (conv.window(), &conv.bias, trace::active()) {
-        let affine = [norm.weight.val(), norm.bias.val()];
-        let statistics = [norm.running_mean.value(), norm.running_var.value()];
-        let output = crate::cpu::conv2d_norm(
-            &input,
-            &conv.weight.val(),
-            window,
-            affine,
-            statistics,
-            residual.as_ref(),
-            activate,
-            EPSILON,
-        );
+    if let (Some(window), None) = (conv.window(), &conv.bias) {
+        let given = crate::cpu::Given {
+            affine: [norm.weight.val(), norm.bias.val()],
+            statistics: [norm.running_mean.value(), norm.running_var.value()],
+            epsilon: EPSILON,
+        };
+        let (kernels, other) = (conv.weight.val(), residual.as_ref());
+        let own = prepared.as_ref().map(|known| known.own(conv.weight.id));
+        let output = crate::cpu::conv2d_norm(&input, &kernels, window, given, other, activate, own);
         if let Some(output) = output {
             return output;
         }
     }
-    norm.apply(conv.forward(input), residual, activate)
+    let Some(prepared) = prepared.filter(|_| !input.device().is_autodiff()) else {
+        return norm.apply(conv.forward(input), residual, activate);
+    };
+    let (kernels, shift) = prepared.folded(conv.weight.id, || norm.fold(conv));
+    let output = conv.convolve(input, kernels, Some(shift));
+    let output = match residual {
+        Some(residual) => output + residual,
+        None => output,
+    };
+    match activate {
+        true => relu(output),
+        false => output,
+    }
+}
+
+impl BatchNorm2d {
+    /// The kernels of the convolution before this layer, multiplied with what it multiplies with,
+    /// and what is added then.
+    fn fold(&self, conv: &Conv2d) -> (Tensor<4>, Tensor<1>) {
+        let deviation = (self.running_var.value() + EPSILON).sqrt();
+        let scale = self.weight.val() / deviation;
+        let mut shift = self.bias.val() - self.running_mean.value() * scale.clone();
+        if let Some(bias) = &conv.bias {
+            shift = shift + bias.val() * scale.clone();
+        }
+        (conv.weight.val() * scale.reshape([-1, 1, 1, 1]), shift)
+    }
 }

@@ -91,10 +91,27 @@ impl Conv2d {
     /// - output: `[batch, out_channels, height', width']`, where each side is
     ///   `(side + 2 * padding - kernel) / stride + 1`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(Param::val);
+        let output = self.convolve(input, self.weight.val(), bias);
+        if trace::active() {
+            let [_, _, h, w] = output.dims();
+            let macs = self.weight.lazy_shape().num_elements() * h * w;
+            trace::layer("Conv2d", self.weight.id, &output, macs);
+        }
+        output
+    }
+
+    /// Convolves with these kernels and this bias in place of the layer's own.
+    pub(super) fn convolve(
+        &self,
+        input: Tensor<4>,
+        weight: Tensor<4>,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<4> {
         let dtype = input.dtype();
-        let weight = self.weight.val().cast(dtype);
-        let bias = self.bias.as_ref().map(|bias| bias.val().cast(dtype));
-        let output = match self.on_cpu(&input, &weight) {
+        let weight = weight.cast(dtype);
+        let bias = bias.map(|bias| bias.cast(dtype));
+        match self.on_cpu(&input, &weight) {
             Some(output) => match bias {
                 Some(bias) => output + bias.reshape([1, -1, 1, 1]),
                 None => output,
@@ -104,13 +121,7 @@ impl Conv2d {
                 let options = ConvOptions::new(stride, padding, [1, 1], self.groups);
                 conv2d(input, weight, bias, options)
             }
-        };
-        if trace::active() {
-            let [_, _, h, w] = output.dims();
-            let macs = self.weight.lazy_shape().num_elements() * h * w;
-            trace::layer("Conv2d", self.weight.id, &output, macs);
         }
-        output
     }
 
     /// The window, if this is a convolution that a room of our own may take.

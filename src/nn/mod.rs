@@ -13,6 +13,7 @@ mod batch_norm;
 mod buffer;
 mod conv;
 mod drop;
+pub(crate) mod fused;
 mod layer_norm;
 mod linear;
 pub(crate) mod noise;

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use serde::Serialize;
 
-use super::Precision;
+use super::cache::Inputs;
 use super::loss::cross_entropy;
+use super::{Precision, Recipe};
 use crate::data::Loader;
 use crate::error::{Error, Result};
 use crate::features::host_vec;
 use crate::model::Classifier;
+use crate::nn::fused;
 use crate::preprocess::Image;
 use crate::preprocess::augment::Views;
 
@@ -82,6 +84,13 @@ pub(crate) struct Judged<'a> {
     pub targets: &'a [usize],
 }
 
+/// The scores of a batch.
+struct Scored {
+    logits: Tensor<2>,
+    labels: Tensor<1, Int>,
+    targets: Vec<usize>,
+}
+
 /// Logits of each image: with several views of it, the logarithm of their mean probability.
 ///
 /// # Shapes
@@ -119,25 +128,68 @@ impl Classifier {
         &self,
         loader: &Loader,
         precision: Precision,
-        mut look: impl FnMut(&Judged<'_>) -> bool,
+        look: impl FnMut(&Judged<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let model = self.valid();
         let device = model.device();
+        let prepared = fused::current().unwrap_or_default();
+        let batches = loader.epoch(0).map(|batch| {
+            let batch = batch?;
+            let pixels = batch.images.without_autodiff().to_device(&device);
+            let pixels = pixels.cast(precision.dtype());
+            let logits = fused::with(&prepared, || model.forward(pixels))?;
+            Ok(Scored {
+                logits: over_views(logits.cast(Precision::F32.dtype()), batch.views),
+                labels: batch.labels.to_device(&device),
+                targets: batch.targets,
+            })
+        });
+        self.judge(batches, look)
+    }
+
+    /// [`evaluate_while`](Self::evaluate_while) from what the frozen part of the model gave.
+    pub(super) fn evaluate_inputs(
+        &self,
+        inputs: Inputs<'_>,
+        recipe: &Recipe,
+        look: impl FnMut(&Judged<'_>) -> bool,
+    ) -> Result<Option<Evaluation>> {
+        let model = self.valid();
+        let batches = inputs.map(|input| {
+            let mut input = input?;
+            let targets = std::mem::take(&mut input.targets);
+            let labels = input.labels.clone();
+            let logits = input.score(&model, recipe)?;
+            Ok(Scored {
+                logits: logits.cast(Precision::F32.dtype()),
+                labels,
+                targets,
+            })
+        });
+        self.judge(batches, look)
+    }
+
+    /// Compares the scores of all batches with the labels.
+    fn judge(
+        &self,
+        batches: impl Iterator<Item = Result<Scored>>,
+        mut look: impl FnMut(&Judged<'_>) -> bool,
+    ) -> Result<Option<Evaluation>> {
         let classes = self.num_classes();
         let mut loss = 0.0;
         let (mut images, mut top5) = (0, 0);
         let mut taken_for: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-        for (index, batch) in loader.epoch(0).enumerate() {
-            let batch = batch?;
-            check_labels(&batch.targets, classes)?;
-            let pixels = batch.images.without_autodiff().to_device(&device);
-            let logits = model.forward(pixels.cast(precision.dtype()))?;
-            let logits = over_views(logits.cast(Precision::F32.dtype()), batch.views);
-            let labels = batch.labels.to_device(&device);
-            let count = batch.targets.len();
+        for (index, batch) in batches.enumerate() {
+            let Scored {
+                logits,
+                labels,
+                targets,
+            } = batch?;
+            check_labels(&targets, classes)?;
+            let count = targets.len();
             loss += scalar(cross_entropy(logits.clone(), labels))? * count as f64;
             let scores = host_vec(logits.into_data())?;
-            for (row, &label) in scores.chunks_exact(classes).zip(&batch.targets) {
+            for (row, &label) in scores.chunks_exact(classes).zip(&targets) {
                 let better = rank(row, label);
                 top5 += usize::from(better < 5);
                 *taken_for.entry((label, best(row))).or_default() += 1;
@@ -146,7 +198,7 @@ impl Classifier {
                 batch: index + 1,
                 first: images,
                 scores: &scores,
-                targets: &batch.targets,
+                targets: &targets,
             };
             if !look(&judged) {
                 return Ok(None);

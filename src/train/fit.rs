@@ -9,8 +9,9 @@ use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
 
+use super::cache::{self, CachePlace, Frozen, Input, Moment, frozen_groups};
 use super::checkpoint::{self, Loaded, Seen, State};
-use super::evaluate::{best, check_labels, scalar};
+use super::evaluate::{Judged, best, check_labels, scalar};
 use super::gradients::{accumulate, clip_gradients, gradient_norm, scale};
 use super::loss::{Loss, Targets};
 use super::memory_advice::catch_out_of_memory;
@@ -83,6 +84,11 @@ pub(super) fn start(
     };
     // What the model was tuned at goes with it, so that it is used at the same size.
     model.set_image_size(setup.recipe.image_size);
+    let any_size = matches!(model.backbone.input_size(), InputSize::AtLeast(_));
+    if recipe.image_size.is_none() && any_size {
+        // The images were taken as they are: nothing is to be cut off when they are used again.
+        model.set_crop_pct(1.0);
+    }
 
     let log = Log::create(dir, options.overwrite, &setup.plan)?;
     log.start(&setup.recipe, &model, &options, images)?;
@@ -244,8 +250,19 @@ pub(super) fn prepare(
         ..recipe.clone()
     };
     let plan = recipe.plan(&model, steps)?;
+    let mut rests = false;
     for (_, freeze) in plan.changes() {
-        check_trains(&model, freeze, &recipe)?;
+        let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
+        check_trains(&frozen, freeze)?;
+        rests |= frozen_groups(&frozen) > 0;
+    }
+    if let (CachePlace::Memory | CachePlace::Disk, false) = (recipe.feature_cache.place, rests) {
+        let expected = "auto or off, where the first groups of the model are never frozen";
+        return Err(Error::argument(
+            "feature_cache",
+            expected,
+            recipe.feature_cache,
+        ));
     }
     Ok((
         model,
@@ -261,8 +278,7 @@ pub(super) fn prepare(
     ))
 }
 
-fn check_trains(model: &Classifier, freeze: &Freeze, recipe: &Recipe) -> Result<()> {
-    let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
+fn check_trains(frozen: &Classifier, freeze: &Freeze) -> Result<()> {
     match frozen.trainable_parameters().is_empty() {
         false => Ok(()),
         true => Err(Error::argument(
@@ -356,6 +372,7 @@ fn train(
         steps_done: progress.state.steps,
     })?;
     let mut frozen: Option<Freeze> = None;
+    let mut rest = Frozen::default();
 
     while progress.state.epoch < recipe.epochs && !progress.state.stopped {
         let epoch = progress.state.epoch + 1;
@@ -375,11 +392,10 @@ fn train(
         let mut rates = plan.at(progress.state.steps);
 
         // Training: each turn is one step of the optimiser.
-        let mut images = setup
-            .train
-            .epoch_from(epoch as u64, progress.state.batches)
-            .peekable();
-        while images.peek().is_some() {
+        let inputs =
+            |rest: &Frozen, batches: usize| rest.epoch(&setup.train, recipe, epoch as u64, batches);
+        let mut images = inputs(&rest, progress.state.batches);
+        while !images.is_empty() {
             obey(&mut control, &mut progress)?;
             let at = |step: usize| -> Result<Freeze> {
                 match &progress.state.freeze {
@@ -396,6 +412,12 @@ fn train(
             if frozen.as_ref() != Some(&freeze) {
                 set_frozen(&mut progress, &freeze, recipe)?;
                 frozen = Some(freeze);
+                drop(images);
+                rest = match rest.next(&moment(setup, &progress, &log), monitor)? {
+                    Some(rest) => rest,
+                    None => return Err(interrupted(setup, &progress, &mut log)),
+                };
+                images = inputs(&rest, progress.state.batches);
             }
             rates = plan.at(progress.state.steps);
             if let Schedule::Plateau(_) = recipe.schedule {
@@ -467,7 +489,7 @@ fn train(
             monitor.backward(&Backward {
                 epoch,
                 global_step: progress.state.steps,
-                last: images.peek().is_none(),
+                last: images.is_empty(),
                 model: &progress.model,
                 gradients: &sum,
             })?;
@@ -504,7 +526,7 @@ fn train(
                 break;
             }
             let every = recipe.checkpoints.every_steps;
-            if every.is_some_and(|every| step.is_multiple_of(every)) && images.peek().is_some() {
+            if every.is_some_and(|every| step.is_multiple_of(every)) && !images.is_empty() {
                 progress.checkpoint(setup, &mut log)?;
             }
         }
@@ -512,20 +534,24 @@ fn train(
 
         // Validation.
         let valid_batches = setup.valid.num_batches();
-        let mut judge = |model: &Classifier| {
-            model.evaluate_while(&setup.valid, recipe.precision, |judged| {
+        let mut judge = |model: &Classifier, average: bool| {
+            let look = |judged: &Judged<'_>| {
                 monitor.validated(judged.batch, valid_batches);
                 !monitor.should_stop()
-            })
+            };
+            match rest.validation(&setup.valid, recipe, average) {
+                Some(inputs) => model.evaluate_inputs(inputs, recipe, look),
+                None => model.evaluate_while(&setup.valid, recipe.precision, look),
+            }
         };
         let raw = match &progress.ema {
             None => None,
-            Some(_) => match judge(&progress.model)? {
+            Some(_) => match judge(&progress.model, false)? {
                 None => return Err(interrupted(setup, &progress, &mut log)),
                 Some(result) => Some(result.accuracy),
             },
         };
-        let Some(result) = judge(progress.result())? else {
+        let Some(result) = judge(progress.result(), progress.ema.is_some())? else {
             return Err(interrupted(setup, &progress, &mut log));
         };
         if !result.loss.is_finite() {
@@ -593,10 +619,27 @@ fn train(
         log.write_epochs(&progress.state.epochs)?;
         log.forget_old()?;
     }
+    cache::remove(&log.dir().join("features"));
     let model = progress.model.valid();
     let run = log.finish(progress.state, &setup.device, &model)?;
     monitor.run_finished(run.best())?;
     Ok(run)
+}
+
+/// What is known now that something was frozen or freed.
+fn moment<'a>(setup: &'a Setup, progress: &'a Progress, log: &'a Log) -> Moment<'a> {
+    Moment {
+        recipe: &setup.recipe,
+        plan: &setup.plan,
+        dir: log.dir(),
+        train: &setup.train,
+        valid: &setup.valid,
+        model: &progress.model,
+        average: progress.ema.as_ref().map(Ema::model),
+        step: progress.state.steps,
+        steps: setup.steps,
+        own: progress.state.freeze.is_some(),
+    }
 }
 
 /// One batch: its loss, and the gradients of the loss times `factor`.
@@ -605,14 +648,16 @@ fn forward_backward(
     model: &Classifier,
     factor: f64,
     seen: &mut Seen,
-    batch: Batch,
+    mut batch: Input,
 ) -> Result<(f64, GradientsParams)> {
-    let targets = match batch.soft {
+    let labels = std::mem::take(&mut batch.targets);
+    let targets = match batch.soft.take() {
         Some(soft) => Targets::Soft(soft),
-        None => Targets::Labels(batch.labels),
+        None => Targets::Labels(batch.labels.clone()),
     };
-    let images = batch.images.cast(setup.recipe.precision.dtype());
-    let logits = model.forward(images)?.cast(Precision::F32.dtype());
+    let logits = batch
+        .forward(model, &setup.recipe)?
+        .cast(Precision::F32.dtype());
     let loss = setup.loss.forward(logits.clone(), targets);
     let value = scalar(loss.clone().detach())?;
     let loss = match factor {
@@ -622,11 +667,11 @@ fn forward_backward(
     let gradients = GradientsParams::from_grads(loss.backward(), model);
 
     let scores = host_vec(logits.into_data())?;
-    let classes = scores.len() / batch.targets.len().max(1);
-    let rows = scores.chunks_exact(classes.max(1)).zip(&batch.targets);
+    let classes = scores.len() / labels.len().max(1);
+    let rows = scores.chunks_exact(classes.max(1)).zip(&labels);
     seen.right += rows.filter(|(row, label)| best(row) == **label).count();
-    seen.images += batch.targets.len();
-    seen.loss += value * batch.targets.len() as f64;
+    seen.images += labels.len();
+    seen.loss += value * labels.len() as f64;
     Ok((value, gradients))
 }
 
@@ -640,7 +685,7 @@ pub(super) fn single_step(
 ) -> Result<(f64, Classifier)> {
     check_labels(&batch.targets, model.num_classes())?;
     let (loss, gradients) = catch_out_of_memory(&setup.recipe, || {
-        forward_backward(setup, &model, 1.0, &mut Seen::default(), batch)
+        forward_backward(setup, &model, 1.0, &mut Seen::default(), batch.into())
     })?;
     let model = catch_out_of_memory(
         &setup.recipe,

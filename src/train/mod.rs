@@ -5,6 +5,7 @@
 //! [`Classifier::evaluate`](crate::Classifier::evaluate). `examples/own_loop.rs` is such a loop.
 
 mod batch_size;
+mod cache;
 mod checkpoint;
 #[cfg(feature = "plots")]
 mod curves;
@@ -32,6 +33,7 @@ mod stopping;
 pub mod tensorboard;
 
 pub use batch_size::{BatchSearch, BatchSize, Trial};
+pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::best;

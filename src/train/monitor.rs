@@ -49,6 +49,12 @@ pub trait Monitor {
         let _ = (batch, batches);
     }
 
+    /// A batch of images went through the frozen part of the model, and what came out of it is
+    /// kept for the epochs to come (see [`FeatureCache`](super::FeatureCache)).
+    fn features(&mut self, batch: usize, batches: usize) {
+        let _ = (batch, batches);
+    }
+
     /// An epoch is done.
     fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, control: &mut Control) -> Result<()> {
         let _ = (epoch, control);
@@ -66,7 +72,7 @@ pub trait Monitor {
         let _ = text;
     }
 
-    /// Asked after each step and each batch of validation: whether to write a checkpoint and stop.
+    /// Asked after each step, each batch of validation and each batch whose features are kept: whether to write a checkpoint and stop.
     fn should_stop(&mut self) -> bool {
         false
     }
@@ -234,6 +240,10 @@ impl Monitor for All<'_> {
 
     fn validated(&mut self, batch: usize, batches: usize) {
         self.0.iter_mut().for_each(|m| m.validated(batch, batches));
+    }
+
+    fn features(&mut self, batch: usize, batches: usize) {
+        self.0.iter_mut().for_each(|m| m.features(batch, batches));
     }
 
     fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, control: &mut Control) -> Result<()> {

@@ -11,8 +11,8 @@ use super::monitor::{Monitor, Silent};
 use super::precision::Precision;
 use super::stopping::{EarlyStopping, Metric};
 use super::{
-    ClassWeights, Clip, EmaConfig, ModelOptimizer, Optimizer, Per, Plan, RateScaling, Rates, Run,
-    Schedule, Unfreeze, Warmup,
+    ClassWeights, Clip, EmaConfig, FeatureCache, ModelOptimizer, Optimizer, Per, Plan, RateScaling,
+    Rates, Run, Schedule, Unfreeze, Warmup,
 };
 use crate::data::{ImageData, Sampler};
 use crate::error::{Error, Result};
@@ -79,6 +79,8 @@ pub struct Recipe {
     /// Computes activations that need much memory and little time a second time in the backward
     /// pass instead of keeping them.
     pub gradient_checkpointing: bool,
+    /// Whether and where the output of frozen layers is kept from epoch to epoch.
+    pub feature_cache: FeatureCache,
     /// What makes an epoch the best.
     pub metric: Metric,
     /// Random changes of the training images.
@@ -173,6 +175,7 @@ impl Recipe {
             drop_path_rate: None,
             precision: Precision::default(),
             gradient_checkpointing: false,
+            feature_cache: FeatureCache::default(),
             metric: Metric::default(),
             augment: Augment::default(),
             mixing: None,
@@ -333,6 +336,8 @@ impl Recipe {
         precision(precision: Precision);
         /// Keeps fewer activations for the backward pass.
         gradient_checkpointing(gradient_checkpointing: bool);
+        /// Sets whether and where the output of frozen layers is kept.
+        feature_cache(feature_cache: FeatureCache);
         /// Sets the dropout before the head.
         drop_rate(drop_rate: f64);
         /// Sets the rate of stochastic depth.
@@ -553,6 +558,8 @@ impl Recipe {
         check_smoothing(self.label_smoothing)?;
         self.class_weights.validate()?;
         self.augment.check()?;
+        let augmented = !self.augment.is_none();
+        self.feature_cache.check(augmented, self.mixing.is_some())?;
         if let Some(mixing) = &self.mixing {
             mixing.check()?;
         }

@@ -14,6 +14,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use super::ImageData;
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
@@ -331,6 +333,24 @@ impl ImageData for ImageFolder {
 
     fn classes(&self) -> &[String] {
         &self.shared.classes
+    }
+
+    /// From the files' names, sizes and times of change, as make and git do.
+    fn fingerprint(&self) -> Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?}", self.shared.decode));
+        for sample in &self.shared.samples {
+            let path = self.shared.base.join(&sample.path);
+            let found = std::fs::metadata(&path).map_err(Error::io("read", &path))?;
+            let changed = found.modified().map_err(Error::io("read", &path))?;
+            hash.update(format!(
+                "{}\0{}\0{}\0{changed:?}\n",
+                path.display(),
+                sample.label,
+                found.len()
+            ));
+        }
+        Ok(hash.finalize().into())
     }
 }
 

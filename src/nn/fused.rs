@@ -1,0 +1,58 @@
+//! What follows from weights that no longer change, computed once: while a model runs inside
+//! [`with`], [`conv_norm`](super::conv_norm) finds here what it prepared for its layers before.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use burn::module::ParamId;
+use burn::tensor::Tensor;
+
+/// What is known of the layers of one model, by the kernels' id.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    folded: Mutex<HashMap<ParamId, Folded>>,
+    #[cfg(feature = "flex")]
+    own: Mutex<HashMap<ParamId, Arc<crate::cpu::Prepared>>>,
+}
+
+/// Kernels times the scale of the normalisation behind them, and what is added.
+pub(super) type Folded = (Tensor<4>, Tensor<1>);
+
+impl Prepared {
+    /// The folded kernels, made when they are first asked for.
+    pub(super) fn folded(&self, kernels: ParamId, make: impl FnOnce() -> Folded) -> Folded {
+        // What a thread that died was about to put in is made by the next.
+        let mut known = self.folded.lock().unwrap_or_else(|held| held.into_inner());
+        known.entry(kernels).or_insert_with(make).clone()
+    }
+
+    /// The kernels as this crate's own operation wants them.
+    #[cfg(feature = "flex")]
+    pub(super) fn own(&self, kernels: ParamId) -> Arc<crate::cpu::Prepared> {
+        let mut known = self.own.lock().unwrap_or_else(|held| held.into_inner());
+        known.entry(kernels).or_default().clone()
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Prepared>>> = const { RefCell::new(None) };
+}
+
+/// Runs something with what is prepared for one model.
+pub(crate) fn with<T>(prepared: &Arc<Prepared>, run: impl FnOnce() -> T) -> T {
+    /// Puts back what was there before, also when a panic goes by.
+    struct Back(Option<Arc<Prepared>>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _back = Back(CURRENT.replace(Some(prepared.clone())));
+    run()
+}
+
+/// What is prepared for the model that runs on this thread.
+pub(crate) fn current() -> Option<Arc<Prepared>> {
+    CURRENT.with_borrow(Clone::clone)
+}

@@ -1,0 +1,163 @@
+//! The features of all images of a set.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::store::{Store, Writer, width};
+use super::{CachePlace, FeatureCache};
+use crate::data::Loader;
+use crate::error::{Error, Result};
+use crate::features::{Features, host_vec};
+use crate::memory;
+use crate::model::Between;
+
+/// What the first groups of a model make of each image of a set.
+pub(in crate::train) struct Kept {
+    store: Store,
+    labels: Vec<usize>,
+    /// Of one image.
+    shape: Vec<usize>,
+    /// Views of each image, whose features follow those of all images in the view before.
+    views: usize,
+    device: Device,
+}
+
+/// Where features go, and what is known about them.
+pub(super) struct Request<'a> {
+    pub cache: FeatureCache,
+    /// The images in the data's own order.
+    pub loader: &'a Loader,
+    /// Views of each.
+    pub views: usize,
+    /// Where they are computed.
+    pub device: &'a Device,
+    /// The file, should it be one.
+    pub path: &'a dyn Fn() -> Result<PathBuf>,
+}
+
+/// What came of it.
+pub(super) enum Filled {
+    Kept(Kept),
+    /// There was no room.
+    NoRoom {
+        bytes: u64,
+    },
+    /// Somebody asked for a stop.
+    Stopped,
+}
+
+impl Kept {
+    /// Runs `forward` over all images and keeps what it gives. `watch` is told the batches that are
+    /// done, and may ask for a stop.
+    pub fn fill(
+        request: &Request<'_>,
+        mut forward: impl FnMut(Tensor<4>) -> Result<Between>,
+        mut watch: impl FnMut(usize) -> bool,
+    ) -> Result<Filled> {
+        let (half, loader) = (request.cache.half, request.loader);
+        let rows = loader.num_images() * request.views;
+        let labels = loader.labels()?;
+        let kept = |store, shape| Kept {
+            store,
+            labels,
+            shape,
+            views: request.views,
+            device: request.device.clone(),
+        };
+        let mut open: Option<(Writer, Vec<usize>)> = None;
+        let mut done = 0;
+        for view in 1..=request.views {
+            for batch in loader.epoch(view as u64) {
+                let features = forward(batch?.images)?;
+                let of_one = features.shape()[1..].to_vec();
+                let (writer, _) = match &mut open {
+                    // Images of several sizes: their features are no rows of one length.
+                    Some((_, shape)) if of_one != *shape => {
+                        return Ok(Filled::NoRoom { bytes: 0 });
+                    }
+                    Some(open) => open,
+                    None => {
+                        let row: usize = of_one.iter().product();
+                        let bytes = rows as u64 * row as u64 * width(half);
+                        let path = (request.path)()?;
+                        if request.cache.place != CachePlace::Memory
+                            && let Some(store) = Store::open(path.clone(), rows, row, half)?
+                        {
+                            // From before an interruption: its name says what made it.
+                            return Ok(Filled::Kept(kept(store, of_one)));
+                        }
+                        let writer = match place(request.cache.place, bytes, &path) {
+                            CachePlace::Memory => Writer::memory(rows, row, half),
+                            CachePlace::Disk => Writer::file(path, rows, row, half)?,
+                            CachePlace::Auto | CachePlace::Off => {
+                                return Ok(Filled::NoRoom { bytes });
+                            }
+                        };
+                        open.insert((writer, of_one))
+                    }
+                };
+                writer.push(&host_vec(features.into_data())?)?;
+                done += 1;
+                if !watch(done) {
+                    return Ok(Filled::Stopped);
+                }
+            }
+        }
+        match open {
+            Some((writer, shape)) => Ok(Filled::Kept(kept(writer.finish()?, shape))),
+            None => Err(Error::argument("data", "at least one image", "none")),
+        }
+    }
+
+    /// Bytes that it takes, and whether they lie in memory.
+    pub fn size(&self) -> (u64, bool) {
+        self.store.size()
+    }
+
+    /// Where the features go when they are used.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub fn num_images(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The features of these images in their view of this epoch, counted from 1, and the labels.
+    pub fn batch(&self, indices: &[usize], epoch: u64) -> Result<(Between, Vec<usize>)> {
+        let images = self.labels.len();
+        let first = (epoch.saturating_sub(1) as usize % self.views) * images;
+        let values = self.store.rows(indices.iter().map(|index| first + index))?;
+        let mut shape = vec![indices.len()];
+        shape.extend(&self.shape);
+        let data = TensorData::new(values, shape);
+        let device = &self.device;
+        let between = match self.shape.len() {
+            1 => Between::Pooled(Tensor::from_data(data, device)),
+            2 => Between::Features(Features::Tokens(Tensor::from_data(data, device))),
+            _ => Between::Features(Features::Map(Tensor::from_data(data, device))),
+        };
+        let labels = indices.iter().map(|index| self.labels[*index]).collect();
+        Ok((between, labels))
+    }
+}
+
+/// Where so many bytes go.
+fn place(wanted: CachePlace, bytes: u64, path: &std::path::Path) -> CachePlace {
+    match wanted {
+        CachePlace::Auto => {
+            let free = memory::available().unwrap_or(4 << 30);
+            let folder = path.parent().and_then(|folder| folder.parent());
+            let disk = folder.and_then(|folder| fs4::available_space(folder).ok());
+            if bytes <= free / 4 {
+                CachePlace::Memory
+            } else if disk.is_some_and(|disk| bytes <= disk / 2) {
+                CachePlace::Disk
+            } else {
+                CachePlace::Auto
+            }
+        }
+        own => own,
+    }
+}
