@@ -1,12 +1,9 @@
 //! The `burn-zoo` command.
 
+mod allocator;
 mod cli;
 
-/// Training asks for the same large blocks again and again; the system's allocator gives each back
-/// and has it cleared anew.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
+    allocator::keep_blocks();
     cli::run()
 }

@@ -43,16 +43,19 @@ fn a_clone_does_not_share_running_statistics() {
     );
 }
 
-/// How far off single values may be. Losses and norms are held to 1e-3 everywhere.
+/// How far off single values may be, and the second loss and the norms after the steps. The first
+/// loss and the norms of gradients are held to 1e-3 everywhere.
 struct Tolerance {
     gradient: f64,
     after: f64,
+    second: f64,
 }
 
 /// What the contract with PyTorch says.
 const TIGHT: Tolerance = Tolerance {
     gradient: 1e-3,
     after: 1e-3,
+    second: 1e-3,
 };
 
 /// Two steps of SGD with momentum, compared with the fixture.
@@ -78,10 +81,10 @@ fn two_steps(key: &str, spec: Spec, size: usize, damping: f32, tolerance: &Toler
     let close = |name: &str, found: &[f32]| {
         let key = format!("{key}.{name}");
         let error = relative_error(&sample(found, 16), expected.get(&key));
-        let allowed = if name.starts_with("grad.") {
-            tolerance.gradient
+        let (allowed, of_norm) = if name.starts_with("grad.") {
+            (tolerance.gradient, 1e-3)
         } else {
-            tolerance.after
+            (tolerance.after, tolerance.second)
         };
         assert!(error < allowed, "{key}: off by {error:e}");
         let norm = found
@@ -91,14 +94,18 @@ fn two_steps(key: &str, spec: Spec, size: usize, damping: f32, tolerance: &Toler
             .sqrt();
         let expected = f64::from(expected.get(&format!("{key}.norm"))[0]);
         let error = (norm - expected).abs() / expected.max(1e-12);
-        assert!(error < 1e-3, "{key}: norm off by {error:e}");
+        assert!(error < of_norm, "{key}: norm off by {error:e}");
     };
     for step in 0..2 {
         let loss = cross_entropy(model.forward(images.clone()).unwrap(), labels.clone());
         let found = f64::from(values(&loss)[0]);
         let wanted = f64::from(expected.get(&format!("{key}.loss"))[step]);
         let error = (found / wanted - 1.0).abs();
-        assert!(error < 1e-3, "{key} loss of step {step}: off by {error:e}");
+        let allowed = [1e-3, tolerance.second][step];
+        assert!(
+            error < allowed,
+            "{key} loss of step {step}: off by {error:e}"
+        );
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         if step == 0 {
             let by_name = model.gradient_dict(&gradients).unwrap();
@@ -142,6 +149,7 @@ fn resnet50_trains_as_in_pytorch() {
     let tolerance = Tolerance {
         gradient: 5e-3,
         after: 1e-3,
+        ..TIGHT
     };
     two_steps("resnet50_damped", Zoo::resnet50(), 64, 0.0625, &tolerance);
 }
@@ -152,13 +160,15 @@ fn test_vit_trains_as_in_pytorch() {
 }
 
 /// At 28 pixels the last stages are 4, 2 and 1 pixels wide, through odd sizes. The last ones
-/// normalise over the four values of a batch, which makes the second step ill-conditioned: single
-/// shifts near zero may then differ by more, while their norms agree.
+/// normalise over the four values of a batch, which makes the second step ill-conditioned: with the
+/// input changed by 1e-6 of its size, PyTorch's own second loss moves by up to 1.5e-3, norms by up to
+/// 2.3e-3 and single values by up to 3.5e-2 (over both signs and both models).
 #[test]
 fn small_images_train_as_in_pytorch() {
     let tolerance = Tolerance {
         gradient: 1e-3,
-        after: 2e-2,
+        after: 5e-2,
+        second: 5e-3,
     };
     let (plain, deep) = (Zoo::resnet18(), Zoo::resnet18d());
     two_steps("resnet18_28", plain.in_channels(1), 28, 1.0, &tolerance);

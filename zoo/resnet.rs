@@ -35,7 +35,8 @@ use crate::features::{Features, Pool};
 use crate::init::Init;
 use crate::model::{Backbone, FirstConv, Group, InputSize};
 use crate::nn::{
-    BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, conv_norm, drop_path_rates, max_pool2d,
+    BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, conv_norm, drop_path_rates, fork,
+    max_pool2d,
 };
 use crate::weights::KeyTable;
 
@@ -406,9 +407,10 @@ struct Block {
 
 impl Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [x, shortcut] = fork(x);
         let shortcut = match &self.downsample {
-            Some(downsample) => downsample.forward(x.clone()),
-            None => x.clone(),
+            Some(downsample) => downsample.forward(shortcut),
+            None => shortcut,
         };
         let mut x = conv_norm(&self.conv1, &self.bn1, x, None, true);
         let (mut conv, mut bn) = (&self.conv2, &self.bn2);

@@ -514,6 +514,8 @@ impl FinetuneArgs {
         let found =
             task.recipe
                 .find_batch_size(&task.model, task.data.train.clone(), search, |trial| {
+                    // The next trial is measured without what this one held.
+                    crate::allocator::give_back();
                     let peak = trial.peak.map_or("unknown".to_owned(), |bytes| {
                         format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
                     });

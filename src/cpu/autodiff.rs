@@ -1,6 +1,6 @@
 //! The operations' own backward passes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -109,6 +109,18 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
         }
     }
 
+    fn zoo_fork(x: Node<C>) -> (Node<C>, Node<C>) {
+        let slot = Slot::default();
+        let branch = |x: Node<C>| {
+            let (x, node) = x.into_parts();
+            match ForkBackward.prepare::<C>([node]).compute_bound().stateful() {
+                OpsKind::Tracked(prepared) => prepared.finish(slot.clone(), x),
+                OpsKind::UnTracked(prepared) => prepared.finish(x),
+            }
+        };
+        (branch(x.clone()), branch(x))
+    }
+
     fn zoo_max_pool2d(x: Node<C>, window: Window) -> Node<C> {
         let (x, node) = x.into_parts();
         let (output, taps) = pool::forward(&x, window);
@@ -118,6 +130,34 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
                 prepared.finish(state, output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
+    }
+}
+
+/// The gradient of the branch that came first, until the other one's is there.
+type Slot = Arc<Mutex<Option<FlexTensor>>>;
+
+#[derive(Debug)]
+struct ForkBackward;
+
+impl Backward<Flex, 1> for ForkBackward {
+    type State = Slot;
+
+    fn backward(self, ops: Ops<Slot, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let [x] = ops.parents;
+        let gradient = gradients.consume::<Flex>(&ops.node);
+        let first = {
+            let mut slot = ops.state.lock().unwrap_or_else(|held| held.into_inner());
+            match slot.take() {
+                None => {
+                    *slot = Some(gradient);
+                    return;
+                }
+                Some(first) => first,
+            }
+        };
+        if let Some(x) = x {
+            gradients.register::<Flex>(x.id, super::map::add(first, gradient));
         }
     }
 }

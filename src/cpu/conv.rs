@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::map::{self, Sides};
 use super::norm::at_least;
 use super::simd::{Matrix, Shared, product, room, vectorised};
-use super::winograd::{self, Transformed};
+use super::winograd::{self, Transformed, Use};
 
 /// A square window that moves over a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,15 @@ impl Window {
 
     fn taps(&self) -> usize {
         self.kernel * self.kernel
+    }
+
+    /// Products of each pair of channels over a map, without those with padding.
+    fn products(&self, input: Sides) -> usize {
+        let inside = |side: usize| -> usize {
+            let taps = (0..self.kernel).map(|tap| self.inside(tap, side));
+            taps.map(|(from, to)| to - from).sum()
+        };
+        inside(input.height) * inside(input.width) * input.batch
     }
 }
 
@@ -308,8 +317,14 @@ pub(super) fn forward(
     };
     let values = map::values(x);
     let mut out = room(output.len());
-    let transformed =
-        prepared.and_then(|prepared| prepared.transformed(&kernels, window, input, output));
+    let once;
+    let transformed = match prepared {
+        Some(prepared) => prepared.transformed(&kernels, window, input, output),
+        None => {
+            once = transformed(&kernels, Use::Forward, window, input, output);
+            once.as_ref()
+        }
+    };
     if let Some(transformed) = transformed {
         let (x, padding) = (&values, window.padding);
         winograd::forward(x, input, transformed, padding, output, finish, &mut out);
@@ -339,19 +354,28 @@ impl Prepared {
         input: Sides,
         output: Sides,
     ) -> Option<&Transformed> {
-        if window.kernel != 3 || window.stride != 1 {
-            return None;
-        }
-        let make = || {
-            let inside = |side: usize| -> usize {
-                let taps = (0..window.kernel).map(|tap| window.inside(tap, side));
-                taps.map(|(from, to)| to - from).sum()
-            };
-            let direct = inside(input.height) * inside(input.width) * output.batch;
-            Transformed::new(kernels, direct, output)
-        };
+        let make = || transformed(kernels, Use::Forwards, window, input, output);
         self.transformed.get_or_init(make).as_ref()
     }
+}
+
+/// Kernels for [`winograd`], if that pays.
+fn transformed(
+    kernels: &Kernels,
+    of: Use,
+    window: Window,
+    input: Sides,
+    output: Sides,
+) -> Option<Transformed> {
+    if window.kernel != 3 || window.stride != 1 || window.padding > 2 {
+        return None;
+    }
+    let direct = window.products(input);
+    let computed = match of {
+        Use::InputGradient => input,
+        Use::Forward | Use::Forwards => output,
+    };
+    Transformed::new(kernels, of, direct, computed)
 }
 
 /// Where a row of positions is a product of fewer rows than this, several of them are gathered.
@@ -621,6 +645,20 @@ pub(super) fn input_gradient(
 ) -> FlexTensor {
     let output = Sides::of(gradient);
     let gradient = map::values(gradient);
+    if let Some(turned) = transformed(kernels, Use::InputGradient, window, input, output) {
+        let mut values = room(input.len());
+        let padding = window.kernel - 1 - window.padding;
+        winograd::forward(
+            &gradient,
+            output,
+            &turned,
+            padding,
+            input,
+            None,
+            &mut values,
+        );
+        return map::tensor(values, input);
+    }
     let (stride, to) = (window.stride, input.channels);
     let columns = input.width.div_ceil(stride);
     // Sorted by remainder, as the forward pass reads it.
@@ -717,6 +755,13 @@ pub(super) fn kernel_gradient(x: &FlexTensor, gradient: &FlexTensor, window: Win
     let (input, output) = (Sides::of(x), Sides::of(gradient));
     let (x, gradient) = (map::values(x), map::values(gradient));
     let shape = [output.channels, input.channels, window.kernel];
+    if window.kernel == 3 && window.stride == 1 {
+        let (padding, direct) = (window.padding, window.products(input));
+        let found = winograd::kernel_gradient(&x, input, &gradient, output, padding, direct);
+        if let Some(values) = found {
+            return kernels(values, shape);
+        }
+    }
     let values = match input.channels <= FEW && window.taps() > 1 {
         true => kernel_gradient_patches(&x, input, &gradient, output, window),
         false => kernel_gradient_taps(&x, input, &gradient, output, window),

@@ -110,6 +110,9 @@ pub(crate) trait CpuOps: Backend {
 
     /// The largest value of each window.
     fn zoo_max_pool2d(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self>;
+
+    /// The same map twice, for a loss that depends on both.
+    fn zoo_fork(x: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 impl CpuOps for Flex {
@@ -173,6 +176,10 @@ impl CpuOps for Flex {
 
     fn zoo_max_pool2d(x: FlexTensor, window: Window) -> FlexTensor {
         pool::forward(&x, window).0
+    }
+
+    fn zoo_fork(x: FlexTensor) -> (FlexTensor, FlexTensor) {
+        (x.clone(), x)
     }
 }
 
@@ -358,6 +365,20 @@ pub(crate) fn conv2d_norm(
             prepared,
         ),
     ))
+}
+
+/// A map for two branches that come together again. Their gradients are added in one go, by all
+/// threads; the loss has to depend on both branches.
+pub(crate) fn fork(x: Tensor<4>) -> [Tensor<4>; 2] {
+    if !x.device().is_autodiff() || !floats(&[x.dtype()]) {
+        return [x.clone(), x];
+    }
+    let primitive = x.clone().into_dispatch();
+    if !is_here(&[&primitive]) {
+        return [x.clone(), x];
+    }
+    let (a, b) = <burn::backend::Dispatch as CpuOps>::zoo_fork(primitive);
+    [a, b].map(Tensor::from_dispatch)
 }
 
 /// The largest value of each window, padding left out; `None` where burn's own has to do it.

@@ -45,55 +45,68 @@ impl Statistics {
         Self::new(mean.into_owned(), variance.into_owned(), epsilon)
     }
 
-    /// Of a batch: the mean first, then the squares of what differs from it. The mean is summed over
-    /// differences from the first position's values, so that one far from zero keeps its digits.
+    /// Of a batch, in one pass over it: sums of what differs from the first position's values, and of
+    /// its squares, so that values far from zero keep their digits.
     fn of(x: &[f32], channels: usize, epsilon: f64) -> Self {
         let count = (x.len() / channels.max(1)) as f64;
-        let sum = |center: &[f32], squared: bool| -> Vec<f64> {
-            let center = &center[..channels];
-            let parts = x.par_chunks(part(channels)).map(|x| {
-                let mut sums = vec![0.0f64; channels];
-                let mut few = vec![0.0f32; channels];
-                for x in x.chunks(FEW * channels) {
-                    few.fill(0.0);
-                    match squared {
-                        false => vectorised(
-                            #[inline(always)]
-                            || {
-                                for x in x.chunks_exact(channels) {
-                                    for c in 0..channels {
-                                        few[c] += x[c] - center[c];
-                                    }
-                                }
-                            },
-                        ),
-                        true => vectorised(
-                            #[inline(always)]
-                            || {
-                                for x in x.chunks_exact(channels) {
-                                    for c in 0..channels {
-                                        let d = x[c] - center[c];
-                                        few[c] += d * d;
-                                    }
-                                }
-                            },
-                        ),
-                    }
-                    gather(&mut sums, &few);
-                }
-                sums
-            });
-            add(parts.collect(), channels)
-        };
+        if count <= FEW as f64 {
+            return Self::of_few(x, channels, epsilon);
+        }
         let pivot = &x[..channels];
-        let mean: Vec<f32> = sum(pivot, false)
-            .iter()
+        let parts = x.par_chunks(part(channels)).map(|x| {
+            let mut sums = vec![0.0f64; 2 * channels];
+            let mut few = vec![0.0f32; 2 * channels];
+            for x in x.chunks(FEW * channels) {
+                few.fill(0.0);
+                let (sum, squares) = few.split_at_mut(channels);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for x in x.chunks_exact(channels) {
+                            let sums = sum.iter_mut().zip(squares.iter_mut());
+                            for ((x, pivot), (sum, square)) in x.iter().zip(pivot).zip(sums) {
+                                let d = x - pivot;
+                                *sum += d;
+                                *square += d * d;
+                            }
+                        }
+                    },
+                );
+                gather(&mut sums, &few);
+            }
+            sums
+        });
+        let sums = add(parts.collect(), 2 * channels);
+        let (sum, squares) = sums.split_at(channels);
+        let means = sum.iter().map(|sum| sum / count);
+        let mean = means
+            .clone()
             .zip(pivot)
-            .map(|(sum, pivot)| (f64::from(*pivot) + sum / count) as f32)
-            .collect();
-        let squares = sum(&mean, true);
-        let variance = squares.iter().map(|sum| (sum / count) as f32).collect();
-        Self::new(mean, variance, epsilon)
+            .map(|(m, p)| (f64::from(*p) + m) as f32);
+        let variance = means
+            .zip(squares)
+            .map(|(mean, square)| (square / count - mean * mean).max(0.0) as f32);
+        Self::new(mean.collect(), variance.collect(), epsilon)
+    }
+}
+
+impl Statistics {
+    /// Of so few positions that rounding shows: all in 64 bits, the mean first.
+    fn of_few(x: &[f32], channels: usize, epsilon: f64) -> Self {
+        let count = (x.len() / channels.max(1)) as f64;
+        let mut mean = vec![0.0f64; channels];
+        for x in x.chunks_exact(channels.max(1)) {
+            gather(&mut mean, x);
+        }
+        mean.iter_mut().for_each(|mean| *mean /= count);
+        let mut variance = vec![0.0f64; channels];
+        for x in x.chunks_exact(channels.max(1)) {
+            for ((variance, x), mean) in variance.iter_mut().zip(x).zip(&mean) {
+                *variance += (f64::from(*x) - mean).powi(2) / count;
+            }
+        }
+        let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
+        Self::new(single(mean), single(variance), epsilon)
     }
 }
 

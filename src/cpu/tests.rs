@@ -10,7 +10,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
-use super::{Given, Take, Window, batch_norm, conv2d, conv2d_norm, max_pool2d};
+use super::{Given, Take, Window, batch_norm, conv2d, conv2d_norm, fork, max_pool2d};
 use crate::init::Rng;
 
 fn device() -> Device {
@@ -133,6 +133,53 @@ proptest! {
             [x, weight],
             |[x, w]| conv2d(&x, &w, window).unwrap(),
             |[x, w]| burn_conv2d(x, w, None, ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)),
+        )?;
+    }
+
+    // Large enough for Winograd's products, of either tile.
+    #[test]
+    fn larger_convolutions_are_burns(
+        batch in 1usize..4,
+        input in prop::sample::select(vec![16usize, 48]),
+        output in prop::sample::select(vec![16usize, 64]),
+        side in (4usize..24, 4usize..24),
+        padding in 0usize..3,
+    ) {
+        let (height, width) = side;
+        let window = Window { kernel: 3, stride: 1, padding };
+        let x = random([batch, input, height, width], "x");
+        let weight = random([output, input, 3, 3], "weight");
+        compare(
+            [x, weight],
+            |[x, w]| conv2d(&x, &w, window).unwrap(),
+            |[x, w]| burn_conv2d(x, w, None, ConvOptions::new([1; 2], [padding; 2], [1; 2], 1)),
+        )?;
+    }
+
+    #[test]
+    fn branches_add_their_gradients(
+        batch in 1usize..4,
+        channels in prop::sample::select(vec![1usize, 3, 16]),
+        side in (1usize..7, 1usize..7),
+        turned in any::<bool>(),
+    ) {
+        let x = random([batch, channels, side.0, side.1], "x");
+        let both = |a: Tensor<4>, b: Tensor<4>| {
+            let window = Window { kernel: 1, stride: 1, padding: 0 };
+            // One branch whose gradient lies as this room has it, and one as burn has it.
+            let pooled = max_pool2d(&a, window).unwrap();
+            match turned {
+                true => b.clone() * b + pooled,
+                false => pooled + b.clone() * b,
+            }
+        };
+        compare(
+            [x],
+            |[x]| {
+                let [a, b] = fork(x);
+                both(a, b)
+            },
+            |[x]| both(x.clone(), x),
         )?;
     }
 

@@ -3,7 +3,7 @@
 //!
 //! A tile of 2x2 outputs takes 16 products in place of 36, one of 4x4 takes 36 in place of 144; the
 //! transforms around them are additions. Each place of a transformed tile is one matrix product over
-//! all tiles. Kernels are transformed once, so this is for inference.
+//! all tiles.
 
 use rayon::prelude::*;
 
@@ -84,6 +84,10 @@ trait Filter<const M: usize, const T: usize> {
     fn input(d: [Lanes; T]) -> [Lanes; T];
     fn kernel(g: [Lanes; 3]) -> [Lanes; T];
     fn output(m: [Lanes; T]) -> [Lanes; M];
+    /// `output` the other way round: its transposed matrix.
+    fn output_back(g: [Lanes; M]) -> [Lanes; T];
+    /// `kernel` the other way round: its transposed matrix.
+    fn kernel_back(m: [Lanes; T]) -> [Lanes; 3];
 }
 
 struct Two;
@@ -103,6 +107,17 @@ impl Filter<2, 4> for Two {
     #[inline(always)]
     fn output([a, b, c, d]: [Lanes; 4]) -> [Lanes; 2] {
         [a + b + c, b - c - d]
+    }
+
+    #[inline(always)]
+    fn output_back([a, b]: [Lanes; 2]) -> [Lanes; 4] {
+        [a, a + b, a - b, Lanes::ZERO - b]
+    }
+
+    #[inline(always)]
+    fn kernel_back([a, b, c, d]: [Lanes; 4]) -> [Lanes; 3] {
+        let half = (b + c).times(0.5);
+        [a + half, (b - c).times(0.5), half + d]
     }
 }
 
@@ -150,6 +165,24 @@ impl Filter<4, 6> for Four {
             difference.plus(8.0, difference2) + f,
         ]
     }
+
+    #[inline(always)]
+    fn output_back([a, b, c, d]: [Lanes; 4]) -> [Lanes; 6] {
+        let (even, odd) = (a + c, b + d);
+        let (even2, odd2) = (a.plus(4.0, c), b.times(2.0).plus(8.0, d));
+        [a, even + odd, even - odd, even2 + odd2, even2 - odd2, d]
+    }
+
+    #[inline(always)]
+    fn kernel_back([a, b, c, d, e, f]: [Lanes; 6]) -> [Lanes; 3] {
+        let (sum, difference) = ((b + c).times(-1.0 / 6.0), (c - b).times(1.0 / 6.0));
+        let (sum2, difference2) = (d + e, d - e);
+        [
+            a.times(0.25).plus(1.0 / 24.0, sum2) + sum,
+            difference.plus(1.0 / 12.0, difference2),
+            sum.plus(1.0 / 6.0, sum2) + f,
+        ]
+    }
 }
 
 /// Kernels as `[place of a tile][in][out]`.
@@ -158,37 +191,75 @@ pub(super) struct Transformed {
     /// Outputs along a side of a tile: 2 or 4.
     tile: usize,
     values: Vec<f32>,
+    /// How far apart the channels are that are read, and those that are written.
+    strides: [usize; 2],
+}
+
+/// What kernels are transformed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// One forward pass.
+    Forward,
+    /// Many of them.
+    Forwards,
+    /// The gradient of the input, which is a convolution with the kernels turned around, from
+    /// outputs to inputs.
+    InputGradient,
+}
+
+/// Whether channels come in whole lanes.
+fn whole(channels: usize) -> bool {
+    channels.is_multiple_of(LANES)
 }
 
 impl Transformed {
-    /// `None` where the plain kernels are better: where most of them falls on padding, which costs
-    /// `direct` nothing, and where there are so few tiles that the transformed kernels, which are
-    /// larger, are read for too little. `direct` counts the products of each channel without this.
-    pub fn new(kernels: &Kernels, direct: usize, output: Sides) -> Option<Self> {
-        if !kernels.input.is_multiple_of(LANES) || !kernels.output.is_multiple_of(LANES) {
+    /// `None` where the plain kernels are better: where the maps are so small that most taps fall on
+    /// padding, which costs nothing otherwise, and where there are so few tiles that the transform
+    /// and the reading of its result, which is larger, cost more than they save. `direct` counts the
+    /// products of each pair of channels without this; `output` is the map that is computed.
+    pub fn new(kernels: &Kernels, of: Use, direct: usize, output: Sides) -> Option<Self> {
+        if !whole(kernels.input) || !whole(kernels.output) {
             return None;
         }
-        match best_tile(direct, output)? {
-            2 => Some(transform::<Two, 2, 4>(kernels)),
-            _ => Some(transform::<Four, 4, 6>(kernels)),
+        let found = match of {
+            Use::Forwards => best_tile(&[2, 4], READ, direct, output),
+            Use::Forward | Use::InputGradient => best_tile(TRAINING, MADE, direct, output),
+        };
+        match found? {
+            2 => Some(transform::<Two, 2, 4>(kernels, of)),
+            _ => Some(transform::<Four, 4, 6>(kernels, of)),
         }
     }
 }
 
-/// Tiles, over the whole batch, from which on they pay.
-const ENOUGH: usize = 24;
+/// What transformed kernels cost, in products of a tile: those that are only read, and those that are
+/// made for one use.
+const READ: usize = 12;
+const MADE: usize = 44;
 
-/// The tile with the fewest products, if they are fewer than the `direct` ones by what the
-/// transforms cost.
-fn best_tile(direct: usize, output: Sides) -> Option<usize> {
+/// The tiles that are trained with. The larger one rounds ten times as coarsely as a plain product
+/// (1e-6 to 1e-5 of the largest value); where activations lie next to a ReLU's edge that is enough to
+/// move single gradients by some thousandths.
+const TRAINING: &[usize] = &[2];
+
+/// The tile with the fewest products, if they are clearly fewer than the `direct` ones. The kernels
+/// themselves count as products, too: as many as take the time to write or read them.
+fn best_tile(of: &[usize], kernels: usize, direct: usize, output: Sides) -> Option<usize> {
     let tiles = |m: usize| output.height.div_ceil(m) * output.width.div_ceil(m) * output.batch;
-    // Products of each channel, those for outputs beyond the edge included.
-    let products = |m: usize| tiles(m) * (m + 2) * (m + 2);
-    let pays = |m: &usize| tiles(*m) >= ENOUGH && products(*m) * 4 < direct * 3;
-    [2, 4].into_iter().filter(pays).min_by_key(|m| products(*m))
+    // Products of each pair of channels, those for outputs beyond the edge included.
+    let products = |m: &usize| (tiles(*m) + kernels) * (m + 2) * (m + 2);
+    let pays = |m: &usize| products(m) * 4 < direct * 3;
+    of.iter().copied().filter(pays).min_by_key(products)
 }
 
-fn transform<F: Filter<M, T>, const M: usize, const T: usize>(kernels: &Kernels) -> Transformed {
+fn transform<F: Filter<M, T>, const M: usize, const T: usize>(
+    kernels: &Kernels,
+    of: Use,
+) -> Transformed {
+    let tap = |tap: usize| match of {
+        Use::InputGradient => 8 - tap,
+        Use::Forward | Use::Forwards => tap,
+    };
     let (input, output) = (kernels.input, kernels.output);
     let from = kernels.values();
     let mut values = room(T * T * input * output);
@@ -203,7 +274,7 @@ fn transform<F: Filter<M, T>, const M: usize, const T: usize>(kernels: &Kernels)
                     for (y, row) in g.iter_mut().enumerate() {
                         for (x, value) in row.iter_mut().enumerate() {
                             // SAFETY: inside of the kernels.
-                            *value = unsafe { Lanes::load(from.as_ptr().add(at(y * 3 + x))) };
+                            *value = unsafe { Lanes::load(from.as_ptr().add(at(tap(y * 3 + x)))) };
                         }
                     }
                     let rows = g.map(F::kernel);
@@ -218,7 +289,15 @@ fn transform<F: Filter<M, T>, const M: usize, const T: usize>(kernels: &Kernels)
             },
         );
     });
-    Transformed { tile: M, values }
+    let strides = match of {
+        Use::InputGradient => [1, output],
+        Use::Forward | Use::Forwards => [output, 1],
+    };
+    Transformed {
+        tile: M,
+        values,
+        strides,
+    }
 }
 
 /// Tiles that are transformed, multiplied and transformed back together.
@@ -237,7 +316,7 @@ pub(super) fn forward(
     let job = Job {
         x,
         input,
-        kernels: &kernels.values,
+        kernels,
         padding,
         output,
         finish,
@@ -249,77 +328,25 @@ pub(super) fn forward(
     }
 }
 
-struct Job<'a> {
+/// A map whose tiles overlap.
+struct View<'a> {
     x: &'a [f32],
-    input: Sides,
-    kernels: &'a [f32],
+    sides: Sides,
     padding: usize,
-    output: Sides,
-    finish: Option<&'a Finish<'a>>,
-    out: Shared,
 }
 
-impl Job<'_> {
-    fn run<F: Filter<M, T>, const M: usize, const T: usize>(&self) {
-        let columns = self.output.width.div_ceil(M);
-        let tiles = self.output.height.div_ceil(M) * columns;
-        let batch = self.output.batch;
-        let (from, to) = (self.input.channels, self.output.channels);
-        let together = TOGETHER.div_ceil(batch).min(tiles);
-        let mut before = room(T * T * together * batch * from);
-        let mut after = room(T * T * together * batch * to);
-        let (before, after) = (Shared::new(&mut before), Shared::new(&mut after));
-        for first in (0..tiles).step_by(together) {
-            let count = together.min(tiles - first);
-            let rows = count * batch;
-            (0..count).into_par_iter().for_each(|tile| {
-                let place = ((first + tile) / columns, (first + tile) % columns);
-                vectorised(
-                    #[inline(always)]
-                    || self.transform_input::<F, M, T>(place, before, tile * batch, rows),
-                );
-            });
-            (0..T * T).into_par_iter().for_each(|place| {
-                // SAFETY: each place has its own parts of the three.
-                unsafe {
-                    product(
-                        [rows, to, from],
-                        after.at(place * rows * to),
-                        to,
-                        false,
-                        Matrix {
-                            start: before.at(place * rows * from),
-                            row: from,
-                            column: 1,
-                        },
-                        Matrix {
-                            start: self.kernels.as_ptr().add(place * from * to),
-                            row: to,
-                            column: 1,
-                        },
-                    );
-                }
-            });
-            (0..count).into_par_iter().for_each(|tile| {
-                let place = ((first + tile) / columns, (first + tile) % columns);
-                vectorised(
-                    #[inline(always)]
-                    || self.transform_output::<F, M, T>(place, after, tile * batch, rows),
-                );
-            });
-        }
-    }
-
+impl View<'_> {
+    /// Transforms a tile for all images.
     #[inline(always)]
-    fn transform_input<F: Filter<M, T>, const M: usize, const T: usize>(
+    fn transform<F: Filter<M, T>, const M: usize, const T: usize>(
         &self,
         (ty, tx): (usize, usize),
         to: Shared,
         row: usize,
         rows: usize,
     ) {
-        let Sides { height, width, .. } = self.input;
-        let (batch, channels) = (self.input.batch, self.input.channels);
+        let Sides { height, width, .. } = self.sides;
+        let (batch, channels) = (self.sides.batch, self.sides.channels);
         // Where the tile's places lie in the map, if they do.
         let at = |y: usize, x: usize| -> Option<usize> {
             let y = (ty * M + y).checked_sub(self.padding)?;
@@ -360,6 +387,73 @@ impl Job<'_> {
             }
         }
     }
+}
+
+struct Job<'a> {
+    x: &'a [f32],
+    input: Sides,
+    kernels: &'a Transformed,
+    padding: usize,
+    output: Sides,
+    finish: Option<&'a Finish<'a>>,
+    out: Shared,
+}
+
+impl Job<'_> {
+    fn run<F: Filter<M, T>, const M: usize, const T: usize>(&self) {
+        let columns = self.output.width.div_ceil(M);
+        let tiles = self.output.height.div_ceil(M) * columns;
+        let batch = self.output.batch;
+        let (from, to) = (self.input.channels, self.output.channels);
+        let together = TOGETHER.div_ceil(batch).min(tiles);
+        let mut before = room(T * T * together * batch * from);
+        let mut after = room(T * T * together * batch * to);
+        let (before, after) = (Shared::new(&mut before), Shared::new(&mut after));
+        let view = View {
+            x: self.x,
+            sides: self.input,
+            padding: self.padding,
+        };
+        for first in (0..tiles).step_by(together) {
+            let count = together.min(tiles - first);
+            let rows = count * batch;
+            (0..count).into_par_iter().for_each(|tile| {
+                let place = ((first + tile) / columns, (first + tile) % columns);
+                vectorised(
+                    #[inline(always)]
+                    || view.transform::<F, M, T>(place, before, tile * batch, rows),
+                );
+            });
+            (0..T * T).into_par_iter().for_each(|place| {
+                // SAFETY: each place has its own parts of the three.
+                unsafe {
+                    product(
+                        [rows, to, from],
+                        after.at(place * rows * to),
+                        to,
+                        false,
+                        Matrix {
+                            start: before.at(place * rows * from),
+                            row: from,
+                            column: 1,
+                        },
+                        Matrix {
+                            start: self.kernels.values.as_ptr().add(place * from * to),
+                            row: self.kernels.strides[0],
+                            column: self.kernels.strides[1],
+                        },
+                    );
+                }
+            });
+            (0..count).into_par_iter().for_each(|tile| {
+                let place = ((first + tile) / columns, (first + tile) % columns);
+                vectorised(
+                    #[inline(always)]
+                    || self.transform_output::<F, M, T>(place, after, tile * batch, rows),
+                );
+            });
+        }
+    }
 
     #[inline(always)]
     fn transform_output<F: Filter<M, T>, const M: usize, const T: usize>(
@@ -398,6 +492,167 @@ impl Job<'_> {
                         };
                         // SAFETY: inside, and this tile is this task's alone.
                         unsafe { value.store(self.out.at(at)) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of 3x3 kernels of stride 1, `[tap][in][out]`; `None` where it is better computed
+/// without this. `direct` counts the products of each pair of channels then.
+pub(super) fn kernel_gradient(
+    x: &[f32],
+    input: Sides,
+    gradient: &[f32],
+    output: Sides,
+    padding: usize,
+    direct: usize,
+) -> Option<Vec<f32>> {
+    if !whole(input.channels) || !whole(output.channels) {
+        return None;
+    }
+    let job = Gradient {
+        x,
+        input,
+        gradient,
+        output,
+        padding,
+    };
+    Some(match best_tile(TRAINING, MADE, direct, output)? {
+        2 => job.run::<Two, 2, 4>(),
+        _ => job.run::<Four, 4, 6>(),
+    })
+}
+
+struct Gradient<'a> {
+    x: &'a [f32],
+    input: Sides,
+    gradient: &'a [f32],
+    output: Sides,
+    padding: usize,
+}
+
+impl Gradient<'_> {
+    fn run<F: Filter<M, T>, const M: usize, const T: usize>(&self) -> Vec<f32> {
+        let columns = self.output.width.div_ceil(M);
+        let tiles = self.output.height.div_ceil(M) * columns;
+        let batch = self.output.batch;
+        let (from, to) = (self.input.channels, self.output.channels);
+        let together = TOGETHER.div_ceil(batch).min(tiles);
+        let mut inputs = room(T * T * together * batch * from);
+        let mut outputs = room(T * T * together * batch * to);
+        let mut sums = room(T * T * from * to);
+        let (inputs, outputs) = (Shared::new(&mut inputs), Shared::new(&mut outputs));
+        let sum = Shared::new(&mut sums);
+        let view = View {
+            x: self.x,
+            sides: self.input,
+            padding: self.padding,
+        };
+        for first in (0..tiles).step_by(together) {
+            let count = together.min(tiles - first);
+            let rows = count * batch;
+            (0..count).into_par_iter().for_each(|tile| {
+                let place = ((first + tile) / columns, (first + tile) % columns);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        view.transform::<F, M, T>(place, inputs, tile * batch, rows);
+                        self.transform_output::<F, M, T>(place, outputs, tile * batch, rows);
+                    },
+                );
+            });
+            (0..T * T).into_par_iter().for_each(|place| {
+                // SAFETY: each place has its own parts of the three.
+                unsafe {
+                    product(
+                        [from, to, rows],
+                        sum.at(place * from * to),
+                        to,
+                        first > 0,
+                        Matrix {
+                            start: inputs.at(place * rows * from),
+                            row: 1,
+                            column: from,
+                        },
+                        Matrix {
+                            start: outputs.at(place * rows * to),
+                            row: to,
+                            column: 1,
+                        },
+                    );
+                }
+            });
+        }
+        let mut values = room(9 * from * to);
+        let out = Shared::new(&mut values);
+        (0..from).into_par_iter().for_each(|i| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for o in (0..to).step_by(LANES) {
+                        let at = |place: usize| (place * from + i) * to + o;
+                        let mut rows = [[Lanes::ZERO; 3]; T];
+                        for (y, row) in rows.iter_mut().enumerate() {
+                            let mut line = [Lanes::ZERO; T];
+                            for (x, value) in line.iter_mut().enumerate() {
+                                // SAFETY: inside, and nobody writes there now.
+                                *value = unsafe { Lanes::load(sum.at(at(y * T + x))) };
+                            }
+                            *row = F::kernel_back(line);
+                        }
+                        for x in 0..3 {
+                            let mut column = [Lanes::ZERO; T];
+                            for (value, row) in column.iter_mut().zip(&rows) {
+                                *value = row[x];
+                            }
+                            for (y, value) in F::kernel_back(column).into_iter().enumerate() {
+                                // SAFETY: inside, and these inputs are this task's alone.
+                                unsafe { value.store(out.at(at(y * 3 + x))) };
+                            }
+                        }
+                    }
+                },
+            );
+        });
+        values
+    }
+
+    #[inline(always)]
+    fn transform_output<F: Filter<M, T>, const M: usize, const T: usize>(
+        &self,
+        (ty, tx): (usize, usize),
+        to: Shared,
+        row: usize,
+        rows: usize,
+    ) {
+        let Sides { height, width, .. } = self.output;
+        let (batch, channels) = (self.output.batch, self.output.channels);
+        for n in 0..batch {
+            for c in (0..channels).step_by(LANES) {
+                let mut lines = [[Lanes::ZERO; T]; M];
+                for (y, transformed) in lines.iter_mut().enumerate() {
+                    let mut line = [Lanes::ZERO; M];
+                    for (x, value) in line.iter_mut().enumerate() {
+                        let (y, x) = (ty * M + y, tx * M + x);
+                        if y < height && x < width {
+                            let at = ((y * width + x) * batch + n) * channels + c;
+                            // SAFETY: inside of the map.
+                            *value = unsafe { Lanes::load(self.gradient.as_ptr().add(at)) };
+                        }
+                    }
+                    *transformed = F::output_back(line);
+                }
+                for x in 0..T {
+                    let mut column = [Lanes::ZERO; M];
+                    for (value, line) in column.iter_mut().zip(&lines) {
+                        *value = line[x];
+                    }
+                    for (y, value) in F::output_back(column).into_iter().enumerate() {
+                        let place = (y * T + x) * rows + row + n;
+                        // SAFETY: inside, and these rows are this task's alone.
+                        unsafe { value.store(to.at(place * channels + c)) };
                     }
                 }
             }

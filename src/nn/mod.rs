@@ -32,6 +32,18 @@ pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pool::{avg_pool2d, max_pool2d};
 
+/// The input of a block whose two branches come together again, once for each of them. The block's
+/// output has to depend on both.
+///
+/// # Shapes
+/// - input and outputs: `[batch, channels, height, width]`
+pub fn fork(input: Tensor<4>) -> [Tensor<4>; 2] {
+    #[cfg(feature = "flex")]
+    return crate::cpu::fork(input);
+    #[cfg(not(feature = "flex"))]
+    [input.clone(), input]
+}
+
 /// A trainable parameter of this shape that holds zeros once somebody looks at it.
 ///
 /// It is lazy so that a model whose values come from a file never allocates the zeros.
