@@ -8,6 +8,12 @@ the process.
     cargo build --release
     python benches/compare.py --threads 2 [--rounds 3] [--models resnet18,resnet50] [--out table.md]
 
+On a GPU, with burn-zoo built with the feature cuda, against PyTorch eager and compiled, in f32, TF32
+(of PyTorch; burn has no switch for it) and bf16:
+
+    cargo build --release --features cuda
+    python benches/compare.py --threads 8 --device cuda [--out table.md]
+
 ONNX Runtime is left out where the packages onnx and onnxruntime are missing.
 
 Run with: Python 3.11, torch 2.15.0 (CPU), timm 1.0.31
@@ -37,6 +43,15 @@ ROWS = [
 ]
 
 
+# the same on a GPU
+GPU_ROWS = [
+    ("train", "sgd", 28, 1, 256, 100),
+    ("train", "sgd", 224, 3, 256, 30),
+    ("infer", None, 28, 1, 256, 100),
+    ("infer", None, 224, 3, 256, 30),
+]
+
+
 def run(command, threads):
     environment = dict(os.environ, RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -52,10 +67,61 @@ def programs(model, row, threads):
     if optimizer:
         shape += ["--optimizer", optimizer]
     python = [sys.executable, str(HERE / "pytorch.py"), model, *shape, "--threads", str(threads)]
-    found = {"burn-zoo": [str(BURN_ZOO), "bench", model, *shape, "--json"], "PyTorch": python}
+    found = {"burn-zoo": [str(BURN_ZOO), "bench", model, *shape, "--threads", str(threads), "--json"], "PyTorch": python}
     if mode == "infer" and all(importlib.util.find_spec(p) for p in ("onnx", "onnxruntime")):
         found["ONNX Runtime"] = [*python, "--onnx"]
     return found
+
+
+def gpu_programs(model, row, precision, threads):
+    commands = programs(model, row, threads)
+    ours = commands["burn-zoo"] + ["--device", "cuda"]
+    eager = commands["PyTorch"] + ["--device", "cuda", "--precision", precision]
+    found = {"PyTorch": eager, "compiled": [*eager, "--compile"]}
+    if precision != "tf32":
+        found = {"burn-zoo": [*ours, "--precision", precision], **found}
+    return found
+
+
+def gpu_table(models, threads, rounds):
+    import torch
+
+    lines = [
+        f"{torch.cuda.get_device_name()}; PyTorch {torch.__version__}. Medians of {rounds} rounds, "
+        "images per second; burn-zoo's first step, which tunes kernels, is not counted.",
+        "",
+        "| model | what | precision | burn-zoo | PyTorch | compiled | memory, MiB |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    for model in models:
+        for row in GPU_ROWS:
+            for precision in ("f32", "tf32", "bf16"):
+                commands = gpu_programs(model, row, precision, threads)
+                rates, memory = measure(model, row, commands, threads, rounds)
+                cells = [model, what(row), precision]
+                for name in ("burn-zoo", "PyTorch", "compiled"):
+                    cells.append(f"{statistics.median(rates[name]):.0f}" if name in rates else "")
+                cells.append(" / ".join(str(memory[name]) for name in commands))
+                lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def measure(model, row, commands, threads, rounds):
+    rates, memory = {}, {}
+    for number in range(rounds):
+        for name, command in commands.items():
+            found = run(command, threads)
+            rates.setdefault(name, []).append(found["images_per_second"])
+            memory[name] = max(memory.get(name, 0), (found["peak_memory_bytes"] or 0) >> 20)
+        print(f"{model} {row} round {number + 1}: {rates}", file=sys.stderr)
+    return rates, memory
+
+
+def what(row):
+    mode, optimizer, size, channels, batch, _ = row
+    name = "training" if mode == "train" else "inference"
+    name += f", {optimizer}" if optimizer else ""
+    return f"{name}, {size} px, {channels} ch, batch {batch}"
 
 
 def processor():
@@ -71,43 +137,43 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", default="resnet18")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    models = args.models.split(",")
+    cpu = args.device == "cpu"
+    lines = (table if cpu else gpu_table)(models, args.threads, args.rounds)
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if args.out:
+        args.out.write_text(text)
+
+
+def table(models, threads, rounds):
     import torch
 
     lines = [
-        f"{processor()}, {args.threads} threads; PyTorch {torch.__version__.split('+')[0]}, eager.",
-        f"Medians of {args.rounds} alternating rounds.",
+        f"{processor()}, {threads} threads; PyTorch {torch.__version__.split('+')[0]}, eager.",
+        f"Medians of {rounds} alternating rounds, images per second.",
         "",
         "| model | what | burn-zoo | PyTorch | ratio | ONNX Runtime | ratio | memory, MiB |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for model in args.models.split(","):
+    for model in models:
         for row in ROWS:
-            mode, optimizer, size, channels, batch, _ = row
-            rates, memory = {}, {}
-            commands = programs(model, row, args.threads)
-            for number in range(args.rounds):
-                for name, command in commands.items():
-                    found = run(command, args.threads)
-                    rates.setdefault(name, []).append(found["images_per_second"])
-                    memory[name] = max(memory.get(name, 0), found["peak_memory_bytes"] >> 20)
-                print(f"{model} {row} round {number + 1}: {rates}", file=sys.stderr)
+            commands = programs(model, row, threads)
+            rates, memory = measure(model, row, commands, threads, rounds)
             median = {name: statistics.median(values) for name, values in rates.items()}
-            what = "training" if mode == "train" else "inference"
-            what += f", {optimizer}" if optimizer else ""
-            cells = [model, f"{what}, {size} px, {channels} ch, batch {batch}", f"{median['burn-zoo']:.1f}"]
+            ours = median["burn-zoo"]
+            cells = [model, what(row), f"{ours:.1f}"]
             for other in ("PyTorch", "ONNX Runtime"):
                 if other in median:
-                    cells += [f"{median[other]:.1f}", f"{median['burn-zoo'] / median[other]:.2f}"]
+                    cells += [f"{median[other]:.1f}", f"{ours / median[other]:.2f}"]
                 else:
                     cells += ["", ""]
             cells.append(" / ".join(str(memory[name]) for name in commands))
             lines.append("| " + " | ".join(cells) + " |")
-    table = "\n".join(lines) + "\n"
-    print(table, end="")
-    if args.out:
-        args.out.write_text(table)
+    return lines
 
 
 if __name__ == "__main__":

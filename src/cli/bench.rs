@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Distribution, Int, TensorData};
 use burn_zoo::Memory;
 use burn_zoo::prelude::*;
-use burn_zoo::train::cross_entropy;
+use burn_zoo::train::{Precision, cross_entropy};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -18,7 +18,8 @@ use super::{ModelArgs, count, print, print_json, progress};
 pub struct BenchArgs {
     /// An architecture
     model: String,
-    /// Forward only, or forward, cross-entropy, backward and a step of the optimiser
+    /// Forward only; forward, cross-entropy, backward and a step of the optimiser; or building the
+    /// model from a file
     #[arg(long, value_enum, default_value = "infer")]
     mode: Mode,
     #[command(flatten)]
@@ -26,6 +27,12 @@ pub struct BenchArgs {
     /// The optimiser, in training
     #[arg(long, value_name = "NAME", default_value = "sgd", value_parser = optimizers())]
     optimizer: Optimizer,
+    /// Numbers that the network computes in: f32, bf16 or f16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: Precision,
+    /// The file that is loaded again and again, in mode load
+    #[arg(long, value_name = "FILE", required_if_eq("mode", "load"))]
+    weights: Option<String>,
     /// Images in a batch
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = count::<65_536>)]
     batch_size: usize,
@@ -41,6 +48,7 @@ pub struct BenchArgs {
 enum Mode {
     Train,
     Infer,
+    Load,
 }
 
 impl BenchArgs {
@@ -57,7 +65,9 @@ impl BenchArgs {
             .image_size
             .unwrap_or_else(|| Zoo::list(&self.model).first().map_or(224, |a| a.image_size));
         let shape = [self.batch_size, model.in_channels(), size, size];
+        self.precision.check(&device)?;
         let images = Tensor::<4>::random(shape, Distribution::Default, &device);
+        let images = images.cast(self.precision.dtype());
 
         let warm_up = (self.steps / 5).max(2);
         let bar = progress::bar(warm_up + self.steps, "bench");
@@ -84,14 +94,20 @@ impl BenchArgs {
         if self.json {
             return print_json(&json!({
                 "model": self.model,
-                "mode": if train { "train" } else { "infer" },
+                "mode": match self.mode {
+                    Mode::Train => "train",
+                    Mode::Infer => "infer",
+                    Mode::Load => "load",
+                },
+                "precision": self.precision.to_string(),
+                "seconds": median,
                 "image_size": size,
                 "batch_size": self.batch_size,
                 "steps": self.steps,
                 "images_per_second": rate,
                 "peak_memory_bytes": memory,
                 "device": format!("{device:?}"),
-                "threads": std::thread::available_parallelism().map_or(1, usize::from),
+                "threads": threads(),
             }));
         }
         print(format!("images_per_second {rate:.1}"))?;
@@ -108,6 +124,17 @@ impl BenchArgs {
     ) -> Result<Box<dyn FnMut() -> Result<()>>> {
         let wait = device.clone();
         let sync = move || wait.sync().map_err(|error| anyhow::anyhow!("{error:?}"));
+        let weights = self.weights.as_deref();
+        if self.mode == Mode::Load {
+            let (spec, device) = (self.options.spec(&self.model, weights, 0)?, device.clone());
+            return Ok(Box::new(move || {
+                spec.clone().build(&device)?;
+                sync()
+            }));
+        }
+        if weights.is_some() {
+            bail!("--weights: only with --mode load; speed does not depend on values");
+        }
         if self.mode == Mode::Infer {
             let model = model.fuse();
             return Ok(Box::new(move || {
@@ -128,10 +155,23 @@ impl BenchArgs {
             let Some(current) = model.take() else {
                 bail!("a step before this one failed");
             };
-            let loss = cross_entropy(current.forward(images.clone())?, labels.clone());
+            let loss = cross_entropy(
+                current
+                    .forward(images.clone())?
+                    .cast(burn::tensor::FloatDType::F32),
+                labels.clone(),
+            );
             let gradients = GradientsParams::from_grads(loss.backward(), &current);
             model = Some(optimizer.step(recipe.learning_rate, current, gradients));
             sync()
         }))
     }
+}
+
+/// Threads that the CPU backend computes with.
+fn threads() -> usize {
+    #[cfg(feature = "flex")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "flex"))]
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -30,6 +30,10 @@ struct Cli {
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE",
         value_parser = device_name)]
     device: String,
+    /// Threads to compute with on a CPU [default: as many as the machine gives]
+    #[cfg(feature = "flex")]
+    #[arg(long, global = true, value_name = "N", value_parser = count::<1024>)]
+    threads: Option<usize>,
     #[command(subcommand)]
     command: Command,
 }
@@ -248,6 +252,15 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
 
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    #[cfg(feature = "flex")]
+    if let Some(threads) = cli.threads
+        && let Err(error) = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+    {
+        eprintln!("error: --threads {threads}: {error}");
+        return ExitCode::FAILURE;
+    }
     let device = || burn_zoo::device(&cli.device);
     let result = match cli.command {
         Command::List(args) => args.run(),

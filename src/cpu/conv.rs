@@ -317,6 +317,8 @@ pub(super) fn forward(
     };
     let values = map::values(x);
     let mut out = room(output.len());
+    let whole = output;
+    let (input, output) = joined(window, input, output);
     let once;
     let transformed = match prepared {
         Some(prepared) => prepared.transformed(&kernels, window, input, output),
@@ -335,7 +337,35 @@ pub(super) fn forward(
     } else {
         forward_taps(&values, input, &kernels, window, output, finish, &mut out);
     }
-    (map::tensor(out, output), kernels)
+    (map::tensor(out, whole), kernels)
+}
+
+/// Positions that are worth a product of their own.
+const LONG: usize = 256;
+
+/// Where each position is a window of its own, rows are no more than a way to divide the work:
+/// several short ones become a long one.
+fn joined(window: Window, input: Sides, output: Sides) -> (Sides, Sides) {
+    let single = Window {
+        kernel: 1,
+        stride: 1,
+        padding: 0,
+    };
+    if window != single {
+        return (input, output);
+    }
+    let row = input.width * input.batch;
+    let divides = |lines: &usize| input.height.is_multiple_of(*lines);
+    let mut enough = (1..=input.height)
+        .filter(divides)
+        .filter(|lines| lines * row >= LONG);
+    let lines = enough.next().unwrap_or(input.height).max(1);
+    let join = |sides: Sides| Sides {
+        height: sides.height / lines,
+        width: sides.width * lines,
+        ..sides
+    };
+    (join(input), join(output))
 }
 
 /// Kernels in the form that is computed with, kept from one forward pass to the next. It belongs to
@@ -659,6 +689,8 @@ pub(super) fn input_gradient(
         );
         return map::tensor(values, input);
     }
+    let whole = input;
+    let (input, output) = joined(window, input, output);
     let (stride, to) = (window.stride, input.channels);
     let columns = input.width.div_ceil(stride);
     // Sorted by remainder, as the forward pass reads it.
@@ -734,7 +766,7 @@ pub(super) fn input_gradient(
             }
         });
     if stride == 1 {
-        return map::tensor(sorted, input);
+        return map::tensor(sorted, whole);
     }
     let mut values = room(input.len());
     let position = input.position();
@@ -764,7 +796,10 @@ pub(super) fn kernel_gradient(x: &FlexTensor, gradient: &FlexTensor, window: Win
     }
     let values = match input.channels <= FEW && window.taps() > 1 {
         true => kernel_gradient_patches(&x, input, &gradient, output, window),
-        false => kernel_gradient_taps(&x, input, &gradient, output, window),
+        false => {
+            let (input, output) = joined(window, input, output);
+            kernel_gradient_taps(&x, input, &gradient, output, window)
+        }
     };
     kernels(values, shape)
 }
