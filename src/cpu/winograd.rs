@@ -278,9 +278,9 @@ fn transform<F: Filter<M, T>, const M: usize, const T: usize>(
                         }
                     }
                     let rows = g.map(F::kernel);
-                    for x in 0..T {
-                        let column = F::kernel([rows[0][x], rows[1][x], rows[2][x]]);
-                        for (y, value) in column.into_iter().enumerate() {
+                    let columns = (0..T).map(|x| [rows[0][x], rows[1][x], rows[2][x]]);
+                    for (x, column) in columns.enumerate() {
+                        for (y, value) in F::kernel(column).into_iter().enumerate() {
                             // SAFETY: inside, and these inputs are this task's alone.
                             unsafe { value.store(to.at(at(y * T + x))) };
                         }
