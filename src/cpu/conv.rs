@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::map::{self, Sides};
 use super::norm::at_least;
-use super::simd::{Matrix, Shared, product, room, vectorised};
+use super::simd::{Matrix, PANEL, Packed, Shared, product, room, vectorised};
 use super::winograd::{self, Transformed, Use};
 
 /// A square window that moves over a map.
@@ -245,7 +245,8 @@ fn blocks(tasks: usize, channels: usize) -> usize {
 
 /// The channels of a block.
 fn block(index: usize, blocks: usize, channels: usize) -> (usize, usize) {
-    let size = channels.div_ceil(blocks);
+    // In whole panels of packed kernels.
+    let size = channels.div_ceil(blocks).next_multiple_of(PANEL);
     (
         (index * size).min(channels),
         ((index + 1) * size).min(channels),
@@ -331,13 +332,72 @@ pub(super) fn forward(
         let (x, padding) = (&values, window.padding);
         winograd::forward(x, input, transformed, padding, output, finish, &mut out);
     } else if input.channels <= FEW && kernels.taps > 1 {
-        forward_patches(&values, input, &kernels, window, output, finish, &mut out);
+        let packed = prepared.and_then(|prepared| prepared.packed(&kernels));
+        let factor = Factor::new(&kernels, packed);
+        forward_patches(&values, input, factor, window, output, finish, &mut out);
     } else if output.width * output.batch < THIN {
-        forward_gathered(&values, input, &kernels, window, output, finish, &mut out);
+        let packed = prepared.and_then(|prepared| prepared.packed(&kernels));
+        let factor = Factor::new(&kernels, packed);
+        forward_gathered(&values, input, factor, window, output, finish, &mut out);
     } else {
-        forward_taps(&values, input, &kernels, window, output, finish, &mut out);
+        // Of several taps each is a matrix of its own.
+        let single = prepared.filter(|_| kernels.taps == 1);
+        let packed = single.and_then(|prepared| prepared.packed(&kernels));
+        let factor = Factor::new(&kernels, packed);
+        forward_taps(&values, input, factor, window, output, finish, &mut out);
     }
     (map::tensor(out, whole), kernels)
+}
+
+/// Kernels, packed or not.
+#[derive(Clone, Copy)]
+struct Factor<'a> {
+    kernels: &'a Kernels,
+    packed: Option<&'a Packed>,
+}
+
+impl<'a> Factor<'a> {
+    fn new(kernels: &'a Kernels, packed: Option<&'a Packed>) -> Self {
+        Self { kernels, packed }
+    }
+
+    /// The product of `m` rows of `a` with the kernels of all taps, or where `tap` says so of one,
+    /// for some of the outputs; see [`product`].
+    ///
+    /// # Safety
+    /// As [`product`].
+    unsafe fn multiply(
+        &self,
+        m: usize,
+        (first, last): (usize, usize),
+        out: *mut f32,
+        add: bool,
+        a: Matrix,
+        tap: Option<usize>,
+    ) {
+        let Kernels {
+            input,
+            output,
+            taps,
+            ..
+        } = *self.kernels;
+        // SAFETY: as above.
+        unsafe {
+            if let Some(packed) = self.packed {
+                return packed.product(m, (first, last), out, output, add, a);
+            }
+            let (depth, start) = match tap {
+                None => (taps * input, 0),
+                Some(tap) => (input, tap * input * output),
+            };
+            let kernels = Matrix {
+                start: self.kernels.values().as_ptr().add(start + first),
+                row: output,
+                column: 1,
+            };
+            product([m, last - first, depth], out, output, add, a, kernels);
+        }
+    }
 }
 
 /// Positions that are worth a product of their own.
@@ -373,6 +433,7 @@ fn joined(window: Window, input: Sides, output: Sides) -> (Sides, Sides) {
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     transformed: OnceLock<Option<Transformed>>,
+    packed: OnceLock<Option<Packed>>,
 }
 
 impl Prepared {
@@ -386,6 +447,15 @@ impl Prepared {
     ) -> Option<&Transformed> {
         let make = || transformed(kernels, Use::Forwards, window, input, output);
         self.transformed.get_or_init(make).as_ref()
+    }
+}
+
+impl Prepared {
+    /// The kernels as one matrix `[tap * in, out]`, if this CPU multiplies with such.
+    fn packed(&self, kernels: &Kernels) -> Option<&Packed> {
+        let depth = kernels.taps * kernels.input;
+        let make = || Packed::new(kernels.values(), depth, kernels.output);
+        self.packed.get_or_init(make).as_ref()
     }
 }
 
@@ -419,14 +489,14 @@ const GATHERED: usize = 256;
 fn forward_gathered(
     x: &[f32],
     input: Sides,
-    kernels: &Kernels,
+    factor: Factor<'_>,
     window: Window,
     output: Sides,
     finish: Option<&Finish<'_>>,
     out: &mut [f32],
 ) {
     let (from, to) = (input.channels, output.channels);
-    let depth = kernels.taps * from;
+    let depth = window.taps() * from;
     let row = output.width * output.batch;
     let lines = (GATHERED / row.max(1)).clamp(1, output.height);
     let mut gathered = room(lines * row * depth);
@@ -444,24 +514,15 @@ fn forward_gathered(
         (0..count).into_par_iter().for_each(|task| {
             let (begin, end) = block(task, count, to);
             let start = first * output.row();
+            let patches = Matrix {
+                start: gathered.as_ptr(),
+                row: depth,
+                column: 1,
+            };
             // SAFETY: all ranges are inside; this block of channels is this task's.
             unsafe {
-                product(
-                    [lines * row, end - begin, depth],
-                    shared.at(start + begin),
-                    to,
-                    false,
-                    Matrix {
-                        start: gathered.as_ptr(),
-                        row: depth,
-                        column: 1,
-                    },
-                    Matrix {
-                        start: kernels.values().as_ptr().add(begin),
-                        row: to,
-                        column: 1,
-                    },
-                );
+                let out = shared.at(start + begin);
+                factor.multiply(lines * row, (begin, end), out, false, patches, None);
             }
             if let Some(finish) = finish {
                 finish.row(shared, start, lines * row, to, (begin, end));
@@ -496,7 +557,7 @@ fn gather(x: &[f32], input: Sides, window: Window, (y, x_out): (usize, usize), o
 fn forward_taps(
     x: &[f32],
     input: Sides,
-    kernels: &Kernels,
+    factor: Factor<'_>,
     window: Window,
     output: Sides,
     finish: Option<&Finish<'_>>,
@@ -524,24 +585,16 @@ fn forward_taps(
         }
         for tap in taps {
             let start = columns.start(tap.y, tap.offset, tap.from);
+            let (m, add) = ((tap.to - tap.from) * input.batch, written);
             // SAFETY: all ranges are inside of their slices; this block of this row is this task's.
             unsafe {
-                product(
-                    [(tap.to - tap.from) * input.batch, last - first, from],
-                    shared.at(row + tap.from * output.position() + first),
-                    to,
-                    written,
-                    Matrix {
-                        start: columns.values.as_ptr().add(start),
-                        row: from,
-                        column: 1,
-                    },
-                    Matrix {
-                        start: kernels.values().as_ptr().add(tap.tap * from * to + first),
-                        row: to,
-                        column: 1,
-                    },
-                );
+                let out = shared.at(row + tap.from * output.position() + first);
+                let positions = Matrix {
+                    start: columns.values.as_ptr().add(start),
+                    row: from,
+                    column: 1,
+                };
+                factor.multiply(m, (first, last), out, add, positions, Some(tap.tap));
             }
             written = true;
         }
@@ -590,34 +643,79 @@ fn taps_of_row(window: &Window, y: usize, input: Sides, width: usize) -> Vec<Tap
     taps
 }
 
-/// The patches under the windows of one row, `[tap][in][window][batch]`.
-fn patches(x: &[f32], input: Sides, window: Window, y: usize, width: usize, out: &mut [f32]) {
-    let rows = width * input.batch;
-    let channels = input.channels;
-    for tap in 0..window.taps() {
-        let (ky, kx) = (tap / window.kernel, tap % window.kernel);
-        let out = &mut out[tap * channels * rows..(tap + 1) * channels * rows];
-        let place = window.place(y, ky);
-        let (from, to) = match place < 0 || place >= input.height as isize {
-            true => (0, 0),
-            false => window.inside(kx, input.width),
-        };
-        for (channel, out) in out.chunks_exact_mut(rows).enumerate() {
-            out[..from * input.batch].fill(0.0);
-            out[to * input.batch..].fill(0.0);
-            for w in from..to {
-                let column = window.place(w, kx) as usize;
-                let start = (place as usize * input.width + column) * input.position();
-                let out = &mut out[w * input.batch..(w + 1) * input.batch];
-                let from = &x[start..start + input.position()];
-                match channels {
-                    1 => out.copy_from_slice(from),
-                    _ => {
-                        for (out, from) in out.iter_mut().zip(from.chunks_exact(channels)) {
-                            *out = from[channel];
+/// A map of few channels whose channels are apart and whose columns are sorted by their remainder
+/// modulo the stride, `[height][channel][remainder][column][batch]`: what a tap meets in one channel
+/// under all windows of a row lies side by side.
+struct Planes {
+    values: Vec<f32>,
+    input: Sides,
+    window: Window,
+    /// Columns of a remainder, those that are missing at the end included.
+    columns: usize,
+}
+
+impl Planes {
+    fn new(x: &[f32], input: Sides, window: Window) -> Self {
+        let columns = input.width.div_ceil(window.stride);
+        let (batch, channels) = (input.batch, input.channels);
+        let plane = window.stride * columns * batch;
+        let mut values = room(input.height * channels * plane);
+        values
+            .par_chunks_mut((channels * plane).max(1))
+            .zip(x.par_chunks(input.row().max(1)))
+            .for_each(|(out, row)| {
+                for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
+                    for (place, out) in out.chunks_exact_mut(batch).enumerate() {
+                        let column = place % columns * window.stride + place / columns;
+                        match row.get(column * batch * channels..(column + 1) * batch * channels) {
+                            None => out.fill(0.0),
+                            Some(from) => {
+                                let from = from[channel..].iter().step_by(channels);
+                                out.iter_mut()
+                                    .zip(from)
+                                    .for_each(|(out, from)| *out = *from);
+                            }
                         }
                     }
                 }
+            });
+        Self {
+            values,
+            input,
+            window,
+            columns,
+        }
+    }
+
+    /// The patches under the windows of one row, `[tap][in][window][batch]`.
+    fn patches(&self, y: usize, width: usize, out: &mut [f32]) {
+        let (window, input) = (self.window, self.input);
+        let rows = width * input.batch;
+        let stride = window.stride as isize;
+        for tap in 0..window.taps() {
+            let (ky, kx) = (tap / window.kernel, tap % window.kernel);
+            let out = &mut out[tap * input.channels * rows..(tap + 1) * input.channels * rows];
+            let row = window.place(y, ky);
+            let (from, to) = match (0..input.height as isize).contains(&row) {
+                false => (0, 0),
+                true => window.inside(kx, input.width),
+            };
+            if from == to {
+                out.fill(0.0);
+                continue;
+            }
+            let offset = window.offset(kx);
+            let remainder = offset.rem_euclid(stride) as usize;
+            let column = (from as isize + offset.div_euclid(stride)) as usize;
+            for (channel, out) in out.chunks_exact_mut(rows).enumerate() {
+                let plane = row as usize * input.channels + channel;
+                let line = plane * window.stride + remainder;
+                let start = (line * self.columns + column) * input.batch;
+                let len = (to - from) * input.batch;
+                let (left, rest) = out.split_at_mut(from * input.batch);
+                left.fill(0.0);
+                rest[..len].copy_from_slice(&self.values[start..start + len]);
+                rest[len..].fill(0.0);
             }
         }
     }
@@ -626,37 +724,29 @@ fn patches(x: &[f32], input: Sides, window: Window, y: usize, width: usize, out:
 fn forward_patches(
     x: &[f32],
     input: Sides,
-    kernels: &Kernels,
+    factor: Factor<'_>,
     window: Window,
     output: Sides,
     finish: Option<&Finish<'_>>,
     out: &mut [f32],
 ) {
     let rows = output.width * output.batch;
-    let depth = kernels.taps * kernels.input;
+    let depth = window.taps() * input.channels;
+    let planes = Planes::new(x, input, window);
     let shared = Shared::new(out);
     (0..output.height).into_par_iter().for_each_init(
         || room(depth * rows),
         |buffer, y| {
-            patches(x, input, window, y, output.width, buffer);
+            planes.patches(y, output.width, buffer);
+            let patches = Matrix {
+                start: buffer.as_ptr(),
+                row: 1,
+                column: rows,
+            };
             // SAFETY: all three have these sizes, and this row is this task's alone.
             unsafe {
-                product(
-                    [rows, output.channels, depth],
-                    shared.at(y * output.row()),
-                    output.channels,
-                    false,
-                    Matrix {
-                        start: buffer.as_ptr(),
-                        row: 1,
-                        column: rows,
-                    },
-                    Matrix {
-                        start: kernels.values().as_ptr(),
-                        row: output.channels,
-                        column: 1,
-                    },
-                );
+                let out = shared.at(y * output.row());
+                factor.multiply(rows, (0, output.channels), out, false, patches, None);
             }
             if let Some(finish) = finish {
                 let start = y * output.row();
@@ -876,6 +966,7 @@ fn kernel_gradient_patches(
     let rows = output.width * output.batch;
     let depth = window.taps() * input.channels;
     let size = output.height.div_ceil(PARTS).max(1);
+    let planes = Planes::new(x, input, window);
     // Each part sums some rows; the parts are added in order.
     let parts: Vec<Vec<f32>> = (0..output.height.div_ceil(size))
         .into_par_iter()
@@ -884,7 +975,7 @@ fn kernel_gradient_patches(
             let mut buffer = room(depth * rows);
             let lines = part * size..((part + 1) * size).min(output.height);
             for (index, y) in lines.enumerate() {
-                patches(x, input, window, y, output.width, &mut buffer);
+                planes.patches(y, output.width, &mut buffer);
                 // SAFETY: all three are whole slices of these sizes.
                 unsafe {
                     product(

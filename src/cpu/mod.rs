@@ -207,7 +207,8 @@ pub(crate) fn conv2d(x: &Tensor<4>, weight: &Tensor<4>, window: Window) -> Optio
     let [_, _, height, width] = x.dims();
     let [_, _, kernel, _] = weight.dims();
     let fits = |side: usize| side + 2 * window.padding >= kernel;
-    if !fits(height) || !fits(width) || !floats(&[x.dtype(), weight.dtype()]) {
+    let floats = floats(&[x.dtype(), weight.dtype()]);
+    if !fits(height) || !fits(width) || !floats || empty(x) {
         return None;
     }
     let (x, weight) = (x.clone().into_dispatch(), weight.clone().into_dispatch());
@@ -216,6 +217,11 @@ pub(crate) fn conv2d(x: &Tensor<4>, weight: &Tensor<4>, window: Window) -> Optio
             x, weight, window,
         ))
     })
+}
+
+/// Whether there is nothing to compute.
+fn empty(x: &Tensor<4>) -> bool {
+    x.dims().contains(&0)
 }
 
 fn floats(types: &[DType]) -> bool {
@@ -253,7 +259,8 @@ pub(crate) fn batch_norm(
     epsilon: f64,
 ) -> Option<Normalised> {
     let other = residual.unwrap_or(x);
-    if !floats(&[x.dtype(), weight.dtype(), other.dtype()]) || other.dims() != x.dims() {
+    let floats = floats(&[x.dtype(), weight.dtype(), other.dtype()]);
+    if !floats || other.dims() != x.dims() || empty(x) {
         return None;
     }
     let epilogue = Epilogue {
@@ -332,7 +339,8 @@ pub(crate) fn conv2d_norm(
     let fits = |side: usize| side + 2 * window.padding >= kernel;
     let other = residual.unwrap_or(x);
     let graph = x.device().is_autodiff();
-    if graph || !fits(height) || !fits(width) || !floats(&[x.dtype(), other.dtype()]) {
+    let floats = floats(&[x.dtype(), other.dtype()]);
+    if graph || !fits(height) || !fits(width) || !floats || empty(x) {
         return None;
     }
     let output = [batch, channels, window.output(height), window.output(width)];
@@ -389,7 +397,7 @@ pub(crate) fn fork(x: Tensor<4>) -> [Tensor<4>; 2] {
 pub(crate) fn max_pool2d(x: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
     let [_, _, height, width] = x.dims();
     let fits = |side: usize| side + 2 * window.padding >= window.kernel;
-    if !fits(height) || !fits(width) || !floats(&[x.dtype()]) || window.kernel > 15 {
+    if !fits(height) || !fits(width) || !floats(&[x.dtype()]) || window.kernel > 15 || empty(x) {
         return None;
     }
     let x = x.clone().into_dispatch();

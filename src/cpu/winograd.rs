@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::conv::{Finish, Kernels};
 use super::map::Sides;
 use super::norm::at_least;
-use super::simd::{Matrix, Shared, product, room, vectorised};
+use super::simd::{Matrix, Packed, Shared, product, room, vectorised};
 
 /// Neighbouring channels that are computed together.
 const LANES: usize = 16;
@@ -191,6 +191,8 @@ pub(super) struct Transformed {
     /// Outputs along a side of a tile: 2 or 4.
     tile: usize,
     values: Vec<f32>,
+    /// The same, packed for each place; `values` is empty then.
+    packed: Option<Vec<Packed>>,
     /// How far apart the channels are that are read, and those that are written.
     strides: [usize; 2],
 }
@@ -293,9 +295,23 @@ fn transform<F: Filter<M, T>, const M: usize, const T: usize>(
         Use::InputGradient => [1, output],
         Use::Forward | Use::Forwards => [output, 1],
     };
+    let packed = match of {
+        Use::Forwards => {
+            let places: Vec<&[f32]> = values.chunks_exact(input * output).collect();
+            let packed = places
+                .into_par_iter()
+                .map(|place| Packed::new(place, input, output));
+            packed.collect::<Option<Vec<_>>>()
+        }
+        Use::Forward | Use::InputGradient => None,
+    };
+    if packed.is_some() {
+        values = Vec::new();
+    }
     Transformed {
         tile: M,
         values,
+        packed,
         strides,
     }
 }
@@ -425,24 +441,28 @@ impl Job<'_> {
                 );
             });
             (0..T * T).into_par_iter().for_each(|place| {
+                let kernels = self.kernels;
                 // SAFETY: each place has its own parts of the three.
                 unsafe {
-                    product(
-                        [rows, to, from],
-                        after.at(place * rows * to),
-                        to,
-                        false,
-                        Matrix {
-                            start: before.at(place * rows * from),
-                            row: from,
-                            column: 1,
-                        },
-                        Matrix {
-                            start: self.kernels.values.as_ptr().add(place * from * to),
-                            row: self.kernels.strides[0],
-                            column: self.kernels.strides[1],
-                        },
-                    );
+                    let out = after.at(place * rows * to);
+                    let tiles = Matrix {
+                        start: before.at(place * rows * from),
+                        row: from,
+                        column: 1,
+                    };
+                    match &kernels.packed {
+                        Some(packed) => {
+                            packed[place].product(rows, (0, to), out, to, false, tiles);
+                        }
+                        None => {
+                            let kernels = Matrix {
+                                start: kernels.values.as_ptr().add(place * from * to),
+                                row: kernels.strides[0],
+                                column: kernels.strides[1],
+                            };
+                            product([rows, to, from], out, to, false, tiles, kernels);
+                        }
+                    }
                 }
             });
             (0..count).into_par_iter().for_each(|tile| {
