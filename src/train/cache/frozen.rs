@@ -203,7 +203,7 @@ impl Frozen {
             (moment.valid, 1, validations > 1, "valid"),
         ];
         let of_all = [&mut frozen.train, &mut frozen.valid];
-        let mut names_kept = Vec::new();
+        let mut files = Vec::new();
         for ((loader, views, worth, part), kept) in wanted.into_iter().zip(of_all) {
             if !worth || cache.place == CachePlace::Off {
                 continue;
@@ -219,6 +219,7 @@ impl Frozen {
                 loader: &loader,
                 views,
                 device: &device,
+                dir: moment.dir,
                 path: &path,
             };
             let batches = loader.num_batches() * views;
@@ -239,22 +240,17 @@ impl Frozen {
             })?;
             match filled {
                 Filled::Kept(features) => {
-                    names_kept.push(path().ok().filter(|_| !features.size().1));
+                    files.extend(features.path().map(Path::to_path_buf));
                     *kept = Some(Arc::new(features));
                 }
                 Filled::Stopped => return Ok(None),
-                Filled::NoRoom { bytes } => monitor.notice(&format!(
-                    "features of frozen layers are not kept: they would take {}; \
-                     --feature-cache disk or memory keeps them all the same",
-                    crate::memory::human(bytes)
-                )),
+                Filled::Not(reason) => {
+                    monitor.notice(&format!("features of frozen layers are not kept: {reason}"))
+                }
             }
         }
         // Of earlier boundaries, and of weights and images that have changed.
-        clean(
-            &folder,
-            &names_kept.into_iter().flatten().collect::<Vec<_>>(),
-        );
+        clean(&folder, &files);
         frozen.announce(&names[..groups], monitor);
         Ok(Some(frozen))
     }

@@ -1,6 +1,6 @@
 //! The features of all images of a set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -32,17 +32,17 @@ pub(super) struct Request<'a> {
     pub views: usize,
     /// Where they are computed.
     pub device: &'a Device,
-    /// The file, should it be one.
+    /// The run folder, whose disk files would be on.
+    pub dir: &'a Path,
+    /// The file, should it be one. Every image and weight is read for its name.
     pub path: &'a dyn Fn() -> Result<PathBuf>,
 }
 
 /// What came of it.
 pub(super) enum Filled {
     Kept(Kept),
-    /// There was no room.
-    NoRoom {
-        bytes: u64,
-    },
+    /// They cannot be kept, for this reason.
+    Not(String),
     /// Somebody asked for a stop.
     Stopped,
 }
@@ -57,8 +57,7 @@ impl Kept {
     ) -> Result<Filled> {
         let (half, loader) = (request.cache.half, request.loader);
         let rows = loader.num_images() * request.views;
-        let labels = loader.labels()?;
-        let kept = |store, shape| Kept {
+        let kept = |store, shape, labels| Kept {
             store,
             labels,
             shape,
@@ -66,32 +65,41 @@ impl Kept {
             device: request.device.clone(),
         };
         let mut open: Option<(Writer, Vec<usize>)> = None;
+        let mut labels = Vec::with_capacity(loader.num_images());
         let mut done = 0;
         for view in 1..=request.views {
             for batch in loader.epoch(view as u64) {
-                let features = forward(batch?.images)?;
+                let batch = batch?;
+                if view == 1 {
+                    labels.extend_from_slice(&batch.targets);
+                }
+                let features = forward(batch.images)?;
                 let of_one = features.shape()[1..].to_vec();
                 let (writer, _) = match &mut open {
                     // Images of several sizes: their features are no rows of one length.
                     Some((_, shape)) if of_one != *shape => {
-                        return Ok(Filled::NoRoom { bytes: 0 });
+                        return Ok(Filled::Not("images differ in size".to_owned()));
                     }
                     Some(open) => open,
                     None => {
                         let row: usize = of_one.iter().product();
                         let bytes = rows as u64 * row as u64 * width(half);
-                        let path = (request.path)()?;
-                        if request.cache.place != CachePlace::Memory
-                            && let Some(store) = Store::open(path.clone(), rows, row, half)?
-                        {
-                            // From before an interruption: its name says what made it.
-                            return Ok(Filled::Kept(kept(store, of_one)));
-                        }
-                        let writer = match place(request.cache.place, bytes, &path) {
+                        let writer = match place(request.cache.place, bytes, request.dir) {
                             CachePlace::Memory => Writer::memory(rows, row, half),
-                            CachePlace::Disk => Writer::file(path, rows, row, half)?,
+                            CachePlace::Disk => {
+                                let path = (request.path)()?;
+                                if let Some(store) = Store::open(path.clone(), rows, row, half)? {
+                                    // From before an interruption: its name says what made it.
+                                    return Ok(Filled::Kept(kept(store, of_one, loader.labels()?)));
+                                }
+                                Writer::file(path, rows, row, half)?
+                            }
                             CachePlace::Auto | CachePlace::Off => {
-                                return Ok(Filled::NoRoom { bytes });
+                                return Ok(Filled::Not(format!(
+                                    "they would take {}; --feature-cache disk or memory keeps \
+                                     them all the same",
+                                    memory::human(bytes)
+                                )));
                             }
                         };
                         open.insert((writer, of_one))
@@ -105,7 +113,7 @@ impl Kept {
             }
         }
         match open {
-            Some((writer, shape)) => Ok(Filled::Kept(kept(writer.finish()?, shape))),
+            Some((writer, shape)) => Ok(Filled::Kept(kept(writer.finish()?, shape, labels))),
             None => Err(Error::argument("data", "at least one image", "none")),
         }
     }
@@ -113,6 +121,11 @@ impl Kept {
     /// Bytes that it takes, and whether they lie in memory.
     pub fn size(&self) -> (u64, bool) {
         self.store.size()
+    }
+
+    /// Their file, if they lie in one.
+    pub fn path(&self) -> Option<&Path> {
+        self.store.path()
     }
 
     /// Where the features go when they are used.
@@ -144,12 +157,11 @@ impl Kept {
 }
 
 /// Where so many bytes go.
-fn place(wanted: CachePlace, bytes: u64, path: &std::path::Path) -> CachePlace {
+fn place(wanted: CachePlace, bytes: u64, dir: &Path) -> CachePlace {
     match wanted {
         CachePlace::Auto => {
             let free = memory::available().unwrap_or(4 << 30);
-            let folder = path.parent().and_then(|folder| folder.parent());
-            let disk = folder.and_then(|folder| fs4::available_space(folder).ok());
+            let disk = fs4::available_space(dir).ok();
             if bytes <= free / 4 {
                 CachePlace::Memory
             } else if disk.is_some_and(|disk| bytes <= disk / 2) {

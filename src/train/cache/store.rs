@@ -181,6 +181,14 @@ impl Store {
         Ok(out)
     }
 
+    /// The file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.values {
+            Values::File { path, .. } => Some(path),
+            Values::Single(_) | Values::Half(_) => None,
+        }
+    }
+
     /// Bytes that it takes, and whether they lie in memory.
     pub fn size(&self) -> (u64, bool) {
         match &self.values {
