@@ -13,7 +13,6 @@
 //! | `test_vit` | 64 | 6 | 2 | 160 | 371 240 | 41.0 % (`r160_in1k`) |
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::{Device, Tensor};
 
 use super::BackboneOptions;
@@ -22,7 +21,8 @@ use crate::features::{Features, Pool};
 use crate::init::Init;
 use crate::model::{Backbone, FirstConv, Group, InputSize};
 use crate::nn::{
-    Conv2d, Conv2dConfig, DropPath, LayerNorm, Linear, drop_path_rates, parameter, trace,
+    attention, fork,
+    Conv2d, Conv2dConfig, DropPath, LayerNorm, Linear, drop_path_rates, parameter,
 };
 use crate::preprocess::resample;
 use crate::weights::{HostTensor, KeyTable};
@@ -294,10 +294,19 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let mixed = self.attn.forward(self.norm1.forward(x.clone()));
-        let x = x + self.drop_path.forward(mixed);
-        let mapped = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + self.drop_path.forward(mapped)
+        let [x, around] = fork(x);
+        let mixed = self.attn.forward(self.norm1.forward(x));
+        let [x, around] = fork(self.add(&self.attn.proj, mixed, around));
+        let hidden = self.mlp.fc1.forward_gelu(self.norm2.forward(x));
+        self.add(&self.mlp.fc2, hidden, around)
+    }
+
+    /// The last layer of a branch, and the tokens that went around the branch.
+    fn add(&self, last: &Linear, branch: Tensor<3>, around: Tensor<3>) -> Tensor<3> {
+        match self.drop_path.is_active(&branch) {
+            true => around + self.drop_path.forward(last.forward(branch)),
+            false => last.forward_add(branch, around),
+        }
     }
 }
 
@@ -309,25 +318,9 @@ struct Attention {
 }
 
 impl Attention {
+    /// Without the projection behind it.
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [batch, length, width] = x.dims();
-        let head = width / self.heads;
-        // [batch, length, 3 * heads * head] -> three of [batch, heads, length, head]
-        let qkv = self
-            .qkv
-            .forward(x)
-            .reshape([batch, length, 3 * self.heads, head])
-            .swap_dims(1, 2);
-        let part = |index: usize| qkv.clone().narrow(1, index * self.heads, self.heads);
-
-        let query = part(0) * (head as f64).powf(-0.5);
-        let scores = softmax(query.matmul(part(1).swap_dims(2, 3)), 3);
-        let macs = self.heads * length * length * head;
-        trace::product("AttentionScores", &scores, macs);
-        let mixed = scores.matmul(part(2));
-        trace::product("AttentionValues", &mixed, macs);
-        self.proj
-            .forward(mixed.swap_dims(1, 2).reshape([batch, length, width]))
+        attention(self.qkv.forward(x), self.heads)
     }
 }
 
@@ -335,10 +328,4 @@ impl Attention {
 struct Mlp {
     fc1: Linear,
     fc2: Linear,
-}
-
-impl Mlp {
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward(gelu(self.fc1.forward(x)))
-    }
 }

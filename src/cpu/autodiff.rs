@@ -157,7 +157,11 @@ impl Backward<Flex, 1> for ForkBackward {
             }
         };
         if let Some(x) = x {
-            gradients.register::<Flex>(x.id, super::map::add(first, gradient));
+            let sum = match first.layout().shape().len() {
+                4 => super::map::add(first, gradient),
+                _ => super::tokens::add(first, gradient),
+            };
+            gradients.register::<Flex>(x.id, sum);
         }
     }
 }
@@ -188,7 +192,8 @@ impl Backward<Flex, 2> for ConvBackward {
             gradients.register::<Flex>(x.id, found);
         }
         if let Some(weight) = weight {
-            let found = conv::kernel_gradient(&input, &gradient, window);
+            let groups = Sides::of(&input).channels / kernels.input;
+            let found = conv::kernel_gradient(&input, &gradient, window, groups);
             gradients.register::<Flex>(weight.id, found);
         }
     }

@@ -134,16 +134,19 @@ pub(super) fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
     if !(lies_right(&to) && to.is_unique()) {
         to = tensor(values(&to).into_owned(), sides);
     }
-    to.storage_mut::<f32>()
-        .par_chunks_mut(ADDED)
-        .zip(from.par_chunks(ADDED))
-        .for_each(|(to, from)| {
-            vectorised(
-                #[inline(always)]
-                || to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
-            );
-        });
+    add_to(to.storage_mut::<f32>(), &from);
     to
+}
+
+/// Adds numbers to others.
+pub(super) fn add_to(to: &mut [f32], from: &[f32]) {
+    let pairs = to.par_chunks_mut(ADDED).zip(from.par_chunks(ADDED));
+    pairs.for_each(|(to, from)| {
+        vectorised(
+            #[inline(always)]
+            || to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+        );
+    });
 }
 
 /// Numbers that one task adds.

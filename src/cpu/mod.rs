@@ -24,6 +24,7 @@ mod pool;
 mod simd;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tokens;
 mod update;
 mod winograd;
 
@@ -53,7 +54,7 @@ pub(crate) struct Epilogue {
 /// layout.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait CpuOps: Backend {
-    /// A convolution with a square kernel `[out, in, k, k]`, without groups and bias.
+    /// A convolution with a square kernel `[out, in / groups, k, k]`, without bias.
     fn zoo_conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -196,16 +197,19 @@ fn is_here(tensors: &[&DispatchTensor]) -> bool {
     tensors.iter().all(|tensor| of(&tensor.kind))
 }
 
-/// A convolution with a square kernel, without groups and bias; `None` where burn's own has to do
-/// it.
+/// A convolution with a square kernel, without bias; `None` where burn's own has to do it. The shapes
+/// say how many groups there are.
 ///
 /// # Shapes
 /// - x: `[batch, in, height, width]`
-/// - weight: `[out, in, k, k]`
+/// - weight: `[out, in / groups, k, k]`
 /// - output: `[batch, out, height', width']`
 pub(crate) fn conv2d(x: &Tensor<4>, weight: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
     let [_, _, height, width] = x.dims();
     let [_, _, kernel, _] = weight.dims();
+    if !groups_fit(x, weight) {
+        return None;
+    }
     let fits = |side: usize| side + 2 * window.padding >= kernel;
     let floats = floats(&[x.dtype(), weight.dtype()]);
     if !fits(height) || !fits(width) || !floats || empty(x) {
@@ -217,6 +221,15 @@ pub(crate) fn conv2d(x: &Tensor<4>, weight: &Tensor<4>, window: Window) -> Optio
             x, weight, window,
         ))
     })
+}
+
+/// Whether the shapes are those of a convolution of so many groups that divide its channels.
+fn groups_fit(x: &Tensor<4>, weight: &Tensor<4>) -> bool {
+    let ([_, channels, _, _], [outputs, inputs, _, _]) = (x.dims(), weight.dims());
+    inputs > 0
+        && channels.is_multiple_of(inputs)
+        && channels > 0
+        && outputs.is_multiple_of(channels / inputs)
 }
 
 /// Whether there is nothing to compute.
@@ -320,7 +333,7 @@ pub(crate) struct Given {
 ///
 /// # Shapes
 /// - x: `[batch, in, height, width]`
-/// - kernels: `[out, in, k, k]`
+/// - kernels: `[out, in / groups, k, k]`
 /// - residual and output: `[batch, out, height', width']`
 ///
 /// `prepared` belongs to these kernels.
@@ -340,7 +353,7 @@ pub(crate) fn conv2d_norm(
     let other = residual.unwrap_or(x);
     let graph = x.device().is_autodiff();
     let floats = floats(&[x.dtype(), other.dtype()]);
-    if graph || !fits(height) || !fits(width) || !floats || empty(x) {
+    if graph || !groups_fit(x, kernels) || !fits(height) || !fits(width) || !floats || empty(x) {
         return None;
     }
     let output = [batch, channels, window.output(height), window.output(width)];
@@ -377,7 +390,7 @@ pub(crate) fn conv2d_norm(
 
 /// A map for two branches that come together again. Their gradients are added in one go, by all
 /// threads; the loss has to depend on both branches.
-pub(crate) fn fork(x: Tensor<4>) -> [Tensor<4>; 2] {
+pub(crate) fn fork<const D: usize>(x: Tensor<D>) -> [Tensor<D>; 2] {
     if !x.device().is_autodiff() || !floats(&[x.dtype()]) {
         return [x.clone(), x];
     }

@@ -1,5 +1,7 @@
 //! Loops compiled for the instructions that the CPU has.
 
+use rayon::prelude::*;
+
 /// Runs a loop in the widest vectors that this CPU has; what is called in it has to be inlined.
 #[inline(always)]
 pub(super) fn vectorised<R>(run: impl FnOnce() -> R) -> R {
@@ -117,13 +119,32 @@ impl Packed {
             return None;
         }
         let mut values = vec![0.0; n.div_ceil(PANEL) * k * PANEL];
-        for (panel, out) in values.chunks_exact_mut(k * PANEL).enumerate() {
+        let panels = values.par_chunks_exact_mut(k * PANEL).enumerate();
+        panels.for_each(|(panel, out)| {
             let first = panel * PANEL;
             let width = PANEL.min(n - first);
             for (out, row) in out.chunks_exact_mut(PANEL).zip(from.chunks_exact(n)) {
                 out[..width].copy_from_slice(&row[first..first + width]);
             }
+        });
+        Some(Self { k, n, values })
+    }
+
+    /// From columns of `k` numbers, one after the other.
+    pub fn transposed(from: &[f32], k: usize, n: usize) -> Option<Self> {
+        if !Self::available() || k == 0 || n == 0 {
+            return None;
         }
+        let mut values = vec![0.0; n.div_ceil(PANEL) * k * PANEL];
+        let panels = values.par_chunks_exact_mut(k * PANEL);
+        let columns = from.par_chunks(PANEL * k);
+        panels.zip(columns).for_each(|(out, columns)| {
+            for (place, column) in columns.chunks_exact(k).enumerate() {
+                for (out, value) in out[place..].iter_mut().step_by(PANEL).zip(column) {
+                    *out = *value;
+                }
+            }
+        });
         Some(Self { k, n, values })
     }
 

@@ -13,11 +13,11 @@ use proptest::prelude::*;
 use super::{Given, Take, Window, batch_norm, conv2d, conv2d_norm, fork, max_pool2d};
 use crate::init::Rng;
 
-fn device() -> Device {
+pub(super) fn device() -> Device {
     Device::flex().autodiff()
 }
 
-fn random<const D: usize>(shape: [usize; D], name: &str) -> Tensor<D> {
+pub(super) fn random<const D: usize>(shape: [usize; D], name: &str) -> Tensor<D> {
     let mut rng = Rng::new(11, name);
     let values: Vec<f32> = (0..shape.iter().product())
         .map(|_| rng.uniform(-1.0, 1.0) as f32)
@@ -30,7 +30,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// The largest difference relative to the largest value.
-fn apart<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f32 {
+pub(super) fn apart<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f32 {
     assert_eq!(found.dims(), expected.dims());
     let (found, expected) = (values(found), values(expected));
     let scale = expected.iter().fold(1e-6f32, |most, v| most.max(v.abs()));
@@ -40,10 +40,10 @@ fn apart<const D: usize>(found: Tensor<D>, expected: Tensor<D>) -> f32 {
 
 /// Runs a function of tensors and gives its output and the gradients of all of them, for an output
 /// gradient that differs from place to place.
-fn run<const N: usize>(
-    inputs: [Tensor<4>; N],
-    function: impl FnOnce([Tensor<4>; N]) -> Tensor<4>,
-) -> (Tensor<4>, Vec<Tensor<4>>) {
+fn run<const N: usize, const D: usize>(
+    inputs: [Tensor<D>; N],
+    function: impl FnOnce([Tensor<D>; N]) -> Tensor<D>,
+) -> (Tensor<D>, Vec<Tensor<D>>) {
     let inputs = inputs.map(|input| Param::initialized(ParamId::new(), input.require_grad()).val());
     let output = function(inputs.clone());
     let weights = random(output.dims(), "gradient");
@@ -54,12 +54,20 @@ fn run<const N: usize>(
     (output.detach(), found.collect())
 }
 
-const SLACK: f32 = 1e-5;
+pub(super) const SLACK: f32 = 1e-5;
 
 fn compare<const N: usize>(
     inputs: [Tensor<4>; N],
     ours: impl FnOnce([Tensor<4>; N]) -> Tensor<4>,
     theirs: impl FnOnce([Tensor<4>; N]) -> Tensor<4>,
+) -> Result<(), TestCaseError> {
+    compare_any(inputs, ours, theirs)
+}
+
+pub(super) fn compare_any<const N: usize, const D: usize>(
+    inputs: [Tensor<D>; N],
+    ours: impl FnOnce([Tensor<D>; N]) -> Tensor<D>,
+    theirs: impl FnOnce([Tensor<D>; N]) -> Tensor<D>,
 ) -> Result<(), TestCaseError> {
     let (output, gradients) = run(inputs.clone(), ours);
     let (expected, expected_gradients) = run(inputs, theirs);
@@ -77,6 +85,7 @@ fn fused_is_burns(
     output: usize,
     window: Window,
     [relus, adds, prepares]: [bool; 3],
+    groups: usize,
 ) -> Result<(), TestCaseError> {
     let Window {
         kernel,
@@ -86,7 +95,7 @@ fn fused_is_burns(
     let fits = |side: usize| side + 2 * padding >= kernel;
     prop_assume!(fits(height) && fits(width));
     let x = random([batch, input, height, width], "x").without_autodiff();
-    let kernels = random([output, input, kernel, kernel], "weight").without_autodiff();
+    let kernels = random([output, input / groups, kernel, kernel], "weight").without_autodiff();
     let shape = [batch, output, window.output(height), window.output(width)];
     let residual = random(shape, "residual").without_autodiff();
     let one = |name: &str| random([output], name).without_autodiff();
@@ -99,7 +108,7 @@ fn fused_is_burns(
     let other = adds.then_some(&residual);
     let prepared = prepares.then(Default::default);
     let found = conv2d_norm(&x, &kernels, window, given, other, relus, prepared);
-    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups);
     let y = burn_conv2d(x, kernels, None, options);
     let [mean, variance] = statistics;
     let y = burn_batch_norm(y, one("w"), one("b"), mean, variance, 1e-5);
@@ -154,6 +163,37 @@ proptest! {
             |[x, w]| conv2d(&x, &w, window).unwrap(),
             |[x, w]| burn_conv2d(x, w, None, ConvOptions::new([1; 2], [padding; 2], [1; 2], 1)),
         )?;
+    }
+
+    #[test]
+    fn grouped_convolutions_are_burns(
+        batch in 1usize..4,
+        groups in prop::sample::select(vec![2usize, 3, 8, 32]),
+        per_group in prop::sample::select(vec![[1usize, 1], [1, 2], [2, 1], [4, 4], [3, 5], [20, 40]]),
+        side in (1usize..9, 1usize..9),
+        kernel in prop::sample::select(vec![1usize, 2, 3, 5, 7]),
+        stride in 1usize..4,
+        padding in 0usize..4,
+    ) {
+        let (height, width) = side;
+        let fits = |side: usize| side + 2 * padding >= kernel;
+        prop_assume!(fits(height) && fits(width));
+        let window = Window { kernel, stride, padding };
+        let [input, output] = per_group;
+        let x = random([batch, groups * input, height, width], "x");
+        let weight = random([groups * output, input, kernel, kernel], "weight");
+        compare(
+            [x, weight],
+            |[x, w]| conv2d(&x, &w, window).unwrap(),
+            |[x, w]| {
+                let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], groups);
+                burn_conv2d(x, w, None, options)
+            },
+        )?;
+        for prepares in [false, true] {
+            let x = [batch, groups * input, height, width];
+            fused_is_burns(x, groups * output, window, [true, true, prepares], groups)?;
+        }
     }
 
     #[test]
@@ -243,7 +283,7 @@ proptest! {
         adds in any::<bool>(),
     ) {
         let window = Window { kernel, stride, padding };
-        fused_is_burns([batch, input, side.0, side.1], output, window, [relus, adds, false])?;
+        fused_is_burns([batch, input, side.0, side.1], output, window, [relus, adds, false], 1)?;
     }
 
     // Prepared kernels are Winograd's from some size on, of either tile.
@@ -259,7 +299,7 @@ proptest! {
         adds in any::<bool>(),
     ) {
         let window = Window { kernel: 3, stride, padding };
-        fused_is_burns([batch, input, side.0, side.1], output, window, [relus, adds, true])?;
+        fused_is_burns([batch, input, side.0, side.1], output, window, [relus, adds, true], 1)?;
     }
 
     #[test]

@@ -168,7 +168,8 @@ pub fn conv_norm(
     }
     let prepared = fused::current();
     #[cfg(feature = "flex")]
-    if let (Some(window), None) = (conv.window(), &conv.bias) {
+    if conv.bias.is_none() {
+        let window = conv.window();
         let given = crate::cpu::Given {
             affine: [norm.weight.val(), norm.bias.val()],
             statistics: [norm.running_mean.value(), norm.running_var.value()],

@@ -14,6 +14,8 @@ pub(crate) struct Prepared {
     folded: Mutex<HashMap<ParamId, Folded>>,
     #[cfg(feature = "flex")]
     own: Mutex<HashMap<ParamId, Arc<crate::cpu::Prepared>>>,
+    #[cfg(feature = "flex")]
+    rows: Mutex<HashMap<ParamId, Arc<crate::cpu::tokens::Prepared>>>,
 }
 
 /// Kernels times the scale of the normalisation behind them, and what is added.
@@ -32,6 +34,13 @@ impl Prepared {
     pub(super) fn own(&self, kernels: ParamId) -> Arc<crate::cpu::Prepared> {
         let mut known = self.own.lock().unwrap_or_else(|held| held.into_inner());
         known.entry(kernels).or_default().clone()
+    }
+
+    /// The weight of an affine layer as this crate's own operation wants it.
+    #[cfg(feature = "flex")]
+    pub(super) fn rows(&self, weight: ParamId) -> Arc<crate::cpu::tokens::Prepared> {
+        let mut known = self.rows.lock().unwrap_or_else(|held| held.into_inner());
+        known.entry(weight).or_default().clone()
     }
 }
 

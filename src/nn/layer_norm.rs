@@ -30,6 +30,9 @@ impl LayerNorm {
     /// # Shapes
     /// - input and output: `[.., features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        if let Some(output) = self.on_cpu(&input) {
+            return output;
+        }
         // In 32 bits whatever the activations are in, as in PyTorch's autocast.
         let dtype = input.dtype();
         let output = module::layer_norm(
@@ -41,5 +44,19 @@ impl LayerNorm {
         .cast(dtype);
         trace::layer("LayerNorm", self.weight.id, &output, 0);
         output
+    }
+
+    #[cfg(feature = "flex")]
+    fn on_cpu<const D: usize>(&self, input: &Tensor<D>) -> Option<Tensor<D>> {
+        if trace::active() {
+            return None;
+        }
+        let affine = [self.weight.val(), self.bias.val()];
+        crate::cpu::tokens::layer_norm(input, affine, self.epsilon)
+    }
+
+    #[cfg(not(feature = "flex"))]
+    fn on_cpu<const D: usize>(&self, _input: &Tensor<D>) -> Option<Tensor<D>> {
+        None
     }
 }

@@ -1,6 +1,7 @@
 //! Affine layer.
 
 use burn::module::{Module, Param};
+use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor, module};
 
 use super::{parameter, trace};
@@ -29,6 +30,9 @@ impl Linear {
     /// - input: `[.., in_features]`
     /// - output: `[.., out_features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        if let Some(output) = self.on_cpu(&input, None, false) {
+            return output;
+        }
         let dtype = input.dtype();
         let bias = self.bias.as_ref().map(|bias| bias.val().cast(dtype));
         // The transpose is a view; the matrix product takes strides.
@@ -40,5 +44,52 @@ impl Linear {
             trace::layer("Linear", self.weight.id, &output, macs);
         }
         output
+    }
+
+    /// The layer and GELU behind it.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
+    pub fn forward_gelu<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        match self.on_cpu(&input, None, true) {
+            Some(output) => output,
+            None => gelu(self.forward(input)),
+        }
+    }
+
+    /// The layer, and `residual` added to what it gives.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward); residual: `[.., out_features]`
+    pub fn forward_add<const D: usize>(&self, input: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+        match self.on_cpu(&input, Some(&residual), false) {
+            Some(output) => output,
+            None => self.forward(input) + residual,
+        }
+    }
+
+    #[cfg(feature = "flex")]
+    fn on_cpu<const D: usize>(
+        &self,
+        input: &Tensor<D>,
+        residual: Option<&Tensor<D>>,
+        gelu: bool,
+    ) -> Option<Tensor<D>> {
+        if trace::active() {
+            return None;
+        }
+        let parts = (self.weight.val(), self.bias.as_ref()?.val());
+        let prepared = super::fused::current().map(|known| known.rows(self.weight.id));
+        crate::cpu::tokens::linear(input, parts, residual, gelu, prepared)
+    }
+
+    #[cfg(not(feature = "flex"))]
+    fn on_cpu<const D: usize>(
+        &self,
+        _input: &Tensor<D>,
+        _residual: Option<&Tensor<D>>,
+        _gelu: bool,
+    ) -> Option<Tensor<D>> {
+        None
     }
 }

@@ -9,6 +9,7 @@
 //! * [`BatchNorm2d`] keeps its running statistics like PyTorch: the variance is the unbiased one,
 //!   and a clone of a model does not share them with the original.
 
+mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
@@ -23,6 +24,7 @@ pub(crate) mod trace;
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
+pub use attention::attention;
 pub use batch_norm::{BatchNorm2d, conv_norm};
 pub use buffer::Buffer;
 pub use conv::{Conv2d, Conv2dConfig};
@@ -36,8 +38,8 @@ pub use pool::{avg_pool2d, max_pool2d};
 /// output has to depend on both.
 ///
 /// # Shapes
-/// - input and outputs: `[batch, channels, height, width]`
-pub fn fork(input: Tensor<4>) -> [Tensor<4>; 2] {
+/// - input and outputs: any, such as `[batch, channels, height, width]`
+pub fn fork<const D: usize>(input: Tensor<D>) -> [Tensor<D>; 2] {
     #[cfg(feature = "flex")]
     return crate::cpu::fork(input);
     #[cfg(not(feature = "flex"))]

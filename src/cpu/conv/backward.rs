@@ -1,0 +1,280 @@
+//! The ways back, to the input and to the kernels.
+
+use burn::backend::flex::FlexTensor;
+use rayon::prelude::*;
+
+use super::grouped::{self, Blocks};
+use super::kernels::{Kernels, kernels, transformed};
+use super::layouts::{Columns, Planes};
+use super::{FEW, Window, block, blocks, depthwise, joined};
+use crate::cpu::map::{self, Sides};
+use crate::cpu::simd::{Matrix, Shared, product, room};
+use crate::cpu::winograd::{self, Use};
+
+/// The gradient of the input.
+pub(in crate::cpu) fn input_gradient(
+    gradient: &FlexTensor,
+    kernels: &Kernels,
+    window: Window,
+    input: Sides,
+) -> FlexTensor {
+    let output = Sides::of(gradient);
+    let gradient = map::values(gradient);
+    if kernels.input < input.channels {
+        let values = match kernels.is_depthwise(input) {
+            true => depthwise::input_gradient(&gradient, output, kernels.values(), window, input),
+            false => {
+                let blocks = Blocks::new(kernels, input.channels, true);
+                grouped::input_gradient(&gradient, output, &blocks, window, input)
+            }
+        };
+        return map::tensor(values, input);
+    }
+    if let Some(turned) = transformed(kernels, Use::InputGradient, window, input, output) {
+        let mut values = room(input.len());
+        let padding = window.kernel - 1 - window.padding;
+        winograd::forward(
+            &gradient,
+            output,
+            &turned,
+            padding,
+            input,
+            None,
+            &mut values,
+        );
+        return map::tensor(values, input);
+    }
+    let whole = input;
+    let (input, output) = joined(window, input, output);
+    let (stride, to) = (window.stride, input.channels);
+    let columns = input.width.div_ceil(stride);
+    // Sorted by remainder, as the forward pass reads it.
+    let line = columns * input.position();
+    let mut sorted = room(input.height * stride * line);
+    let count = blocks(input.height * stride, to);
+    let shared = Shared::new(&mut sorted);
+    (0..input.height * stride * count)
+        .into_par_iter()
+        .for_each(|task| {
+            let (line_index, (first, last)) = (task / count, block(task % count, count, to));
+            let (y, remainder) = (line_index / stride, line_index % stride);
+            let there = (input.width + stride - 1 - remainder) / stride;
+            let mut taps = Vec::with_capacity(window.taps());
+            for ky in 0..window.kernel {
+                let above = y as isize - window.offset(ky);
+                let row = above.div_euclid(stride as isize);
+                let hits = above.rem_euclid(stride as isize) == 0;
+                if !hits || row < 0 || row >= output.height as isize {
+                    continue;
+                }
+                for kx in 0..window.kernel {
+                    let offset = window.offset(kx);
+                    let (from, until) = window.inside(kx, input.width);
+                    if offset.rem_euclid(stride as isize) as usize == remainder && from < until {
+                        let shift = offset.div_euclid(stride as isize);
+                        taps.push((ky * window.kernel + kx, row as usize, shift, from, until));
+                    }
+                }
+            }
+            taps.sort_by_key(|(_, _, _, from, until)| until - from != there);
+            let mut written = false;
+            if !taps
+                .iter()
+                .any(|(_, _, _, from, until)| until - from == there)
+            {
+                for place in 0..columns * input.batch {
+                    // SAFETY: this block of this line is this task's alone.
+                    unsafe {
+                        let start = shared.at(line_index * line + place * to + first);
+                        std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
+                    }
+                }
+                written = true;
+            }
+            for (tap, row, shift, from, until) in taps {
+                let column = (from as isize + shift) as usize;
+                // SAFETY: all ranges are inside; this block of this line is this task's.
+                unsafe {
+                    product(
+                        [(until - from) * input.batch, last - first, output.channels],
+                        shared.at(line_index * line + column * input.position() + first),
+                        to,
+                        written,
+                        Matrix {
+                            start: gradient
+                                .as_ptr()
+                                .add(row * output.row() + from * output.position()),
+                            row: output.channels,
+                            column: 1,
+                        },
+                        Matrix {
+                            start: kernels
+                                .values()
+                                .as_ptr()
+                                .add((tap * to + first) * output.channels),
+                            row: 1,
+                            column: output.channels,
+                        },
+                    );
+                }
+                written = true;
+            }
+        });
+    if stride == 1 {
+        return map::tensor(sorted, whole);
+    }
+    let mut values = room(input.len());
+    let position = input.position();
+    values
+        .par_chunks_mut(input.row().max(1))
+        .zip(sorted.par_chunks((stride * line).max(1)))
+        .for_each(|(out, sorted)| {
+            for (column, out) in out.chunks_exact_mut(position.max(1)).enumerate() {
+                let place = column % stride * columns + column / stride;
+                out.copy_from_slice(&sorted[place * position..(place + 1) * position]);
+            }
+        });
+    map::tensor(values, input)
+}
+
+/// The gradient of the kernels of a convolution of `groups` groups.
+pub(in crate::cpu) fn kernel_gradient(
+    x: &FlexTensor,
+    gradient: &FlexTensor,
+    window: Window,
+    groups: usize,
+) -> FlexTensor {
+    let (input, output) = (Sides::of(x), Sides::of(gradient));
+    let (x, gradient) = (map::values(x), map::values(gradient));
+    let shape = [output.channels, input.channels / groups, window.kernel];
+    if groups > 1 {
+        let values = match [input.channels, output.channels] == [groups; 2] {
+            true => depthwise::kernel_gradient(&x, input, &gradient, output, window),
+            false => grouped::kernel_gradient(&x, input, &gradient, output, window, groups),
+        };
+        return kernels(values, shape);
+    }
+    if window.kernel == 3 && window.stride == 1 {
+        let (padding, direct) = (window.padding, window.products(input));
+        let found = winograd::kernel_gradient(&x, input, &gradient, output, padding, direct);
+        if let Some(values) = found {
+            return kernels(values, shape);
+        }
+    }
+    let values = match input.channels <= FEW && window.taps() > 1 {
+        true => kernel_gradient_patches(&x, input, &gradient, output, window),
+        false => {
+            let (input, output) = joined(window, input, output);
+            kernel_gradient_taps(&x, input, &gradient, output, window)
+        }
+    };
+    kernels(values, shape)
+}
+
+fn kernel_gradient_taps(
+    x: &[f32],
+    input: Sides,
+    gradient: &[f32],
+    output: Sides,
+    window: Window,
+) -> Vec<f32> {
+    let columns = Columns::new(x, input, window);
+    let (from, to) = (input.channels, output.channels);
+    let mut values = room(window.taps() * from * to);
+    let count = blocks(window.taps(), to);
+    let shared = Shared::new(&mut values);
+    (0..window.taps() * count).into_par_iter().for_each(|task| {
+        let (tap, (first, last)) = (task / count, block(task % count, count, to));
+        let (ky, kx) = (tap / window.kernel, tap % window.kernel);
+        let (left, right) = window.inside(kx, input.width);
+        let (top, bottom) = window.inside(ky, input.height);
+        let mut written = false;
+        if left < right {
+            for y in top..bottom {
+                let row = window.place(y, ky) as usize;
+                let start = columns.start(row, window.offset(kx), left);
+                // SAFETY: all ranges are inside; this block of this tap is this task's.
+                unsafe {
+                    product(
+                        [from, last - first, (right - left) * input.batch],
+                        shared.at(tap * from * to + first),
+                        to,
+                        written,
+                        Matrix {
+                            start: columns.values.as_ptr().add(start),
+                            row: 1,
+                            column: from,
+                        },
+                        Matrix {
+                            start: gradient
+                                .as_ptr()
+                                .add(y * output.row() + left * output.position() + first),
+                            row: to,
+                            column: 1,
+                        },
+                    );
+                }
+                written = true;
+            }
+        }
+        if !written {
+            for i in 0..from {
+                // SAFETY: as above.
+                unsafe {
+                    let start = shared.at((tap * from + i) * to + first);
+                    std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
+                }
+            }
+        }
+    });
+    values
+}
+
+/// Rows of the output whose patches make one part of the sum.
+const PARTS: usize = 8;
+
+fn kernel_gradient_patches(
+    x: &[f32],
+    input: Sides,
+    gradient: &[f32],
+    output: Sides,
+    window: Window,
+) -> Vec<f32> {
+    let rows = output.width * output.batch;
+    let depth = window.taps() * input.channels;
+    let size = output.height.div_ceil(PARTS).max(1);
+    let planes = Planes::new(x, input, window);
+    // Each part sums some rows; the parts are added in order.
+    let parts: Vec<Vec<f32>> = (0..output.height.div_ceil(size))
+        .into_par_iter()
+        .map(|part| {
+            let mut sum = room(depth * output.channels);
+            let mut buffer = room(depth * rows);
+            let lines = part * size..((part + 1) * size).min(output.height);
+            for (index, y) in lines.enumerate() {
+                planes.patches(y, output.width, &mut buffer);
+                // SAFETY: all three are whole slices of these sizes.
+                unsafe {
+                    product(
+                        [depth, output.channels, rows],
+                        sum.as_mut_ptr(),
+                        output.channels,
+                        index > 0,
+                        Matrix {
+                            start: buffer.as_ptr(),
+                            row: rows,
+                            column: 1,
+                        },
+                        Matrix {
+                            start: gradient.as_ptr().add(y * output.row()),
+                            row: output.channels,
+                            column: 1,
+                        },
+                    );
+                }
+            }
+            sum
+        })
+        .collect();
+    super::sum(parts)
+}
