@@ -1,4 +1,4 @@
-//! Fine-tunes ResNet-18 on the bundled sample of FashionMNIST.
+//! Fine-tunes ResNet-18, from the weights that come with the crate, on the bundled sample of FashionMNIST.
 //!
 //! `cargo run --release --example quick_start [TRAINING_IMAGES] [EPOCHS]`
 
@@ -11,7 +11,7 @@ fn main() -> burn_zoo::Result<()> {
     let device = Device::default().autodiff();
 
     // A spec is data: nothing is read or allocated yet. One input channel, ten classes.
-    let spec = Zoo::resnet18().weights(Weights::Random(42)).adapt(1, 10);
+    let spec = Zoo::resnet18().weights(Weights::Bundled).adapt(1, 10);
     let model = spec.build(&device)?;
 
     let data = FashionMnist::bundled()?;

@@ -31,6 +31,7 @@ impl Spec {
         let model = match &spec.weights {
             Weights::Random(seed) => spec.build_random(*seed, device)?,
             Weights::File(path) => spec.build_from(&WeightsFile::open(path)?, device)?,
+            Weights::Bundled => spec.build_from(&weights::bundled(spec.architecture)?, device)?,
             other => {
                 let expected = "weights that are a file";
                 return Err(Error::argument("weights", expected, other));

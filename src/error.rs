@@ -88,6 +88,16 @@ pub enum Error {
         name: String,
     },
 
+    /// The build has no weights of its own.
+    #[error(
+        "{name}: this build comes without weights of its own; build it with the feature \
+         `bundled-weights`, or use other weights"
+    )]
+    NotBundled {
+        /// The weights.
+        name: String,
+    },
+
     /// A file is no weights file, or a damaged one.
     #[error("{}: not a usable weights file: {reason}", .path.display())]
     WeightsFormat {

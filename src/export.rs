@@ -46,10 +46,24 @@ impl Classifier {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written.
     pub fn export(&self, dir: impl AsRef<Path>) -> Result<()> {
-        let dir = dir.as_ref();
+        self.export_in(dir.as_ref(), Dtype::F32)
+    }
+
+    /// [`export`](Self::export) in half the room: kernels and matrices as 16-bit numbers (IEEE 754
+    /// half precision, to the nearest), vectors such as running statistics in 32 bits as before. timm,
+    /// torchvision and this crate read such files as any other.
+    ///
+    /// # Errors
+    /// As [`export`](Self::export), and [`Error::InvalidArgument`] for a value above 65504, which has
+    /// no such number.
+    pub fn export_half(&self, dir: impl AsRef<Path>) -> Result<()> {
+        self.export_in(dir.as_ref(), Dtype::F16)
+    }
+
+    fn export_in(&self, dir: &Path, matrices: Dtype) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let model = self.valid();
-        model.write_weights(&dir.join(WEIGHTS))?;
+        model.write_weights(&dir.join(WEIGHTS), matrices)?;
         // Somebody else's README stays.
         let card = dir.join("README.md");
         let old = std::fs::read_to_string(&card);
@@ -133,7 +147,7 @@ impl Classifier {
         })
     }
 
-    fn write_weights(&self, path: &Path) -> Result<()> {
+    fn write_weights(&self, path: &Path, matrices: Dtype) -> Result<()> {
         let names = Names::of(self);
         let mut tensors: Vec<(String, Bytes)> = Vec::new();
         for (path, tensor) in params::read(self)? {
@@ -146,12 +160,20 @@ impl Classifier {
                 };
                 tensors.push((format!("{layer}num_batches_tracked"), count));
             }
-            let bytes = tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let dtype = match tensor.shape.len() {
+                0 | 1 => Dtype::F32,
+                _ => matrices,
+            };
+            let bytes = match dtype {
+                Dtype::F16 => halves(&name, &tensor.data)?,
+                _ => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            };
+            let shape = tensor.shape;
             tensors.push((
                 name,
                 Bytes {
-                    dtype: Dtype::F32,
-                    shape: tensor.shape,
+                    dtype,
+                    shape,
                     bytes,
                 },
             ));
@@ -307,6 +329,20 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
     }
     spec.classes = model.label_names;
     Ok(spec)
+}
+
+/// The 16-bit numbers next to these.
+fn halves(name: &str, values: &[f32]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for value in values {
+        let half = half::f16::from_f32(*value);
+        if value.is_finite() && !half.is_finite() {
+            let expected = format!("at most {}, the largest 16-bit number", half::f16::MAX);
+            return Err(Error::argument(name, expected, value));
+        }
+        bytes.extend_from_slice(&half.to_le_bytes());
+    }
+    Ok(bytes)
 }
 
 /// A tensor's bytes, as the safetensors crate wants them.

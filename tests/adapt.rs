@@ -350,7 +350,7 @@ fn arguments_out_of_range_are_named() {
             .next(),
         Some(
             "weights of resnet18: expected one of the tags a1_in1k (default), a2_in1k, a3_in1k, \
-             tv_in1k, fb_ssl_yfcc100m_ft_in1k, fb_swsl_ig1b_ft_in1k, gluon_in1k"
+             tv_in1k, fb_ssl_yfcc100m_ft_in1k, fb_swsl_ig1b_ft_in1k, gluon_in1k, fractal"
         )
     );
     assert_eq!(

@@ -370,7 +370,9 @@ fn mistakes_are_named_with_what_would_have_been_right() {
     // Ours.
     let error = tuned(2, &["--data", "cifar"]);
     assert!(
-        error.contains("expected fashion-mnist, fashion-mnist-mini, a folder or a .csv file"),
+        error.contains(
+            "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder or"
+        ),
         "{error}"
     );
     for (flag, value) in [

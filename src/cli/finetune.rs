@@ -58,6 +58,14 @@ pub struct FinetuneArgs {
     #[cfg(feature = "tui")]
     #[arg(long, conflicts_with = "json")]
     tui: bool,
+    /// Train once more from these weights, with the same recipe and seed, into OUT-against, and show
+    /// both: what a backbone is worth
+    #[arg(
+        long,
+        value_name = "bundled|hub[:TAG]|random|FILE",
+        conflicts_with = "resume"
+    )]
+    against: Option<String>,
     /// Write no report.html at the end
     #[arg(long)]
     no_report: bool,
@@ -95,7 +103,7 @@ impl ImageArgs {
 struct StartArgs {
     /// hub (the default tag), hub:TAG, original[:TAG] (upstream's own file), random, or a file:
     /// .safetensors, .pth, .pt, .bin [default: those that the model's name says, else random]
-    #[arg(long, value_name = "hub[:TAG]|random|FILE")]
+    #[arg(long, value_name = "bundled|hub[:TAG]|random|FILE")]
     weights: Option<String>,
     #[command(flatten)]
     options: ModelArgs,
@@ -354,27 +362,26 @@ struct Task {
 fn task(
     name: &str,
     images: &ImageArgs,
-    start: &StartArgs,
+    options: &ModelArgs,
+    weights: Option<&str>,
     recipe: Recipe,
     device: Device,
 ) -> Result<Task> {
     let mut recipe = recipe;
     let data = images.open()?;
-    let mut spec = start
-        .options
-        .spec(name, start.weights.as_deref(), recipe.seed)?
+    let mut spec = options
+        .spec(name, weights, recipe.seed)?
         .seed(recipe.seed)
         .drop_rate(recipe.drop_rate.unwrap_or(0.0))
         .drop_path_rate(recipe.drop_path_rate.unwrap_or(0.0));
-    if start.options.in_channels.is_none() {
+    if options.in_channels.is_none() {
         spec = spec.in_channels(data.channels);
     }
-    if start.options.num_classes.is_none() {
+    if options.num_classes.is_none() {
         spec = spec.num_classes(data.train.classes().len());
     }
-    let random = start.weights.as_deref().unwrap_or("random") == "random";
-    if random && !(start.weights.is_none() && names_weights(name)) {
-        eprintln!("weights: random; --weights hub or FILE starts from pretrained ones");
+    if weights.is_none() && !names_weights(name) {
+        eprintln!("weights: random; --weights bundled, hub or FILE starts from pretrained ones");
     }
     let model = fetch(&spec)?.build(&device.autodiff())?;
     // Photographs differ in size; they are brought to the one the model was trained at.
@@ -411,14 +418,19 @@ impl FinetuneArgs {
             tensorboard,
             ..FitOptions::default()
         };
+        let mut against = None;
         let (run, valid) = match &self.resume {
             Some(dir) => self.go_on(dir, device, options)?,
             None => {
                 let name = self.model.as_deref().unwrap_or_default();
                 let recipe = self.recipe.recipe(self.start.options.image_size)?;
-                if let Some(out) = &self.out {
+                let folders = self.out.as_deref().map(|out| {
+                    let other = self.against.as_ref().map(|_| Self::folder_against(out));
+                    std::iter::once(out.to_path_buf()).chain(other)
+                });
+                for out in folders.into_iter().flatten() {
                     // The library speaks of choosing; here that has a flag.
-                    Run::check_folder(out, self.overwrite).map_err(|error| match error {
+                    Run::check_folder(&out, self.overwrite).map_err(|error| match error {
                         burn_zoo::Error::Exists { path, .. } if !self.overwrite => anyhow!(
                             "{} exists already; choose another folder with --out, or replace an \
                              old run with --overwrite",
@@ -427,7 +439,8 @@ impl FinetuneArgs {
                         error => error.into(),
                     })?;
                 }
-                let mut task = task(name, &self.images, &self.start, recipe, device)?;
+                let weights = self.start.weights.as_deref();
+                let mut task = self.task(name, weights, recipe, device.clone())?;
                 if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
                     self.find_batch_size(&mut task)?;
                 }
@@ -446,6 +459,11 @@ impl FinetuneArgs {
                 let valid = data.test.clone();
                 let watch = watch.as_mut();
                 let run = recipe.fit_with(model, data.train, data.test, &out, options, watch)?;
+                let other = match &self.against {
+                    Some(weights) => Some(self.fit_against(name, weights, &out, device)?),
+                    None => None,
+                };
+                against = other;
                 (run, valid)
             }
         };
@@ -465,7 +483,17 @@ impl FinetuneArgs {
                 "valid_loss": best.valid_loss,
                 "seconds": started.elapsed().as_secs_f64(),
                 "report": report,
+                "against": against.as_ref().map(|other| json!({
+                    "run": other.dir(),
+                    "weights": self.against,
+                    "best_epoch": other.best().epoch,
+                    "valid_accuracy": other.best().valid_accuracy,
+                    "valid_loss": other.best().valid_loss,
+                })),
             }));
+        }
+        if let Some(other) = &against {
+            print(format!("\n{}", self.comparison(&run, other)))?;
         }
         print(format!(
             "\nbest: {best}\nmodel: {}\ncurves and log: {}",
@@ -476,6 +504,78 @@ impl FinetuneArgs {
             Some(path) => print(format!("report: {}", path.display())),
             None => Ok(()),
         }
+    }
+
+    fn task(
+        &self,
+        name: &str,
+        weights: Option<&str>,
+        recipe: Recipe,
+        device: Device,
+    ) -> Result<Task> {
+        task(
+            name,
+            &self.images,
+            &self.start.options,
+            weights,
+            recipe,
+            device,
+        )
+    }
+
+    /// The folder of the run from the other weights.
+    fn folder_against(out: &Path) -> PathBuf {
+        let mut name = out.as_os_str().to_owned();
+        name.push("-against");
+        name.into()
+    }
+
+    /// Trains from other weights, everything else being equal.
+    fn fit_against(&self, name: &str, weights: &str, out: &Path, device: Device) -> Result<Run> {
+        if !self.json {
+            print(format!("\nThe same from weights: {weights}"))?;
+        }
+        let recipe = self.recipe.recipe(self.start.options.image_size)?;
+        // The weights that the name says are those of the first run.
+        let name = name.split('.').next().unwrap_or(name);
+        let mut task = self.task(name, Some(weights), recipe, device)?;
+        if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
+            self.find_batch_size(&mut task)?;
+        }
+        let options = FitOptions {
+            overwrite: self.overwrite,
+            data: task.data.source.clone(),
+            arguments: toml::Table::try_from(&self.images)?,
+            tensorboard: TensorBoard::Off,
+        };
+        let out = Self::folder_against(out);
+        let (model, data) = (task.model, task.data);
+        let mut watch = self.watch()?;
+        let watch = watch.as_mut();
+        Ok(task
+            .recipe
+            .fit_with(model, data.train, data.test, &out, options, watch)?)
+    }
+
+    /// Both runs side by side.
+    fn comparison(&self, run: &Run, other: &Run) -> comfy_table::Table {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_header(["weights", "accuracy", "loss", "best epoch"]);
+        let own = self.start.weights.as_deref().or(self.model.as_deref());
+        let rows = [(own, run), (self.against.as_deref(), other)];
+        for (weights, run) in rows {
+            let best = run.best();
+            table.add_row([
+                weights.unwrap_or("random").to_owned(),
+                format!("{:.1} %", 100.0 * best.valid_accuracy),
+                format!("{:.3}", best.valid_loss),
+                best.epoch.to_string(),
+            ]);
+        }
+        let gain = run.best().valid_accuracy - other.best().valid_accuracy;
+        table.add_row(["gain".to_owned(), format!("{:+.1} points", 100.0 * gain)]);
+        table
     }
 
     fn go_on(
@@ -532,8 +632,8 @@ impl FinetuneArgs {
         let data = Path::new(self.images.data.name())
             .file_name()
             .unwrap_or_default();
-        let model = model.replace(['/', ':', '@'], "-");
         let name = format!("{model}-{}", data.to_string_lossy());
+        let name = name.replace(['/', ':', '@', ',', '='], "-");
         (1usize..)
             .map(|number| Path::new("runs").join(format!("{name}-{number}")))
             .find(|dir| !dir.exists())
@@ -575,7 +675,9 @@ impl LrFindArgs {
             bail!("--batch-size: expected a number, since the rate depends on it; found auto");
         }
         let recipe = self.recipe.recipe(self.start.options.image_size)?;
-        let task = task(&self.model, &self.images, &self.start, recipe, device)?;
+        let weights = self.start.weights.as_deref();
+        let options = &self.start.options;
+        let task = task(&self.model, &self.images, options, weights, recipe, device)?;
         let sweep = Sweep {
             start: self.from,
             end: self.to,

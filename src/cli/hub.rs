@@ -145,6 +145,7 @@ fn repository(name: &str) -> Result<String> {
     let manifest = zoo::manifest()?;
     match &manifest.get(name)?.source {
         burn_zoo::manifest::Source::Hub { repository, .. } => Ok(repository.clone()),
+        burn_zoo::manifest::Source::Bundled(_) => bail!("{name} is part of burn-zoo, not cached"),
         _ => bail!("{name} is a file of yours, not a cached one"),
     }
 }

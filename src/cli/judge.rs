@@ -216,6 +216,9 @@ pub struct ExportArgs {
     /// Write into a folder that is there already
     #[arg(long)]
     overwrite: bool,
+    /// Write kernels and matrices as 16-bit numbers, in half the room
+    #[arg(long)]
+    half: bool,
 }
 
 impl ExportArgs {
@@ -227,7 +230,10 @@ impl ExportArgs {
                 self.dir.display()
             );
         }
-        model.export(&self.dir)?;
+        match self.half {
+            true => model.export_half(&self.dir)?,
+            false => model.export(&self.dir)?,
+        }
         print(format!(
             "{} -> {}\nopen it with timm.create_model(\"local-dir:{}\", pretrained=True)",
             model_folder(&self.run).display(),

@@ -16,7 +16,7 @@ pub struct LogitsArgs {
     /// An architecture, arch.tag, hf-hub:OWNER/REPO, local-dir:DIR, or the folder of a run
     model: String,
     /// hub, hub:TAG, random or a file; needed unless the model names its weights
-    #[arg(long, value_name = "hub[:TAG]|random|FILE")]
+    #[arg(long, value_name = "bundled|hub[:TAG]|random|FILE")]
     weights: Option<String>,
     #[command(flatten)]
     options: ModelArgs,

@@ -4,6 +4,7 @@ mod bench;
 #[cfg(feature = "tui")]
 mod dashboard;
 mod finetune;
+mod fractals;
 #[cfg(feature = "hub")]
 mod hub;
 mod inspect;
@@ -57,6 +58,8 @@ enum Command {
     Predict(judge::PredictArgs),
     /// Write a run's best model as a folder that timm opens
     Export(judge::ExportArgs),
+    /// Draw images made of formulas, which the bundled weights are trained on
+    Fractals(fractals::FractalsArgs),
     /// Compute logits and the output of every group for a tensor from a file
     Logits(logits::LogitsArgs),
     /// Measure images per second and peak memory
@@ -139,13 +142,14 @@ fn names_weights(model: &str) -> bool {
     model.starts_with("hf-hub:") || model.starts_with("local-dir:") || model.contains('.')
 }
 
-/// A model by name, with the weights that `--weights` asks for: `random`, `hub`, `hub:TAG`,
+/// A model by name, with the weights that `--weights` asks for: `bundled`, `random`, `hub`, `hub:TAG`,
 /// `original`, `original:TAG` or a file; unasked, those that the name says, else random ones.
 fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
     let spec = Zoo::get(model)?;
     Ok(match weights {
         None if names_weights(model) => spec,
         None | Some("random") => spec.weights(Weights::Random(seed)),
+        Some("bundled") => spec.weights(Weights::Bundled),
         Some("hub") => spec,
         Some("original") => spec.original(),
         Some(text) => match text.split_once(':') {
@@ -274,6 +278,7 @@ pub fn run() -> ExitCode {
         Command::Export(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Logits(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Bench(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
+        Command::Fractals(args) => fractals::run(&args),
         #[cfg(feature = "hub")]
         Command::Fetch(args) => args.run(),
         #[cfg(feature = "hub")]

@@ -1,7 +1,7 @@
 //! What a person sees while something takes long. All of it goes to standard error.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use burn_zoo::data::{CheckProgress, Progress};
@@ -79,9 +79,14 @@ pub fn bar(steps: usize, what: &str) -> ProgressBar {
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// From now on the first Ctrl-C asks for a stop, the second one leaves at once.
+    /// From now on the first Ctrl-C asks for a stop, the second one leaves at once. There is one for
+    /// the whole command: who asks again is told what was asked before.
     pub fn on_ctrl_c() -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
+        static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+        if let Some(stop) = STOP.get() {
+            return Ok(Self(stop.clone()));
+        }
+        let stop = STOP.get_or_init(Arc::default).clone();
         let flag = stop.clone();
         ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::Relaxed) {

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use burn_zoo::data::{Broken, FashionMnist, FolderOptions, ImageData, ImageFolder, ImageSet};
+use burn_zoo::data::{
+    Broken, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData, ImageFolder, ImageSet,
+};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,8 @@ use super::{positive, probability, progress};
 /// Which images, and how they are divided.
 #[derive(Args, Serialize, Deserialize)]
 pub struct DataArgs {
-    /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class), a
+    /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class),
+    /// fractals[:KEY=VALUE,..] (drawn from formulas, such as fractals:categories=100,size=28), a
     /// folder with FashionMNIST's files, a folder of images (CLASS/*.jpg, or train/CLASS/*.jpg and
     /// val/CLASS/*.jpg), or a .csv file with the columns path and label
     /// [default: fashion-mnist-mini; for `eval` of a run, the images it was trained on]
@@ -51,12 +54,27 @@ pub struct Data {
     pub source: String,
 }
 
-const NAMES: &str =
-    "expected fashion-mnist, fashion-mnist-mini, a folder or a .csv file that exists";
+const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder or \
+     a .csv file that exists";
+
+/// What stands behind `fractals`, if that is meant.
+fn fractals(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("fractals")?;
+    rest.strip_prefix(':').or(rest.is_empty().then_some(""))
+}
+
+/// Instances of each category that a run on fractals is validated on.
+const VALIDATED: usize = 5;
 
 /// What `--data` takes.
 fn name(text: &str) -> Result<String, String> {
     let bundled = cfg!(feature = "fashion-mnist-mini") && text == "fashion-mnist-mini";
+    if let Some(options) = fractals(text) {
+        let read = options.parse::<FractalOptions>();
+        return read
+            .map(|_| text.to_owned())
+            .map_err(|error| error.to_string());
+    }
     let path = Path::new(text);
     match bundled || text == "fashion-mnist" || path.is_dir() || is_csv(path) {
         true => Ok(text.to_owned()),
@@ -94,6 +112,9 @@ impl DataArgs {
     /// Opens the images.
     pub fn open(&self, limit_train: Option<usize>) -> Result<Data> {
         let name = self.name();
+        if let Some(options) = fractals(name) {
+            return self.open_fractals(options.parse()?, limit_train);
+        }
         let path = Path::new(name);
         let data = match name {
             "fashion-mnist" => progress::download(FashionMnist::open_default_with)?,
@@ -117,6 +138,37 @@ impl DataArgs {
                 train.len(),
                 test.len(),
                 data.source()
+            ),
+            train: Arc::new(train),
+            test: Arc::new(test),
+        })
+    }
+
+    fn open_fractals(&self, options: FractalOptions, limit_train: Option<usize>) -> Result<Data> {
+        let each = |limit: Option<usize>, default: usize| {
+            limit.map_or(default, |limit| {
+                limit.div_ceil(options.categories).min(default)
+            })
+        };
+        let train = FractalOptions {
+            per_category: each(limit_train, options.per_category),
+            ..options.clone()
+        };
+        let test = FractalOptions {
+            per_category: each(self.limit_test, VALIDATED),
+            // Behind all that are trained on.
+            first: options.first.saturating_add(options.per_category as u64),
+            ..options
+        };
+        let (train, test) = (Fractals::new(train)?, Fractals::new(test)?);
+        Ok(Data {
+            channels: train.get(0)?.0.channels(),
+            any_size: false,
+            source: format!(
+                "{}: {} training and {} test images, drawn",
+                self.name(),
+                train.len(),
+                test.len()
             ),
             train: Arc::new(train),
             test: Arc::new(test),

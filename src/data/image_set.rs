@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::init::Rng;
 
 /// Labelled images of one size, held in memory as bytes.
 ///
@@ -151,6 +152,44 @@ impl ImageSet {
         ImageSet {
             shared: Arc::clone(&self.shared),
             len: self.len.min(n),
+        }
+    }
+}
+
+impl ImageSet {
+    /// `n` images of each class, or all of a class that has fewer; which, follows from the seed. They
+    /// keep their order. The pixels are copied.
+    #[must_use]
+    pub fn per_class(&self, n: usize, seed: u64) -> Self {
+        let mut of_class = vec![Vec::new(); self.classes().len()];
+        for (index, label) in self.labels().iter().enumerate() {
+            of_class[*label].push(index);
+        }
+        let mut chosen = Vec::new();
+        for (class, mut indices) in of_class.into_iter().enumerate() {
+            let mut rng = Rng::new(seed, &format!("per_class.{class}"));
+            // The first steps of Fisher and Yates.
+            for place in 0..n.min(indices.len()) {
+                let left = (indices.len() - place) as f64;
+                let other =
+                    place + (rng.uniform(0.0, left) as usize).min(indices.len() - place - 1);
+                indices.swap(place, other);
+                chosen.push(indices[place]);
+            }
+        }
+        chosen.sort_unstable();
+        let pixels = chosen.iter().filter_map(|index| self.pixels(*index));
+        let shared = Shared {
+            pixels: pixels.flatten().copied().collect(),
+            labels: chosen.iter().map(|index| self.labels()[*index]).collect(),
+            height: self.shared.height,
+            width: self.shared.width,
+            channels: self.shared.channels,
+            classes: self.shared.classes.clone(),
+        };
+        ImageSet {
+            shared: Arc::new(shared),
+            len: chosen.len(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod download;
 mod fashion_mnist;
 #[cfg(feature = "image")]
 mod folder;
+mod fractals;
 mod idx;
 mod image_set;
 mod loader;
@@ -24,6 +25,7 @@ pub use folder::{
     Broken, Check, CheckProgress, ClassCount, Division, FolderOptions, FolderReport, FolderWarning,
     ImageFolder, Part, Skipped, Splits,
 };
+pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
 pub(crate) use idx::hex;
 pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, Loader, LoaderConfig, Sampler};

@@ -92,18 +92,20 @@ pub enum Source {
     },
     /// On this machine.
     File(PathBuf),
+    /// In the crate itself, under this name.
+    Bundled(String),
 }
 
 impl Source {
     /// The names under which a repository may hold the file, in the order to try them: the one
-    /// that the manifest states, else those that timm looks for. None for a local file.
+    /// that the manifest states, else those that timm looks for. None for a file that is at hand.
     pub fn file_names(&self) -> Vec<&str> {
         match self {
             Source::Hub {
                 file: Some(file), ..
             } => vec![file],
             Source::Hub { file: None, .. } => vec!["model.safetensors", "pytorch_model.bin"],
-            Source::File(_) => Vec::new(),
+            Source::File(_) | Source::Bundled(_) => Vec::new(),
         }
     }
 }

@@ -48,7 +48,7 @@ pub const USER_FILE: &str = "weights-manifest.toml";
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The files that come with the crate.
-const BUNDLED: [(&str, &str); 2] = [
+const BUNDLED: [(&str, &str); 3] = [
     (
         "weights-manifest/resnet.toml",
         include_str!("../../weights-manifest/resnet.toml"),
@@ -56,6 +56,10 @@ const BUNDLED: [(&str, &str); 2] = [
     (
         "weights-manifest/vision_transformer.toml",
         include_str!("../../weights-manifest/vision_transformer.toml"),
+    ),
+    (
+        "weights-manifest/bundled.toml",
+        include_str!("../../weights-manifest/bundled.toml"),
     ),
 ];
 

@@ -13,8 +13,9 @@ use crate::error::{Error, Result};
 use crate::preprocess::CropMode;
 
 /// Every key of an entry.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "default",
+    "bundled",
     "repository",
     "file",
     "path",
@@ -217,6 +218,17 @@ impl<'d, 'a> Reader<'d, 'a> {
     fn source(&self) -> Result<Source> {
         let repository = self.optional("repository", rules::repository)?;
         let path = self.optional("path", rules::text)?;
+        let bundled = self.optional("bundled", rules::bundled)?;
+        if let (Some(name), None, None) = (&bundled, &repository, &path) {
+            for key in ["file", "revision", "revision_hint"] {
+                self.goes_with(key, "repository")?;
+            }
+            return Ok(Source::Bundled(name.clone()));
+        }
+        if bundled.is_some() {
+            let expected = "one of the keys `bundled`, `repository` and `path`";
+            return Err(self.missing(expected, "more"));
+        }
         match (repository, path) {
             (Some(repository), None) => {
                 // A checksum or a size says nothing unless it is known of which file.

@@ -119,6 +119,17 @@ pub(super) fn file_name(value: &impl Raw) -> Checked<String> {
         .ok_or("a file name of letters, digits, `.`, `_` and `-`, without folders".into())
 }
 
+/// A file that comes with the crate.
+pub(super) fn bundled(value: &impl Raw) -> Checked<String> {
+    use crate::weights::bundled::NAMES;
+
+    value
+        .as_text()
+        .filter(|name| NAMES.contains(name))
+        .map(str::to_owned)
+        .ok_or_else(|| format!("a file that comes with the crate ({})", NAMES.join(", ")).into())
+}
+
 fn is_file_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=200).contains(&name.len())

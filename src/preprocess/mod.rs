@@ -8,6 +8,8 @@ pub mod augment;
 mod decode;
 mod image;
 mod normalize;
+#[cfg(feature = "image")]
+pub(crate) mod png;
 pub(crate) mod resample;
 mod transform;
 

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::Report;
-use super::mistakes::{data_uri, png};
+use super::mistakes::data_uri;
 use super::scores;
 use super::svg::{Picture, Px, add, name};
 use super::text::{self, Escaped, isolated};
 use crate::error::Result;
+use crate::preprocess::png::png;
 
 /// The largest matrix whose counts are written into it.
 pub(super) const MOST_NUMBERS: usize = 30;

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder as _};
 
 use super::{Mistake, Report};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::preprocess::png::png;
 use crate::preprocess::resample::resize_part;
 use crate::preprocess::{Image, Interpolation};
 
@@ -76,7 +75,7 @@ fn small(image: &Image) -> Cow<'_, Image> {
 pub(super) fn picture(image: &Image) -> Result<(String, bool)> {
     let image = small(image);
     let (height, width) = (image.height(), image.width());
-    let bytes = png(image.pixels(), [height, width], image.channels())?;
+    let bytes = image.to_png()?;
     Ok((data_uri(&bytes), height.max(width) <= SIDE / 2))
 }
 
@@ -112,20 +111,6 @@ pub(super) fn sheet(mistakes: &[&Mistake]) -> Result<Option<Vec<u8>>> {
         }
     }
     png(&sheet, [height, width], 3).map(Some)
-}
-
-/// A PNG file of 8 bits a channel: grey, RGB or RGB with alpha.
-pub(super) fn png(pixels: &[u8], [height, width]: [usize; 2], channels: usize) -> Result<Vec<u8>> {
-    let color = match channels {
-        1 => ExtendedColorType::L8,
-        3 => ExtendedColorType::Rgb8,
-        _ => ExtendedColorType::Rgba8,
-    };
-    let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Adaptive)
-        .write_image(pixels, width as u32, height as u32, color)
-        .map_err(|error| Error::argument("image", "pixels that PNG can hold", error))?;
-    Ok(bytes)
 }
 
 /// A picture as an address that holds all of it.

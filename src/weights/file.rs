@@ -143,6 +143,20 @@ impl WeightsFile {
         })
     }
 
+    /// A file that lies in memory, in safetensors' format. Errors name it by `path`.
+    pub(super) fn in_memory(path: PathBuf, bytes: &'static [u8]) -> Result<Self> {
+        let open = || match Format::of(&bytes[..bytes.len().min(HEAD as usize)]) {
+            Ok(Format::Safetensors { header }) => {
+                safetensors::open(io::Cursor::new(bytes), header, bytes.len() as u64)
+            }
+            _ => Err(Failure::format("it is no safetensors file")),
+        };
+        match open() {
+            Ok(contents) => Ok(Self { path, contents }),
+            Err(failure) => Err(failure.at(&path)),
+        }
+    }
+
     /// The path the file was opened by.
     pub fn path(&self) -> &Path {
         &self.path

@@ -5,6 +5,7 @@
 //! hostile. [`Spec::build`](crate::Spec::build) then compares every name, shape and type with the
 //! model's, and only when all of them agree (but for what the adaptation declares) are values read.
 
+pub(crate) mod bundled;
 mod failure;
 mod file;
 mod format;
@@ -30,7 +31,7 @@ pub use file::{DType, TensorInfo, WeightsFile};
 pub use key_table::KeyTable;
 pub use report::{LoadReport, Mismatch};
 pub use resolve::Progress;
-pub(crate) use resolve::{entry, resolve, spec_of_repository};
+pub(crate) use resolve::{bundled, entry, resolve, spec_of_repository};
 
 /// Where a model's values come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +47,9 @@ pub enum Weights {
     /// tag (`None` is the default one): the same values from a second source, verified by the hash
     /// prefix in the file's name.
     Original(Option<String>),
+    /// The architecture's weights that come with the crate: trained on images made of formulas, at
+    /// hand without a network. Not every architecture has some.
+    Bundled,
     /// A timm-style repository of the hub.
     Hub {
         /// `owner/name`.
@@ -68,6 +72,7 @@ impl std::fmt::Display for Weights {
             Weights::Tag(tag) => f.write_str(tag),
             Weights::Original(None) => f.write_str("the original of the default tag"),
             Weights::Original(Some(tag)) => write!(f, "the original of {tag}"),
+            Weights::Bundled => f.write_str("bundled"),
             Weights::Hub {
                 repository,
                 revision,

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{Entry, Source};
 use crate::preprocess::Normalization;
 use crate::spec::Spec;
-use crate::weights::{Weights, file_sha256};
+use crate::weights::{Weights, WeightsFile, file_sha256};
 use crate::zoo;
 
 /// What happens while weights are fetched.
@@ -23,9 +23,42 @@ pub(crate) fn entry(spec: &Spec) -> Result<Option<Entry>> {
     let name = match &spec.weights {
         Weights::Default | Weights::Original(None) => spec.architecture.to_owned(),
         Weights::Tag(tag) | Weights::Original(Some(tag)) => format!("{}.{tag}", spec.architecture),
+        Weights::Bundled => return bundled_entry(spec.architecture).map(Some),
         _ => return Ok(None),
     };
     zoo::manifest()?.get(&name).cloned().map(Some)
+}
+
+/// The entry of an architecture's weights that come with the crate.
+fn bundled_entry(architecture: &str) -> Result<Entry> {
+    let is_bundled = |entry: &&Entry| matches!(entry.source, Source::Bundled(_));
+    let manifest = zoo::manifest()?;
+    let found = manifest.tags(architecture).find(is_bundled);
+    found.cloned().ok_or_else(|| {
+        let names: Vec<&str> = manifest
+            .entries()
+            .filter(is_bundled)
+            .map(Entry::architecture)
+            .collect();
+        let expected = format!(
+            "an architecture with bundled weights ({})",
+            names.join(", ")
+        );
+        Error::argument(
+            "weights",
+            expected,
+            format!("bundled weights of {architecture}"),
+        )
+    })
+}
+
+/// The file of an architecture's weights that come with the crate.
+pub(crate) fn bundled(architecture: &str) -> Result<WeightsFile> {
+    let entry = bundled_entry(architecture)?;
+    match &entry.source {
+        Source::Bundled(file) => super::bundled::open(&entry, file),
+        _ => Err(Error::NotBundled { name: entry.name }),
+    }
 }
 
 /// The spec with its weights as a file, and with what their entry or their repository says about
@@ -44,13 +77,16 @@ pub(crate) fn resolve(spec: &Spec, progress: &mut dyn FnMut(Progress)) -> Result
 }
 
 fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
-    let path = match &entry.source {
-        _ if matches!(spec.weights, Weights::Original(_)) => fetch_original(entry, progress)?,
+    let weights = match &entry.source {
+        _ if matches!(spec.weights, Weights::Original(_)) => {
+            Weights::File(fetch_original(entry, progress)?)
+        }
         Source::File(path) => {
             check_file(path, entry)?;
-            path.clone()
+            Weights::File(path.clone())
         }
-        Source::Hub { .. } => fetch_entry(entry, progress)?,
+        Source::Hub { .. } => Weights::File(fetch_entry(entry, progress)?),
+        Source::Bundled(_) => Weights::Bundled,
     };
     let data = &entry.data;
     let mut resolved = spec.clone();
@@ -59,8 +95,7 @@ fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> R
     }
     resolved.resizing = resolved.resizing.or(Some(data.resizing()));
     resolved.image_size = resolved.image_size.or(Some(data.input_size[1]));
-    let mut resolved =
-        resolved.declared_weights(Weights::File(path), data.input_size[0], entry.num_classes);
+    let mut resolved = resolved.declared_weights(weights, data.input_size[0], entry.num_classes);
     resolved.origin = Some(origin(&entry.name, entry.licence.as_deref()));
     Ok(resolved)
 }

@@ -18,8 +18,13 @@ use super::file::{Contents, DType, Source, TensorInfo, check_rank, strip_wrapper
 const BLOCK: usize = 1 << 18;
 
 /// Opens a file whose header is said to be `header` bytes long.
-pub(super) fn open(mut file: File, header: u64, file_length: u64) -> Result<Contents, Failure> {
-    let Header { tensors, metadata } = Header::read(&mut file, header, file_length)?;
+pub(super) fn open(
+    file: impl Bytes + 'static,
+    header: u64,
+    file_length: u64,
+) -> Result<Contents, Failure> {
+    let mut file: Box<dyn Bytes> = Box::new(file);
+    let Header { tensors, metadata } = Header::read(&mut *file, header, file_length)?;
     let located = strip_wrappers(locate(tensors, header + 8, file_length)?);
     let (tensors, begins) = (located.into_iter())
         .map(|(name, (info, begin))| ((name.clone(), info), (name, begin)))
@@ -32,10 +37,17 @@ pub(super) fn open(mut file: File, header: u64, file_length: u64) -> Result<Cont
     })
 }
 
+/// Where the bytes of a file are: on a disk, or in memory.
+pub(super) trait Bytes: Read + Seek + Send + fmt::Debug {}
+
+impl Bytes for File {}
+
+impl Bytes for io::Cursor<&'static [u8]> {}
+
 /// The values in an open file.
 #[derive(Debug)]
 pub(super) struct Values {
-    file: Mutex<File>,
+    file: Mutex<Box<dyn Bytes>>,
     /// Where each tensor begins, counted from the start of the file.
     begins: BTreeMap<String, u64>,
 }
@@ -92,7 +104,7 @@ struct Entry {
 }
 
 impl Header {
-    fn read(file: &mut File, length: u64, file_length: u64) -> Result<Self, Failure> {
+    fn read(file: &mut dyn Bytes, length: u64, file_length: u64) -> Result<Self, Failure> {
         let rest = file_length.saturating_sub(8);
         if length > rest {
             return Err(Failure::Format(format!(

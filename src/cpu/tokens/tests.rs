@@ -71,7 +71,8 @@ proptest! {
     fn layer_normalisation_is_burns(
         batch in 1usize..6,
         length in 1usize..60,
-        features in 2usize..200,
+        // Of very few features hardly anything but rounding is left of the gradient.
+        features in 12usize..200,
     ) {
         let x = random([batch, length, features], "x") * 3.0 + 1.0;
         let affine = ["weight", "bias"].map(|name| random([1, 1, features], name));

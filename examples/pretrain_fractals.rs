@@ -1,0 +1,148 @@
+//! The training of the weights that come with the crate: ResNet-18 learns to tell apart images made of
+//! formulas.
+//!
+//! `cargo run --release --example pretrain_fractals`
+//!
+//! It may be interrupted at any time; the same command goes on from the last checkpoint, at most a few
+//! hundred steps back. At the end the folder `bundled` in the run folder holds the weights with 16-bit
+//! kernels. See docs/bundled-weights.md.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn_zoo::data::{FractalOptions, Fractals, Jitter};
+use burn_zoo::prelude::*;
+use burn_zoo::train::{Control, EpochEnd, FitOptions, Monitor, StepRecord, Warmup, resume};
+use clap::Parser;
+
+/// What ships is made with the defaults; the flags are for trying.
+#[derive(Parser)]
+struct Arguments {
+    /// The run folder
+    #[arg(long, default_value = "runs/pretrain-fractals")]
+    out: PathBuf,
+    /// The architecture
+    #[arg(long, default_value = "resnet18")]
+    model: String,
+    /// Categories to tell apart
+    #[arg(long, default_value_t = 1000)]
+    categories: usize,
+    /// Images of each in an epoch
+    #[arg(long, default_value_t = 300)]
+    per_category: usize,
+    /// Side of an image in pixels
+    #[arg(long, default_value_t = 28)]
+    size: usize,
+    /// Passes over the images
+    #[arg(long, default_value_t = 9)]
+    epochs: usize,
+}
+
+/// Images of each category to validate on, which are not trained on.
+const VALIDATED: usize = 5;
+
+impl Arguments {
+    /// What is drawn: large shapes, mostly on black. Everything follows from the seed.
+    fn images(&self) -> FractalOptions {
+        let default = FractalOptions::default();
+        FractalOptions {
+            categories: self.categories,
+            per_category: self.per_category,
+            size: self.size,
+            seed: 1,
+            black: 0.7,
+            instance: Jitter {
+                scale: (0.7, 1.0),
+                ..default.instance
+            },
+            ..default
+        }
+    }
+
+    fn recipe(&self) -> Recipe {
+        let mut recipe = Recipe::full()
+            .epochs(self.epochs)
+            .batch_size(64)
+            .with_optimizer(Optimizer::adamw())
+            .learning_rate(2e-3)
+            .weight_decay(0.02)
+            .schedule(Schedule::cosine())
+            .warmup(Warmup::new(0.1))
+            .seed(1);
+        recipe.checkpoints.every_steps = Some(1000);
+        recipe
+    }
+}
+
+fn main() -> burn_zoo::Result<()> {
+    let arguments = Arguments::parse();
+    let train = arguments.images();
+    let valid = FractalOptions {
+        first: train.per_category as u64,
+        per_category: VALIDATED,
+        ..train.clone()
+    };
+    let (train, valid) = (
+        Arc::new(Fractals::new(train)?),
+        Arc::new(Fractals::new(valid)?),
+    );
+    println!(
+        "{} categories, {} images an epoch",
+        arguments.categories,
+        train.len()
+    );
+
+    let device = Device::default().autodiff();
+    let folder = &arguments.out;
+    let options = FitOptions {
+        data: format!("{:?}", train.options()),
+        ..FitOptions::default()
+    };
+    let mut lines = Lines::default();
+    let run = match folder.join("checkpoints").exists() {
+        true => resume(folder, &device, train, valid, options, &mut lines)?,
+        false => {
+            let spec = Zoo::get(&arguments.model)?.weights(Weights::Random(1));
+            let model = spec.num_classes(arguments.categories).build(&device)?;
+            let recipe = arguments.recipe();
+            recipe.fit_with(model, train, valid, folder, options, &mut lines)?
+        }
+    };
+    println!("best: {}", run.best());
+    let bundled = folder.join("bundled");
+    run.model().export_half(&bundled)?;
+    println!("weights: {}", bundled.join("model.safetensors").display());
+    Ok(())
+}
+
+/// Says now and then how far it is.
+struct Lines {
+    last: Instant,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            last: Instant::now(),
+        }
+    }
+}
+
+impl Monitor for Lines {
+    fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+        if self.last.elapsed().as_secs() >= 60 {
+            println!(
+                "epoch {}, step {}: loss {:.3}",
+                step.epoch, step.step, step.loss
+            );
+            self.last = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, _: &mut Control) -> burn_zoo::Result<()> {
+        println!("{}, {:.0} s", epoch.record, epoch.record.seconds);
+        Ok(())
+    }
+}
