@@ -167,6 +167,12 @@ fn the_command_shows_what_they_are_worth() {
         );
     }
 
+    // A mistake shows before anything trains.
+    let wrong = "finetune resnet18 --weights bundled --against none.pth --out other";
+    let wrong: Vec<&str> = wrong.split_whitespace().collect();
+    assert!(fail(dir.path(), &wrong).contains("none.pth"));
+    assert!(!dir.path().join("other").exists());
+
     // Neither folder is written into a second time.
     std::fs::remove_dir_all(dir.path().join("run")).unwrap();
     let errors = fail(dir.path(), &arguments);

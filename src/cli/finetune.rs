@@ -453,17 +453,21 @@ impl FinetuneArgs {
                     .out
                     .clone()
                     .unwrap_or_else(|| self.default_folder(name));
+                // Before anything trains, so that a mistake in them shows at once.
+                let other = match &self.against {
+                    Some(weights) => Some(self.task_against(&model, weights, device)?),
+                    None => None,
+                };
                 options.data = data.source.clone();
                 options.arguments = toml::Table::try_from(&self.images)?;
                 let mut watch = self.watch()?;
                 let valid = data.test.clone();
                 let watch = watch.as_mut();
                 let run = recipe.fit_with(model, data.train, data.test, &out, options, watch)?;
-                let other = match &self.against {
-                    Some(weights) => Some(self.fit_against(name, weights, &out, device)?),
+                against = match other {
+                    Some(task) => Some(self.fit_against(task, &out)?),
                     None => None,
                 };
-                against = other;
                 (run, valid)
             }
         };
@@ -530,31 +534,35 @@ impl FinetuneArgs {
         name.into()
     }
 
-    /// Trains from other weights, everything else being equal.
-    fn fit_against(&self, name: &str, weights: &str, out: &Path, device: Device) -> Result<Run> {
-        if !self.json {
-            print(format!("\nThe same from weights: {weights}"))?;
-        }
+    /// The same architecture with other weights, everything else being equal.
+    fn task_against(&self, model: &Classifier, weights: &str, device: Device) -> Result<Task> {
         let recipe = self.recipe.recipe(self.start.options.image_size)?;
-        // The weights that the name says are those of the first run.
-        let name = name.split('.').next().unwrap_or(name);
-        let mut task = self.task(name, Some(weights), recipe, device)?;
+        let architecture = &model.info().architecture;
+        let mut task = self.task(architecture, Some(weights), recipe, device)?;
         if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
             self.find_batch_size(&mut task)?;
         }
+        Ok(task)
+    }
+
+    fn fit_against(&self, task: Task, out: &Path) -> Result<Run> {
+        if let (Some(weights), false) = (&self.against, self.json) {
+            print(format!("\nThe same from weights: {weights}"))?;
+        }
+        let (model, data) = (task.model, task.data);
         let options = FitOptions {
             overwrite: self.overwrite,
-            data: task.data.source.clone(),
+            data: data.source.clone(),
             arguments: toml::Table::try_from(&self.images)?,
             tensorboard: TensorBoard::Off,
         };
         let out = Self::folder_against(out);
-        let (model, data) = (task.model, task.data);
         let mut watch = self.watch()?;
         let watch = watch.as_mut();
-        Ok(task
+        let run = task
             .recipe
-            .fit_with(model, data.train, data.test, &out, options, watch)?)
+            .fit_with(model, data.train, data.test, &out, options, watch)?;
+        Ok(run)
     }
 
     /// Both runs side by side.
@@ -562,7 +570,8 @@ impl FinetuneArgs {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["weights", "accuracy", "loss", "best epoch"]);
-        let own = self.start.weights.as_deref().or(self.model.as_deref());
+        let named = self.model.as_deref().filter(|model| names_weights(model));
+        let own = self.start.weights.as_deref().or(named);
         let rows = [(own, run), (self.against.as_deref(), other)];
         for (weights, run) in rows {
             let best = run.best();
@@ -636,7 +645,7 @@ impl FinetuneArgs {
         let name = name.replace(['/', ':', '@', ',', '='], "-");
         (1usize..)
             .map(|number| Path::new("runs").join(format!("{name}-{number}")))
-            .find(|dir| !dir.exists())
+            .find(|dir| !dir.exists() && !Self::folder_against(dir).exists())
             .unwrap_or_default()
     }
 }
