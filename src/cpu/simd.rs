@@ -27,6 +27,19 @@ impl Shared {
         // SAFETY: as above.
         unsafe { self.0.add(offset) }
     }
+
+    /// Zeros `len` numbers at `start` and at each of `rows - 1` places more, `step` apart.
+    ///
+    /// # Safety
+    /// All of them are inside of the slice, and nobody else uses them.
+    pub unsafe fn clear(self, start: usize, rows: usize, step: usize, len: usize) {
+        for row in 0..rows {
+            // SAFETY: as above.
+            unsafe {
+                std::slice::from_raw_parts_mut(self.at(start + row * step), len).fill(0.0);
+            }
+        }
+    }
 }
 
 /// Room for so many numbers, which hold nothing yet: each has to be written before it is read.

@@ -82,13 +82,9 @@ pub(in crate::cpu) fn input_gradient(
                 .iter()
                 .any(|(_, _, _, from, until)| until - from == there)
             {
-                for place in 0..columns * input.batch {
-                    // SAFETY: this block of this line is this task's alone.
-                    unsafe {
-                        let start = shared.at(line_index * line + place * to + first);
-                        std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
-                    }
-                }
+                let positions = columns * input.batch;
+                // SAFETY: this block of this line is this task's alone.
+                unsafe { shared.clear(line_index * line + first, positions, to, last - first) };
                 written = true;
             }
             for (tap, row, shift, from, until) in taps {
@@ -218,13 +214,8 @@ fn kernel_gradient_taps(
             }
         }
         if !written {
-            for i in 0..from {
-                // SAFETY: as above.
-                unsafe {
-                    let start = shared.at((tap * from + i) * to + first);
-                    std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
-                }
-            }
+            // SAFETY: as above.
+            unsafe { shared.clear(tap * from * to + first, from, to, last - first) };
         }
     });
     values

@@ -104,13 +104,9 @@ pub(super) fn taps(
         let taps = taps_of_row(&window, y, input, output.width);
         if !taps.iter().any(|tap| tap.to - tap.from == output.width) {
             // No tap reaches all of the row: what none reaches is 0.
-            for place in 0..output.width * output.batch {
-                // SAFETY: this block of this row is this task's alone.
-                unsafe {
-                    let start = shared.at(row + place * to + first);
-                    std::slice::from_raw_parts_mut(start, last - first).fill(0.0);
-                }
-            }
+            let positions = output.width * output.batch;
+            // SAFETY: this block of this row is this task's alone.
+            unsafe { shared.clear(row + first, positions, to, last - first) };
             written = true;
         }
         for tap in taps {

@@ -108,19 +108,6 @@ impl Blocks {
     }
 }
 
-/// Fills channels `first..` of so many positions with zeros.
-///
-/// # Safety
-/// The caller alone writes these channels of these positions.
-unsafe fn clear(out: Shared, start: usize, positions: usize, step: usize, channels: usize) {
-    for place in 0..positions {
-        // SAFETY: as above.
-        unsafe {
-            std::slice::from_raw_parts_mut(out.at(start + place * step), channels).fill(0.0);
-        }
-    }
-}
-
 /// The output of a convolution.
 pub(super) fn forward(
     x: &[f32],
@@ -145,7 +132,7 @@ pub(super) fn forward(
         let mut add = !taps.first().is_some_and(reaches);
         if add {
             // SAFETY: this block of this row is this task's alone.
-            unsafe { clear(shared, row + first, positions, to, blocks.output) };
+            unsafe { shared.clear(row + first, positions, to, blocks.output) };
         }
         for tap in taps {
             let start = columns.start(tap.y, tap.offset, tap.from) + block * blocks.input;
@@ -184,15 +171,7 @@ pub(super) fn input_gradient(
         let (first, row) = (block * blocks.output, y * input.row());
         let positions = input.width * input.batch;
         // SAFETY: this block of this row is this task's alone.
-        unsafe {
-            clear(
-                shared,
-                row + first,
-                positions,
-                input.channels,
-                blocks.output,
-            )
-        };
+        unsafe { shared.clear(row + first, positions, input.channels, blocks.output) };
         for ky in 0..window.kernel {
             let Some(line) = window.of(y, ky, output.height) else {
                 continue;
