@@ -49,6 +49,9 @@ struct Arguments {
     /// The head's learning rate [default: 1e-2 for features, 1e-3 for the others]
     #[arg(long)]
     rate: Option<f64>,
+    /// How the rate falls: cosine, or constant
+    #[arg(long, default_value = "cosine")]
+    schedule: Schedule,
     /// The file of results
     #[arg(long, default_value = "runs/bundled-against-random.csv")]
     out: PathBuf,
@@ -138,17 +141,12 @@ fn measure(
         .epochs(epochs)
         .batch_size(batch_size)
         .learning_rate(rate)
-        .schedule(Schedule::cosine())
+        .schedule(arguments.schedule.clone())
         .metric(burn_zoo::train::Metric::TrainLoss)
         .image_size(arguments.image_size)
         .seed(seed);
     let folder = tempfile::tempdir()?;
-    let run = recipe.fit(
-        model,
-        train,
-        test.take_first(100),
-        folder.path().join("run"),
-    )?;
+    let run = recipe.fit(model, train, test.take_first(1), folder.path().join("run"))?;
     let model = run.model();
     let preprocess = model.preprocess(Some(arguments.image_size));
     let loader = Loader::new(

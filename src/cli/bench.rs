@@ -11,7 +11,7 @@ use burn_zoo::train::{Precision, cross_entropy};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::finetune::optimizers;
+use super::recipe::optimizers;
 use super::{ModelArgs, count, print, print_json, progress};
 
 #[derive(Args)]

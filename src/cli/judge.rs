@@ -71,7 +71,7 @@ impl EvalArgs {
     fn images(&self) -> Result<source::Data> {
         match RunConfig::open(&self.dir) {
             Ok(config) if self.data.data.is_none() => {
-                let mut images = super::finetune::ImageArgs::of_run(&self.dir, &config)?;
+                let mut images = super::task::ImageArgs::of_run(&self.dir, &config)?;
                 images.data.limit_test = self.data.limit_test.or(images.data.limit_test);
                 images.open()
             }
@@ -198,7 +198,7 @@ pub struct ReportArgs {
 impl ReportArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let config = RunConfig::open(&self.run)?;
-        let data = super::finetune::ImageArgs::of_run(&self.run, &config)?.open()?;
+        let data = super::task::ImageArgs::of_run(&self.run, &config)?.open()?;
         let model = open(&self.run, device)?;
         let page = super::progress::report(|| {
             Report::of_run(&self.run, &model, data.test).and_then(|report| report.write(&self.run))

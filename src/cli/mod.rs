@@ -10,8 +10,11 @@ mod hub;
 mod inspect;
 mod judge;
 mod logits;
+mod lr_find;
 mod progress;
+mod recipe;
 mod source;
+mod task;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -48,7 +51,7 @@ enum Command {
     /// Fine-tune a model on labelled images
     Finetune(Box<finetune::FinetuneArgs>),
     /// Try learning rates from very small to very large, and suggest one
-    LrFind(Box<finetune::LrFindArgs>),
+    LrFind(Box<lr_find::LrFindArgs>),
     /// Write a run's report: one HTML page, and pictures
     #[cfg(feature = "plots")]
     Report(judge::ReportArgs),
