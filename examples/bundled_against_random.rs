@@ -6,6 +6,11 @@
 //! Every result is a line of the file `--out`; what stands there already is not computed again, so
 //! that the whole may be interrupted and continued.
 
+// The command's: memory stays with the program from step to step, which is a fifth faster.
+#[allow(dead_code)]
+#[path = "../src/allocator.rs"]
+mod allocator;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -71,6 +76,7 @@ fn budget(per_class: usize, recipe: &str) -> (usize, usize, f64) {
 }
 
 fn main() -> Outcome<()> {
+    allocator::keep_blocks();
     let arguments = Arguments::parse();
     let mut results = Results::open(&arguments.out)?;
     let (train, test) = images(&arguments)?;

@@ -10,6 +10,7 @@ use super::fashion_mnist::{FILES, FashionMnist, locate};
 use super::idx;
 use super::mirror::{Mirror, Progress, RemoteFile};
 use crate::error::{Error, Result};
+use crate::weights::hex;
 
 const CONNECT: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(600);
@@ -159,7 +160,7 @@ fn fetch(
     if received < wanted {
         return Err(failed(format!("expected {wanted} bytes, found {received}")));
     }
-    let found = idx::hex(hasher);
+    let found = hex(&hasher.finalize());
     if found != file.sha256 {
         return Err(failed(format!(
             "expected SHA-256 {}, found {found}",

@@ -16,6 +16,7 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::weights::hex;
 
 const IMAGES_MAGIC: u32 = 0x0000_0803;
 const LABELS_MAGIC: u32 = 0x0000_0801;
@@ -76,16 +77,7 @@ pub(crate) fn content_sha256(path: &Path) -> Result<String> {
             return Err(reader.data(at_most(), format!("{} bytes or more", reader.position)));
         }
     }
-    Ok(hex(reader.hasher.unwrap_or_default()))
-}
-
-/// The lower-case hexadecimal digits of a finished hash.
-pub(crate) fn hex(hasher: Sha256) -> String {
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Ok(hex(&reader.hasher.unwrap_or_default().finalize()))
 }
 
 /// Reads IDX files one after the other from one stream.
@@ -200,7 +192,7 @@ impl<'a> Reader<'a> {
             ));
         }
         if let (Some(expected), Some(hasher)) = (content_sha256, self.hasher.take()) {
-            let found = hex(hasher);
+            let found = hex(&hasher.finalize());
             if found != expected {
                 return Err(self.data(
                     format!("content with SHA-256 {expected}"),

@@ -26,7 +26,6 @@ pub use folder::{
     ImageFolder, Part, Skipped, Splits,
 };
 pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
-pub(crate) use idx::hex;
 pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, Loader, LoaderConfig, Sampler};
 pub(crate) use loader::{check_loading, labels};

@@ -146,8 +146,8 @@ mod tests {
 
     use super::*;
     use crate::data::fashion_mnist::FILES;
-    use crate::data::idx;
     use crate::data::mirror::RemoteFile;
+    use crate::weights::hex;
 
     /// The contents of the four files with one black image and one label each.
     fn contents() -> [Vec<u8>; 4] {
@@ -172,7 +172,7 @@ mod tests {
     fn open(chosen: Option<&str>, prepare: impl Fn(&Path)) -> Result<String, String> {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
-        let sha256 = contents().map(|bytes| idx::hex(Sha256::new_with_prefix(bytes)));
+        let sha256 = contents().map(|bytes| hex(&Sha256::digest(bytes)));
         let places = Places {
             chosen: chosen.map(|name| dir.path().join(name)),
             system: dir.path().join("system"),

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::CachePlace;
 use super::kept::{Filled, Kept, Request};
-use crate::data::{Batch, Batches, Loader, hex};
+use crate::data::{Batch, Batches, Loader};
 use crate::error::Result;
 use crate::features::Features;
 use crate::fused::Fused;
@@ -21,6 +21,7 @@ use crate::params;
 use crate::train::memory_advice::catch_out_of_memory;
 use crate::train::monitor::Monitor;
 use crate::train::{Plan, Precision, Recipe};
+use crate::weights::hex;
 
 /// What goes into the part of a model that trains.
 pub(in crate::train) struct Input {
@@ -453,7 +454,7 @@ fn key(
             hash.update(value.to_le_bytes());
         }
     }
-    Ok(hex(hash))
+    Ok(hex(&hash.finalize()))
 }
 
 /// Removes what is in the folder of features, but for these files.

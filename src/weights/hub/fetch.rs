@@ -19,8 +19,10 @@ use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
 use super::error::{At, Authority, HubError};
-use super::verify::{Checksum, checksum_like, hex, is_hex, read_through};
-use super::{Hub, Limits, Progress, Wanted};
+use super::verify::{Checksum, checksum_like, is_hex, read_through};
+use super::wanted::Wanted;
+use super::{Hub, Limits, Progress};
+use crate::weights::hex;
 
 /// The redirects that are followed, as many as browsers and hf-hub do.
 const REDIRECTS: usize = 10;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{Entry, Repo};
 use super::error::HubError;
+use crate::weights::hex;
 
 /// Time stamps of files come from a clock that ticks every 1 to 10 ms: a change within the tick of
 /// the recorded one would go unnoticed, so nothing younger than this is recorded.
@@ -57,16 +58,6 @@ pub(super) fn is_hex(text: &str, digits: usize) -> bool {
         && text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// `bytes` as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// What the file system says about a file, as far as it changes when the content does.

@@ -1,0 +1,181 @@
+//! What is asked for, and what is answered.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is known of a file for sure, from a source other than the hub.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pin<'a> {
+    /// The SHA-256 in lower-case hexadecimal digits.
+    pub sha256: Option<&'a str>,
+    /// The size in bytes.
+    pub bytes: Option<u64>,
+}
+
+/// A file of the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The repository, `owner/name`.
+    pub repository: &'a str,
+    /// A branch, a tag or a commit of 40 hexadecimal digits; `main` if it is `None`.
+    pub revision: Option<&'a str>,
+    /// The path in the repository, with `/` between its parts.
+    pub file: &'a str,
+    /// What the file must be.
+    pub pin: Pin<'a>,
+}
+
+/// A file that has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The commit it belongs to.
+    pub commit: String,
+    /// Its SHA-256 in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether its bytes were in the cache already.
+    pub from_cache: bool,
+    /// The altered file that it takes the place of.
+    pub replaced: Option<Replaced>,
+}
+
+/// A cached file that was not what it should be, and was fetched anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replaced {
+    /// Where the altered file is now.
+    pub path: PathBuf,
+    /// The checksum it should have had, with its kind.
+    pub expected: String,
+    /// The checksum it had.
+    pub found: String,
+}
+
+/// What happens while a file is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Bytes arrived.
+    Received {
+        /// The bytes received so far, those of earlier attempts among them.
+        received: u64,
+        /// The size of the file, if it is known.
+        total: Option<u64>,
+    },
+    /// Another process fetches the same file; this one waits for it.
+    Locked,
+    /// An attempt failed; the next one follows after a time.
+    Retrying {
+        /// The time until then.
+        wait: Duration,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A file in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CachedFile {
+    /// The repository.
+    pub repository: String,
+    /// The commit that the file belongs to.
+    pub commit: String,
+    /// The branches and tags that mean this commit.
+    pub revisions: Vec<String>,
+    /// The path in the repository.
+    pub file: String,
+    /// Where it is cached.
+    pub path: PathBuf,
+    /// Its size. Files that several commits have in common are counted with each.
+    pub bytes: u64,
+    /// Whether it has been checked and did not change since.
+    pub verified: bool,
+}
+
+/// What checking a cached file found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The repository.
+    pub repository: String,
+    /// A commit that has the file.
+    pub commit: String,
+    /// The path in the repository.
+    pub file: String,
+    /// Where it is cached.
+    pub path: PathBuf,
+    /// What was found.
+    pub outcome: Outcome,
+}
+
+/// The result of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The file is what it should be.
+    Sound {
+        /// Its SHA-256.
+        sha256: String,
+    },
+    /// The file is not what it was.
+    Altered {
+        /// The checksum it should have, with its kind.
+        expected: String,
+        /// The checksum it has.
+        found: String,
+    },
+    /// Nothing tells what the file should be. It was put there by another program, on a file
+    /// system without symbolic links.
+    Unknown,
+    /// A link leads to no file.
+    Missing,
+    /// The file cannot be read.
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What [`Hub::remove`] deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removed {
+    /// The number of files, without links.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// How long is waited for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// For a connection: 10 s.
+    pub connect: Duration,
+    /// For the next piece of an answer: 30 s. A transfer may last as long as it moves.
+    pub silence: Duration,
+    /// In all, when the hub limits the number of requests: 60 s.
+    pub rate_limit: Duration,
+    /// Before the first repetition of a failed request, twice as long before the next and so on:
+    /// 1 s. There are three.
+    pub backoff: Duration,
+    /// For another process that fetches the same file: 1 hour.
+    pub lock: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connect: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+            rate_limit: Duration::from_secs(60),
+            backoff: Duration::from_secs(1),
+            lock: Duration::from_secs(60 * 60),
+        }
+    }
+}
