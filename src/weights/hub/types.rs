@@ -141,7 +141,7 @@ pub enum Outcome {
     },
 }
 
-/// What [`Hub::remove`] deleted.
+/// What [`Hub::remove`](super::Hub::remove) deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removed {
