@@ -11,6 +11,7 @@ mod inspect;
 mod judge;
 mod logits;
 mod lr_find;
+mod notice;
 mod progress;
 mod recipe;
 mod source;
@@ -176,7 +177,9 @@ fn warn_of_licence(spec: &Spec) {
     {
         let weights = spec.weights_in_words();
         let name = spec.architecture();
-        eprintln!("{name}, {weights}: licence {licence}, which forbids commercial use");
+        notice::tell(format!(
+            "{name}, {weights}: licence {licence}, which forbids commercial use"
+        ));
     }
 }
 
@@ -252,9 +255,14 @@ fn print(text: impl std::fmt::Display) -> Result<()> {
     }
 }
 
-/// Prints a JSON document, the only thing on standard output.
+/// Prints a JSON document, the only thing on standard output. An object gets a field `warnings` with
+/// what was [told](notice::tell).
 fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(serde_json::to_string_pretty(value)?)
+    let mut value = serde_json::to_value(value)?;
+    if let Some(object) = value.as_object_mut() {
+        object.insert("warnings".to_owned(), notice::told().into());
+    }
+    print(serde_json::to_string_pretty(&value)?)
 }
 
 pub fn run() -> ExitCode {

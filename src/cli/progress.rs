@@ -9,6 +9,8 @@ use burn_zoo::train::{Control, EpochEnd, EpochStart, Monitor, RunStart, StepReco
 use burn_zoo::weights;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::notice;
+
 const BAR: &str = "{prefix} {bar:30} {pos}/{len} {wide_msg} {eta}";
 const BYTES: &str = "downloading {wide_msg} {bar:30} {bytes}/{total_bytes} {eta}";
 
@@ -295,7 +297,7 @@ impl Monitor for Watch {
     }
 
     fn notice(&mut self, text: &str) {
-        self.bars.suspend(|| eprintln!("{text}"));
+        self.bars.suspend(|| notice::tell(text));
     }
 
     fn should_stop(&mut self) -> bool {

@@ -10,7 +10,7 @@ use burn_zoo::data::{
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{positive, probability, progress};
+use super::{notice, positive, probability, progress};
 
 /// Which images, and how they are divided.
 #[derive(Args, Serialize, Deserialize)]
@@ -193,10 +193,10 @@ impl DataArgs {
             false => ImageFolder::from_csv_watched(path, &options, watch),
         })?;
         for warning in &splits.report.warnings {
-            eprintln!("warning: {warning}");
+            notice::tell(format!("warning: {warning}"));
         }
         for skipped in &splits.report.skipped {
-            eprintln!("skipped: {skipped}");
+            notice::tell(format!("skipped: {skipped}"));
         }
         let limit = |set: ImageFolder, limit: Option<usize>| match limit {
             Some(n) => set.subset(n, self.split_seed),

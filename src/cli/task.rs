@@ -9,7 +9,7 @@ use burn_zoo::train::RunConfig;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{ModelArgs, fetch, names_weights, positive, source};
+use super::{ModelArgs, fetch, names_weights, notice, positive, source};
 
 /// Which images; kept in the run folder, so that a run can be resumed.
 #[derive(Args, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub fn task(
         spec = spec.num_classes(data.train.classes().len());
     }
     if weights.is_none() && !names_weights(name) {
-        eprintln!("weights: random; --weights bundled, hub or FILE starts from pretrained ones");
+        notice::tell("weights: random; --weights bundled, hub or FILE starts from pretrained ones");
     }
     let model = fetch(&spec)?.build(&device.autodiff())?;
     // Photographs differ in size; they are brought to the one the model was trained at.
@@ -86,7 +86,7 @@ pub fn task(
         recipe.image_size = model.info().image_size.or(trained);
     }
     if let InputSize::Exactly(size) = model.backbone.input_size() {
-        eprintln!("images are brought to {size} x {size} pixels");
+        notice::tell(format!("images are brought to {size} x {size} pixels"));
     }
     Ok(Task {
         model,
