@@ -1,118 +1,22 @@
-//! `eval`, `predict`, `report` and `export`.
+//! `predict`, `report` and `export`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use burn_zoo::data::{Loader, LoaderConfig};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::Views;
 #[cfg(feature = "plots")]
 use burn_zoo::report::Report;
-use burn_zoo::train::{Evaluation, RunConfig};
+#[cfg(feature = "plots")]
+use burn_zoo::train::RunConfig;
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::{
-    chosen, count, fetch, is_folder, model_folder, names_weights, open, pixels, positive, print,
-    print_json, source,
+    chosen, fetch, is_folder, model_folder, names_weights, open, pixels, positive, print,
+    print_json,
 };
-
-#[derive(Args)]
-pub struct EvalArgs {
-    /// The folder of a run or of an exported model
-    dir: PathBuf,
-    #[command(flatten)]
-    data: source::DataArgs,
-    /// Images in a batch
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = count::<65_536>)]
-    batch_size: usize,
-    /// Side of the images in pixels [default: that of the training]
-    #[arg(long, value_name = "N", value_parser = pixels)]
-    image_size: Option<usize>,
-    /// Average over several views of each image: one, flip, five-crop or ten-crop
-    #[arg(long, value_name = "VIEWS", default_value_t)]
-    tta: Views,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-}
-
-impl EvalArgs {
-    pub fn run(self, device: &Device) -> Result<()> {
-        let model = open(&self.dir, device)?;
-        let data = self.images()?;
-        let names = &model.info().classes;
-        if !names.is_empty() && names != data.test.classes() {
-            bail!(
-                "--data: expected the classes {names:?}, found {:?}",
-                data.test.classes()
-            );
-        }
-        let size = self.image_size.or(model.info().image_size);
-        let preprocess = model.preprocess(size);
-        let config = LoaderConfig {
-            batch_size: self.batch_size,
-            views: self.tta,
-            ..LoaderConfig::default()
-        };
-        let loader = Loader::new(data.test, preprocess, config, device)?;
-        let result = model.evaluate(&loader)?;
-        if self.json {
-            return print_json(&result);
-        }
-        print_evaluation(&result)
-    }
-}
-
-impl EvalArgs {
-    /// Those that were asked for; unasked, those that a run was validated on.
-    fn images(&self) -> Result<source::Data> {
-        match RunConfig::open(&self.dir) {
-            Ok(config) if self.data.data.is_none() => {
-                let mut images = super::task::ImageArgs::of_run(&self.dir, &config)?;
-                images.data.limit_test = self.data.limit_test.or(images.data.limit_test);
-                images.open()
-            }
-            _ => self.data.open(None),
-        }
-    }
-}
-
-fn print_evaluation(result: &Evaluation) -> Result<()> {
-    print(format!(
-        "accuracy {:.2} %, top-5 {:.2} %, loss {:.4} over {} images\n",
-        100.0 * result.accuracy,
-        100.0 * result.top5_accuracy,
-        result.loss,
-        result.images
-    ))?;
-    if result.confusion.is_empty() {
-        return Ok(());
-    }
-    print("Rows are the true classes, columns what the model said.")?;
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    let numbers = (0..result.per_class.len()).map(|class| class.to_string());
-    let header = ["class".to_owned(), "accuracy".to_owned()];
-    table.set_header(header.into_iter().chain(numbers));
-    for (index, (class, row)) in result.per_class.iter().zip(&result.confusion).enumerate() {
-        let counts = row.iter().map(|n| match n {
-            0 => String::new(),
-            n => n.to_string(),
-        });
-        let share = format!("{:.1} %", 100.0 * class.accuracy);
-        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        let cells = [share].into_iter().chain(counts).map(right);
-        table.add_row(
-            [Cell::new(format!("{index} {}", class.name))]
-                .into_iter()
-                .chain(cells),
-        );
-    }
-    print(table)
-}
 
 #[derive(Args)]
 pub struct PredictArgs {

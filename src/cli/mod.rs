@@ -3,6 +3,7 @@
 mod bench;
 #[cfg(feature = "tui")]
 mod dashboard;
+mod eval;
 mod finetune;
 mod fractals;
 #[cfg(feature = "hub")]
@@ -56,8 +57,8 @@ enum Command {
     /// Write a run's report: one HTML page, and pictures
     #[cfg(feature = "plots")]
     Report(judge::ReportArgs),
-    /// Evaluate a run or an exported folder
-    Eval(judge::EvalArgs),
+    /// Evaluate a run or an exported folder on every image that is given
+    Eval(eval::EvalArgs),
     /// Classify images with a run or an exported folder
     Predict(judge::PredictArgs),
     /// Write a run's best model as a folder that timm opens

@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use burn_zoo::Error;
 use burn_zoo::data::{
-    Broken, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData, ImageFolder, ImageSet,
+    Broken, Division, FashionMnist, FolderOptions, FolderReport, FractalOptions, Fractals,
+    ImageData, ImageFolder, ImageSet, Part, Splits,
 };
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{notice, positive, probability, progress};
 
 /// Which images, and how they are divided.
-#[derive(Args, Serialize, Deserialize)]
+#[derive(Args, Clone, Serialize, Deserialize)]
 pub struct DataArgs {
     /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class),
     /// fractals[:KEY=VALUE,..] (drawn from formulas, such as fractals:categories=100,size=28), a
@@ -23,23 +25,50 @@ pub struct DataArgs {
     #[arg(long, value_parser = name)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// Use N test images only: the first, or of a folder N spread over its classes
+    /// Use N test images only: the first, or of a folder N spread over its classes; for `eval`, N of
+    /// the images that it would take
     #[arg(long, value_name = "N", value_parser = positive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_test: Option<usize>,
-    /// Share of each class that a folder without val/ sets aside for validation
-    #[arg(long, value_name = "X", default_value_t = 0.2, value_parser = probability)]
-    valid_share: f64,
-    /// Seed of that division
-    #[arg(long, value_name = "N", default_value_t = 42)]
-    split_seed: u64,
+    /// Share of each class that a folder without val/ sets aside for validation [default: 0.2; `eval`
+    /// sets nothing aside]
+    #[arg(long, value_name = "X", value_parser = probability)]
+    #[serde(default, serialize_with = "resolved_share")]
+    pub valid_share: Option<f64>,
+    /// Seed of that division [default: 42]
+    #[arg(long, value_name = "N")]
+    #[serde(default, serialize_with = "resolved_seed")]
+    pub split_seed: Option<u64>,
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
-    skip_broken: bool,
+    pub skip_broken: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_pixels: Option<u64>,
+    pub max_pixels: Option<u64>,
+}
+
+const VALID_SHARE: f64 = 0.2;
+const SPLIT_SEED: u64 = 42;
+
+/// A run keeps what it was divided by, whatever the default is later.
+fn resolved_share<S: Serializer>(share: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(share.unwrap_or(VALID_SHARE))
+}
+
+fn resolved_seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(seed.unwrap_or(SPLIT_SEED))
+}
+
+/// The images of an evaluation.
+pub struct Chosen {
+    pub images: Arc<dyn ImageData>,
+    /// Which part they are; `None` if nothing is divided.
+    pub part: Option<Part>,
+    /// How many there were to choose from, those that cannot be read among them.
+    pub of: usize,
+    /// What they are, in words.
+    pub what: String,
 }
 
 /// Training and test images.
@@ -76,10 +105,22 @@ fn name(text: &str) -> Result<String, String> {
             .map_err(|error| error.to_string());
     }
     let path = Path::new(text);
-    match bundled || text == "fashion-mnist" || path.is_dir() || is_csv(path) {
-        true => Ok(text.to_owned()),
-        false => Err(NAMES.to_owned()),
+    if bundled || text == "fashion-mnist" || path.is_dir() || is_csv(path) {
+        return Ok(text.to_owned());
     }
+    Err(format!("{NAMES}; {}", what_is(path)))
+}
+
+/// What is wrong with a path that is no data set.
+fn what_is(path: &Path) -> String {
+    if path.is_file() {
+        return "this is a file; single images are for `predict`".to_owned();
+    }
+    let from = match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => format!(" (looked for from {} on)", folder.display()),
+        _ => String::new(),
+    };
+    format!("there is no such file or folder{from}")
 }
 
 fn is_csv(path: &Path) -> bool {
@@ -112,6 +153,9 @@ impl DataArgs {
     /// Opens the images.
     pub fn open(&self, limit_train: Option<usize>) -> Result<Data> {
         let name = self.name();
+        if self.folder().is_none() {
+            self.divided_already();
+        }
         if let Some(options) = fractals(name) {
             return self.open_fractals(options.parse()?, limit_train);
         }
@@ -122,11 +166,7 @@ impl DataArgs {
             "fashion-mnist-mini" => FashionMnist::bundled()?,
             _ if path.is_dir() && has_fashion_mnist(path) => FashionMnist::open(path)?,
             _ if path.is_dir() || is_csv(path) => return self.open_folder(path, limit_train),
-            _ => bail!("--data: {NAMES}, found `{name}`"),
-        };
-        let limit = |set: ImageSet, limit: Option<usize>| match limit {
-            Some(n) => set.take_first(n),
-            None => set,
+            _ => bail!("--data: {NAMES}, found `{name}`; {}", what_is(path)),
         };
         let train = limit(data.train(), limit_train);
         let test = limit(data.test(), self.limit_test);
@@ -175,10 +215,14 @@ impl DataArgs {
         })
     }
 
-    fn open_folder(&self, path: &Path, limit_train: Option<usize>) -> Result<Data> {
+    fn seed(&self) -> u64 {
+        self.split_seed.unwrap_or(SPLIT_SEED)
+    }
+
+    fn folder_options(&self) -> FolderOptions {
         let mut options = FolderOptions {
-            valid_share: self.valid_share,
-            seed: self.split_seed,
+            valid_share: self.valid_share.unwrap_or(VALID_SHARE),
+            seed: self.seed(),
             broken: if self.skip_broken {
                 Broken::Skip
             } else {
@@ -188,26 +232,203 @@ impl DataArgs {
         };
         let limits = &mut options.decode.limits;
         limits.max_pixels = self.max_pixels.unwrap_or(limits.max_pixels);
-        let splits = progress::check(|watch| match path.is_dir() {
-            true => ImageFolder::open_watched(path, &options, watch),
-            false => ImageFolder::from_csv_watched(path, &options, watch),
-        })?;
-        for warning in &splits.report.warnings {
-            notice::tell(format!("warning: {warning}"));
+        options
+    }
+
+    /// Opens a folder or a CSV file, and says what was left out.
+    fn splits(&self, path: &Path) -> Result<Splits> {
+        let options = self.folder_options();
+        let splits = progress::check(|watch| {
+            if path.is_dir() {
+                ImageFolder::open_watched(path, &options, watch)
+            } else {
+                ImageFolder::from_csv_watched(path, &options, watch)
+            }
+        });
+        let splits = splits.map_err(|error| self.with_advice(error))?;
+        tell(&splits.report);
+        if !matches!(splits.report.division, Division::Seeded { .. }) {
+            self.divided_already();
         }
-        for skipped in &splits.report.skipped {
-            notice::tell(format!("skipped: {skipped}"));
+        eprintln!("images: {}: {}", path.display(), splits.report);
+        Ok(splits)
+    }
+
+    /// Says so where a division was asked for, and the images have one of their own.
+    fn divided_already(&self) {
+        let share = self.valid_share.is_some_and(|share| share != VALID_SHARE);
+        let seed = self.split_seed.is_some_and(|seed| seed != SPLIT_SEED);
+        for (flag, given) in [("--valid-share", share), ("--split-seed", seed)] {
+            if given {
+                let name = self.name();
+                notice::tell(format!(
+                    "{flag} has no effect: {name} has validation images of its own"
+                ));
+            }
         }
-        let limit = |set: ImageFolder, limit: Option<usize>| match limit {
-            Some(n) => set.subset(n, self.split_seed),
-            None => set,
+    }
+
+    /// What helps where one image is to blame.
+    fn with_advice(&self, error: Error) -> anyhow::Error {
+        let of_image = match &error {
+            Error::Image { .. } => true,
+            // A link to nothing, or what a CSV file names and is not there.
+            Error::Data { path, .. } => !path.is_dir() && !is_csv(path),
+            _ => false,
         };
+        if of_image && !self.skip_broken {
+            return anyhow!("{error}; --skip-broken leaves out what cannot be read");
+        }
+        error.into()
+    }
+
+    fn some(&self, set: ImageFolder, limit: Option<usize>) -> ImageFolder {
+        match limit {
+            Some(n) => set.subset(n, self.seed()),
+            None => set,
+        }
+    }
+
+    fn open_folder(&self, path: &Path, limit_train: Option<usize>) -> Result<Data> {
+        let splits = self.splits(path)?;
+        // Of all of them, so that --limit-train makes no other model.
+        let channels = splits.train.channels();
         Ok(Data {
-            train: Arc::new(limit(splits.train, limit_train)),
-            test: Arc::new(limit(splits.valid, self.limit_test)),
-            channels: 3,
+            train: Arc::new(self.some(splits.train, limit_train)),
+            test: Arc::new(self.some(splits.valid, self.limit_test)),
+            channels,
             any_size: true,
             source: format!("{}: {}", path.display(), splits.report),
         })
+    }
+}
+
+/// For evaluations.
+impl DataArgs {
+    /// A folder or a CSV file, if that is what `--data` names.
+    pub fn folder(&self) -> Option<&Path> {
+        let path = Path::new(self.name());
+        let other = fractals(self.name()).is_some() || self.is_fashion_mnist();
+        (!other && (path.is_dir() || is_csv(path))).then_some(path)
+    }
+
+    fn is_fashion_mnist(&self) -> bool {
+        let path = Path::new(self.name());
+        let named = ["fashion-mnist", "fashion-mnist-mini"].contains(&self.name());
+        named || (path.is_dir() && has_fashion_mnist(path))
+    }
+
+    /// Every image of what `--data` names, or of one part of it; labels are by name into `classes`.
+    pub fn given(&self, classes: &[String], part: Option<Part>) -> Result<Chosen> {
+        let Some(path) = self.folder() else {
+            return self.made(self.limit_test, part.unwrap_or(Part::Test));
+        };
+        let options = self.folder_options();
+        let whole =
+            progress::check(|watch| ImageFolder::open_part(path, &options, classes, part, watch));
+        let whole = whole.map_err(|error| self.with_advice(error))?;
+        tell(&whole.report);
+        let of = whole.images.len() + whole.report.skipped.len();
+        let shown = path.display();
+        let what = match whole.part {
+            None => format!("everything in {shown}"),
+            Some(part) => format!("the {part} images of {shown}"),
+        };
+        if part.is_none() && !whole.others.is_empty() {
+            let others = whole.others.iter();
+            let others: Vec<String> = others
+                .map(|(part, count)| format!("{count} {part} images (--part {})", part.name()))
+                .collect();
+            notice::tell(format!(
+                "{what} are judged; not judged: {}",
+                others.join(", ")
+            ));
+        }
+        Ok(Chosen {
+            images: Arc::new(self.some(whole.images, self.limit_test)),
+            part: whole.part,
+            of,
+            what,
+        })
+    }
+
+    /// A part of the images of a run, divided as the run divided them.
+    pub fn own(&self, limit_train: Option<usize>, part: Option<Part>) -> Result<Chosen> {
+        let part = part.unwrap_or(Part::Valid);
+        let Some(path) = self.folder() else {
+            return self.made(limit_train, part);
+        };
+        let splits = self.splits(path)?;
+        // Where the set has no validation part, its test part is what a run is validated on.
+        let (set, limit) = match part {
+            Part::Train => (Some(splits.train), limit_train),
+            Part::Valid => (Some(splits.valid), self.limit_test),
+            Part::Test if splits.test.is_none() && splits.report.test_is_valid() => {
+                (Some(splits.valid), self.limit_test)
+            }
+            Part::Test => (splits.test, self.limit_test),
+        };
+        let Some(set) = set else {
+            bail!(
+                "--part: expected train or val, the parts of {}, found test; --data names other \
+                 images",
+                path.display()
+            );
+        };
+        Ok(Chosen {
+            of: set.len(),
+            images: Arc::new(self.some(set, limit)),
+            part: Some(part),
+            what: format!(
+                "the {part} images of {}, as the run divides them",
+                path.display()
+            ),
+        })
+    }
+
+    /// A part of images that are divided into training and test images from the start.
+    fn made(&self, limit_train: Option<usize>, part: Part) -> Result<Chosen> {
+        let all = Self {
+            limit_test: None,
+            // What these are of no use for is said once.
+            valid_share: None,
+            split_seed: None,
+            ..self.clone()
+        };
+        let of_part = |data: Data| match part {
+            Part::Train => data.train,
+            Part::Valid | Part::Test => data.test,
+        };
+        let of = of_part(all.open(None)?).len();
+        let shown = match part {
+            Part::Train => Part::Train,
+            Part::Valid | Part::Test => Part::Test,
+        };
+        Ok(Chosen {
+            images: of_part(self.open(limit_train)?),
+            part: Some(shown),
+            of,
+            what: format!("the {shown} images of {}", self.name()),
+        })
+    }
+}
+
+fn limit(set: ImageSet, limit: Option<usize>) -> ImageSet {
+    match limit {
+        Some(n) => set.take_first(n),
+        None => set,
+    }
+}
+
+/// Says what a person should know about a folder or a CSV file.
+fn tell(report: &FolderReport) {
+    for warning in &report.warnings {
+        notice::tell(format!("warning: {warning}"));
+    }
+    for skipped in &report.skipped {
+        notice::tell(format!("skipped: {skipped}"));
+    }
+    for line in report.left_out() {
+        notice::tell(line);
     }
 }

@@ -71,6 +71,12 @@ pub fn task(
         .drop_path_rate(recipe.drop_path_rate.unwrap_or(0.0));
     if options.in_channels.is_none() {
         spec = spec.in_channels(data.channels);
+        if data.any_size && data.channels == 1 {
+            notice::tell(
+                "all training images are grey: the model gets one input channel; --in-channels 3 \
+                 keeps three",
+            );
+        }
     }
     if options.num_classes.is_none() {
         spec = spec.num_classes(data.train.classes().len());

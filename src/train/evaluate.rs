@@ -56,7 +56,8 @@ pub struct ClassScore {
     pub name: String,
     /// Images of it.
     pub images: usize,
-    /// Share of them that were recognised, in 0..1; 0 if there are none.
+    /// Share of them that were recognised, in 0..1; 0 if there are none, which says nothing about
+    /// the class: see [`images`](Self::images).
     pub accuracy: f64,
 }
 
@@ -115,11 +116,31 @@ impl Classifier {
     /// device, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if there are labels the model has no class for, and whatever
-    /// reading images meets.
+    /// [`Error::InvalidArgument`] if there are labels the model has no class for, if the loader
+    /// leaves images out ([`LoaderConfig::drop_last`](crate::data::LoaderConfig::drop_last)), and
+    /// if the model's scores are not numbers; and whatever reading images meets.
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation> {
-        self.evaluate_while(loader, Precision::F32, |_| true)?
-            .ok_or_else(|| Error::argument("data", "at least one image", "none"))
+        let found = self
+            .evaluate_while(loader, Precision::F32, |_| true)?
+            .ok_or_else(|| Error::argument("data", "at least one image", "none"))?;
+        let given = loader.num_images();
+        if found.images != given {
+            return Err(Error::argument(
+                "drop_last",
+                format!("a loader of all {given} images, without `drop_last`"),
+                format!("{} images", found.images),
+            ));
+        }
+        if found.loss.is_nan() {
+            let expected =
+                "finite scores; weights of a run that diverged, or damaged ones, give none";
+            return Err(Error::argument(
+                "model",
+                expected,
+                "scores that are not numbers",
+            ));
+        }
+        Ok(found)
     }
 
     /// [`evaluate`](Self::evaluate) that shows `look` each batch, and ends with `None` when that

@@ -1,6 +1,6 @@
 //! A CSV file of paths and labels.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -10,6 +10,7 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use super::Sample;
 use super::found::{Beside, Candidates, Found, LeftOut};
 use super::report::{Division, Part, first_few, shortened};
+use super::whole::{Given, Listed};
 use crate::error::{Error, Result};
 
 /// The classes and images that a file names.
@@ -55,10 +56,7 @@ pub(super) fn find(file: &Path) -> Result<Found> {
     }
     let [train, valid, test] = parts;
     let some = |part: Candidates| (!part.samples.is_empty()).then_some(part);
-    let (valid, test) = match (some(valid), some(test)) {
-        (None, test) => (test, None),
-        both => both,
-    };
+    let (valid, test) = (some(valid), some(test));
     Ok(Found {
         place: file.to_path_buf(),
         wanted: "images".to_owned(),
@@ -71,6 +69,55 @@ pub(super) fn find(file: &Path) -> Result<Found> {
             true => Division::Column,
             false => Division::Folders,
         },
+        left_out: LeftOut::default(),
+    })
+}
+
+/// The images to evaluate on, in their parts if a column says some.
+pub(super) fn given(file: &Path) -> Result<Given> {
+    let content = read(file)?;
+    let table = Table::new(file, &content)?;
+    let division = match table.split {
+        Some(_) => Division::Column,
+        None => Division::Whole,
+    };
+    let mut rows: BTreeMap<Part, Vec<Row>> = BTreeMap::new();
+    for row in table.rows()? {
+        rows.entry(row.part).or_default().push(row);
+    }
+    let named = division == Division::Column;
+    let parts = rows.into_iter().map(|(part, rows)| {
+        let mut names: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let samples = rows.into_iter().map(|row| {
+            let label = names.binary_search(&row.label).unwrap_or_default();
+            let label = u32::try_from(label).map_err(|_| {
+                let expected = "as many classes as can be counted with 32 bits";
+                Error::argument("classes", expected, label)
+            })?;
+            Ok(Sample {
+                path: row.path.into_boxed_path(),
+                label,
+                line: row.line,
+            })
+        });
+        let images = Candidates {
+            base: file.parent().unwrap_or(Path::new("")).to_path_buf(),
+            place: file.to_path_buf(),
+            samples: samples.collect::<Result<_>>()?,
+        };
+        Ok(Listed {
+            part: named.then_some(part),
+            names,
+            images,
+        })
+    });
+    Ok(Given {
+        place: file.to_path_buf(),
+        wanted: "images".to_owned(),
+        parts: parts.collect::<Result<_>>()?,
+        division,
         left_out: LeftOut::default(),
     })
 }

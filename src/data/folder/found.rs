@@ -49,6 +49,7 @@ pub(super) struct Beside {
 pub(super) struct LeftOut {
     pub(super) skipped: Vec<Skipped>,
     pub(super) hidden: usize,
+    pub(super) junk: BTreeMap<String, usize>,
     pub(super) others: BTreeMap<String, usize>,
     pub(super) warnings: Vec<FolderWarning>,
 }
@@ -93,9 +94,18 @@ impl Found {
                 });
             }
         }
-        let valid = match self.valid.take() {
-            Some(valid) => valid,
-            None => self.split(options)?,
+        let valid = match (self.valid.take(), self.test.take()) {
+            (Some(valid), test) => {
+                self.test = test;
+                valid
+            }
+            (None, Some(test)) => {
+                let path = test.place.clone();
+                let warning = FolderWarning::TestIsValid { path };
+                self.left_out.warnings.push(warning);
+                test
+            }
+            (None, None) => self.split(options)?,
         };
         let report = self.report(&valid);
         let classes: Arc<[String]> = self.classes.into();
@@ -115,14 +125,30 @@ impl Found {
             path: self.place.clone(),
             expected: "at least two classes".to_owned(),
             found: match self.classes.first() {
-                Some(class) => format!("one, `{class}`"),
-                None => "none".to_owned(),
+                Some(class) => format!("one, `{class}`{}", self.empty_classes()),
+                None => format!("none{}", self.empty_classes()),
             },
         }
     }
 
+    /// The folders that might have been classes.
+    fn empty_classes(&self) -> String {
+        let empty = |warning: &FolderWarning| match warning {
+            FolderWarning::EmptyClass { path, beside } => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                Some(format!("`{name}`{beside}"))
+            }
+            _ => None,
+        };
+        let empty: Vec<String> = self.left_out.warnings.iter().filter_map(empty).collect();
+        if empty.is_empty() {
+            return String::new();
+        }
+        format!("; without images: {}", report::first_few(&empty))
+    }
+
     /// Takes away the images that cannot be read, if that is wanted.
-    fn verify(
+    pub(super) fn verify(
         &mut self,
         options: &FolderOptions,
         progress: &mut dyn FnMut(CheckProgress),
@@ -172,7 +198,10 @@ impl Found {
         Err(Error::Data {
             path: self.place.clone(),
             expected: format!("{} of every class", self.wanted),
-            found: format!("none of {}", report::first_few(&empty)),
+            found: format!(
+                "none of {}; add or convert images, or remove the folders",
+                report::first_few(&empty)
+            ),
         })
     }
 
@@ -186,7 +215,8 @@ impl Found {
             return Err(Error::Data {
                 path: self.place.clone(),
                 expected: "a class of two images or more, to have some for validation".to_owned(),
-                found: "one of each".to_owned(),
+                found: "one of each; add images, or put validation images into a part of their own"
+                    .to_owned(),
             });
         }
         self.train.samples = train;
@@ -228,9 +258,18 @@ impl Found {
             division: self.division,
             skipped: left_out.skipped,
             hidden: left_out.hidden,
+            junk: left_out.junk,
             others: left_out.others,
             warnings: left_out.warnings,
         }
+    }
+}
+
+impl Beside {
+    /// Whether there are images that cannot be read.
+    pub(super) fn has_images(&self) -> bool {
+        let unread = |extension: &String| report::unread_format(extension).is_some();
+        self.broken > 0 || self.others.keys().any(unread)
     }
 }
 

@@ -7,25 +7,35 @@ use std::path::{Path, PathBuf};
 
 use super::found::{Candidates, Found, LeftOut};
 use super::report::{Division, FolderWarning, Part, first_few};
-use super::walk::{Kind, Tree, Walk, broken_link, count, is_hidden, list};
+use super::walk::{Kind, Tree, Walk, broken_link, count, is_set_aside, list};
+use super::whole::{Given, Listed};
 use super::{FolderOptions, Sample};
 use crate::error::{Error, Result};
 
-/// The classes and images of a folder.
+/// The classes and images of a folder to train on.
 pub(super) fn find(root: &Path, options: &FolderOptions) -> Result<Found> {
-    let mut walk = Walk {
-        extensions: options.checked_extensions()?,
-        broken: options.broken,
-        left_out: LeftOut::default(),
+    let (mut walk, places) = enter(root, options)?;
+    let [train, valid, test] = match places {
+        Places::Whole(level) => [Some(level), None, None],
+        Places::Parts(parts) => parts,
     };
-    is_folder(root)?;
-    let top = walk.level(root)?;
-    let places = walk.places(root, top)?;
-
-    let train = match places.train.folders.is_empty() {
-        true => return Err(places.train.no_classes()),
-        false => walk.tree(places.train)?,
+    let Some(train) = train else {
+        let names: Vec<OsString> = [valid, test]
+            .iter()
+            .flatten()
+            .filter_map(|level| level.base.file_name().map(OsStr::to_owned))
+            .collect();
+        return Err(Error::Data {
+            path: root.to_path_buf(),
+            expected: "a folder `train`".to_owned(),
+            found: format!("{} alone", quoted(names.iter())),
+        });
     };
+    let mut train = walk.classes(train)?;
+    let named = train.names();
+    walk.without_empty(&mut train, |_| options.allow_empty);
+    train.not_too_high()?;
+    train.no_parts_within()?;
     let mut found = Found {
         place: train.base.clone(),
         wanted: walk.wanted(),
@@ -37,27 +47,81 @@ pub(super) fn find(root: &Path, options: &FolderOptions) -> Result<Found> {
         division: Division::Folders,
         left_out: LeftOut::default(),
     };
-    if let Some(place) = places.valid {
-        if place.folders.is_empty() {
-            return Err(place.no_classes());
-        }
-        found.valid = Some(found.other(walk.tree(place)?)?);
+    if let Some(place) = valid {
+        let tree = walk.classes(place)?;
+        found.valid = Some(found.other(tree, &named, &mut walk)?);
     }
-    if let Some(place) = places.test {
+    if let Some(place) = test {
         if place.folders.is_empty() {
             let path = place.base;
             walk.left_out
                 .warnings
                 .push(FolderWarning::NoLabels { path });
         } else {
-            found.test = Some(found.other(walk.tree(place)?)?);
+            let tree = walk.tree(place)?;
+            found.test = Some(found.other(tree, &named, &mut walk)?);
         }
-    }
-    if found.valid.is_none() {
-        found.valid = found.test.take();
     }
     found.left_out = walk.left_out;
     Ok(found)
+}
+
+/// The classes and images of a folder to evaluate on, in their parts if there are some. The model's
+/// classes may be without images.
+pub(super) fn given(root: &Path, options: &FolderOptions, known: &[String]) -> Result<Given> {
+    let (mut walk, places) = enter(root, options)?;
+    let (levels, division) = match places {
+        Places::Whole(level) => (vec![(None, level)], Division::Whole),
+        Places::Parts(parts) => {
+            let named = Part::ALL.into_iter().map(Some).zip(parts);
+            let levels = named.filter_map(|(part, level)| Some((part, level?)));
+            (levels.collect(), Division::Folders)
+        }
+    };
+    let mut parts = Vec::new();
+    for (part, level) in levels {
+        // Parts that were not asked for may well have no labels.
+        if part.is_some() && level.folders.is_empty() {
+            let path = level.base;
+            let warning = FolderWarning::NoLabels { path };
+            walk.left_out.warnings.push(warning);
+            continue;
+        }
+        let mut tree = walk.classes(level)?;
+        let is_known = |name: &str| known.iter().any(|known| known == name);
+        walk.without_empty(&mut tree, is_known);
+        if !tree.names().iter().any(|name| is_known(name)) {
+            tree.not_too_high()?;
+        }
+        if part.is_none() {
+            tree.no_parts_within()?;
+        }
+        parts.push(Listed {
+            part,
+            names: tree.names(),
+            images: Candidates::new(tree, Some)?,
+        });
+    }
+    Ok(Given {
+        place: root.to_path_buf(),
+        wanted: walk.wanted(),
+        parts,
+        division,
+        left_out: walk.left_out,
+    })
+}
+
+/// What lies where in a folder.
+fn enter(root: &Path, options: &FolderOptions) -> Result<(Walk, Places)> {
+    let mut walk = Walk {
+        extensions: options.checked_extensions()?,
+        broken: options.broken,
+        left_out: LeftOut::default(),
+    };
+    is_folder(root)?;
+    let top = walk.level(root)?;
+    let places = walk.places(root, top)?;
+    Ok((walk, places))
 }
 
 fn is_folder(root: &Path) -> Result<()> {
@@ -75,19 +139,28 @@ fn is_folder(root: &Path) -> Result<()> {
 }
 
 impl Found {
-    /// The images of another part than the training part, whose classes hold for it too.
-    fn other(&self, tree: Tree) -> Result<Candidates> {
+    /// The images of another part than the training part, whose classes hold for it too. `named` are
+    /// those that the training part has folders of.
+    fn other(&self, mut tree: Tree, named: &[String], walk: &mut Walk) -> Result<Candidates> {
+        let known = |name: &str| self.classes.iter().any(|class| class == name);
+        walk.without_empty(&mut tree, known);
         let unknown: Vec<String> = tree
             .classes
             .iter()
             .filter(|class| self.classes.binary_search(&class.name).is_err())
-            .map(|class| format!("`{}`", class.name))
+            .map(|class| match named.contains(&class.name) {
+                true => format!("`{}`, which has no training images", class.name),
+                false => format!("`{}`", class.name),
+            })
             .collect();
         if !unknown.is_empty() {
             return Err(Error::Data {
                 path: tree.base,
                 expected: format!("the classes of {} alone", self.place.display()),
-                found: first_few(&unknown),
+                found: format!(
+                    "{}; add training images of them, or take these folders away",
+                    first_few(&unknown)
+                ),
             });
         }
         let names = tree.names();
@@ -135,32 +208,52 @@ impl Level {
             expected: "a folder for each class".to_owned(),
             found: match self.images {
                 0 => "none".to_owned(),
-                1 => "none, but an image".to_owned(),
-                images => format!("none, but {images} images"),
+                1 => format!("none, but an image; {ONE_CLASS}"),
+                images => format!("none, but {images} images; {ONE_CLASS}"),
             },
         }
     }
 }
 
-/// Where the parts are.
-struct Places {
-    train: Level,
-    valid: Option<Level>,
-    test: Option<Level>,
+/// What helps where images lie in no class's folder.
+const ONE_CLASS: &str = "the folders' names are the labels: give the folder that holds them; \
+     images without labels are for `predict`";
+
+/// Where the classes are.
+enum Places {
+    /// Directly in the folder.
+    Whole(Level),
+    /// In the parts, in the order of [`Part::ALL`].
+    Parts([Option<Level>; 3]),
 }
 
-impl Places {
-    /// Classes alone, which are split later.
-    fn classes(top: Level) -> Self {
-        Self {
-            train: top,
-            valid: None,
-            test: None,
-        }
+impl Tree {
+    /// A folder too high was given, perhaps.
+    fn not_too_high(&self) -> Result<()> {
+        let (Some(class), Some(meant)) = (self.classes.first(), self.meant()) else {
+            return Ok(());
+        };
+        Err(Error::Data {
+            path: self.base.clone(),
+            expected: "a folder for each class".to_owned(),
+            found: format!(
+                "one folder, `{}`, that holds folders itself; give {} if that is the data set",
+                class.name,
+                meant.display()
+            ),
+        })
     }
 }
 
 impl Walk {
+    /// The classes and images of a folder that must have some.
+    fn classes(&mut self, level: Level) -> Result<Tree> {
+        if level.folders.is_empty() {
+            return Err(level.no_classes());
+        }
+        self.tree(level)
+    }
+
     fn level(&mut self, base: &Path) -> Result<Level> {
         let mut level = Level {
             base: base.to_path_buf(),
@@ -169,7 +262,7 @@ impl Walk {
         };
         for (name, kind) in list(base)? {
             match kind {
-                _ if is_hidden(&name) => self.left_out.hidden += 1,
+                _ if self.sets_aside(&name) => {}
                 Kind::Folder { link } => level.folders.push((name, link)),
                 Kind::File | Kind::Special if self.is_image(&name) => level.images += 1,
                 Kind::File | Kind::Special => count(&mut self.left_out.others, &name),
@@ -186,38 +279,30 @@ impl Walk {
     /// Tells whether the folders are parts or classes.
     fn places(&mut self, root: &Path, top: Level) -> Result<Places> {
         let named = |part: Part| -> Vec<OsString> {
-            let names = top.folders.iter().map(|(name, _)| name);
-            let named = names.filter(|name| role(name) == Some(part));
-            named.cloned().collect()
-        };
-        let [train, valid, test] = [Part::Train, Part::Valid, Part::Test].map(named);
-        let others = valid.len() + test.len();
-        let Some(first) = train.first() else {
-            // `valid` may well be a class, beside `broken`; parts alone are no classes.
-            return match others > 0 && others == top.folders.len() {
-                true => Err(Error::Data {
-                    path: root.to_path_buf(),
-                    expected: "a folder `train`".to_owned(),
-                    found: format!("{} alone", quoted(valid.iter().chain(&test))),
-                }),
-                false => Ok(Places::classes(top)),
+            let of = |role: fn(&str) -> Option<Part>| -> Vec<OsString> {
+                let names = top.folders.iter().map(|(name, _)| name);
+                let named = names.filter(|name| name.to_str().and_then(role) == Some(part));
+                named.cloned().collect()
             };
-        };
-        // Trains may be a class too, beside cars: then there are images directly in the folder.
-        if others == 0 {
-            let inside = list(&root.join(first))?;
-            let image = |(name, kind): &(OsString, Kind)| {
-                matches!(kind, Kind::File) && !is_hidden(name) && self.is_image(name)
-            };
-            if inside.iter().any(image) {
-                return Ok(Places::classes(top));
+            let exact = of(Part::named);
+            if exact.is_empty() {
+                return of(Part::of_folder);
             }
+            exact
+        };
+        let parts = Part::ALL.map(named);
+        let [train, valid, test] = &parts;
+        let others = valid.len() + test.len();
+        match train.first() {
+            // `valid` may well be a class, beside `broken`; parts alone are no classes.
+            None if others == 0 || others < top.folders.len() => return Ok(Places::Whole(top)),
+            // Trains may be a class too, beside cars: then there are images directly in the folder.
+            Some(first) if others == 0 && self.has_images(&root.join(first))? => {
+                return Ok(Places::Whole(top));
+            }
+            _ => {}
         }
-        for (part, names) in [
-            (Part::Train, &train),
-            (Part::Valid, &valid),
-            (Part::Test, &test),
-        ] {
+        for (part, names) in Part::ALL.into_iter().zip(&parts) {
             if names.len() > 1 {
                 return Err(Error::Data {
                     path: root.to_path_buf(),
@@ -227,23 +312,28 @@ impl Walk {
             }
         }
         for (name, _) in &top.folders {
-            if role(name).is_none() {
+            if !parts.iter().flatten().any(|part| part == name) {
                 let path = root.join(name);
                 let warning = FolderWarning::IgnoredFolder { path };
                 self.left_out.warnings.push(warning);
             }
         }
         self.stray(&top);
-        let mut place = |names: &[OsString]| match names.first() {
-            Some(name) => self.level(&root.join(name)).map(Some),
-            None => Ok(None),
+        let mut levels = [None, None, None];
+        for (level, names) in levels.iter_mut().zip(&parts) {
+            if let Some(name) = names.first() {
+                *level = Some(self.level(&root.join(name))?);
+            }
+        }
+        Ok(Places::Parts(levels))
+    }
+
+    /// Whether there are images directly in a folder.
+    fn has_images(&self, folder: &Path) -> Result<bool> {
+        let image = |(name, kind): &(OsString, Kind)| {
+            matches!(kind, Kind::File) && !is_set_aside(name) && self.is_image(name)
         };
-        let (valid, test) = (place(&valid)?, place(&test)?);
-        Ok(Places {
-            train: self.level(&root.join(first))?,
-            valid,
-            test,
-        })
+        Ok(list(folder)?.iter().any(image))
     }
 
     pub(super) fn stray(&mut self, level: &Level) {
@@ -254,10 +344,6 @@ impl Walk {
             });
         }
     }
-}
-
-fn role(name: &OsStr) -> Option<Part> {
-    name.to_str().and_then(Part::named)
 }
 
 fn quoted<'a>(names: impl Iterator<Item = &'a OsString>) -> String {

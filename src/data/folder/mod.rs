@@ -1,6 +1,7 @@
 //! Images of one's own as a data set: a folder for each class, as torchvision's `ImageFolder` and
 //! timm's folder reader have it, or a CSV file of paths and labels.
 
+mod channels;
 mod csv;
 mod found;
 mod layout;
@@ -8,6 +9,7 @@ mod report;
 mod split;
 mod verify;
 mod walk;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,6 +24,7 @@ use crate::preprocess::{DecodeOptions, Image};
 
 pub use report::{ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
 pub use verify::CheckProgress;
+pub use whole::Whole;
 
 /// Labelled images in files, decoded when they are asked for.
 ///
@@ -91,14 +94,17 @@ pub struct FolderOptions {
     /// The extensions of images, in any case, with or without a dot; other files are left out and
     /// counted. A CSV file may name images with any extension.
     pub extensions: Vec<String>,
-    /// Accepts classes without a single image, which keep their place among the labels.
+    /// Accepts classes without a single image, which keep their place among the labels. Otherwise
+    /// an empty folder is no class, and one whose images cannot be read is an error.
     pub allow_empty: bool,
     /// The largest image that is accepted, and whether it is turned as its EXIF data say.
     pub decode: DecodeOptions,
 }
 
 /// The extensions of the formats that can be decoded.
-const EXTENSIONS: [&str; 8] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
+const EXTENSIONS: [&str; 10] = [
+    "bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp",
+];
 
 impl Default for FolderOptions {
     /// A fifth of each class for validation by seed 42; broken images are errors; BMP, GIF, JPEG,
@@ -197,8 +203,9 @@ impl ImageFolder {
     ///
     /// - `dir/train/CLASS/..` and `dir/val/CLASS/..`. The second may be called `valid` or
     ///   `validation`, or, if there is none of them, `test`; with both, `test` is a part of its
-    ///   own. Upper case and `training` and `testing` are understood. A folder `train` on its own,
-    ///   without images directly in it, is split.
+    ///   own. Upper case, `training` and `testing`, and endings such as `train_images` and
+    ///   `test-set` are understood. A folder `train` on its own, without images directly in it, is
+    ///   split.
     /// - `dir/CLASS/..`, of which [`FolderOptions::valid_share`] of each class becomes validation
     ///   images, chosen by [`FolderOptions::seed`].
     ///
@@ -206,14 +213,17 @@ impl ImageFolder {
     /// `sorted` has them, and labels are indices into them; those of the training images hold for
     /// all parts. Images in folders within a class's folder, at any depth, count for the class.
     /// Images come in torchvision's order: by class, then by folder, then by name. Links are
-    /// followed. Names that begin with a dot, and files with other extensions, are left out and
-    /// counted.
+    /// followed. Names that begin with a dot, what systems and tools leave behind, and files with
+    /// other extensions are left out and counted in every layout; a folder without images beside
+    /// those of the classes is left out with a warning, unless [`FolderOptions::allow_empty`] says
+    /// otherwise.
     ///
     /// # Errors
     /// Folders are never skipped, whatever [`FolderOptions::broken`] says.
     ///
     /// [`Error::Data`] that names the folder or file: no such folder, no class or a single one, a
-    /// class without images, validation images of a class that is not trained, a class's name that
+    /// class whose images can all not be read, a folder above the data set, parts within a class,
+    /// validation images of a class that is not trained, a class's name that
     /// is not UTF-8 or has a line break, two folders for the same part, a folder that a link leads
     /// back into or that belongs to two classes, a link to nothing; [`Error::Image`] for an image
     /// that the [`Check`] refuses; [`Error::Io`] for what cannot be read;
@@ -261,6 +271,60 @@ impl ImageFolder {
     ) -> Result<Splits> {
         options.validate()?;
         csv::find(csv.as_ref())?.into_splits(options, progress)
+    }
+
+    /// Opens images to evaluate on: everything that is given, and nothing is split. `path` is a
+    /// folder as for [`open_with`](Self::open_with), the folder of a part such as `test`, or a CSV
+    /// file as for [`from_csv`](Self::from_csv).
+    ///
+    /// `classes` are the model's: labels are by name into them, whatever the order of the folders,
+    /// and classes that the set lacks are in [`Whole::missing`]. Without `classes` they are the
+    /// set's own. Where the set has parts, `part` chooses one; unasked it is the test part, else
+    /// the validation part, else the training part.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with), but a single class is enough; and [`Error::Data`] for
+    /// images of a class that is not among `classes`, for a part that is not there, and if there is
+    /// no image.
+    pub fn open_part(
+        path: impl AsRef<Path>,
+        options: &FolderOptions,
+        classes: &[String],
+        part: Option<Part>,
+        progress: &mut dyn FnMut(CheckProgress),
+    ) -> Result<Whole> {
+        let path = path.as_ref();
+        let given = if path.is_file() {
+            csv::given(path)?
+        } else {
+            layout::given(path, options, classes)?
+        };
+        given.into_whole(options, classes, part, progress)
+    }
+
+    /// The channels that all images have: 1 if every one is grey, else 3. The beginnings of the
+    /// files are looked at, and no more of them than it takes to find a coloured one. What cannot
+    /// be read counts as coloured.
+    ///
+    /// ```
+    /// # fn main() -> burn_zoo::Result<()> {
+    /// # use burn_zoo::data::{ImageFolder, FolderOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # for class in ["a", "b"] {
+    /// #     std::fs::create_dir(dir.path().join(class)).unwrap();
+    /// #     for name in ["1.png", "2.png"] {
+    /// #         image::GrayImage::new(2, 2).save(dir.path().join(class).join(name)).unwrap();
+    /// #     }
+    /// # }
+    /// # let path = dir.path();
+    /// let images = ImageFolder::open(path)?; // grey ones
+    /// assert_eq!(images.train.channels(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn channels(&self) -> usize {
+        let shared = &*self.shared;
+        channels::of_all(&shared.base, &shared.samples, &shared.decode)
     }
 
     fn new(

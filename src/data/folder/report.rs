@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// What a data set holds, and what was left out of it.
 ///
@@ -19,9 +19,14 @@ pub struct FolderReport {
     pub division: Division,
     /// The images that cannot be read, with [`Broken::Skip`](super::Broken::Skip).
     pub skipped: Vec<Skipped>,
-    /// How many files and folders have names that begin with a dot.
+    /// How many files and folders have names that begin with a dot, those in
+    /// [`junk`](Self::junk) aside.
     pub hidden: usize,
-    /// How many files are no images, by their extension in lower case without the dot.
+    /// How many files and folders are what systems and tools leave behind, such as `.DS_Store`,
+    /// `__MACOSX`, `Thumbs.db` or `__pycache__`, by their names.
+    pub junk: BTreeMap<String, usize>,
+    /// How many files are left out because of their extension, by it, in lower case without the
+    /// dot. Images of formats that are not read, such as HEIC, are among them.
     pub others: BTreeMap<String, usize>,
     /// What is perhaps a mistake.
     pub warnings: Vec<FolderWarning>,
@@ -37,7 +42,7 @@ pub struct ClassCount {
     pub train: usize,
     /// Validation images.
     pub valid: usize,
-    /// Test images, if there is such a part.
+    /// Test images, if there is such a part; all images, where nothing is divided.
     pub test: usize,
 }
 
@@ -49,6 +54,8 @@ pub enum Division {
     Folders,
     /// The column `split` of a CSV file.
     Column,
+    /// Nothing: all images belong together, and [`ClassCount::test`] counts them.
+    Whole,
     /// The seeded, stratified split.
     Seeded {
         /// The share of each class that is for validation.
@@ -59,7 +66,7 @@ pub enum Division {
 }
 
 /// A part of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The images to train on.
     Train,
@@ -90,6 +97,19 @@ pub enum FolderWarning {
         /// The class.
         class: String,
     },
+    /// A folder among those of the classes that has no images, so that it is no class.
+    EmptyClass {
+        /// The folder.
+        path: PathBuf,
+        /// What it has instead, such as ` (2 .txt)`, or nothing.
+        beside: String,
+    },
+    /// The test images stand for validation images, of which there are none: the best epoch is
+    /// chosen by them.
+    TestIsValid {
+        /// What holds them.
+        path: PathBuf,
+    },
     /// A folder beside `train` that is no part of the data set.
     IgnoredFolder {
         /// The folder.
@@ -115,6 +135,8 @@ pub enum FolderWarning {
 }
 
 impl Part {
+    pub(super) const ALL: [Self; 3] = [Part::Train, Part::Valid, Part::Test];
+
     /// The part that goes by this name, as that of a folder or in a CSV file.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
@@ -123,6 +145,38 @@ impl Part {
             "test" | "testing" => Some(Part::Test),
             _ => None,
         }
+    }
+}
+
+impl Part {
+    /// The part that a folder's name says: `train`, and what people call it besides, such as
+    /// `train_images` or `training-set`.
+    pub(super) fn of_folder(name: &str) -> Option<Self> {
+        const ENDINGS: [&str; 7] = ["images", "image", "imgs", "img", "data", "set", "split"];
+        let name = name.to_ascii_lowercase();
+        let start = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending));
+        let start = start.unwrap_or(&name).trim_end_matches(['_', '-', ' ']);
+        Self::named(start)
+    }
+
+    /// `train`, `val` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Train => "train",
+            Part::Valid => "val",
+            Part::Test => "test",
+        }
+    }
+}
+
+/// `train`, `val` or `test`, and what else folders are called: `training`, `valid`, `validation`,
+/// `testing`.
+impl std::str::FromStr for Part {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::named(text)
+            .ok_or_else(|| Error::argument("part", "`train`, `val` or `test`", shortened(text)))
     }
 }
 
@@ -165,6 +219,14 @@ impl fmt::Display for FolderWarning {
             FolderWarning::MissingClass { part, class } => {
                 write!(f, "there are no {part} images of class `{class}`")
             }
+            FolderWarning::EmptyClass { path, beside } => {
+                write!(f, "{}: no images in it{beside}", path.display())?;
+                f.write_str(", so it is no class and left out")
+            }
+            FolderWarning::TestIsValid { path } => {
+                write!(f, "{}: there are no validation images", path.display())?;
+                f.write_str(", so the best epoch is chosen by these test images")
+            }
             FolderWarning::IgnoredFolder { path } => {
                 write!(f, "{}: not `train`, `val` or `test`", path.display())?;
                 f.write_str(", so it is left out")
@@ -190,6 +252,7 @@ impl fmt::Display for Division {
         match self {
             Division::Folders => f.write_str("in folders of their own"),
             Division::Column => f.write_str("as the column `split` says"),
+            Division::Whole => f.write_str("undivided"),
             Division::Seeded { share, seed } => {
                 // As many digits as the share has: 12.5, not 12.500000000000002.
                 let percent = (share * 1e8).round() / 1e6;
@@ -203,10 +266,16 @@ impl fmt::Display for FolderReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sum = |of: fn(&ClassCount) -> usize| self.classes.iter().map(of).sum::<usize>();
         let (train, valid, test) = (sum(|c| c.train), sum(|c| c.valid), sum(|c| c.test));
-        write!(f, "{} classes, {train} training", self.classes.len())?;
-        match test {
-            0 => write!(f, " and {valid} validation images")?,
-            _ => write!(f, ", {valid} validation and {test} test images")?,
+        write!(f, "{} classes, ", self.classes.len())?;
+        match (self.division, test) {
+            (Division::Whole, _) => write!(f, "{test} images")?,
+            (_, 0) => write!(f, "{train} training and {valid} validation images")?,
+            _ => {
+                write!(
+                    f,
+                    "{train} training, {valid} validation and {test} test images"
+                )?;
+            }
         }
         write!(f, ", {}", self.division)?;
         if !self.skipped.is_empty() {
@@ -214,7 +283,11 @@ impl fmt::Display for FolderReport {
         }
         if !self.others.is_empty() {
             let others = by_extension(&self.others);
-            write!(f, "; no images: {}", first_few(&others))?;
+            write!(f, "; other files: {}", first_few(&others))?;
+        }
+        if !self.junk.is_empty() {
+            let junk = self.junk.values().sum::<usize>();
+            write!(f, "; of systems and tools: {junk}")?;
         }
         if self.hidden > 0 {
             write!(f, "; hidden: {}", self.hidden)?;
@@ -223,13 +296,78 @@ impl fmt::Display for FolderReport {
     }
 }
 
-/// `2 .txt`, for each extension, the most frequent first.
+impl FolderReport {
+    /// Whether the test images stand for validation images.
+    pub fn test_is_valid(&self) -> bool {
+        let is = |warning: &FolderWarning| matches!(warning, FolderWarning::TestIsValid { .. });
+        self.warnings.iter().any(is)
+    }
+
+    /// What was left out because of its name, in lines for a person: images of formats that are not
+    /// read, other files, hidden ones, and what systems and tools leave behind.
+    pub fn left_out(&self) -> Vec<String> {
+        let (images, files): (BTreeMap<_, _>, BTreeMap<_, _>) = self
+            .others
+            .iter()
+            .map(|(extension, count)| (extension.clone(), *count))
+            .partition(|(extension, _)| unread_format(extension).is_some());
+        let mut lines = Vec::new();
+        if !images.is_empty() {
+            let images = by_extension(&images).join(", ");
+            let advice = "convert them to JPEG or PNG";
+            lines.push(format!("warning: images left out: {images}; {advice}"));
+        }
+        if !files.is_empty() {
+            let files = by_extension(&files);
+            lines.push(format!("other files left out: {}", first_few(&files)));
+        }
+        if self.hidden > 0 {
+            lines.push(format!(
+                "hidden files and folders left out: {}",
+                self.hidden
+            ));
+        }
+        if !self.junk.is_empty() {
+            let count = |(name, count): (&String, &usize)| format!("{count} {name}");
+            let junk: Vec<String> = self.junk.iter().map(count).collect();
+            let junk = first_few(&junk);
+            lines.push(format!("left out, of the system or of tools: {junk}"));
+        }
+        lines
+    }
+}
+
+/// The name of an image format that is not read, by the extension of its files.
+pub(super) fn unread_format(extension: &str) -> Option<&'static str> {
+    Some(match extension {
+        "heic" | "heif" | "hif" => "HEIC",
+        "avif" | "avifs" => "AVIF",
+        "jxl" => "JPEG XL",
+        "jp2" | "j2k" | "jpf" | "jpx" | "jpc" => "JPEG 2000",
+        "ppm" | "pgm" | "pbm" | "pnm" | "pam" => "PNM",
+        "tga" => "TGA",
+        "ico" => "ICO",
+        "svg" | "svgz" => "SVG",
+        "psd" => "Photoshop",
+        "exr" => "OpenEXR",
+        "dds" => "DDS",
+        "dcm" => "DICOM",
+        "arw" | "cr2" | "cr3" | "dng" | "nef" | "orf" | "raf" | "rw2" => "camera raw",
+        _ => return None,
+    })
+}
+
+/// `2 .txt`, for each extension, the most frequent first; `1 .heic (HEIC is not read)`.
 pub(super) fn by_extension(counts: &BTreeMap<String, usize>) -> Vec<String> {
     let mut counts: Vec<(&String, &usize)> = counts.iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let line = |(extension, count): (&String, &usize)| match extension.as_str() {
-        "" => format!("{count} without extension"),
-        extension => format!("{count} .{extension}"),
+    let line = |(extension, count): (&String, &usize)| match (
+        extension.as_str(),
+        unread_format(extension),
+    ) {
+        ("", _) => format!("{count} without extension"),
+        (extension, Some(format)) => format!("{count} .{extension} ({format} is not read)"),
+        (extension, None) => format!("{count} .{extension}"),
     };
     counts.into_iter().map(line).collect()
 }

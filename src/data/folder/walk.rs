@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::Broken;
 use super::found::{Beside, LeftOut};
 use super::layout::Level;
-use super::report::{FolderWarning, shortened};
+use super::report::{FolderWarning, Part, shortened};
 use crate::error::{Error, Result};
 
 /// What a directory entry is.
@@ -76,6 +76,36 @@ impl Tree {
             .map(|class| class.name.clone())
             .collect()
     }
+
+    /// A folder that is perhaps meant, where there is one class and no image directly in its folder.
+    pub(super) fn meant(&self) -> Option<PathBuf> {
+        match self.classes.as_slice() {
+            [class] => class.inner().map(|folder| self.base.join(folder)),
+            _ => None,
+        }
+    }
+
+    /// Parts within a class would be mixed.
+    pub(super) fn no_parts_within(&self) -> Result<()> {
+        let found = self.classes.iter().find_map(|class| {
+            let parts = class.parts();
+            let mixed = parts.values().any(|part| *part == Part::Train) && parts.len() > 1;
+            mixed.then_some((class, parts))
+        });
+        let Some((class, parts)) = found else {
+            return Ok(());
+        };
+        let names: Vec<String> = parts.keys().map(|name| format!("`{name}`")).collect();
+        Err(Error::Data {
+            path: self.base.join(&class.name),
+            expected: "the images of one class".to_owned(),
+            found: format!(
+                "the parts {}; put the parts above the classes (train/CLASS, val/CLASS), or give \
+                 this folder if it is the data set",
+                names.join(", ")
+            ),
+        })
+    }
 }
 
 pub(super) struct ClassFolder {
@@ -83,6 +113,43 @@ pub(super) struct ClassFolder {
     /// The images, relative to the base.
     pub(super) files: Vec<Box<Path>>,
     pub(super) beside: Beside,
+}
+
+impl ClassFolder {
+    /// The first folder within that holds more than one folder, if every image lies in these.
+    fn inner(&self) -> Option<PathBuf> {
+        let mut inner = PathBuf::from(&self.name);
+        loop {
+            let mut names = BTreeSet::new();
+            for file in &self.files {
+                let mut below = file.strip_prefix(&inner).ok()?.components();
+                let first = below.next()?;
+                // An image directly in it.
+                below.next()?;
+                names.insert(first.as_os_str());
+            }
+            if names.len() > 1 {
+                return Some(inner);
+            }
+            let only = names.first()?.to_owned();
+            inner.push(only);
+        }
+    }
+
+    /// The folders directly in it that hold images and have the names of parts.
+    fn parts(&self) -> BTreeMap<String, Part> {
+        let mut parts = BTreeMap::new();
+        for file in &self.files {
+            let mut below = file.components().skip(1);
+            if let (Some(folder), Some(_)) = (below.next(), below.next())
+                && let Some(name) = folder.as_os_str().to_str()
+                && let Some(part) = Part::named(name)
+            {
+                parts.insert(name.to_owned(), part);
+            }
+        }
+        parts
+    }
 }
 
 /// A folder on the way to an image, and those above it.
@@ -107,7 +174,70 @@ pub(super) struct Walk {
     pub(super) left_out: LeftOut,
 }
 
+/// What systems and tools leave in folders, in lower case.
+const JUNK: [&str; 20] = [
+    "$recycle.bin",
+    ".appledouble",
+    ".directory",
+    ".ds_store",
+    ".fseventsd",
+    ".git",
+    ".gitattributes",
+    ".gitignore",
+    ".gitkeep",
+    ".ipynb_checkpoints",
+    ".localized",
+    ".spotlight-v100",
+    ".trashes",
+    "@eadir",
+    "__macosx",
+    "__pycache__",
+    "desktop.ini",
+    "lost+found",
+    "system volume information",
+    "thumbs.db",
+];
+
+/// The start of the names of files in which macOS keeps what other file systems have no place for.
+const APPLE_DOUBLE: &str = "._";
+
+/// The name by which junk is counted, if that is what it is.
+fn junk(name: &OsStr) -> Option<String> {
+    let name = name.to_string_lossy();
+    if name.starts_with(APPLE_DOUBLE) {
+        return Some(format!("{APPLE_DOUBLE}*"));
+    }
+    let lower = name.to_lowercase();
+    JUNK.contains(&lower.as_str()).then(|| name.into_owned())
+}
+
 impl Walk {
+    /// Counts what is left out because of its name alone, file or folder.
+    pub(super) fn sets_aside(&mut self, name: &OsStr) -> bool {
+        if let Some(name) = junk(name) {
+            *self.left_out.junk.entry(name).or_default() += 1;
+            return true;
+        }
+        let hidden = is_hidden(name);
+        self.left_out.hidden += usize::from(hidden);
+        hidden
+    }
+
+    /// Takes away the classes whose folders have no images, and says so. A folder with images that
+    /// cannot be read was meant to be a class, and stays.
+    pub(super) fn without_empty(&mut self, tree: &mut Tree, stays: impl Fn(&str) -> bool) {
+        tree.classes.retain(|class| {
+            if !class.files.is_empty() || class.beside.has_images() || stays(&class.name) {
+                return true;
+            }
+            self.left_out.warnings.push(FolderWarning::EmptyClass {
+                path: tree.base.join(&class.name),
+                beside: class.beside.to_string(),
+            });
+            false
+        });
+    }
+
     /// `images (.jpg, .png)`
     pub(super) fn wanted(&self) -> String {
         let dotted: Vec<String> = self.extensions.iter().map(|e| format!(".{e}")).collect();
@@ -186,7 +316,7 @@ impl Walk {
         let before = pending.len();
         for (name, kind) in list(path)? {
             match kind {
-                _ if is_hidden(&name) => self.left_out.hidden += 1,
+                _ if self.sets_aside(&name) => {}
                 Kind::Folder { link } => pending.push(Pending {
                     path: folder.path.join(&name),
                     key: [&folder.key, b"/".as_slice(), name.as_encoded_bytes()].concat(),
@@ -267,7 +397,12 @@ fn canonical(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(Error::io("read", path))
 }
 
-pub(super) fn is_hidden(name: &OsStr) -> bool {
+/// Whether something is left out because of its name alone.
+pub(super) fn is_set_aside(name: &OsStr) -> bool {
+    is_hidden(name) || junk(name).is_some()
+}
+
+fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 

@@ -1,0 +1,326 @@
+//! `eval`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use burn_zoo::data::{ImageData, Loader, LoaderConfig, Part};
+use burn_zoo::prelude::*;
+use burn_zoo::preprocess::Image;
+use burn_zoo::preprocess::augment::Views;
+use burn_zoo::train::{Evaluation, RunConfig};
+use clap::Args;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde_json::{Value, json};
+
+use super::source::Chosen;
+use super::task::ImageArgs;
+use super::{count, notice, open, pixels, print, print_json, source};
+
+/// Every image of what --data names is judged; without it, the images that a run was validated on.
+/// Classes are matched by their names; a set may lack some of them.
+#[derive(Args)]
+pub struct EvalArgs {
+    /// The folder of a run or of an exported model
+    dir: PathBuf,
+    #[command(flatten)]
+    data: source::DataArgs,
+    /// Judge this part: train, val or test [default: of a run's own images val; of a set with parts
+    /// test, else val; a set without parts is taken whole]
+    #[arg(long, value_name = "PART")]
+    part: Option<Part>,
+    /// Images in a batch
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = count::<65_536>)]
+    batch_size: usize,
+    /// Side of the images in pixels [default: that of the training]
+    #[arg(long, value_name = "N", value_parser = pixels)]
+    image_size: Option<usize>,
+    /// Average over several views of each image: one, flip, five-crop or ten-crop
+    #[arg(long, value_name = "VIEWS", default_value_t)]
+    tta: Views,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl EvalArgs {
+    pub fn run(self, device: &Device) -> Result<()> {
+        self.divides_nothing()?;
+        let model = open(&self.dir, device)?;
+        let chosen = self.images(&model.info().classes)?;
+        let images = by_name(chosen.images.clone(), &model)?;
+        let (judged, of) = (images.len(), chosen.of);
+        if judged < of {
+            notice::tell(format!("{judged} of {of} images are judged"));
+        }
+        let size = self.image_size.or(model.info().image_size);
+        let preprocess = model.preprocess(size);
+        let config = LoaderConfig {
+            batch_size: self.batch_size,
+            views: self.tta,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(images, preprocess, config, device)?;
+        let result = model.evaluate(&loader)?;
+        let missing = missing(&result);
+        if !missing.is_empty() {
+            notice::tell(format!(
+                "no images of {} of the model's {} classes, about which this says nothing: {}",
+                missing.len(),
+                result.per_class.len(),
+                first_few(&missing)
+            ));
+        }
+        if self.json {
+            return print_json(&document(&result, &chosen, &missing)?);
+        }
+        print_evaluation(&result, &chosen)
+    }
+
+    /// What `eval` has no use for is not overlooked.
+    fn divides_nothing(&self) -> Result<()> {
+        // The seed also chooses the images of a folder that --limit-test leaves.
+        let data = self.data.data.as_ref().and_then(|_| self.data.folder());
+        let chooses = self.data.limit_test.is_some() && data.is_some();
+        let flags = [
+            ("--valid-share", self.data.valid_share.is_some()),
+            ("--split-seed", self.data.split_seed.is_some() && !chooses),
+        ];
+        if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
+            bail!(
+                "{flag}: `eval` divides nothing: it takes all of --data, and a run's own images as \
+                 the run divided them; leave {flag} away"
+            );
+        }
+        Ok(())
+    }
+
+    /// Those that were asked for; unasked, those that a run was validated on.
+    fn images(&self, classes: &[String]) -> Result<Chosen> {
+        let run = run_of(&self.dir)?;
+        if self.data.data.is_some() {
+            let chosen = self.data.given(classes, self.part)?;
+            if let Some((_, own)) = &run
+                && is_same(&own.data, &self.data)
+                && matches!(chosen.part, None | Some(Part::Train))
+            {
+                notice::tell(format!(
+                    "warning: the run was trained on images of {}, so that this is no test; \
+                     without --data its validation images alone are judged",
+                    self.data.name()
+                ));
+            }
+            return Ok(chosen);
+        }
+        let Some((_, mut own)) = run else {
+            notice::tell(format!(
+                "{} is no run that says what it was validated on, so {} is taken; --data names \
+                 other images",
+                self.dir.display(),
+                self.data.name()
+            ));
+            return self.data.given(classes, self.part);
+        };
+        own.data.limit_test = self.data.limit_test.or(own.data.limit_test);
+        let limit_train = self.data.limit_test.or(own.limit_train);
+        own.data.skip_broken |= self.data.skip_broken;
+        own.data.max_pixels = self.data.max_pixels.or(own.data.max_pixels);
+        own.data
+            .own(limit_train, self.part)
+            .with_context(|| format!("the images of the run {}", self.dir.display()))
+    }
+}
+
+/// The run that a folder is, or that it is the best model or a checkpoint of.
+fn run_of(dir: &Path) -> Result<Option<(PathBuf, ImageArgs)>> {
+    let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
+    let holds = |folder: &&Path| folder.join("config.toml").is_file();
+    let Some(run) = dir.ancestors().take(3).find(holds) else {
+        return Ok(None);
+    };
+    let config = match RunConfig::open(run) {
+        Ok(config) => config,
+        // Another program's file, above a folder that is no part of it.
+        Err(_) if run != dir => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let images = ImageArgs::of_run(run, &config)?;
+    Ok(Some((run.to_path_buf(), images)))
+}
+
+/// Whether both name the same images.
+fn is_same(one: &source::DataArgs, other: &source::DataArgs) -> bool {
+    let place = |data: &source::DataArgs| fs::canonicalize(data.folder()?).ok();
+    one.name() == other.name() || place(one).is_some_and(|path| Some(path) == place(other))
+}
+
+/// Images whose labels count the classes of a model.
+struct Relabelled {
+    images: Arc<dyn ImageData>,
+    /// The model's label for each of the images'.
+    labels: Vec<usize>,
+    classes: Vec<String>,
+}
+
+impl Relabelled {
+    fn relabel(&self, label: usize) -> burn_zoo::Result<usize> {
+        let found = self.labels.get(label).copied();
+        found.ok_or_else(|| burn_zoo::Error::InvalidArgument {
+            argument: "label".to_owned(),
+            expected: format!("below {}", self.labels.len()),
+            found: label.to_string(),
+        })
+    }
+}
+
+impl ImageData for Relabelled {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        let (image, label) = self.images.get(index)?;
+        Ok((image, self.relabel(label)?))
+    }
+
+    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+        self.relabel(self.images.label(index)?)
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+}
+
+/// The images with labels by the names of the model's classes.
+fn by_name(images: Arc<dyn ImageData>, model: &Classifier) -> Result<Arc<dyn ImageData>> {
+    let classes = &model.info().classes;
+    let own = images.classes();
+    if classes.is_empty() {
+        if own.len() != model.num_classes() {
+            bail!(
+                "--data: expected {} classes, since the model does not name its classes and they \
+                 are matched by their order, found {}",
+                model.num_classes(),
+                own.len()
+            );
+        }
+        notice::tell(
+            "the model does not name its classes: those of --data are matched by their order",
+        );
+        return Ok(images);
+    }
+    if own == classes {
+        return Ok(images);
+    }
+    let label = |name: &String| classes.iter().position(|class| class == name);
+    let unknown: Vec<String> = own
+        .iter()
+        .filter(|name| label(name).is_none())
+        .cloned()
+        .collect();
+    if !unknown.is_empty() {
+        bail!(
+            "--data: expected the model's classes alone ({}), found {}; the names must be the same",
+            first_few(classes),
+            first_few(&unknown)
+        );
+    }
+    Ok(Arc::new(Relabelled {
+        labels: own.iter().filter_map(label).collect(),
+        classes: classes.clone(),
+        images,
+    }))
+}
+
+/// The classes that nothing was said about.
+fn missing(result: &Evaluation) -> Vec<String> {
+    let missing = result.per_class.iter().filter(|class| class.images == 0);
+    missing.map(|class| class.name.clone()).collect()
+}
+
+/// Some names as a person reads them.
+fn first_few(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// The evaluation, and what it is about.
+fn document(result: &Evaluation, chosen: &Chosen, missing: &[String]) -> Result<Value> {
+    let mut value = serde_json::to_value(result)?;
+    // A class without images has no accuracy.
+    let classes = value.get_mut("per_class").and_then(Value::as_array_mut);
+    for class in classes.into_iter().flatten() {
+        if class["images"] == 0 {
+            class["accuracy"] = Value::Null;
+        }
+    }
+    if let Some(object) = value.as_object_mut() {
+        let more = [
+            ("balanced_accuracy", json!(result.balanced_accuracy())),
+            ("of", json!(chosen.of)),
+            ("part", json!(chosen.part.map(Part::name))),
+            ("data", json!(chosen.what)),
+            ("missing_classes", json!(missing)),
+        ];
+        object.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    }
+    Ok(value)
+}
+
+fn print_evaluation(result: &Evaluation, chosen: &Chosen) -> Result<()> {
+    print(format!(
+        "accuracy {:.2} %, balanced {:.2} %, top-5 {:.2} %, loss {:.4} over {} images",
+        100.0 * result.accuracy,
+        100.0 * result.balanced_accuracy(),
+        100.0 * result.top5_accuracy,
+        result.loss,
+        result.images
+    ))?;
+    let all = if result.images == chosen.of {
+        "all"
+    } else {
+        "some"
+    };
+    print(format!(
+        "images: {all} of {}: {} of {}\n",
+        chosen.what, result.images, chosen.of
+    ))?;
+    if result.confusion.is_empty() {
+        return Ok(());
+    }
+    print("Rows are the true classes, columns what the model said.")?;
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let numbers = (0..result.per_class.len()).map(|class| class.to_string());
+    let header = ["class".to_owned(), "accuracy".to_owned()];
+    table.set_header(header.into_iter().chain(numbers));
+    for (index, (class, row)) in result.per_class.iter().zip(&result.confusion).enumerate() {
+        let counts = row.iter().map(|n| match n {
+            0 => String::new(),
+            n => n.to_string(),
+        });
+        let share = match class.images {
+            0 => "-".to_owned(),
+            _ => format!("{:.1} %", 100.0 * class.accuracy),
+        };
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let cells = [share].into_iter().chain(counts).map(right);
+        table.add_row(
+            [Cell::new(format!("{index} {}", class.name))]
+                .into_iter()
+                .chain(cells),
+        );
+    }
+    print(table)
+}
