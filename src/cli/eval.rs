@@ -102,8 +102,7 @@ impl EvalArgs {
         if self.data.data.is_some() {
             let chosen = self.data.given(classes, self.part)?;
             if let Some((_, own)) = &run
-                && is_same(&own.data, &self.data)
-                && matches!(chosen.part, None | Some(Part::Train))
+                && trained_on(&own.data, &self.data, chosen.part)
             {
                 notice::tell(format!(
                     "warning: the run was trained on images of {}, so that this is no test; \
@@ -149,10 +148,20 @@ fn run_of(dir: &Path) -> Result<Option<(PathBuf, ImageArgs)>> {
     Ok(Some((run.to_path_buf(), images)))
 }
 
-/// Whether both name the same images.
-fn is_same(one: &source::DataArgs, other: &source::DataArgs) -> bool {
+/// Whether a run that was trained on `own` saw images of this part of `given`, as far as their names
+/// tell.
+fn trained_on(own: &source::DataArgs, given: &source::DataArgs, part: Option<Part>) -> bool {
+    let is_training = |part: Option<Part>| matches!(part, None | Some(Part::Train));
     let place = |data: &source::DataArgs| fs::canonicalize(data.folder()?).ok();
-    one.name() == other.name() || place(one).is_some_and(|path| Some(path) == place(other))
+    match (place(own), place(given)) {
+        (Some(own), Some(given)) => given.strip_prefix(&own).is_ok_and(|below| {
+            // The folder of a part, perhaps.
+            let first = below.iter().next().and_then(|name| name.to_str());
+            let folder = first.and_then(|name| name.parse().ok());
+            is_training(part) && is_training(folder)
+        }),
+        _ => own.name() == given.name() && is_training(part),
+    }
 }
 
 /// Images whose labels count the classes of a model.
@@ -270,7 +279,7 @@ fn document(result: &Evaluation, chosen: &Chosen, missing: &[String]) -> Result<
             ("balanced_accuracy", json!(result.balanced_accuracy())),
             ("of", json!(chosen.of)),
             ("part", json!(chosen.part.map(Part::name))),
-            ("data", json!(chosen.what)),
+            ("data", json!(chosen.data)),
             ("missing_classes", json!(missing)),
         ];
         object.extend(more.map(|(key, value)| (key.to_owned(), value)));
@@ -287,15 +296,12 @@ fn print_evaluation(result: &Evaluation, chosen: &Chosen) -> Result<()> {
         result.loss,
         result.images
     ))?;
-    let all = if result.images == chosen.of {
-        "all"
+    let share = if result.images == chosen.of {
+        format!("all {}", chosen.of)
     } else {
-        "some"
+        format!("{} of {}", result.images, chosen.of)
     };
-    print(format!(
-        "images: {all} of {}: {} of {}\n",
-        chosen.what, result.images, chosen.of
-    ))?;
+    print(format!("images: {}: {share}\n", chosen.what))?;
     if result.confusion.is_empty() {
         return Ok(());
     }

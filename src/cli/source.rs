@@ -67,6 +67,8 @@ pub struct Chosen {
     pub part: Option<Part>,
     /// How many there were to choose from, those that cannot be read among them.
     pub of: usize,
+    /// The name of the data set, or where it is.
+    pub data: String,
     /// What they are, in words.
     pub what: String,
 }
@@ -153,6 +155,10 @@ impl DataArgs {
     /// Opens the images.
     pub fn open(&self, limit_train: Option<usize>) -> Result<Data> {
         let name = self.name();
+        if self.data.is_none() {
+            let name = self.name();
+            notice::tell(format!("images: {name}, unless --data names others"));
+        }
         if self.folder().is_none() {
             self.divided_already();
         }
@@ -201,6 +207,17 @@ impl DataArgs {
             ..options
         };
         let (train, test) = (Fractals::new(train)?, Fractals::new(test)?);
+        let limits = [
+            ("--limit-train", limit_train, train.len()),
+            ("--limit-test", self.limit_test, test.len()),
+        ];
+        for (flag, limit, found) in limits {
+            if let Some(limit) = limit.filter(|limit| *limit < found) {
+                notice::tell(format!(
+                    "{flag} {limit}: {found} images, the same number of each category"
+                ));
+            }
+        }
         Ok(Data {
             channels: train.get(0)?.0.channels(),
             any_size: false,
@@ -348,6 +365,7 @@ impl DataArgs {
             images: Arc::new(self.some(whole.images, self.limit_test)),
             part: whole.part,
             of,
+            data: self.name().to_owned(),
             what,
         })
     }
@@ -379,6 +397,7 @@ impl DataArgs {
             of: set.len(),
             images: Arc::new(self.some(set, limit)),
             part: Some(part),
+            data: self.name().to_owned(),
             what: format!(
                 "the {part} images of {}, as the run divides them",
                 path.display()
@@ -390,6 +409,7 @@ impl DataArgs {
     fn made(&self, limit_train: Option<usize>, part: Part) -> Result<Chosen> {
         let all = Self {
             limit_test: None,
+            data: Some(self.name().to_owned()),
             // What these are of no use for is said once.
             valid_share: None,
             split_seed: None,
@@ -408,6 +428,7 @@ impl DataArgs {
             images: of_part(self.open(limit_train)?),
             part: Some(shown),
             of,
+            data: self.name().to_owned(),
             what: format!("the {shown} images of {}", self.name()),
         })
     }
