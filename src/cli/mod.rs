@@ -276,7 +276,7 @@ pub fn run() -> ExitCode {
         eprintln!("error: --threads {threads}: {error}");
         return ExitCode::FAILURE;
     }
-    let device = || burn_zoo::device(&cli.device);
+    let device = || burn_zoo::device_with(&cli.device, &mut |text| notice::tell(text));
     let result = match cli.command {
         Command::List(args) => args.run(),
         Command::Info(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),

@@ -61,7 +61,12 @@ impl TensorBoardMonitor {
                 .filter(|(path, _)| path.starts_with(prefix) && !crate::nn::is_buffer(path));
             let mut values = mine.flat_map(|(_, v)| v.iter().copied()).peekable();
             if values.peek().is_some() {
-                writer.histogram(&format!("{what}/{group}"), step, values)?;
+                let left_out = writer.histogram(&format!("{what}/{group}"), step, values)?;
+                // A histogram has no place for them.
+                if left_out > 0 {
+                    let tag = format!("not_finite/{what}/{group}");
+                    writer.scalar(&tag, step, left_out as f64)?;
+                }
             }
         }
         Ok(())
