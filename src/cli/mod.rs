@@ -168,6 +168,7 @@ fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
 /// use.
 fn fetch(spec: &Spec) -> Result<Spec> {
     warn_of_licence(spec);
+    spec.assumed().iter().for_each(notice::tell);
     Ok(progress::fetch(|watch| spec.fetch(watch))?)
 }
 

@@ -309,3 +309,29 @@ fn predictions(model: &Classifier, images: &Tensor<4>, labels: &[usize]) -> Resu
     let pictures = pictures(images, &model.info().normalization)?;
     image_grid(&pictures, COLUMNS, 4, Some(&captions))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_without_a_place_in_a_histogram_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut monitor = TensorBoardMonitor::new(folder.path().to_path_buf());
+        let writer = EventWriter::create(folder.path(), None).unwrap();
+        let path = writer.path().to_path_buf();
+        monitor.writer = Some(writer);
+        monitor.prefixes = ["stem", "head"]
+            .map(|group| (group.to_owned(), format!("{group}.")))
+            .to_vec();
+        let tensors = vec![
+            ("stem.conv".to_owned(), vec![1.0, 2.0]),
+            ("head.fc".to_owned(), vec![1.0, f32::NAN, f32::INFINITY]),
+        ];
+        monitor.histograms("gradients", 1, tensors).unwrap();
+        drop(monitor);
+        let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        assert!(text.contains("not_finite/gradients/head"), "{text}");
+        assert!(!text.contains("not_finite/gradients/stem"), "{text}");
+    }
+}
