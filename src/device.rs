@@ -13,6 +13,15 @@ use crate::error::{Error, Result};
 /// [`Error::Device`] if the name is unknown, the backend is not in this build, or the machine has
 /// no such device.
 pub fn device(name: &str) -> Result<Device> {
+    device_with(name, &mut |_| {})
+}
+
+/// As [`device`], and says to `tell` why `auto` does without an accelerator that this build could
+/// use.
+///
+/// # Errors
+/// As [`device`].
+pub fn device_with(name: &str, tell: &mut dyn FnMut(&str)) -> Result<Device> {
     let bad = |reason: String| Error::Device {
         device: name.to_owned(),
         reason,
@@ -27,9 +36,15 @@ pub fn device(name: &str) -> Result<Device> {
             .map_err(|_| bad(format!("expected a number after the colon, found `{text}`")))
     };
     match name.split_once(':').unwrap_or((name, "0")) {
-        ("auto", "0") => match cuda(0, name) {
+        ("auto", "0") => match cuda(0, "cuda") {
             Some(Ok(device)) => Ok(device),
-            _ => cpu().ok_or_else(|| absent("flex")),
+            without => {
+                let found = cpu().ok_or_else(|| absent("flex"))?;
+                if let Some(Err(error)) = without {
+                    tell(&format!("device: the CPU, as there is no other ({error})"));
+                }
+                Ok(found)
+            }
         },
         ("cpu", "0") => cpu().ok_or_else(|| absent("flex")),
         ("cuda", text) => cuda(index(text)?, name).unwrap_or_else(|| Err(absent("cuda"))),

@@ -296,16 +296,20 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
     check_classes(model.num_classes).map_err(bad)?;
 
     let data = &model.data;
+    let [height, width] = model
+        .image_size
+        .unwrap_or([data.input_size[1], data.input_size[2]]);
+    if height != width {
+        let expected = "a height and a width that are the same, as images are made square";
+        let found = format!("{height} x {width}");
+        return Err(bad(Error::argument("input size", expected, found)));
+    }
     let normalization = Normalization::new(data.mean.clone(), data.std.clone()).map_err(bad)?;
     let mut spec = Spec::of(zoo::find(&model.architecture)?.name)
         .declared_weights(weights, model.in_channels, model.num_classes)
         .normalization(normalization.for_channels(model.in_channels))
         .resizing(data.resizing())
-        .image_size(
-            model
-                .image_size
-                .map_or(data.input_size[1], |[height, _]| height),
-        )
+        .image_size(height)
         .drop_rate(model.drop_rate)
         .drop_path_rate(model.drop_path_rate);
     spec.licence = model.licence.clone();
@@ -328,6 +332,8 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
         }
     }
     spec.classes = model.label_names;
+    let named = |text: &String| format!("{}: {text}", path.display());
+    spec.assumed = model.assumed.iter().map(named).collect();
     Ok(spec)
 }
 

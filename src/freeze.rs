@@ -196,8 +196,10 @@ enum Selection {
 impl Selection {
     fn matching(pattern: &str, paths: &[String]) -> Result<Self> {
         let regex = compile(pattern)?;
-        if !paths.iter().any(|path| regex.is_match(path)) {
-            return Err(no_match(pattern, paths));
+        // Running statistics have no gradient that could be frozen.
+        let trained = || paths.iter().filter(|path| !is_buffer(path));
+        if !trained().any(|path| regex.is_match(path)) {
+            return Err(no_match(pattern, &trained().cloned().collect::<Vec<_>>()));
         }
         Ok(Selection::Matching {
             regex,

@@ -90,6 +90,8 @@ pub struct Spec {
     pub(crate) licence: Option<String>,
     /// The names of the weights' classes, if that configuration has them.
     pub(crate) classes: Vec<String>,
+    /// What its configuration leaves open, and what it is taken to be.
+    pub(crate) assumed: Vec<String>,
     pub(crate) in_channels: Option<usize>,
     pub(crate) num_classes: Option<usize>,
     pub(crate) image_size: Option<usize>,
@@ -117,6 +119,7 @@ impl Spec {
             origin: None,
             licence: None,
             classes: Vec::new(),
+            assumed: Vec::new(),
             in_channels: None,
             num_classes: None,
             image_size: None,
@@ -201,6 +204,12 @@ impl Spec {
         self.weights.to_string()
     }
 
+    /// What the configuration of a model from a folder or the hub leaves open, and what it is taken
+    /// to be, in words.
+    pub fn assumed(&self) -> &[String] {
+        &self.assumed
+    }
+
     /// The architecture's name.
     pub fn architecture(&self) -> &'static str {
         self.architecture
@@ -214,6 +223,7 @@ impl Spec {
         self.origin = None;
         self.licence = None;
         self.classes.clear();
+        self.assumed.clear();
         self
     }
 

@@ -921,6 +921,15 @@ fn nonsense_is_refused() {
              trivial-augment-wide, random-erasing, found `flip`",
         ),
         (
+            "none,horizontal-flip",
+            "augment: expected `none` alone, or random changes without it, found \
+             `none,horizontal-flip`",
+        ),
+        (
+            "random-crop:padding=2:fill=3:padding=4",
+            "augment random-crop padding: expected one value, found two",
+        ),
+        (
             "horizontal-flip:q=1",
             "augment horizontal-flip: expected p=.., found `q=1`",
         ),
@@ -1067,7 +1076,13 @@ fn mixed_batches_are_timms() {
         "targets: expected as many as [3, 2] has, found 7"
     );
     let part = Mix::cutmix([9, 9], [8, 8], 0.5);
-    assert!(part.apply(&mut odd, [3, 1, 1, 1], &mut targets).is_err());
+    let error = part
+        .apply(&mut odd, [3, 1, 1, 1], &mut targets)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cutmix: expected a part of 1 x 1 pixels, found 4 x 4 from row 5 and column 5"
+    );
 }
 
 #[test]

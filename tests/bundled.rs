@@ -196,7 +196,7 @@ fn fractals_are_drawn() {
     let text = run(dir.path(), &[&arguments[..], &["--cell", "32"]].concat());
     assert_eq!(
         text,
-        "out.png: 5 of 5 categories, 4 instances each, drawn at 16 pixels\n"
+        "out.png: 5 of 5 categories, 4 of 100 instances each, drawn at 16 pixels\n"
     );
     let image = image::open(dir.path().join("out.png")).unwrap().into_rgb8();
     assert_eq!(image.dimensions(), (4 * 34 - 2, 5 * 34 - 2));
@@ -210,6 +210,26 @@ fn fractals_are_drawn() {
     assert!(fail(dir.path(), &arguments).contains("out.png exists; --overwrite replaces it"));
     assert_eq!(std::fs::read(dir.path().join("out.png")).unwrap(), before);
     run(dir.path(), &[&arguments[..], &["--overwrite"]].concat());
+    // Of a set that is smaller than the picture only what it has, from its first instance on.
+    let drawn = |name: &str, options: &str, columns: &str| {
+        let options = format!("categories=2,size=16,{options}");
+        let arguments = ["fractals", "--grid", name, "--options", &options];
+        run(
+            dir.path(),
+            &[&arguments[..], &["--columns", columns]].concat(),
+        )
+    };
+    let text = drawn("few.png", "per_category=3", "16");
+    assert!(
+        text.contains("2 of 2 categories, 3 of 3 instances"),
+        "{text}"
+    );
+    drawn("first.png", "first=1", "1");
+    drawn("both.png", "first=0", "2");
+    let open = |name: &str| image::open(dir.path().join(name)).unwrap().into_rgb8();
+    let (first, both) = (open("first.png"), open("both.png"));
+    let second = image::imageops::crop_imm(&both, 66, 0, 64, first.height()).to_image();
+    assert_eq!(first, second);
     for (more, expected) in [
         (
             ["--grid", "out.jpg"],

@@ -202,6 +202,9 @@ fn unknown_groups_and_patterns_are_named() {
         format!("test_resnet has no group `tail`; {known}")
     );
     assert!(error(Freeze::matching("conv9")).starts_with("pattern `conv9`: matches none of the "));
+    // Running statistics do not train, so nothing would be frozen.
+    let statistics = error(Freeze::matching("running_(mean|var)"));
+    assert!(statistics.contains("matches none of the "), "{statistics}");
     assert_eq!(
         "everything".parse::<Freeze>().unwrap_err().to_string(),
         "freeze: expected nothing, backbone, up-to:GROUP, only:GROUP,.. or matching:REGEX, found \

@@ -185,7 +185,8 @@ fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
         listed.contains("me/mine") && listed.contains("yes"),
         "{listed}"
     );
-    world.run(&["verify"], &[]);
+    let (sound, _) = world.run(&["verify"], &[]);
+    assert!(sound.ends_with(" files\n"), "{sound}");
     let snapshot = format!("hf/hub/models--me--mine/snapshots/{COMMIT}/model.safetensors");
     let blob = std::fs::canonicalize(world.dir.path().join(snapshot)).unwrap();
     let mut bytes = std::fs::read(&blob).unwrap();
@@ -198,9 +199,14 @@ fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
         "{error}"
     );
     assert!(world.fail(&["verify"], &[]).contains("1 of "), "altered");
+    // Online it is fetched anew, and that is told.
+    let (_, errors) = world.run(&["fetch", "test_resnet.mine"], &[]);
+    assert!(errors.contains("the cached file was altered"), "{errors}");
 
     let (removed, _) = world.run(&["cache", "rm", "test_resnet.mine"], &[]);
     assert!(removed.contains("files, "), "{removed}");
+    let (empty, _) = world.run(&["verify"], &[]);
+    assert!(empty.starts_with("nothing is cached in "), "{empty}");
     let error = world.fail(&[arguments[0], &files].concat(), &offline);
     assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
 }
@@ -283,12 +289,43 @@ fn the_classes_of_a_repository_have_names() {
     }
     let image = some_png();
     let local = format!("local-dir:{}", folder.display());
+    // Upstream's own file is known of an entry of the manifest only.
+    let error = world.fail(&["fetch", "--original", "hf-hub:me/named"], &[]);
+    assert!(
+        error.contains("--original") && error.contains("hf-hub:me/named"),
+        "{error}"
+    );
     for name in ["hf-hub:me/named", &local] {
         let (out, _) = world.run(&["predict", name, image.to_str().unwrap()], &[]);
         assert!(
             ["cat", "dog", "eel"].iter().all(|name| out.contains(name)),
             "{out}"
         );
+    }
+}
+
+/// What a configuration leaves open is told with what it is taken to be.
+#[test]
+fn what_a_configuration_leaves_open_is_told() {
+    let world = World::new();
+    let folder = world.dir.path().join("model");
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let local = format!("local-dir:{}", folder.display());
+    let (_, errors) = world.run(&["fetch", &local], &[]);
+    assert!(!errors.contains("is not given"), "{errors}");
+    for key in ["mean", "std"] {
+        config["pretrained_cfg"]
+            .as_object_mut()
+            .unwrap()
+            .remove(key);
+    }
+    std::fs::write(&path, config.to_string()).unwrap();
+    let (_, errors) = world.run(&["fetch", &local], &[]);
+    for key in ["mean", "std"] {
+        let words = format!("config.json: {key} is not given: ImageNet's");
+        assert!(errors.contains(&words), "{errors}");
     }
 }
 

@@ -793,6 +793,12 @@ fn malformed_values_are_refused() {
         refused(4, &format!("input_size = {bad}"), &expected);
     }
     refused(
+        4,
+        "input_size = [3, 224, 192]",
+        "input_size: expected [channels, side, side], as images are made square, found \
+         [3, 224, 192]",
+    );
+    refused(
         10,
         "test_input_size = [1, 288, 288]",
         "test_input_size: expected 3 channels, as in input_size, found [1, 288, 288]",
@@ -1154,6 +1160,7 @@ fn the_older_flat_configuration_is_read() {
     assert_eq!(model.data.mean, [0.5, 0.4, 0.3]);
     assert_eq!(model.data.interpolation, Interpolation::Lanczos);
     assert_eq!(model.data.crop_mode, CropMode::Border);
+    assert!(model.assumed.is_empty());
     assert!(model.non_commercial());
 }
 
@@ -1174,6 +1181,19 @@ fn absent_and_null_are_timms_defaults() {
         assert_eq!(model.data.crop_mode, CropMode::Center);
         assert_eq!((model.drop_rate, model.drop_path_rate), (0.0, 0.0));
         assert!(model.label_names.is_empty());
+        // That they were assumed is told.
+        let keys: Vec<&str> = (model.assumed.iter())
+            .filter_map(|text| text.split(" is not given: ").next())
+            .collect();
+        let expected = [
+            "input_size",
+            "num_classes",
+            "mean",
+            "std",
+            "interpolation",
+            "crop_pct",
+        ];
+        assert_eq!(keys, expected);
         let absent = [
             &model.tag,
             &model.global_pool,

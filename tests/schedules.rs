@@ -596,7 +596,7 @@ fn nonsense_is_refused() {
         (
             "multi_step:0,3",
             "schedule milestones: expected one epoch or more, counted from 0, none of them the \
-             first, found [0, 3]",
+             first, found 0, 3",
         ),
         (
             "cosine:cycles=0",

@@ -14,6 +14,7 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::renderer::{MetricState, MetricsRenderer as _, MetricsRendererTraining as _};
 use burn_zoo::train::{Control, EpochEnd, EpochRecord, EpochStart, Monitor, RunStart, StepRecord};
 
+use super::notice;
 use super::progress::Stop;
 
 /// Shows loss, accuracy, rate and speed as curves over the whole terminal.
@@ -21,6 +22,8 @@ pub struct Dashboard {
     stop: Stop,
     interrupter: Interrupter,
     screen: Option<TuiMetricsRendererWrapper>,
+    /// What was told; the screen takes it away when it closes.
+    told: Vec<String>,
 }
 
 /// A curve: its name, its unit, and whether more is better.
@@ -40,6 +43,7 @@ impl Dashboard {
             stop,
             interrupter: Interrupter::new(),
             screen: None,
+            told: Vec::new(),
         })
     }
 
@@ -58,6 +62,14 @@ impl Dashboard {
         let text = SerializedEntry::new(format!("{value:.4}"), value.to_string());
         let entry = MetricEntry::new(id, text);
         MetricState::Numeric(entry, Some(NumericEntry::Value(value)))
+    }
+}
+
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        // The terminal is the shell's again before anything is printed.
+        drop(self.screen.take());
+        self.told.iter().for_each(notice::tell);
     }
 }
 
@@ -129,6 +141,7 @@ impl Monitor for Dashboard {
 
     fn notice(&mut self, text: &str) {
         let text = text.to_owned();
+        self.told.push(text.clone());
         self.on_screen(|screen| screen.log_event_training(text));
     }
 

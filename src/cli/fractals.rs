@@ -47,14 +47,16 @@ pub fn run(args: &FractalsArgs) -> Result<()> {
         bail!("{} exists; --overwrite replaces it", path.display());
     }
     let fractals = Fractals::new(args.options.clone())?;
+    // A set that is smaller than the picture is shown whole.
     let rows = args.rows.min(args.options.categories);
-    let image = fractals.grid(rows, args.columns, args.cell)?;
+    let columns = args.columns.min(args.options.per_category);
+    let image = fractals.grid(rows, columns, args.cell)?;
     burn_zoo::write_file(path, &image.to_png()?)?;
     print(format!(
-        "{}: {rows} of {} categories, {} instances each, drawn at {} pixels",
+        "{}: {rows} of {} categories, {columns} of {} instances each, drawn at {} pixels",
         path.display(),
         fractals.classes().len(),
-        args.columns,
+        args.options.per_category,
         args.options.size,
     ))
 }

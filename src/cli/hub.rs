@@ -25,7 +25,7 @@ pub struct FetchArgs {
 
 impl FetchArgs {
     pub fn run(self) -> Result<()> {
-        let mut names = self.names;
+        let mut names = self.names.clone();
         if let Some(pattern) = &self.all {
             let manifest = zoo::manifest()?;
             let found = manifest.find(pattern);
@@ -38,11 +38,7 @@ impl FetchArgs {
         let several = names.len() > 1;
         for name in &names {
             // One that cannot be had does not keep the others from being fetched.
-            let spec = Zoo::get(name).map(|spec| match self.original {
-                true => spec.original(),
-                false => spec,
-            });
-            match spec.map_err(Into::into).and_then(|spec| fetch(&spec)) {
+            match self.spec(name).and_then(|spec| fetch(&spec)) {
                 Ok(spec) => print(format!("{name}: {}", spec.weights_in_words()))?,
                 Err(error) if several => {
                     failed += 1;
@@ -58,13 +54,31 @@ impl FetchArgs {
     }
 }
 
+impl FetchArgs {
+    fn spec(&self, name: &str) -> Result<Spec> {
+        let spec = Zoo::get(name)?;
+        if !self.original {
+            return Ok(spec);
+        }
+        // Only an entry of the manifest says where upstream's own file is.
+        if spec.entry()?.is_none() {
+            bail!("--original: expected the name of an entry such as resnet18, found {name}");
+        }
+        Ok(spec.original())
+    }
+}
+
 #[derive(Args)]
 pub struct VerifyArgs {}
 
 impl VerifyArgs {
     pub fn run(self) -> Result<()> {
-        let results = Hub::from_env()?.verify()?;
-        let mut bad = 0;
+        let hub = Hub::from_env()?;
+        let results = hub.verify()?;
+        if results.is_empty() {
+            return print(format!("nothing is cached in {}", hub.cache().display()));
+        }
+        let (mut bad, mut unknown) = (0, 0);
         for file in &results {
             let (sound, word) = match &file.outcome {
                 Outcome::Sound { .. } => (true, "sound".to_owned()),
@@ -75,9 +89,10 @@ impl VerifyArgs {
                 ),
                 Outcome::Missing => (false, "a link to a file that is gone".to_owned()),
                 Outcome::Unreadable { reason } => (false, format!("cannot be read: {reason}")),
-                other => (false, format!("{other:?}")),
+                _ => (false, "not understood by this version".to_owned()),
             };
             bad += usize::from(!sound);
+            unknown += usize::from(matches!(file.outcome, Outcome::Unknown));
             print(format!("{} {}: {word}", file.repository, file.file))?;
         }
         if bad > 0 {
@@ -86,7 +101,13 @@ impl VerifyArgs {
                 results.len()
             );
         }
-        print(format!("{} files", results.len()))
+        let checked = results.len() - unknown;
+        match unknown {
+            0 => print(format!("{checked} files")),
+            _ => print(format!(
+                "{checked} files are sound; of {unknown} no checksum is known"
+            )),
+        }
     }
 }
 

@@ -169,6 +169,7 @@ fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
 /// use.
 fn fetch(spec: &Spec) -> Result<Spec> {
     warn_of_licence(spec);
+    spec.assumed().iter().for_each(notice::tell);
     Ok(progress::fetch(|watch| spec.fetch(watch))?)
 }
 
@@ -277,7 +278,7 @@ pub fn run() -> ExitCode {
         eprintln!("error: --threads {threads}: {error}");
         return ExitCode::FAILURE;
     }
-    let device = || burn_zoo::device(&cli.device);
+    let device = || burn_zoo::device_with(&cli.device, &mut |text| notice::tell(text));
     let result = match cli.command {
         Command::List(args) => args.run(),
         Command::Info(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),

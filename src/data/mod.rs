@@ -14,6 +14,8 @@ mod mini;
 mod mirror;
 mod places;
 
+use std::collections::HashSet;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
@@ -80,6 +82,43 @@ pub trait ImageData: Send + Sync {
     }
 }
 
+/// Names in a message, at most.
+const NAMED: usize = 5;
+
+/// Where two lists of classes differ, in words: what was expected and what was found.
+#[cfg_attr(not(feature = "plots"), allow(dead_code))] // the report compares classes
+pub(crate) fn class_difference(expected: &[String], found: &[String]) -> Option<(String, String)> {
+    if expected == found {
+        return None;
+    }
+    let missing = only_in(expected, found);
+    let added = only_in(found, expected);
+    if missing.is_empty() && added.is_empty() && expected.len() == found.len() {
+        // The same names in another order.
+        let mut pairs = expected.iter().zip(found).enumerate();
+        let (place, (a, b)) = pairs.find(|(_, (a, b))| a != b)?;
+        return Some((format!("class {place} to be `{a}`"), format!("`{b}`")));
+    }
+    let describe = |classes: &[String], own: &[&String]| {
+        let count = match classes.len() {
+            1 => "1 class".to_owned(),
+            number => format!("{number} classes"),
+        };
+        let named: Vec<String> = own.iter().take(NAMED).map(|n| format!("`{n}`")).collect();
+        match (own.len(), own.len().saturating_sub(NAMED)) {
+            (0, _) => count,
+            (_, 0) => format!("{count} with {}", named.join(", ")),
+            (_, more) => format!("{count} with {} and {more} more", named.join(", ")),
+        }
+    };
+    Some((describe(expected, &missing), describe(found, &added)))
+}
+
+fn only_in<'a>(some: &'a [String], others: &[String]) -> Vec<&'a String> {
+    let others: HashSet<&String> = others.iter().collect();
+    some.iter().filter(|name| !others.contains(name)).collect()
+}
+
 impl ImageData for ImageSet {
     fn len(&self) -> usize {
         ImageSet::len(self)
@@ -104,5 +143,35 @@ impl ImageData for ImageSet {
 
     fn classes(&self) -> &[String] {
         ImageSet::classes(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_that_differ_are_named() {
+        let list = |names: &str| -> Vec<String> { names.chars().map(String::from).collect() };
+        let difference = |a: &str, b: &str| class_difference(&list(a), &list(b));
+        let words = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
+        assert_eq!(difference("abc", "abc"), None);
+        assert_eq!(
+            difference("abc", "abd"),
+            words("3 classes with `c`", "3 classes with `d`")
+        );
+        assert_eq!(
+            difference("abc", "a"),
+            words("3 classes with `b`, `c`", "1 class")
+        );
+        assert_eq!(difference("abc", "bac"), words("class 0 to be `a`", "`b`"));
+        assert_eq!(difference("aab", "ab"), words("3 classes", "2 classes"));
+        assert_eq!(
+            difference("", "abcdefg"),
+            words(
+                "0 classes",
+                "7 classes with `a`, `b`, `c`, `d`, `e` and 2 more"
+            )
+        );
     }
 }

@@ -59,6 +59,8 @@ pub struct HubModel {
     /// Arguments of timm's constructor that no field above holds, each with its value as JSON.
     /// They may make another model of the architecture than ours.
     pub other_args: Vec<(String, String)>,
+    /// What images and classes were taken to be where nothing is said about them, in words.
+    pub assumed: Vec<String>,
 }
 
 impl HubModel {
@@ -108,12 +110,21 @@ impl HubModel {
     /// `args` describes the model that was saved, so it goes before what `cfg` says of the weights
     /// it came from.
     fn read(architecture: String, root: &Section, cfg: &Section, args: &Section) -> Result<Self> {
+        let mut assumed = Vec::new();
+        let mut assume = |missing: bool, what: &str| {
+            if missing {
+                assumed.push(what.to_owned());
+            }
+        };
         let image_size = args.get("img_size", image_size)?;
         let fixed = cfg.get("fixed_input_size", rules::flag)? == Some(true)
             && args.get("dynamic_img_size", rules::flag)? != Some(true);
-        let mut input_size = cfg
-            .get("input_size", rules::input_size)?
-            .unwrap_or([3, 224, 224]);
+        let input_size = cfg.get("input_size", rules::input_size)?;
+        assume(
+            input_size.is_none() && image_size.is_none(),
+            "input_size is not given: images of 224 x 224 pixels",
+        );
+        let mut input_size = input_size.unwrap_or([3, 224, 224]);
         let in_channels = args
             .get("in_chans", rules::channels)?
             .unwrap_or(input_size[0]);
@@ -127,8 +138,9 @@ impl HubModel {
             args.get("num_classes", rules::classes)?,
             root.get("num_classes", rules::classes)?,
             cfg.get("num_classes", rules::classes)?,
-        ])
-        .unwrap_or(1000);
+        ]);
+        assume(num_classes.is_none(), "num_classes is not given: 1000");
+        let num_classes = num_classes.unwrap_or(1000);
         let names = |value: &Value| label_names(value, num_classes);
         let label_names = first([
             root.get("label_names", names)?,
@@ -144,6 +156,7 @@ impl HubModel {
             _ => Err(format!("{in_channels} numbers, one a channel").into()),
         };
         let mean = cfg.get("mean", |value| per_channel(rules::means(value)?))?;
+        assume(mean.is_none(), "mean is not given: ImageNet's");
         let mean = mean.unwrap_or(vec![0.485, 0.456, 0.406]);
         let std = cfg.get("std", |value| {
             let list = per_channel(rules::stds(value)?)?;
@@ -152,6 +165,10 @@ impl HubModel {
                 .then_some(list)
                 .ok_or_else(|| expected().into())
         })?;
+        assume(
+            std.is_none() && mean.len() == 3,
+            "std is not given: ImageNet's",
+        );
         let std = match (std, mean.len()) {
             (Some(std), _) => std,
             (None, 3) => vec![0.229, 0.224, 0.225],
@@ -160,6 +177,13 @@ impl HubModel {
                 return Err(cfg.wrong("std", expected, "none".to_owned()));
             }
         };
+        let interpolation = cfg.get("interpolation", rules::interpolation)?;
+        assume(
+            interpolation.is_none(),
+            "interpolation is not given: bicubic",
+        );
+        let crop_pct = cfg.get("crop_pct", rules::crop_pct)?;
+        assume(crop_pct.is_none(), "crop_pct is not given: 0.875");
         Ok(Self {
             architecture,
             tag: cfg.get("tag", tag)?.flatten(),
@@ -172,10 +196,8 @@ impl HubModel {
                 fixed_input_size: fixed,
                 mean,
                 std,
-                interpolation: cfg
-                    .get("interpolation", rules::interpolation)?
-                    .unwrap_or(Interpolation::Bicubic),
-                crop_pct: cfg.get("crop_pct", rules::crop_pct)?.unwrap_or(0.875),
+                interpolation: interpolation.unwrap_or(Interpolation::Bicubic),
+                crop_pct: crop_pct.unwrap_or(0.875),
                 test_crop_pct: cfg.get("test_crop_pct", rules::crop_pct)?,
                 crop_mode: cfg
                     .get("crop_mode", rules::crop_mode)?
@@ -192,6 +214,7 @@ impl HubModel {
             classifier: cfg.get("classifier", rules::text)?,
             licence: cfg.get("license", rules::text)?,
             other_args: args.others(),
+            assumed,
         })
     }
 }

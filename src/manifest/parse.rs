@@ -256,7 +256,12 @@ impl<'d, 'a> Reader<'d, 'a> {
     }
 
     fn data(&self) -> Result<DataConfig> {
-        let input_size = self.required("input_size", rules::input_size)?;
+        // Images are made square: a width of its own would be overruled.
+        let square = |value: &Value<'a>| match rules::input_size(value)? {
+            size if size[1] == size[2] => Ok(size),
+            _ => Err("[channels, side, side], as images are made square".into()),
+        };
+        let input_size = self.required("input_size", square)?;
         let channels = input_size[0];
         let one_each = |list: Vec<f64>| match list.len() == channels {
             true => Ok(list),

@@ -89,10 +89,17 @@ pub(super) fn draw(report: &Report) -> Result<Option<Picture>> {
             "{classes} classes; {} of the images were recognised.",
             text::percent(accuracy, 2)
         ),
-        caption: "The stronger the colour of a field, the larger its part of the images of its \
-                  row: blue what was recognised, orange what was mistaken. The steps of the scale \
-                  are not even, so that rare mistakes can be seen."
-            .to_owned(),
+        caption: format!(
+            "The stronger the colour of a field, the larger its part of the images of its row: \
+             blue what was recognised, orange what was mistaken. The steps of the scale are not \
+             even, so that rare mistakes can be seen.{}",
+            match block(classes) {
+                1 => String::new(),
+                side => format!(
+                    " A field stands for {side} by {side} classes and shows the strongest of them."
+                ),
+            }
+        ),
         body,
     }))
 }
@@ -210,10 +217,15 @@ fn short_count(count: usize) -> String {
     }
 }
 
+/// Classes on a side of a field of the heat map.
+fn block(classes: usize) -> usize {
+    classes.div_ceil(SIDE as usize).max(1)
+}
+
 /// One pixel for each field, its colour transparent where the share is small. Where classes are
 /// more than pixels, the largest share among neighbours counts: no mistake gets lost.
 fn heat_map(confusion: &[Vec<usize>], images: &[usize]) -> Result<Vec<u8>> {
-    let block = confusion.len().div_ceil(SIDE as usize).max(1);
+    let block = block(confusion.len());
     let side = confusion.len().div_ceil(block);
     let mut strongest = vec![(0.0, false); side * side];
     for (truth, row) in confusion.iter().enumerate() {

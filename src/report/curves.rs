@@ -55,6 +55,11 @@ impl Series {
         }
     }
 
+    /// Values that cannot be drawn.
+    fn gaps(&self) -> usize {
+        self.points.len() - self.finite().count()
+    }
+
     fn finite(&self) -> impl Iterator<Item = f64> {
         let values = self.points.iter().map(|point| point.1);
         values.filter(|value| value.is_finite())
@@ -88,18 +93,27 @@ pub(super) fn loss(report: &Report) -> Option<Picture> {
     if !steps.is_empty() {
         let above = steps
             .iter()
-            .filter(|step| step.1 > scale.interval()[1])
+            .filter(|step| step.1.is_finite() && step.1 > scale.interval()[1])
             .count();
+        let below = steps
+            .iter()
+            .filter(|step| step.1.is_finite() && step.1 < scale.interval()[0])
+            .count();
+        let gaps = steps.iter().filter(|step| !step.1.is_finite()).count();
         caption.push_str(" The pale line is the loss of single steps");
-        caption.push_str(&match above {
-            0 => ".".to_owned(),
-            _ => format!(
-                "; {} of {} are above the chart.",
-                text::count(above),
-                text::count(steps.len())
-            ),
-        });
+        for (number, what) in [
+            (above, "above the chart"),
+            (below, "below the chart"),
+            (gaps, "no finite numbers, which leaves gaps"),
+        ] {
+            if number > 0 {
+                let (number, all) = (text::count(number), text::count(steps.len()));
+                caption.push_str(&format!("; {number} of {all} are {what}"));
+            }
+        }
+        caption.push('.');
     }
+    caption.push_str(&limits(epochs, &series));
     let chart = Chart {
         id: "loss",
         title: "Loss",
@@ -146,6 +160,7 @@ pub(super) fn accuracy(report: &Report) -> Option<Picture> {
             " \u{201c}Averaged\u{201d} is the validation of the weights' moving average.",
         );
     }
+    caption.push_str(&limits(epochs, &series));
     let chart = Chart {
         id: "accuracy",
         title: "Accuracy",
@@ -266,9 +281,33 @@ fn draw(report: &Report, chart: Chart, series: &[Series], steps: &[Point]) -> Pi
     }
 }
 
+/// Epochs that share one place to point at.
+fn band_epochs(epochs: &[EpochLine]) -> usize {
+    epochs.len().div_ceil(MOST_BANDS).max(1)
+}
+
+/// What is said of a chart that has fewer places to point at than epochs, and of gaps in its lines.
+fn limits(epochs: &[EpochLine], series: &[Series]) -> String {
+    let mut text = String::new();
+    let gaps: usize = series.iter().map(Series::gaps).sum();
+    if gaps > 0 {
+        text.push_str(&format!(
+            " Values that are missing or no finite numbers ({}) leave gaps.",
+            text::count(gaps)
+        ));
+    }
+    if band_epochs(epochs) > 1 {
+        text.push_str(&format!(
+            " Pointing at the chart shows one epoch in {}; the table below has all.",
+            band_epochs(epochs)
+        ));
+    }
+    text
+}
+
 /// All values of an epoch in words.
 fn bands(epochs: &[EpochLine], series: &[Series], value: fn(f64) -> String) -> Vec<Band> {
-    let every = epochs.len().div_ceil(MOST_BANDS).max(1);
+    let every = band_epochs(epochs);
     let chosen = epochs.iter().enumerate().step_by(every);
     chosen
         .map(|(index, line)| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
-use crate::data::{ImageData, Loader, LoaderConfig};
+use crate::data::{ImageData, Loader, LoaderConfig, class_difference};
 use crate::error::{Error, Result};
 use crate::model::Classifier;
 use crate::train::{EpochRecord, LoggedStep, RunConfig, RunFiles, best};
@@ -27,12 +27,13 @@ impl Report {
     ) -> Result<Self> {
         let files = RunFiles::open(dir.as_ref())?;
         let config = &files.config;
-        if valid.classes() != config.data.classes {
-            return Err(Error::argument(
-                "data",
-                format!("the classes of the run, {:?}", config.data.classes),
-                format!("{:?}", valid.classes()),
-            ));
+        // A run whose model has more classes than its data knows no names.
+        let expected = &config.data.classes;
+        if !expected.is_empty()
+            && let Some((expected, found)) = class_difference(expected, valid.classes())
+        {
+            let expected = format!("those of the run, {expected}");
+            return Err(Error::argument("classes of the data", expected, found));
         }
         let loader = Loader::new(
             valid.clone(),
@@ -75,9 +76,9 @@ impl Report {
         Ok(Self {
             title: format!("{} on {}", info.architecture, name(&config.data.source)),
             subtitle: format!(
-                "{} images for training, {} for validation; starting from {}",
+                "{} images for training, {}; starting from {}",
                 config.data.train_images,
-                config.data.valid_images,
+                validation(config.data.valid_images, valid.len()),
                 config.model_text("weights")
             ),
             summary: summary(epochs, best_epoch, &files),
@@ -129,6 +130,15 @@ fn name(source: &str) -> &str {
     }
 }
 
+/// How many images the run was validated on, and how many there are now, on which this report is
+/// made.
+fn validation(then: usize, now: usize) -> String {
+    if then == now {
+        return format!("{then} for validation");
+    }
+    format!("{then} for validation, {now} by now, of which matrix, classes and mistakes tell")
+}
+
 fn summary(
     epochs: &[EpochRecord],
     best: Option<&EpochRecord>,
@@ -139,17 +149,22 @@ fn summary(
     };
     let seconds: f64 = epochs.iter().map(|e| e.seconds).sum();
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let rows = [
+    let planned = files.config.recipe.epochs;
+    let mut rows = vec![
         ("accuracy", percent(best.valid_accuracy)),
         ("balanced accuracy", percent(best.valid_balanced_accuracy)),
         ("loss", format!("{:.4}", best.valid_loss)),
-        (
-            "best epoch",
-            format!("{} of {}", best.epoch, files.config.recipe.epochs),
-        ),
+        ("best epoch", format!("{} of {}", best.epoch, epochs.len())),
         ("time", format!("{seconds:.0} s")),
     ];
-    rows.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    // Stopped early, or not at its end yet.
+    if epochs.len() < planned {
+        rows.push(("epochs", format!("{} of {planned} planned", epochs.len())));
+    }
+    let owned = rows
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    owned.collect()
 }
 
 /// A line for each group, and a mark wherever one begins to train.
@@ -306,6 +321,16 @@ mod tests {
     fn probabilities_are_a_softmax() {
         let scores = [1000.0, 1000.0 + 3f32.ln()];
         assert!((probability(&scores, 1) - 0.75).abs() < 1e-4);
+    }
+
+    #[test]
+    fn other_images_than_those_of_the_run_are_told() {
+        assert_eq!(validation(100, 100), "100 for validation");
+        let told = validation(100, 120);
+        assert!(
+            told.contains("100") && told.contains("120 by now"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::tables;
 use super::text::{self, Escaped, isolated};
 use super::{Mistake, Report};
 use crate::error::Result;
+use crate::train::LARGEST_CONFUSION;
 
 /// The look of the page; that of its charts is [`svg::STYLE`].
 const STYLE: &str = include_str!("page.css");
@@ -157,21 +158,39 @@ fn epochs(html: &mut String, report: &Report) {
     html.push_str(&tables::epochs(report));
 }
 
+/// Why there is no matrix.
+fn no_matrix(report: &Report) -> String {
+    if report.confusion.is_empty() && report.classes.len() > LARGEST_CONFUSION {
+        return format!(
+            "There are {} classes; a confusion matrix is kept of up to {}.",
+            text::count(report.classes.len()),
+            text::count(LARGEST_CONFUSION)
+        );
+    }
+    "No images were compared with their classes.".to_owned()
+}
+
 fn confusion(html: &mut String, report: &Report, picture: Option<&Picture>) {
     if picture.is_none() {
-        return nothing(html, "No images were compared with their classes.");
+        return nothing(html, &no_matrix(report));
     }
     html.push_str("<div class=\"matrix\">\n");
     chart(html, picture, "");
     add!(html, "<div>{}</div>\n</div>\n", tables::confusions(report));
     if report.classes.len() <= MOST_NUMBERS {
         html.push_str(&tables::counts(report));
+    } else {
+        add!(
+            html,
+            "<p class=\"soft\">The counts of the matrix are written out for up to {MOST_NUMBERS} \
+             classes.</p>\n"
+        );
     }
 }
 
 fn classes(html: &mut String, report: &Report) {
     if report.confusion.is_empty() {
-        return nothing(html, "No images were compared with their classes.");
+        return nothing(html, &no_matrix(report));
     }
     let scores = scores::of(&report.confusion);
     if let Some(accuracy) = scores::accuracy(&scores) {
@@ -198,13 +217,19 @@ fn wrong(html: &mut String, report: &Report, shown: &[&Mistake]) -> Result<()> {
         nothing(html, "No mistakes were kept.");
         return Ok(());
     }
-    let number = match shown.len() < report.mistakes.len() {
-        true => format!(
+    // Who makes the report may have kept only the surest; the matrix knows of all.
+    let all = report
+        .mistakes
+        .len()
+        .max(scores::mistakes(&report.confusion));
+    let number = if shown.len() < all {
+        format!(
             "The {} mistakes of {} that the model was surest of",
             shown.len(),
-            text::count(report.mistakes.len())
-        ),
-        false => "The mistakes the model was surest of".to_owned(),
+            text::count(all)
+        )
+    } else {
+        "The mistakes the model was surest of".to_owned()
     };
     add!(
         html,

@@ -83,14 +83,14 @@ pub(super) fn draw(report: &Report) -> Option<Picture> {
         height: bottom + 28.0,
         title: "Learning rates",
         description: groups.collect::<String>().trim_start().to_owned(),
-        caption: match interval {
-            Some(_) => {
+        caption: match scale([1.0, 0.0]) {
+            Some(axis) => format!(
                 "Above, the rate of each group with its highest value; below, when each group \
-                 trains. The upper groups are nearer to the output."
-            }
-            None => "No group trains.",
-        }
-        .to_owned(),
+                 trains. The upper groups are nearer to the output.{}",
+                below(&report.rates, axis.interval()[0])
+            ),
+            None => "No group trains.".to_owned(),
+        },
         body,
     })
 }
@@ -171,6 +171,20 @@ fn interval(rates: &[RateLine]) -> Option<[f64; 2]> {
     intervals.reduce(|a, b| [a[0].min(b[0]), a[1].max(b[1])])
 }
 
+/// What is said of rates too small for the chart.
+fn below(rates: &[RateLine], lowest: f64) -> String {
+    let all: usize = rates.iter().map(|line| trained_rates(line).count()).sum();
+    let small = |line: &RateLine| trained_rates(line).filter(|rate| *rate < lowest).count();
+    match rates.iter().map(small).sum::<usize>() {
+        0 => String::new(),
+        number => format!(
+            " {} of {} rates are below the chart.",
+            text::count(number),
+            text::count(all)
+        ),
+    }
+}
+
 /// A time in which a group trains.
 #[derive(Debug, PartialEq)]
 struct Stretch {
@@ -244,5 +258,18 @@ mod tests {
         };
         assert_eq!(interval(&[odd]), Some([0.5, 0.5]));
         assert_eq!(interval(&[RateLine::default()]), None);
+    }
+
+    #[test]
+    fn rates_below_the_chart_are_counted() {
+        let line = RateLine {
+            group: "head".to_owned(),
+            points: [1e-3, 1e-7, 0.0, f64::NAN, 1e-9]
+                .map(|rate| (0.0, rate))
+                .to_vec(),
+        };
+        let rates = [line];
+        assert_eq!(below(&rates, 1e-6), " 2 of 3 rates are below the chart.");
+        assert_eq!(below(&rates, 1e-9), "");
     }
 }

@@ -99,6 +99,22 @@ pub(super) fn weakest(scores: &[Score]) -> Vec<usize> {
     imperfect.take(most).map(|(class, _)| class).collect()
 }
 
+/// Images that were taken for another class.
+pub(super) fn mistakes(confusion: &[Vec<usize>]) -> usize {
+    let scores = of(confusion);
+    sum(scores.iter().map(|score| score.images - score.right))
+}
+
+/// Kinds of mistakes that were made.
+pub(super) fn kinds(confusion: &[Vec<usize>]) -> usize {
+    let rows = confusion.iter().enumerate();
+    let wrong = |(truth, row): (usize, &Vec<usize>)| {
+        let others = row.iter().enumerate().filter(|(other, _)| *other != truth);
+        others.filter(|(_, count)| **count > 0).count()
+    };
+    rows.map(wrong).sum()
+}
+
 /// A kind of mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Confusion {
@@ -162,6 +178,8 @@ mod tests {
         assert_eq!(found, [[1, 2, 7], [0, 1, 5], [1, 0, 5], [2, 1, 2]]);
         assert_eq!(frequent(&matrix, 99).len(), 5);
         assert_eq!(frequent(&matrix, 0), []);
+        assert_eq!((kinds(&matrix), mistakes(&matrix)), (5, 20));
+        assert_eq!((kinds(&[]), mistakes(&[])), (0, 0));
     }
 
     #[test]

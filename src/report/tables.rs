@@ -239,12 +239,17 @@ pub(super) fn confusions(report: &Report) -> String {
         Number("Images"),
         Number("Of class, %"),
     ];
-    open(
-        &mut html,
-        "confusions",
-        "Most frequent confusions",
-        &columns,
-    );
+    let kinds = scores::kinds(&report.confusion);
+    let caption = if frequent.len() < kinds {
+        format!(
+            "Most frequent confusions, {} of {} kinds",
+            frequent.len(),
+            text::count(kinds)
+        )
+    } else {
+        "Most frequent confusions".to_owned()
+    };
+    open(&mut html, "confusions", &caption, &columns);
     for confusion in frequent {
         add!(
             html,

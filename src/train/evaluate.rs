@@ -47,7 +47,7 @@ impl Evaluation {
 }
 
 /// Classes of the largest confusion matrix.
-const LARGEST_CONFUSION: usize = 2000;
+pub(crate) const LARGEST_CONFUSION: usize = 2000;
 
 /// How well one class is recognised.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -61,7 +61,12 @@ impl TensorBoardMonitor {
                 .filter(|(path, _)| path.starts_with(prefix) && !crate::nn::is_buffer(path));
             let mut values = mine.flat_map(|(_, v)| v.iter().copied()).peekable();
             if values.peek().is_some() {
-                writer.histogram(&format!("{what}/{group}"), step, values)?;
+                let left_out = writer.histogram(&format!("{what}/{group}"), step, values)?;
+                // A histogram has no place for them.
+                if left_out > 0 {
+                    let tag = format!("not_finite/{what}/{group}");
+                    writer.scalar(&tag, step, left_out as f64)?;
+                }
             }
         }
         Ok(())
@@ -303,4 +308,30 @@ fn predictions(model: &Classifier, images: &Tensor<4>, labels: &[usize]) -> Resu
         .collect();
     let pictures = pictures(images, &model.info().normalization)?;
     image_grid(&pictures, COLUMNS, 4, Some(&captions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_without_a_place_in_a_histogram_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut monitor = TensorBoardMonitor::new(folder.path().to_path_buf());
+        let writer = EventWriter::create(folder.path(), None).unwrap();
+        let path = writer.path().to_path_buf();
+        monitor.writer = Some(writer);
+        monitor.prefixes = ["stem", "head"]
+            .map(|group| (group.to_owned(), format!("{group}.")))
+            .to_vec();
+        let tensors = vec![
+            ("stem.conv".to_owned(), vec![1.0, 2.0]),
+            ("head.fc".to_owned(), vec![1.0, f32::NAN, f32::INFINITY]),
+        ];
+        monitor.histograms("gradients", 1, tensors).unwrap();
+        drop(monitor);
+        let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        assert!(text.contains("not_finite/gradients/head"), "{text}");
+        assert!(!text.contains("not_finite/gradients/stem"), "{text}");
+    }
 }

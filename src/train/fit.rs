@@ -371,6 +371,9 @@ fn train(
         epochs_done: progress.state.epoch,
         steps_done: progress.state.steps,
     })?;
+    if let Some(text) = recipe.schedule.unused(&recipe.warmup, recipe.epochs) {
+        monitor.notice(&text);
+    }
     let mut frozen: Option<Freeze> = None;
     let mut rest = Frozen::default();
 

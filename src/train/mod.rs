@@ -35,9 +35,9 @@ pub mod tensorboard;
 pub use batch_size::{BatchSearch, BatchSize, Trial};
 pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
-#[cfg(feature = "plots")]
-pub(crate) use evaluate::best;
 pub use evaluate::{ClassScore, Evaluation, Prediction};
+#[cfg(feature = "plots")]
+pub(crate) use evaluate::{LARGEST_CONFUSION, best};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
 pub use fit::{FitOptions, TensorBoard, resume};
 pub use gradients::{Clip, clip_gradients, gradient_norm};

@@ -1141,10 +1141,17 @@ fn altered(table: &mut Table) {
         "it is not used",
     );
 
-    let fetched = place.fetch().unwrap();
+    let mut told = None;
+    let fetched = place.hub().fetch(&request(), &mut |event| {
+        if let Progress::Replaced(replaced) = event {
+            told = Some(replaced);
+        }
+    });
+    let fetched = fetched.unwrap();
     place.assert_sound(&fetched);
     assert!(!fetched.from_cache);
     let replaced = fetched.replaced.unwrap();
+    assert_eq!(told.as_ref(), Some(&replaced));
     assert_eq!(
         replaced.expected,
         format!("SHA-256 {}", sha256(&place.model))

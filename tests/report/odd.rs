@@ -360,3 +360,72 @@ fn thirty_classes_still_have_numbers() {
             .contains("123k")
     );
 }
+
+/// Whatever a page cuts, thins out or leaves out is told on it.
+#[test]
+fn what_is_left_out_is_told() {
+    let page = |report: &Report| Element::parse(&Written::new(report).page).text();
+    let told = |report: &Report, words: &[&str]| {
+        let page = page(report);
+        for words in words {
+            assert!(page.contains(words), "{words}");
+        }
+    };
+    // Kinds of mistakes, and mistakes of which only the surest were kept.
+    let mut confusion = vec![vec![1; 40]; 40];
+    confusion[0][1] = 3;
+    told(
+        &Report {
+            classes: (0..40).map(|class| format!("class {class}")).collect(),
+            confusion,
+            mistakes: vec![Mistake {
+                image: image(8, 8, 1),
+                truth: owned("a"),
+                predicted: owned("b"),
+                probability: 0.5,
+            }],
+            ..Report::default()
+        },
+        &[
+            "20 of 1,560 kinds",
+            "The 1 mistakes of 1,562 that the model was surest of",
+            "written out for up to 30 classes",
+        ],
+    );
+    // Fields of the heat map that stand for several classes.
+    let mut confusion = vec![vec![0; 1500]; 1500];
+    confusion[0][0] = 1;
+    told(
+        &Report {
+            classes: (0..1500).map(|class| format!("class {class}")).collect(),
+            confusion,
+            ..Report::default()
+        },
+        &["A field stands for 3 by 3 classes"],
+    );
+    // So many classes that no matrix is kept.
+    told(
+        &Report {
+            classes: (0..2001).map(|class| format!("class {class}")).collect(),
+            ..Report::default()
+        },
+        &["There are 2,001 classes; a confusion matrix is kept of up to 2,000."],
+    );
+    // Epochs that cannot be pointed at, values that cannot be drawn.
+    let mut lines = epochs(600);
+    lines[3].train_loss = f64::NAN;
+    told(
+        &Report {
+            epochs: lines,
+            steps: [f64::NAN, 0.3, f64::INFINITY, 0.4]
+                .map(|loss| StepLine { epoch: 0.5, loss })
+                .to_vec(),
+            ..Report::default()
+        },
+        &[
+            "one epoch in 3",
+            "(1) leave gaps",
+            "2 of 4 are no finite numbers",
+        ],
+    );
+}

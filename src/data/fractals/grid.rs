@@ -31,7 +31,8 @@ impl Fractals {
         let mut sheet = vec![BETWEEN; height * width * 3];
         for row in 0..categories {
             for column in 0..instances {
-                let image = self.render(row, column as u64)?;
+                let first = self.options().first;
+                let image = self.render(row, first.wrapping_add(column as u64))?;
                 let corner = (row * (cell + GAP) * width + column * (cell + GAP)) * 3;
                 put(
                     &image,

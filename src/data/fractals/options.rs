@@ -1,5 +1,6 @@
 //! What a set of fractals is made of.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -107,11 +108,15 @@ impl FromStr for FractalOptions {
 
     fn from_str(text: &str) -> Result<Self> {
         let mut options = FractalOptions::default();
+        let mut given = HashSet::new();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let wrong = |expected: &str| Error::argument("fractals", expected, format!("`{pair}`"));
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(wrong("KEY=VALUE pairs, such as categories=100,size=28"));
             };
+            if !given.insert(key) {
+                return Err(wrong("each key once"));
+            }
             fn set<T: FromStr>(field: &mut T, value: &str) -> Option<()> {
                 *field = value.parse().ok()?;
                 Some(())
@@ -335,6 +340,10 @@ mod tests {
                 "fractals: expected a value that fits the key",
             ),
             ("size=3", "size: expected from 8 to 1024, found 3"),
+            (
+                "size=28,seed=1,size=32",
+                "fractals: expected each key once, found `size=32`",
+            ),
         ] {
             let error = text.parse::<FractalOptions>().unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");

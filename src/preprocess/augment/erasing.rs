@@ -1,6 +1,7 @@
 //! Rectangles that are overwritten.
 
 use std::f32::consts::TAU;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,18 @@ pub struct Rectangle {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+impl fmt::Display for Rectangle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            top,
+            left,
+            height,
+            width,
+        } = self;
+        write!(f, "{height} x {width} from row {top} and column {left}")
+    }
 }
 
 impl Default for RandomErasing {

@@ -177,7 +177,7 @@ impl Mix {
                 };
                 if !inside(part.top, part.height, height) || !inside(part.left, part.width, width) {
                     let expected = format!("a part of {height} x {width} pixels");
-                    return Err(Error::argument("cutmix", expected, format!("{part:?}")));
+                    return Err(Error::argument("cutmix", expected, part));
                 }
                 let columns = part.left..part.left + part.width;
                 pairs(images, batch, |a, b| {

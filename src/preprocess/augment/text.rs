@@ -1,5 +1,6 @@
 //! Lists of random changes as text, and what a configuration file may hold.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,7 +28,12 @@ impl FromStr for Augment {
 
     fn from_str(text: &str) -> Result<Self> {
         let mut augment = Augment::none();
-        for item in text.split(',').map(str::trim) {
+        let items: Vec<&str> = text.split(',').map(str::trim).collect();
+        if items.len() > 1 && items.contains(&"none") {
+            let expected = "`none` alone, or random changes without it";
+            return Err(Error::argument("augment", expected, format!("`{text}`")));
+        }
+        for item in items {
             match PRESETS.iter().find(|(name, _)| *name == item) {
                 Some((_, preset)) => augment.0.extend(preset().0),
                 None => augment.0.push(item.parse()?),
@@ -70,8 +76,17 @@ impl FromStr for Transform {
                 format!("`{name}`"),
             ));
         };
+        let mut given = HashSet::new();
         for part in parts {
             transform = transform.with(part)?;
+            let key = part.split('=').next().unwrap_or_default();
+            if !given.insert(key) {
+                return Err(Error::argument(
+                    format!("augment {name} {key}"),
+                    "one value",
+                    "two",
+                ));
+            }
         }
         Ok(transform)
     }

@@ -117,7 +117,12 @@ impl Schedule {
                 let some = !milestones.is_empty() && !milestones.contains(&0);
                 if !some {
                     let expected = "one epoch or more, counted from 0, none of them the first";
-                    let found = format!("{milestones:?}");
+                    let found: Vec<String> = milestones.iter().map(usize::to_string).collect();
+                    let found = if found.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        found.join(", ")
+                    };
                     return Err(Error::argument("schedule milestones", expected, found));
                 }
                 positive("gamma", gamma)

@@ -311,6 +311,40 @@ impl Schedule {
         }
     }
 
+    /// What of the schedule a run of so many epochs never comes to, in words.
+    pub(super) fn unused(&self, warmup: &Warmup, epochs: usize) -> Option<String> {
+        let length = epochs as f64 - warmup.offset();
+        let never = |when: String| {
+            let run = match warmup.offset() {
+                0.0 => format!("the run has {epochs} epochs"),
+                offset => format!("the run has {epochs} epochs, {offset} of them warm-up"),
+            };
+            Some(format!("schedule {self}: the rate falls {when}, but {run}"))
+        };
+        match *self {
+            Schedule::Step { epochs: every, .. } if every as f64 >= length => {
+                never(format!("after each {every} epochs"))
+            }
+            Schedule::MultiStep { ref milestones, .. } => {
+                let late = milestones.iter().filter(|epoch| **epoch as f64 >= length);
+                let late: Vec<String> = late.map(usize::to_string).collect();
+                if late.is_empty() {
+                    return None;
+                }
+                never(format!("after epoch {}", late.join(", ")))
+            }
+            // An epoch sets the mark, one more than are waited for miss it, and one has the rate.
+            Schedule::Plateau(Plateau { patience, .. })
+                if epochs as f64 - warmup.epochs.ceil() < patience as f64 + 3.0 =>
+            {
+                never(format!(
+                    "after more than {patience} epochs without progress"
+                ))
+            }
+            _ => None,
+        }
+    }
+
     /// A straight line to nothing.
     pub fn linear() -> Self {
         Schedule::Linear { end: 0.0 }
@@ -373,6 +407,44 @@ impl Schedule {
         Point {
             factor,
             momentum: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_is_too_short_for_is_told() {
+        let told = |schedule: &str, warmup: f64, epochs: usize| {
+            let schedule: Schedule = schedule.parse().unwrap();
+            schedule.unused(&Warmup::new(warmup), epochs)
+        };
+        for (schedule, warmup, epochs, words) in [
+            (
+                "step",
+                0.0,
+                30,
+                "after each 30 epochs, but the run has 30 epochs",
+            ),
+            ("step:9", 2.0, 10, "10 epochs, 2 of them warm-up"),
+            ("multi_step:3,12,60", 0.0, 12, "after epoch 12, 60, but"),
+            ("plateau", 0.0, 12, "more than 10 epochs without progress"),
+        ] {
+            let text = told(schedule, warmup, epochs).unwrap();
+            assert!(text.contains(words), "{text}");
+        }
+        for (schedule, warmup, epochs) in [
+            ("step", 0.0, 31),
+            ("step:9", 0.0, 10),
+            ("multi_step:3,11", 0.0, 12),
+            ("plateau", 0.0, 13),
+            ("constant", 0.0, 1),
+            ("cosine", 0.0, 1),
+            ("one_cycle", 0.0, 1),
+        ] {
+            assert_eq!(told(schedule, warmup, epochs), None, "{schedule}");
         }
     }
 }

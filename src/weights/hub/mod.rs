@@ -225,11 +225,13 @@ impl Hub {
                 Checked::Altered { expected, found } => {
                     let path = repo.set_aside(&entry.file)?;
                     verify::forget(repo, &entry);
-                    replaced = Some(Replaced {
+                    let aside = Replaced {
                         path,
                         expected,
                         found,
-                    });
+                    };
+                    let _ = events.send(Progress::Replaced(aside.clone()));
+                    replaced = Some(aside);
                 }
                 // With an announcement or a pin, and one of them there is, this cannot be.
                 Checked::Unknown => {}

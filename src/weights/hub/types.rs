@@ -75,6 +75,8 @@ pub enum Progress {
         /// What went wrong.
         reason: String,
     },
+    /// A cached file was not what it has to be; it was set aside, and is fetched anew.
+    Replaced(Replaced),
 }
 
 /// A file in the cache.
