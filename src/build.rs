@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::{Module, ParamId};
 use burn::tensor::Device;
 
-use crate::adapt::{self, Shift, StemRule};
+use crate::adapt::{self, FreshHead, Shift, StemRule};
 use crate::error::{Error, Result};
 use crate::features::Pool;
 use crate::init::{Init, Rng};
@@ -14,7 +14,10 @@ use crate::model::{Classifier, HEAD, Head, InputSize, ModelInfo};
 use crate::params;
 use crate::preprocess::Normalization;
 use crate::spec::{IMAGENET_CLASSES, Spec};
-use crate::weights::{self, HostTensor, LoadReport, Mismatch, Weights, WeightsFile};
+use crate::weights::{
+    self, COUNTER, DType, HostTensor, Layout, LoadReport, Mismatch, TensorInfo, Weights,
+    WeightsFile, is_head,
+};
 use crate::zoo::{self, BackboneOptions};
 
 impl Spec {
@@ -24,13 +27,18 @@ impl Spec {
     /// [`Error::InvalidArgument`] for a parameter out of range or weights that were not chosen;
     /// [`Error::Io`], [`Error::WeightsFormat`], [`Error::NonFinite`] for a file that cannot be
     /// used; [`Error::WeightsMismatch`] if any tensor is missing, left over, or of another shape or
-    /// type, but for the first convolution and the head where the spec asks for others.
+    /// type, but for the first convolution and the head where the spec asks for others, and for
+    /// what is outside of the key and the prefix under which the model is found. What was taken and
+    /// what was left out is in the model's [`load_report`](Classifier::load_report).
     pub fn build(&self, device: &Device) -> Result<Classifier> {
         self.validate()?;
         let spec = weights::resolve(self, &mut |_| {})?;
         let model = match &spec.weights {
             Weights::Random(seed) => spec.build_random(*seed, device)?,
-            Weights::File(path) => spec.build_from(&WeightsFile::open(path)?, device)?,
+            Weights::File(path) => {
+                let (key, prefix) = (self.weights_key.as_deref(), self.weights_prefix.as_deref());
+                spec.build_from(&WeightsFile::open_at(path, key, prefix)?, device)?
+            }
             Weights::Bundled => spec.build_from(&weights::bundled(spec.architecture)?, device)?,
             other => {
                 let expected = "weights that are a file";
@@ -140,6 +148,7 @@ impl Spec {
                     .origin
                     .clone()
                     .unwrap_or_else(|| self.weights.to_string()),
+                loaded: None,
             }),
         })
     }
@@ -167,10 +176,45 @@ impl Spec {
             .skeleton(3, 1, device)
             .or_else(|_| self.skeleton(3, 0, device))?;
         let names = Names::of(&sketch);
-        let first = sketch.backbone.first_conv();
-        let conv = format!("{}.weight", first.conv);
+        let backbone: Vec<String> = params::list(&sketch)
+            .iter()
+            .filter(|slot| !slot.path.starts_with(HEAD))
+            .map(|slot| names.upstream(&slot.path))
+            .collect();
+        // Compare everything before anything is read.
+        let fits = file
+            .layouts(&backbone)?
+            .into_iter()
+            .map(|layout| self.fit(file, layout, &names, &sketch, device))
+            .collect::<Result<Vec<Fit>>>()?;
+        let clean: Vec<&Fit> = fits.iter().filter(|fit| fit.report.is_clean()).collect();
+        match (&clean[..], fits.first()) {
+            ([fit], _) => self.read(file, fit, &names),
+            ([], Some(fit)) => {
+                let mut report = fit.report.clone();
+                report.hints.extend(file.hints(&fit.layout, &backbone));
+                Err(Error::WeightsMismatch(Box::new(report)))
+            }
+            _ => {
+                let layouts: Vec<_> = clean.iter().map(|fit| &fit.layout).collect();
+                Err(file.ambiguous_key(&layouts))
+            }
+        }
+    }
+
+    /// Compares the model with the tensors of a layout, but for what the spec replaces.
+    fn fit(
+        &self,
+        file: &WeightsFile,
+        layout: Layout,
+        names: &Names,
+        sketch: &Classifier,
+        device: &Device,
+    ) -> Result<Fit> {
+        let tensors = file.tensors_in(layout.section);
+        let conv = format!("{}.weight", sketch.backbone.first_conv().conv);
         let dim = |path: &str, dim: usize| {
-            let shape = &file.tensors().get(&names.upstream(path))?.shape;
+            let shape = &tensors.get(&layout.name(&names.upstream(path)))?.shape;
             shape.get(dim).copied()
         };
         let (file_channels, file_classes) = match self.declared {
@@ -187,63 +231,97 @@ impl Spec {
             .unwrap_or(IMAGENET_CLASSES);
 
         let model = self.skeleton(in_channels, num_classes, device)?;
-        let fresh = self.num_classes.is_some() && file_classes != Some(num_classes);
-        let fresh = match fresh && num_classes > 0 {
-            true => Some(adapt::fresh_head(
+        let makes_head = self.num_classes.is_some() && file_classes != Some(num_classes);
+        let fresh = if makes_head && num_classes > 0 {
+            Some(adapt::fresh_head(
                 num_classes,
                 model.num_features(),
                 &self.head_rule(&model, &[num_classes, model.num_features()]),
                 self.seed,
-            )?),
-            false => None,
+            )?)
+        } else {
+            None
         };
-        let drops_head = self.num_classes == Some(0) && file_classes != Some(0);
 
-        // Compare everything before anything is read.
+        let key = file.key_of(layout.section);
         let mut report = LoadReport {
             path: file.path().to_path_buf(),
             model: self.describe(in_channels, num_classes),
+            key: key.map(str::to_owned),
+            other_keys: file.keys_but(key).into_iter().map(str::to_owned).collect(),
+            prefix: layout.prefix.clone(),
+            naming: layout.naming.in_words(),
             ..LoadReport::default()
         };
         let mut expected: HashSet<String> = HashSet::new();
-        let slots = params::list(&model);
-        for slot in &slots {
-            let name = names.upstream(&slot.path);
-            if let Some(prefix) = name.strip_suffix("running_mean") {
-                expected.insert(format!("{prefix}num_batches_tracked"));
+        for slot in &params::list(&model) {
+            let upstream = names.upstream(&slot.path);
+            let name = layout.name(&upstream);
+            if let Some(norm) = name.strip_suffix("running_mean") {
+                expected.insert(format!("{norm}num_batches_tracked"));
             }
-            expected.insert(name.clone());
-            if fresh
-                .as_ref()
-                .is_some_and(|head| head.get(&slot.path).is_some())
-            {
+            if makes_head && slot.path.starts_with(HEAD) {
                 continue;
             }
             let mut shape = slot.shape.clone();
             if slot.path == conv {
                 shape[1] = file_channels.unwrap_or(in_channels);
             }
-            self.compare(&model, &slot.path, &name, &shape, file, &mut report);
+            compare(
+                &model,
+                &slot.path,
+                &upstream,
+                &shape,
+                tensors.get(&name),
+                &mut report,
+            );
+            expected.insert(name);
         }
-        if drops_head {
-            expected.extend([names.upstream(HEAD_WEIGHT), names.upstream("head.fc.bias")]);
+        for name in tensors.keys().filter(|name| !expected.contains(*name)) {
+            match name.strip_prefix(&layout.prefix) {
+                Some(rest) if rest == COUNTER || (makes_head && is_head(rest)) => {
+                    report.left_out.push(name.clone());
+                }
+                Some(rest) => report.unused.push(rest.to_owned()),
+                None => report.left_out.push(name.clone()),
+            }
         }
-        report.unused = file
-            .tensors()
-            .keys()
-            .filter(|name| !expected.contains(*name))
-            .cloned()
-            .collect();
-        if !report.is_clean() {
-            return Err(Error::WeightsMismatch(Box::new(report)));
+        if !makes_head && file_classes.is_none() && num_classes > 0 {
+            report.hints.push(format!(
+                "it has no head that fits; num_classes(N) (--num-classes N) makes a new one of N \
+                 classes for `{}`",
+                names.upstream(HEAD_WEIGHT)
+            ));
         }
+        Ok(Fit {
+            layout,
+            model,
+            fresh,
+            file_channels,
+            report,
+        })
+    }
 
-        let adapted = match file_channels {
+    /// Reads the values of a model that fits.
+    fn read(&self, file: &WeightsFile, fit: &Fit, names: &Names) -> Result<Classifier> {
+        let model = fit.model.clone();
+        let first = model.backbone.first_conv();
+        let conv = format!("{}.weight", first.conv);
+        let (in_channels, num_classes) = (model.in_channels(), model.num_classes());
+        let tensor = |path: &str| -> Result<HostTensor> {
+            let name = fit.layout.name(&names.upstream(path));
+            let info = file.tensors_in(fit.layout.section).get(&name);
+            Ok(HostTensor {
+                shape: info.map(|info| info.shape.clone()).unwrap_or_default(),
+                data: file.read_in(fit.layout.section, &name)?,
+            })
+        };
+
+        let adapted = match fit.file_channels {
             Some(from) if from != in_channels || matches!(self.stem_rule, StemRule::Init(_)) => {
-                let weight = self.tensor(file, &names.upstream(&conv))?;
                 let mut rng = Rng::new(self.seed, &conv);
                 Some(adapt::adapt_conv(
-                    &weight,
+                    &tensor(&conv)?,
                     in_channels,
                     &self.stem_rule,
                     &self.trained_normalization(),
@@ -255,12 +333,18 @@ impl Spec {
         let shift = adapted.as_ref().map(|adapted| Shift::of(&first, adapted));
         let path = file.path().display();
         let mut origin = self.origin.clone().unwrap_or_else(|| path.to_string());
+        if let Some(key) = &self.weights_key {
+            origin += &format!("; key {key}");
+        }
+        if let Some(prefix) = &self.weights_prefix {
+            origin += &format!("; prefix {prefix}");
+        }
         if adapted.is_some() {
-            let from = file_channels.unwrap_or(in_channels);
+            let from = fit.file_channels.unwrap_or(in_channels);
             let rule = &self.stem_rule;
             origin += &format!("; first convolution from {from} to {in_channels} channels: {rule}");
         }
-        if fresh.is_some() {
+        if fit.fresh.is_some() {
             let rule = self.head_rule(&model, &[num_classes, model.num_features()]);
             origin += &format!(
                 "; new head of {num_classes} classes: {rule} (seed {})",
@@ -268,10 +352,12 @@ impl Spec {
             );
         }
         let mut model = model;
-        Arc::make_mut(&mut model.info).origin = origin;
+        let info = Arc::make_mut(&mut model.info);
+        info.origin = origin;
+        info.loaded = Some(Arc::new(fit.report.clone()));
         let rules = model.clone();
         params::write(model, |path, shape| {
-            if let Some(value) = fresh.as_ref().and_then(|head| head.get(path)) {
+            if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
                 return Ok(Some(value));
             }
             if let Some(adapted) = &adapted
@@ -279,7 +365,7 @@ impl Spec {
             {
                 return Ok(Some(adapted.weight.data.clone()));
             }
-            let mut tensor = self.tensor(file, &names.upstream(path))?;
+            let mut tensor = tensor(path)?;
             if tensor.shape != shape {
                 tensor.data = rules.backbone.resample(path, &tensor, shape);
             }
@@ -295,57 +381,63 @@ impl Spec {
         asked.unwrap_or_else(Normalization::imagenet)
     }
 
-    fn compare(
-        &self,
-        model: &Classifier,
-        path: &str,
-        name: &str,
-        shape: &[usize],
-        file: &WeightsFile,
-        report: &mut LoadReport,
-    ) {
-        let Some(info) = file.tensors().get(name) else {
-            report.missing.push(name.to_owned());
-            return;
-        };
-        let mismatch = |expected: String, found: String| Mismatch {
-            name: name.to_owned(),
-            expected,
-            found,
-        };
-        // A size that the family knows how to bring to the model's is what the spec asked for.
-        let resampled = || model.backbone.resamples(path, &info.shape, shape);
-        if !info.dtype.is_loadable() {
-            report.types.push(mismatch(
-                "f32, f16 or bf16".to_owned(),
-                info.dtype.to_string(),
-            ));
-        } else if info.shape != shape && !resampled() {
-            report
-                .shapes
-                .push(mismatch(format!("{shape:?}"), format!("{:?}", info.shape)));
-        } else {
-            report.matched += 1;
-        }
-    }
-
     /// The rule of a fresh head: the one that was asked for, else upstream's.
     fn head_rule(&self, model: &Classifier, shape: &[usize]) -> Init {
         let asked = self.head_init.clone();
         asked.unwrap_or_else(|| model.backbone.init_rule(HEAD_WEIGHT, shape))
     }
 
-    fn tensor(&self, file: &WeightsFile, name: &str) -> Result<HostTensor> {
-        let shape = file.tensors().get(name).map(|info| info.shape.clone());
-        Ok(HostTensor {
-            shape: shape.unwrap_or_default(),
-            data: file.read_f32(name)?,
-        })
-    }
-
     fn describe(&self, in_channels: usize, num_classes: usize) -> String {
         let name = self.architecture;
         format!("{name} with {in_channels} input channels and {num_classes} classes")
+    }
+}
+
+/// A model beside the tensors that a layout of a file has for it.
+struct Fit {
+    layout: Layout,
+    model: Classifier,
+    /// The head, if the spec replaces that of the file.
+    fresh: Option<FreshHead>,
+    file_channels: Option<usize>,
+    report: LoadReport,
+}
+
+/// Compares one tensor of the model with the file's, if it has one.
+fn compare(
+    model: &Classifier,
+    path: &str,
+    name: &str,
+    shape: &[usize],
+    found: Option<&TensorInfo>,
+    report: &mut LoadReport,
+) {
+    let Some(info) = found else {
+        report.missing.push(name.to_owned());
+        return;
+    };
+    let mismatch = |expected: String, found: String| Mismatch {
+        name: name.to_owned(),
+        expected,
+        found,
+    };
+    // A size that the family knows how to bring to the model's is what the spec asked for.
+    let resampled = || model.backbone.resamples(path, &info.shape, shape);
+    if !info.dtype.is_loadable() {
+        report.types.push(mismatch(
+            "f32, f16, bf16 or f64".to_owned(),
+            info.dtype.to_string(),
+        ));
+    } else if info.shape != shape && !resampled() {
+        report
+            .shapes
+            .push(mismatch(format!("{shape:?}"), format!("{:?}", info.shape)));
+    } else {
+        report.matched += 1;
+        if info.dtype != DType::F32 {
+            let type_name = info.dtype.to_string();
+            *report.converted.entry(type_name).or_default() += 1;
+        }
     }
 }
 
@@ -423,6 +515,12 @@ impl Classifier {
             .collect();
         params::with_ids(model, |path| ids.get(path).copied())
             .ok_or_else(|| Error::argument("model", "the same parameters", "others"))
+    }
+
+    /// What was taken from the weights file that the model was built from, and what was left out of
+    /// it; `None` if there was no file.
+    pub fn load_report(&self) -> Option<&LoadReport> {
+        self.info.loaded.as_deref()
     }
 
     /// The device the model is on; with autodiff if it is ready to train.

@@ -10,7 +10,7 @@ use crate::features::{Features, Pool};
 use crate::init::Init;
 use crate::nn::{Dropout, Linear};
 use crate::preprocess::{Normalization, Preprocess, Resizing};
-use crate::weights::{HostTensor, KeyTable};
+use crate::weights::{HostTensor, KeyTable, LoadReport};
 use crate::zoo::AnyBackbone;
 
 /// One step of a backbone, the unit in which it freezes: a stem, a stage, a block.
@@ -168,6 +168,8 @@ pub struct ModelInfo {
     pub drop_path_rate: f64,
     /// Where the weights came from, in words, for the model card.
     pub origin: String,
+    /// What was taken from their file; see [`Classifier::load_report`].
+    pub(crate) loaded: Option<Arc<LoadReport>>,
 }
 
 /// A backbone and a head: a model that turns images into class scores.

@@ -81,6 +81,9 @@ pub(crate) fn wildcard(pattern: &str, name: &str) -> bool {
 pub struct Spec {
     pub(crate) architecture: &'static str,
     pub(crate) weights: Weights,
+    /// The key of a weights file, and the prefix of its names, that count.
+    pub(crate) weights_key: Option<String>,
+    pub(crate) weights_prefix: Option<String>,
     /// Channels and classes of the weights, where something beside the file says so; the file must
     /// then agree.
     pub(crate) declared: Option<(usize, usize)>,
@@ -115,6 +118,8 @@ impl Spec {
         Self {
             architecture,
             weights: Weights::Default,
+            weights_key: None,
+            weights_prefix: None,
             declared: None,
             origin: None,
             licence: None,
@@ -224,6 +229,21 @@ impl Spec {
         self.licence = None;
         self.classes.clear();
         self.assumed.clear();
+        self
+    }
+
+    /// Takes the tensors under this key of a weights file: `state_dict_ema`, or `model.ema` for one
+    /// inside of another. Unasked, the key is found, as [`WeightsFile`](weights::WeightsFile) says;
+    /// of several that fit, one must be named here. Only for weights that are a file.
+    pub fn weights_key(mut self, key: impl Into<String>) -> Self {
+        self.weights_key = Some(key.into());
+        self
+    }
+
+    /// Takes the tensors of a weights file whose names begin with this: `student.`. Unasked, the
+    /// usual prefixes are found. Only for weights that are a file.
+    pub fn weights_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.weights_prefix = Some(prefix.into());
         self
     }
 

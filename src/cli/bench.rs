@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::recipe::optimizers;
-use super::{ModelArgs, count, print, print_json, progress};
+use super::{ModelArgs, WeightsArgs, count, print, print_json, progress};
 
 #[derive(Args)]
 pub struct BenchArgs {
@@ -33,6 +33,8 @@ pub struct BenchArgs {
     /// The file that is loaded again and again, in mode load
     #[arg(long, value_name = "FILE", required_if_eq("mode", "load"))]
     weights: Option<String>,
+    #[command(flatten)]
+    choice: WeightsArgs,
     /// Images in a batch
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = count::<65_536>)]
     batch_size: usize,
@@ -126,13 +128,14 @@ impl BenchArgs {
         let sync = move || wait.sync().map_err(|error| anyhow::anyhow!("{error:?}"));
         let weights = self.weights.as_deref();
         if self.mode == Mode::Load {
-            let (spec, device) = (self.options.spec(&self.model, weights, 0)?, device.clone());
+            let spec = self.options.spec(&self.model, weights, 0)?;
+            let (spec, device) = (self.choice.choose(spec), device.clone());
             return Ok(Box::new(move || {
                 spec.clone().build(&device)?;
                 sync()
             }));
         }
-        if weights.is_some() {
+        if weights.is_some() || !self.choice.is_empty() {
             bail!("--weights: only with --mode load; speed does not depend on values");
         }
         if self.mode == Mode::Infer {

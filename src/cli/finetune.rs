@@ -13,7 +13,7 @@ use serde_json::json;
 use super::progress::{Stop, Watch};
 use super::recipe::{BatchSizeArg, RecipeArgs};
 use super::task::{ImageArgs, StartArgs, Task, task};
-use super::{names_weights, print, print_json, progress};
+use super::{WeightsArgs, names_weights, print, print_json, progress};
 
 #[derive(Args)]
 pub struct FinetuneArgs {
@@ -23,7 +23,7 @@ pub struct FinetuneArgs {
     /// Go on with the run in this folder, from its last whole checkpoint; nothing else is needed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "out", "overwrite", "memory_budget", "weights", "limit_train", "ImageArgs", "DataArgs", "StartArgs",
-        "ModelArgs", "RecipeArgs",
+        "ModelArgs", "WeightsArgs", "RecipeArgs",
     ])]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub struct FinetuneArgs {
     #[arg(long, conflicts_with = "json")]
     tui: bool,
     /// Train once more from these weights, with the same recipe and seed, into OUT-against, and show
-    /// both: what a backbone is worth
+    /// both: what a backbone is worth. --weights-key and --weights-prefix do not count for these
     #[arg(
         long,
         value_name = "bundled|hub[:TAG]|random|FILE",
@@ -104,7 +104,8 @@ impl FinetuneArgs {
                     })?;
                 }
                 let weights = self.start.weights.as_deref();
-                let mut task = self.task(name, weights, recipe, device.clone())?;
+                let choice = &self.start.choice;
+                let mut task = self.task(name, weights, choice, recipe, device.clone())?;
                 if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
                     self.find_batch_size(&mut task)?;
                 }
@@ -178,6 +179,7 @@ impl FinetuneArgs {
         &self,
         name: &str,
         weights: Option<&str>,
+        choice: &WeightsArgs,
         recipe: Recipe,
         device: Device,
     ) -> Result<Task> {
@@ -186,6 +188,7 @@ impl FinetuneArgs {
             &self.images,
             &self.start.options,
             weights,
+            choice,
             recipe,
             device,
         )
@@ -202,7 +205,9 @@ impl FinetuneArgs {
     fn task_against(&self, model: &Classifier, weights: &str, device: Device) -> Result<Task> {
         let recipe = self.recipe.recipe(self.start.options.image_size)?;
         let architecture = &model.info().architecture;
-        let mut task = self.task(architecture, Some(weights), recipe, device)?;
+        // The key and the prefix were chosen for the first file.
+        let choice = WeightsArgs::default();
+        let mut task = self.task(architecture, Some(weights), &choice, recipe, device)?;
         if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
             self.find_batch_size(&mut task)?;
         }

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    chosen, fetch, is_folder, model_folder, names_weights, open, pixels, positive, print,
+    WeightsArgs, build, chosen, is_folder, model_folder, names_weights, open, pixels, positive, print,
     print_json,
 };
 
@@ -28,6 +28,8 @@ pub struct PredictArgs {
     /// hub, hub:TAG or a file; needed with an architecture that names no weights
     #[arg(long, value_name = "hub[:TAG]|FILE")]
     weights: Option<String>,
+    #[command(flatten)]
+    choice: WeightsArgs,
     /// Side of the images in pixels [default: that of the training]
     #[arg(long, value_name = "N", value_parser = pixels)]
     image_size: Option<usize>,
@@ -78,6 +80,9 @@ impl PredictArgs {
             if weights.is_some() {
                 bail!("--weights: {} has weights of its own", self.model);
             }
+            if !self.choice.is_empty() {
+                bail!("--weights-key and --weights-prefix: only with --weights FILE");
+            }
             return open(Path::new(&self.model), device);
         }
         let mut spec = chosen(&self.model, weights, 0)?;
@@ -87,7 +92,7 @@ impl PredictArgs {
         if let Some(size) = self.image_size {
             spec = spec.image_size(size);
         }
-        Ok(fetch(&spec)?.build(device)?)
+        build(&self.choice.choose(spec), device)
     }
 }
 

@@ -9,7 +9,7 @@ use burn_zoo::weights::{DType, WeightsFile};
 use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::{ModelArgs, fetch, is_folder, model_folder, names_weights, print};
+use super::{ModelArgs, WeightsArgs, build, is_folder, model_folder, names_weights, print};
 
 #[derive(Args)]
 pub struct LogitsArgs {
@@ -18,6 +18,8 @@ pub struct LogitsArgs {
     /// hub, hub:TAG, random or a file; needed unless the model names its weights
     #[arg(long, value_name = "bundled|hub[:TAG]|random|FILE")]
     weights: Option<String>,
+    #[command(flatten)]
+    choice: WeightsArgs,
     #[command(flatten)]
     options: ModelArgs,
     /// Seed of random weights and of a new head
@@ -68,6 +70,9 @@ impl LogitsArgs {
             }
             let spec = Spec::of_folder(model_folder(dir))
                 .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
+            if !self.choice.is_empty() {
+                bail!("--weights-key and --weights-prefix: only with --weights FILE");
+            }
             return Ok(self.options.adapt(spec)?.seed(self.seed).build(device)?);
         }
         let weights = self.weights.as_deref();
@@ -76,8 +81,8 @@ impl LogitsArgs {
             bail!("--weights: expected hub, hub:TAG, random or a file, found nothing");
         }
         let size = self.options.image_size.unwrap_or(image_size);
-        let spec = fetch(&spec.image_size(size).seed(self.seed))?;
-        Ok(spec.build(device)?)
+        let spec = self.choice.choose(spec.image_size(size).seed(self.seed));
+        build(&spec, device)
     }
 
     fn read_input(&self, device: &Device) -> Result<Tensor<4>> {

@@ -48,8 +48,16 @@ impl LrFindArgs {
         }
         let recipe = self.recipe.recipe(self.start.options.image_size)?;
         let weights = self.start.weights.as_deref();
-        let options = &self.start.options;
-        let task = task(&self.model, &self.images, options, weights, recipe, device)?;
+        let (options, choice) = (&self.start.options, &self.start.choice);
+        let task = task(
+            &self.model,
+            &self.images,
+            options,
+            weights,
+            choice,
+            recipe,
+            device,
+        )?;
         let sweep = Sweep {
             start: self.from,
             end: self.to,

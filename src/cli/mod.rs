@@ -26,6 +26,7 @@ use anyhow::{Context as _, Result};
 use burn_zoo::manifest::non_commercial;
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
+use burn_zoo::weights::LoadReport;
 use clap::{Args, Parser, Subcommand};
 
 /// A transfer-learning model zoo: fine-tune, evaluate and export image classifiers.
@@ -142,6 +143,34 @@ impl ModelArgs {
     }
 }
 
+/// Which tensors of a weights file are the model's.
+#[derive(Args, Default)]
+struct WeightsArgs {
+    /// The key of the weights file that is taken, such as state_dict_ema [default: found]
+    #[arg(long, value_name = "KEY")]
+    weights_key: Option<String>,
+    /// What the names in the weights file begin with, such as backbone. [default: found]
+    #[arg(long, value_name = "PREFIX")]
+    weights_prefix: Option<String>,
+}
+
+impl WeightsArgs {
+    fn choose(&self, spec: Spec) -> Spec {
+        let mut spec = spec;
+        if let Some(key) = &self.weights_key {
+            spec = spec.weights_key(key);
+        }
+        if let Some(prefix) = &self.weights_prefix {
+            spec = spec.weights_prefix(prefix);
+        }
+        spec
+    }
+
+    fn is_empty(&self) -> bool {
+        self.weights_key.is_none() && self.weights_prefix.is_none()
+    }
+}
+
 /// Whether a model's name says by itself where its weights come from.
 fn names_weights(model: &str) -> bool {
     model.starts_with("hf-hub:") || model.starts_with("local-dir:") || model.contains('.')
@@ -171,6 +200,15 @@ fn fetch(spec: &Spec) -> Result<Spec> {
     warn_of_licence(spec);
     spec.assumed().iter().for_each(notice::tell);
     Ok(progress::fetch(|watch| spec.fetch(watch))?)
+}
+
+/// Builds a model, with its weights fetched, and tells what was taken from their file.
+fn build(spec: &Spec, device: &Device) -> Result<Classifier> {
+    let model = fetch(spec)?.build(device)?;
+    if let Some(summary) = model.load_report().and_then(LoadReport::summary) {
+        notice::tell(summary);
+    }
+    Ok(model)
 }
 
 fn warn_of_licence(spec: &Spec) {

@@ -9,7 +9,7 @@ use burn_zoo::train::RunConfig;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{ModelArgs, fetch, names_weights, notice, positive, source};
+use super::{ModelArgs, WeightsArgs, build, names_weights, notice, positive, source};
 
 /// Which images; kept in the run folder, so that a run can be resumed.
 #[derive(Args, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct StartArgs {
     #[arg(long, value_name = "bundled|hub[:TAG]|random|FILE")]
     pub weights: Option<String>,
     #[command(flatten)]
+    pub choice: WeightsArgs,
+    #[command(flatten)]
     pub options: ModelArgs,
 }
 
@@ -59,13 +61,14 @@ pub fn task(
     images: &ImageArgs,
     options: &ModelArgs,
     weights: Option<&str>,
+    choice: &WeightsArgs,
     recipe: Recipe,
     device: Device,
 ) -> Result<Task> {
     let mut recipe = recipe;
     let data = images.open()?;
-    let mut spec = options
-        .spec(name, weights, recipe.seed)?
+    let mut spec = choice
+        .choose(options.spec(name, weights, recipe.seed)?)
         .seed(recipe.seed)
         .drop_rate(recipe.drop_rate.unwrap_or(0.0))
         .drop_path_rate(recipe.drop_path_rate.unwrap_or(0.0));
@@ -84,7 +87,7 @@ pub fn task(
     if weights.is_none() && !names_weights(name) {
         notice::tell("weights: random; --weights bundled, hub or FILE starts from pretrained ones");
     }
-    let model = fetch(&spec)?.build(&device.autodiff())?;
+    let model = build(&spec, &device.autodiff())?;
     // Photographs differ in size; they are brought to the one the model was trained at.
     if data.any_size && recipe.image_size.is_none() {
         let architecture = model.info().architecture.clone();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::layout::quoted;
 use crate::error::Error;
 
 /// An error without the file's path.
@@ -15,15 +16,83 @@ pub(super) enum Failure {
         index: usize,
         value: f32,
     },
+    /// What a caller asked for and the file does not have, or did not ask for and must.
+    Choice {
+        argument: &'static str,
+        expected: String,
+        found: String,
+    },
 }
+
+const KEY: &str = "weights_key (--weights-key)";
+const PREFIX: &str = "weights_prefix (--weights-prefix)";
 
 impl Failure {
     pub(super) fn format(reason: &str) -> Self {
         Failure::Format(reason.to_owned())
     }
 
+    /// A key that the file does not have; `known` are those it has.
+    pub(super) fn unknown_key(key: &str, known: &[String]) -> Self {
+        let expected = if known.is_empty() {
+            "no key, since the file has none; weights_prefix (--weights-prefix) chooses by names"
+                .to_owned()
+        } else {
+            format!("a key that holds tensors: {}", quoted(known))
+        };
+        Failure::Choice {
+            argument: KEY,
+            expected,
+            found: format!("`{}`", shown(key)),
+        }
+    }
+
+    /// A prefix that no name has; `known` are first segments of the names.
+    pub(super) fn unknown_prefix(prefix: &str, known: &[String]) -> Self {
+        let expected = if known.is_empty() {
+            "no prefix, since the names have no points".to_owned()
+        } else {
+            format!("what names begin with, such as {}", quoted(known))
+        };
+        Failure::Choice {
+            argument: PREFIX,
+            expected,
+            found: format!("`{}`", shown(prefix)),
+        }
+    }
+
+    /// Several keys whose tensors are those of the model.
+    pub(super) fn ambiguous_key(keys: &[&str]) -> Self {
+        Failure::Choice {
+            argument: KEY,
+            expected: format!("one of {}, which all fit", quoted(keys)),
+            found: "nothing".to_owned(),
+        }
+    }
+
+    /// Several prefixes behind which the names are those of the model.
+    pub(super) fn ambiguous_prefix(prefixes: &[&str]) -> Self {
+        let mut named: Vec<&str> = prefixes.to_vec();
+        named.retain(|prefix| !prefix.is_empty());
+        let none = if named.len() < prefixes.len() {
+            " (the names without it fit, too, and can be had from a file of their own)"
+        } else {
+            ""
+        };
+        Failure::Choice {
+            argument: PREFIX,
+            expected: format!("one of {}{none}", quoted(&named)),
+            found: "nothing".to_owned(),
+        }
+    }
+
     pub(super) fn at(self, path: &Path) -> Error {
         match self {
+            Failure::Choice {
+                argument,
+                expected,
+                found,
+            } => Error::argument(format!("{}: {argument}", path.display()), expected, found),
             Failure::Io(source) => Error::io("read", path)(source),
             Failure::Format(reason) => Error::WeightsFormat {
                 path: path.to_path_buf(),

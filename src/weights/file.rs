@@ -13,7 +13,7 @@
 //! - PyTorch: a pickle that refers to anything but tensors and plain values among the weights (no
 //!   code of a file is ever run), compressed archives, pickles that unfold into far more than they
 //!   hold, and tensors larger than the file, which are one element expanded;
-//! - both: NaN and infinities, when the values are read;
+//! - both: NaN and infinities, and `f64` beyond the range of `f32`, when the values are read;
 //! - everything else, with a word on what it seems to be.
 
 use std::collections::BTreeMap;
@@ -24,8 +24,9 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, shown};
 use super::format::{Format, HEAD};
+use super::layout::{self, Layout, Naming};
 use super::{pytorch, safetensors};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Element type of a tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +38,15 @@ pub enum DType {
     BF16,
     /// IEEE 754 single precision.
     F32,
-    /// Any other type, which no weights are read from: `f64`, `i64`, `u8`, `bool` and so on.
+    /// IEEE 754 double precision.
+    F64,
+    /// Any other type, which no weights are read from: `i64`, `u8`, `bool` and so on.
     Other(String),
 }
 
 impl DType {
-    /// Whether [`WeightsFile::read_f32`] reads this type. All of its values are then exact as
-    /// `f32`.
+    /// Whether [`WeightsFile::read_f32`] reads this type. But for those of [`DType::F64`], which
+    /// are rounded, all of its values are then exact as `f32`.
     pub fn is_loadable(&self) -> bool {
         !matches!(self, DType::Other(_))
     }
@@ -55,6 +58,7 @@ impl fmt::Display for DType {
             DType::F16 => "f16",
             DType::BF16 => "bf16",
             DType::F32 => "f32",
+            DType::F64 => "f64",
             DType::Other(name) => name,
         })
     }
@@ -71,30 +75,51 @@ pub struct TensorInfo {
 
 /// An open weights file: its table of contents, and the means to read its values.
 ///
-/// Names are those of the model's state dict. A PyTorch checkpoint that keeps its weights under
-/// `state_dict`, `model` or `model_state_dict` (the first of these that holds tensors) counts with
-/// what lies there and nothing else; averaged copies such as `state_dict_ema` are never taken in
-/// its place. The prefixes `module.` and `_orig_mod.`, which PyTorch's parallel and compiled
-/// wrappers add, are taken off when all names carry them.
+/// A checkpoint of PyTorch may keep its weights under a key. Those are found by themselves:
+/// `state_dict`, `model`, `model_state_dict`, `model_state`, `net` or `weights` (the first of these
+/// that holds tensors), in each other too, such as `model.state_dict`; without any of them an
+/// average: `state_dict_ema`, `model_ema` or `ema`. [`key`](Self::key) says which was taken,
+/// [`other_keys`](Self::other_keys) what else there is, and [`open_at`](Self::open_at) takes
+/// another. A model that is built from the file takes the one of the plain keys that fits it.
+///
+/// Names are those of the model's state dict: of the prefixes `module.`, `_orig_mod.`, `model.`,
+/// `backbone.` and `encoder_q.`, in any order and number, those are taken off that all names have
+/// (but for `n_averaged`, the counter of averaged models, which is then no tensor of the file).
 #[derive(Debug)]
 pub struct WeightsFile {
     path: PathBuf,
     contents: Contents,
+    /// The prefix that was asked for, or nothing.
+    base: String,
+    /// What is taken off the names.
+    prefix: String,
+    /// The tensors of the first section without that prefix, if there is one.
+    stripped: Option<BTreeMap<String, TensorInfo>>,
 }
 
-/// Where the values of an open file come from; the names are those of `Contents::tensors`.
+/// Where the values of an open file come from; the names are those of `Section::tensors`.
 #[derive(Debug)]
 pub(super) enum Source {
     Safetensors(safetensors::Values),
     PyTorch(BTreeMap<String, pytorch_reader::Tensor>),
 }
 
+/// The tensors under one key of a file, or those of a file without keys.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) key: Option<String>,
+    pub(super) tensors: BTreeMap<String, TensorInfo>,
+    pub(super) source: Source,
+}
+
 /// What there is to know of a file, in either format.
 #[derive(Debug)]
 pub(super) struct Contents {
-    pub(super) tensors: BTreeMap<String, TensorInfo>,
+    /// Where the weights may be, best first; never empty.
+    pub(super) sections: Vec<Section>,
+    /// The keys at the top of the file that hold tensors.
+    pub(super) keys: Vec<String>,
     pub(super) metadata: BTreeMap<String, String>,
-    pub(super) source: Source,
 }
 
 impl WeightsFile {
@@ -108,11 +133,29 @@ impl WeightsFile {
     /// [`Error::Io`]: crate::Error::Io
     /// [`Error::WeightsFormat`]: crate::Error::WeightsFormat
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Self::open_inner(path).map_err(|failure| failure.at(path))
+        Self::open_at(path, None, None)
     }
 
-    fn open_inner(path: &Path) -> Result<Self, Failure> {
+    /// Opens a file of which the tensors under a key count (`state_dict_ema`, or `model.ema` for
+    /// one inside of another), or those whose names begin with a prefix (`student.`, or `student`),
+    /// or both. What is left out of it is found by itself, as in [`open`](Self::open).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and [`Error::InvalidArgument`] for a key or a prefix that the
+    /// file does not have, with those it has.
+    ///
+    /// [`Error::InvalidArgument`]: crate::Error::InvalidArgument
+    pub fn open_at(
+        path: impl AsRef<Path>,
+        key: Option<&str>,
+        prefix: Option<&str>,
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        Self::open_inner(path, key, prefix).map_err(|failure| failure.at(path))
+    }
+
+    fn open_inner(path: &Path, key: Option<&str>, prefix: Option<&str>) -> Result<Self, Failure> {
         // Looked at before opening, which waits for a writer if the file is a named pipe.
         let found = std::fs::metadata(path)?;
         if found.is_dir() {
@@ -130,17 +173,16 @@ impl WeightsFile {
         (&mut file).take(HEAD).read_to_end(&mut head)?;
 
         let contents = match Format::of(&head).map_err(Failure::Format)? {
-            Format::Safetensors { header } => safetensors::open(file, header, length)?,
-            Format::Zip => pytorch::open_archive(file, path, length)?,
-            Format::Pickle { count } => pytorch::open_pickles(file, count, path, length)?,
+            Format::Safetensors { header } => {
+                if let Some(key) = key {
+                    return Err(Failure::unknown_key(key, &[]));
+                }
+                safetensors::open(file, header, length)?
+            }
+            Format::Zip => pytorch::open_archive(file, path, length, key)?,
+            Format::Pickle { count } => pytorch::open_pickles(file, count, path, length, key)?,
         };
-        if contents.tensors.is_empty() {
-            return Err(Failure::format("it holds no tensors"));
-        }
-        Ok(Self {
-            path: path.to_path_buf(),
-            contents,
-        })
+        Self::of(path.to_path_buf(), contents, prefix)
     }
 
     /// A file that lies in memory, in safetensors' format. Errors name it by `path`.
@@ -151,10 +193,48 @@ impl WeightsFile {
             }
             _ => Err(Failure::format("it is no safetensors file")),
         };
-        match open() {
-            Ok(contents) => Ok(Self { path, contents }),
-            Err(failure) => Err(failure.at(&path)),
-        }
+        open()
+            .and_then(|contents| Self::of(path.clone(), contents, None))
+            .map_err(|failure| failure.at(&path))
+    }
+
+    fn of(path: PathBuf, contents: Contents, prefix: Option<&str>) -> Result<Self, Failure> {
+        let Some(section) = contents.sections.first().filter(|s| !s.tensors.is_empty()) else {
+            return Err(Failure::format("it holds no tensors"));
+        };
+        let base = match prefix {
+            None => String::new(),
+            Some(prefix) => {
+                let dot = if prefix.ends_with('.') { "" } else { "." };
+                let base = format!("{prefix}{dot}");
+                let has = |section: &Section| {
+                    let mut names = section.tensors.keys();
+                    names.any(|name| name.len() > base.len() && name.starts_with(&base))
+                };
+                if prefix.is_empty() || !contents.sections.iter().any(has) {
+                    return Err(Failure::unknown_prefix(
+                        prefix,
+                        &layout::first_segments(section),
+                    ));
+                }
+                base
+            }
+        };
+        let prefix = layout::common_prefix(&section.tensors, &base);
+        let stripped = (!prefix.is_empty()).then(|| {
+            let rest = |(name, info): (&String, &TensorInfo)| {
+                let rest = name.strip_prefix(&prefix)?;
+                Some((rest.to_owned(), info.clone()))
+            };
+            section.tensors.iter().filter_map(rest).collect()
+        });
+        Ok(Self {
+            path,
+            contents,
+            base,
+            prefix,
+            stripped,
+        })
     }
 
     /// The path the file was opened by.
@@ -162,9 +242,26 @@ impl WeightsFile {
         &self.path
     }
 
+    /// The key under which the tensors are, if the file has keys.
+    pub fn key(&self) -> Option<&str> {
+        self.section(0).and_then(|section| section.key.as_deref())
+    }
+
+    /// The other keys that hold tensors, but for those of a training's state.
+    pub fn other_keys(&self) -> Vec<&str> {
+        self.keys_but(self.key())
+    }
+
+    /// What was taken off the names.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// What the file holds, by name.
     pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
-        &self.contents.tensors
+        static NOTHING: BTreeMap<String, TensorInfo> = BTreeMap::new();
+        let all = self.section(0).map(|section| &section.tensors);
+        self.stripped.as_ref().or(all).unwrap_or(&NOTHING)
     }
 
     /// The `__metadata__` of a safetensors file; empty for the other formats.
@@ -173,35 +270,157 @@ impl WeightsFile {
     }
 
     /// Reads the values of one tensor in row-major order. `f16` and `bf16` are widened, which
-    /// changes no value.
+    /// changes no value; `f64` is rounded.
     ///
     /// # Errors
     ///
     /// [`Error::WeightsFormat`] if there is no such tensor, its type is not
-    /// [loadable](DType::is_loadable), or its data are damaged; [`Error::NonFinite`] if a value is
-    /// NaN or infinite; [`Error::Io`] if the file cannot be read.
+    /// [loadable](DType::is_loadable), its data are damaged, or a value is beyond the range of
+    /// `f32`; [`Error::NonFinite`] if a value is NaN or infinite; [`Error::Io`] if the file cannot
+    /// be read.
     ///
     /// [`Error::WeightsFormat`]: crate::Error::WeightsFormat
     /// [`Error::NonFinite`]: crate::Error::NonFinite
     /// [`Error::Io`]: crate::Error::Io
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
-        self.read(name).map_err(|failure| failure.at(&self.path))
+        let full = if self.tensors().contains_key(name) {
+            format!("{}{name}", self.prefix)
+        } else {
+            name.to_owned()
+        };
+        let section = self.section(0);
+        let read = section.ok_or_else(|| absent(name));
+        read.and_then(|section| section.read(&full, name))
+            .map_err(|failure| failure.at(&self.path))
     }
 
-    fn read(&self, name: &str) -> Result<Vec<f32>, Failure> {
-        let Some(info) = self.contents.tensors.get(name) else {
-            return Err(Failure::Format(format!(
-                "it holds no tensor `{}`",
-                shown(name)
-            )));
+    /// Reads a tensor by the name that it has in the file, under the key of a section.
+    pub(crate) fn read_in(&self, section: usize, name: &str) -> Result<Vec<f32>> {
+        let read = self.section(section).ok_or_else(|| absent(name));
+        read.and_then(|section| section.read(name, name))
+            .map_err(|failure| failure.at(&self.path))
+    }
+
+    fn section(&self, index: usize) -> Option<&Section> {
+        self.contents.sections.get(index)
+    }
+
+    /// The tensors under the key of a section, by the names that they have in the file.
+    pub(crate) fn tensors_in(&self, section: usize) -> &BTreeMap<String, TensorInfo> {
+        let found = self.section(section).map(|section| &section.tensors);
+        found.unwrap_or_else(|| self.tensors())
+    }
+
+    pub(crate) fn key_of(&self, section: usize) -> Option<&str> {
+        self.section(section)?.key.as_deref()
+    }
+
+    /// The keys of the file that hold tensors, without this one (or the one it is in) and without
+    /// those of a training's state.
+    pub(crate) fn keys_but(&self, key: Option<&str>) -> Vec<&str> {
+        let Some(key) = key else { return Vec::new() };
+        let within = |top: &str| {
+            let rest = key.strip_prefix(top);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let keys = self.contents.keys.iter().map(String::as_str);
+        keys.filter(|top| !within(top) && !layout::is_training_state(top))
+            .collect()
+    }
+
+    /// Where the tensors of a model may be, by upstream's names of its backbone. If there are
+    /// several, each has all of these names, and is under another key.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if all of the names are there twice, behind two prefixes.
+    ///
+    /// [`Error::InvalidArgument`]: crate::Error::InvalidArgument
+    pub(crate) fn layouts(&self, backbone: &[String]) -> Result<Vec<Layout>> {
+        let mut whole = Vec::new();
+        let mut best: Option<(usize, Layout)> = None;
+        for (index, section) in self.contents.sections.iter().enumerate() {
+            let found = layout::layouts(index, section, &self.base, backbone);
+            let complete: Vec<&Layout> = found
+                .iter()
+                .filter(|(count, _)| *count >= backbone.len())
+                .map(|(_, layout)| layout)
+                .collect();
+            match complete[..] {
+                [] => {}
+                [one] => whole.push(one.clone()),
+                [..] => {
+                    let prefixes: Vec<&str> = complete.iter().map(|l| l.prefix.as_str()).collect();
+                    return Err(Failure::ambiguous_prefix(&prefixes).at(&self.path));
+                }
+            }
+            if let Some(first) = found.into_iter().next()
+                && best.as_ref().is_none_or(|(count, _)| first.0 > *count)
+            {
+                best = Some(first);
+            }
+        }
+        if !whole.is_empty() {
+            return Ok(whole);
+        }
+        let default = Layout {
+            section: 0,
+            prefix: self.prefix.clone(),
+            naming: Naming::Upstream,
+        };
+        Ok(vec![best.map_or(default, |(_, layout)| layout)])
+    }
+
+    /// The error of a file of which several keys fit.
+    pub(crate) fn ambiguous_key(&self, layouts: &[&Layout]) -> Error {
+        let keys: Vec<&str> = layouts
+            .iter()
+            .filter_map(|layout| self.key_of(layout.section))
+            .collect();
+        Failure::ambiguous_key(&keys).at(&self.path)
+    }
+
+    /// What the file looks like, and what may help, for one that does not fit.
+    pub(crate) fn hints(&self, layout: &Layout, backbone: &[String]) -> Vec<String> {
+        let Some(section) = self.section(layout.section) else {
+            return Vec::new();
+        };
+        let mut hints: Vec<String> = layout::looks_like(section)
+            .map(|words| format!("the file has {words}"))
+            .into_iter()
+            .collect();
+        hints.extend(layout::prefix_hint(section, &layout.prefix, backbone));
+        let mut others = self.keys_but(section.key.as_deref());
+        if section.key.is_none() {
+            others = self.contents.keys.iter().map(String::as_str).collect();
+        }
+        if !others.is_empty() {
+            hints.push(format!(
+                "keys that hold tensors, too: {}; weights_key (--weights-key KEY) takes one",
+                layout::quoted(&others)
+            ));
+        }
+        hints
+    }
+}
+
+fn absent(name: &str) -> Failure {
+    Failure::Format(format!("it holds no tensor `{}`", shown(name)))
+}
+
+impl Section {
+    /// Reads the values of the tensor that the file calls `name`; errors call it `called`.
+    fn read(&self, name: &str, called: &str) -> Result<Vec<f32>, Failure> {
+        let Some(info) = self.tensors.get(name) else {
+            return Err(absent(called));
         };
         let size = match info.dtype {
             DType::F16 | DType::BF16 => 2,
             DType::F32 => 4,
+            DType::F64 => 8,
             DType::Other(_) => {
                 return Err(Failure::Format(format!(
-                    "tensor `{}` is {}; expected f32, f16 or bf16",
-                    shown(name),
+                    "tensor `{}` is {}; expected f32, f16, bf16 or f64",
+                    shown(called),
                     info.dtype
                 )));
             }
@@ -215,20 +434,20 @@ impl WeightsFile {
             .try_reserve_exact(count)
             .map_err(|_| Failure::Io(io::ErrorKind::OutOfMemory.into()))?;
 
-        match &self.contents.source {
+        match &self.source {
             Source::Safetensors(file) => file.read(name, count, size, |block| {
-                widen(name, &info.dtype, block, &mut values)
+                convert(called, &info.dtype, block, &mut values)
             })?,
             Source::PyTorch(tensors) => {
                 if let Some(tensor) = tensors.get(name) {
-                    widen(name, &info.dtype, &tensor.read()?, &mut values)?;
+                    convert(called, &info.dtype, &tensor.read()?, &mut values)?;
                 }
             }
         }
         if values.len() != count {
             return Err(Failure::Format(format!(
                 "tensor `{}` has {} values, but its shape says {count}",
-                shown(name),
+                shown(called),
                 values.len()
             )));
         }
@@ -237,7 +456,7 @@ impl WeightsFile {
 }
 
 /// Appends elements in this machine's byte order.
-fn widen(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Result<(), Failure> {
+fn convert(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Result<(), Failure> {
     let begin = values.len();
     match dtype {
         DType::F16 => values
@@ -246,6 +465,20 @@ fn widen(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Resu
             .extend((bytes.as_chunks().0.iter()).map(|b| half::bf16::from_ne_bytes(*b).to_f32())),
         DType::F32 => {
             values.extend((bytes.as_chunks().0.iter()).map(|b| f32::from_ne_bytes(*b)));
+        }
+        DType::F64 => {
+            for bytes in bytes.as_chunks().0 {
+                let wide = f64::from_ne_bytes(*bytes);
+                let value = wide as f32;
+                if wide.is_finite() && !value.is_finite() {
+                    return Err(Failure::Format(format!(
+                        "tensor `{}` holds {wide:e} at element {}, which is beyond the range of f32",
+                        shown(name),
+                        values.len()
+                    )));
+                }
+                values.push(value);
+            }
         }
         DType::Other(_) => {}
     }
@@ -263,25 +496,6 @@ fn widen(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Resu
 /// The most dimensions a tensor may have, as in PyTorch. Rearranging a view's elements takes time
 /// in proportion to it.
 const MOST_DIMENSIONS: usize = 64;
-
-/// Prefixes by wrappers of PyTorch: data-parallel training and compilation.
-const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
-
-/// Takes off wrappers' prefixes as long as all names carry one.
-pub(super) fn strip_wrappers<T>(mut entries: BTreeMap<String, T>) -> BTreeMap<String, T> {
-    // As often as wrappers are nested in earnest. Names made of nothing but prefixes would
-    // otherwise take time in proportion to the square of their length.
-    for _ in 0..4 {
-        let shared = WRAPPERS.iter().find(|prefix| {
-            (entries.keys()).all(|name| name.len() > prefix.len() && name.starts_with(**prefix))
-        });
-        let Some(prefix) = shared else { break };
-        entries = (entries.into_iter())
-            .map(|(name, value)| (name.split_at(prefix.len()).1.to_owned(), value))
-            .collect();
-    }
-    entries
-}
 
 pub(super) fn check_rank(name: &str, rank: usize) -> Result<(), Failure> {
     if rank <= MOST_DIMENSIONS {

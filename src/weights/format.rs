@@ -129,6 +129,9 @@ fn known_text(head: &[u8]) -> Option<String> {
         "an HTML page, perhaps the error page of a failed download"
     } else if begins("<") {
         "an XML document, perhaps the error page of a failed download"
+    } else if begins("{") && text.contains("\"weight_map\"") {
+        "the index of a checkpoint in several parts, which is not supported; load the parts with \
+         PyTorch or safetensors and save them as one file"
     } else if begins("{") || begins("[") {
         "a JSON text; a checkpoint in several parts is not supported"
     } else {

@@ -1,9 +1,16 @@
 //! Where weights come from, and whether to believe them.
 //!
 //! A name is looked up in the [manifest](crate::manifest) and becomes a file through the [`hub`],
-//! which checks it. A file is opened by [`WeightsFile`], which reads only its header and refuses what is damaged or
-//! hostile. [`Spec::build`](crate::Spec::build) then compares every name, shape and type with the
-//! model's, and only when all of them agree (but for what the adaptation declares) are values read.
+//! which checks it. A file is opened by [`WeightsFile`], which reads only its table of contents and
+//! refuses what is damaged or hostile.
+//!
+//! [`Spec::build`](crate::Spec::build) then finds the model in it: under which key (`state_dict`,
+//! `model`, .. or one that [`Spec::weights_key`](crate::Spec::weights_key) names), and behind which
+//! prefix (`module.`, `model.`, `backbone.`, .. or one that
+//! [`Spec::weights_prefix`](crate::Spec::weights_prefix) names). It compares every name, shape and
+//! type with the model's, and only when all of them agree are values read. Left out are, beside what
+//! is outside of the key and the prefix, the tensors of a head that the adaptation replaces.
+//! [`LoadReport`] says what was taken, what was left out, and what differs.
 
 pub(crate) mod bundled;
 mod failure;
@@ -12,6 +19,7 @@ mod format;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod key_table;
+mod layout;
 #[cfg(feature = "hub")]
 mod original;
 mod pickle;
@@ -29,6 +37,7 @@ use crate::error::{Error, Result};
 
 pub use file::{DType, TensorInfo, WeightsFile};
 pub use key_table::KeyTable;
+pub(crate) use layout::{COUNTER, Layout, is_head};
 pub use report::{LoadReport, Mismatch};
 pub use resolve::Progress;
 pub(crate) use resolve::{bundled, entry, resolve, spec_of_repository};
@@ -57,8 +66,10 @@ pub enum Weights {
         /// A branch, a tag or a commit; `main` if it is `None`.
         revision: Option<String>,
     },
-    /// A `.safetensors` file, or a PyTorch state dict (`.pth`, `.pt`, `.bin`), with timm's or
-    /// torchvision's names.
+    /// A `.safetensors` file, or one that `torch.save` wrote (`.pth`, `.pt`, `.bin`, `.ckpt`): a
+    /// state dict, or a checkpoint with one in it, as Lightning, timm's and torchvision's training
+    /// scripts and many others write it. Its names are timm's (for a ResNet these are torchvision's,
+    /// too, and the body of a fastai `Learner` is read), behind whatever prefix.
     File(PathBuf),
     /// Upstream's initialisation rules, drawn from this seed. The same seed gives the same values
     /// on every device.

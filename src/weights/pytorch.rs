@@ -2,20 +2,18 @@
 //!
 //! The crate `pytorch-reader` reads them, once [`check_pickles`] has followed their instructions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::Path;
 
-use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader};
+use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::failure::{Failure, shown};
-use super::file::{Contents, DType, Source, TensorInfo, check_rank, strip_wrappers};
+use super::file::{Contents, DType, Section, Source, TensorInfo, check_rank};
+use super::layout::{AVERAGES, PLAIN};
 use super::pickle::check_pickles;
-
-/// Where a checkpoint may keep its weights, best first.
-const NEST_KEYS: [&str; 3] = ["state_dict", "model", "model_state_dict"];
 
 /// What the reader calls a tensor in a tree of plain values.
 const TENSOR: &str = "torch.Tensor";
@@ -34,10 +32,18 @@ const HARMLESS: [&str; 5] = [
 /// nested dictionaries, so that one long key can become part of every name.
 const MOST_NAME_BYTES: usize = 16 << 20;
 
-/// Opens a ZIP archive; `path` is that of `file`.
-pub(super) fn open_archive(file: File, path: &Path, file_length: u64) -> Result<Contents, Failure> {
+/// How deep keys are looked for in each other: `checkpoint.model.state_dict`.
+const DEEPEST_KEY: usize = 3;
+
+/// Opens a ZIP archive; `path` is that of `file`, and `key` what was asked for.
+pub(super) fn open_archive(
+    file: File,
+    path: &Path,
+    file_length: u64,
+    key: Option<&str>,
+) -> Result<Contents, Failure> {
     check_archive(file)?;
-    open(path, file_length)
+    open(path, file_length, key)
 }
 
 /// Opens a file that begins with so many pickles; `path` is that of `file`.
@@ -46,10 +52,11 @@ pub(super) fn open_pickles(
     pickles: usize,
     path: &Path,
     file_length: u64,
+    key: Option<&str>,
 ) -> Result<Contents, Failure> {
     file.seek(SeekFrom::Start(0))?;
     check_pickles(BufReader::new(file), pickles)?;
-    open(path, file_length)
+    open(path, file_length, key)
 }
 
 /// Checks the directory of a ZIP archive and the pickles in it.
@@ -111,92 +118,223 @@ fn check_archive(file: File) -> Result<(), Failure> {
 }
 
 /// Opens a file that has passed [`check_archive`] or [`check_pickles`].
-fn open(path: &Path, file_length: u64) -> Result<Contents, Failure> {
+fn open(path: &Path, file_length: u64, key: Option<&str>) -> Result<Contents, Failure> {
     // The tree of values tells the keys at the top level apart from those further down, which the
     // flat list of tensors does not: a state dict may have names that begin with `model.`.
     let root = PytorchReader::read_pickle_data(path, None).map_err(pytorch_failure)?;
-    let (key, chosen) = choose_weights(&root)?;
-    let mut names = Names::default();
-    names.collect(chosen, 0)?;
+    let entries = dictionary(&root)?;
+    let keys = keys_with_tensors(entries);
+    let found = match key {
+        None => find_sections(&root, entries),
+        Some(key) => vec![asked_for(entries, key, &keys)?],
+    };
+    let mut wanted = Vec::new();
+    for (key, value) in found {
+        let mut names = Names::default();
+        names.collect(value, 0)?;
+        wanted.push((key, names.tensors));
+    }
+    if wanted.iter().any(|(key, _)| !key.is_empty()) {
+        // The reader's names begin at the root, where two paths can give the same one, too.
+        let mut all = Names {
+            lenient: true,
+            ..Names::default()
+        };
+        all.collect(&root, 0)?;
+    }
     drop(root);
 
-    let reader = match key {
-        Some(key) => PytorchReader::with_top_level_key(path, key),
-        None => PytorchReader::new(path),
-    };
-    let found: BTreeMap<_, _> = reader
-        .map_err(pytorch_failure)?
-        .into_tensors()
-        .into_iter()
-        .collect();
-    for (name, tensor) in &found {
-        check_rank(name, tensor.shape().len())?;
+    let reader = PytorchReader::new(path).map_err(pytorch_failure)?;
+    let mut tensors = reader.into_tensors();
+    let sections = (wanted.into_iter())
+        .map(|(key, names)| {
+            let key = (!key.is_empty()).then_some(key);
+            take_section(&mut tensors, key, names, file_length)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Contents {
+        sections,
+        keys,
+        metadata: BTreeMap::new(),
+    })
+}
+
+/// Takes the tensors of a section out of those of the whole file.
+fn take_section(
+    tensors: &mut HashMap<String, Tensor>,
+    key: Option<String>,
+    names: BTreeSet<String>,
+    file_length: u64,
+) -> Result<Section, Failure> {
+    let mut values = BTreeMap::new();
+    let mut infos = BTreeMap::new();
+    for name in names {
+        let found = match &key {
+            Some(key) => tensors.remove(&format!("{key}.{name}")),
+            None => tensors.remove(&name),
+        };
+        let Some(mut tensor) = found else { continue };
+        check_rank(&name, tensor.shape().len())?;
         let bytes = tensor.byte_len() as u64;
         if bytes > file_length {
             return Err(Failure::Format(format!(
                 "tensor `{}` of shape {:?} takes {bytes} bytes, but the whole file has \
                  {file_length}; save a contiguous copy of it",
-                shown(name),
+                shown(&name),
                 tensor.shape()
             )));
         }
+        let shape = tensor.shape().to_vec();
+        let dtype = loaded_type(tensor.dtype());
+        // Only the reader's errors look at it.
+        tensor.name.clone_from(&name);
+        infos.insert(name.clone(), TensorInfo { shape, dtype });
+        values.insert(name, tensor);
     }
-    let values = strip_wrappers(found);
-    let tensors = (values.iter())
-        .map(|(name, tensor)| {
-            let shape = tensor.shape().to_vec();
-            let dtype = loaded_type(tensor.dtype());
-            (name.clone(), TensorInfo { shape, dtype })
-        })
-        .collect();
-    Ok(Contents {
-        tensors,
-        metadata: BTreeMap::new(),
+    Ok(Section {
+        key,
+        tensors: infos,
         source: Source::PyTorch(values),
     })
 }
+
 fn loaded_type(dtype: pytorch_reader::DType) -> DType {
     match dtype {
         pytorch_reader::DType::F16 => DType::F16,
         pytorch_reader::DType::BF16 => DType::BF16,
         pytorch_reader::DType::F32 => DType::F32,
+        pytorch_reader::DType::F64 => DType::F64,
         other => DType::Other(format!("{other:?}").to_lowercase()),
     }
 }
 
-/// The part of a checkpoint that holds the weights, and its key unless it is the whole.
-fn choose_weights(root: &PickleValue) -> Result<(Option<&'static str>, &PickleValue), Failure> {
-    let entries = match root {
-        PickleValue::Dict(entries) => entries,
+type Entries = HashMap<String, PickleValue>;
+
+/// The entries of a file's root.
+fn dictionary(root: &PickleValue) -> Result<&Entries, Failure> {
+    match root {
+        PickleValue::Dict(entries) => Ok(entries),
         PickleValue::Unsupported(name) if name != TENSOR && !HARMLESS.contains(&name.as_str()) => {
-            return Err(refused("it", name));
+            Err(refused("it", name))
         }
-        other => {
-            return Err(Failure::Format(format!(
-                "it holds {}; expected a state dict, which is a dictionary of tensors",
-                match other {
-                    PickleValue::None => "None",
-                    PickleValue::Bool(_) => "a bool",
-                    PickleValue::Int(_) => "an int",
-                    PickleValue::Float(_) => "a float",
-                    PickleValue::String(_) => "a string",
-                    PickleValue::Bytes(_) => "bytes",
-                    PickleValue::List(_) => "a list or tuple",
-                    PickleValue::Dict(_) => "a dictionary",
-                    PickleValue::Unsupported(name) if name == TENSOR => "a single tensor",
-                    PickleValue::Unsupported(_) => "a single object",
-                }
-            )));
+        other => Err(Failure::Format(format!(
+            "it holds {}; expected a state dict, which is a dictionary of tensors",
+            match other {
+                PickleValue::None => "None",
+                PickleValue::Bool(_) => "a bool",
+                PickleValue::Int(_) => "an int",
+                PickleValue::Float(_) => "a float",
+                PickleValue::String(_) => "a string",
+                PickleValue::Bytes(_) => "bytes",
+                PickleValue::List(_) => "a list or tuple",
+                PickleValue::Dict(_) => "a dictionary",
+                PickleValue::Unsupported(name) if name == TENSOR => "a single tensor",
+                PickleValue::Unsupported(_) => "a single object",
+            }
+        ))),
+    }
+}
+
+/// The value under a key, if it is a dictionary with tensors in it.
+fn nested<'a>(entries: &'a Entries, key: &str) -> Option<&'a PickleValue> {
+    let value = entries.get(key)?;
+    (matches!(value, PickleValue::Dict(_)) && holds_tensors(value)).then_some(value)
+}
+
+/// The keys whose values are dictionaries with tensors in them.
+fn keys_with_tensors(entries: &Entries) -> Vec<String> {
+    let mut keys: Vec<String> = (entries.keys())
+        .filter(|key| nested(entries, key).is_some())
+        .cloned()
+        .collect();
+    keys.sort();
+    keys
+}
+
+/// Where the weights may be, best first, by their keys; the key is empty for the whole file.
+fn find_sections<'a>(whole: &'a PickleValue, root: &'a Entries) -> Vec<(String, &'a PickleValue)> {
+    let mut found = Vec::new();
+    for keys in [&PLAIN[..], &AVERAGES[..]] {
+        for (key, value) in known(root, keys) {
+            descend(key.to_owned(), value, 1, &mut found);
         }
-    };
-    for key in NEST_KEYS {
-        if let Some(nested @ PickleValue::Dict(_)) = entries.get(key)
-            && holds_tensors(nested)
-        {
-            return Ok((Some(key), nested));
+        if !found.is_empty() {
+            return found;
         }
     }
-    Ok((None, root))
+    // A single key with another name, such as `checkpoint`, may hold one that is known.
+    let keys = keys_with_tensors(root);
+    if let [key] = &keys[..]
+        && let Some(value) = nested(root, key)
+    {
+        descend(key.clone(), value, 1, &mut found);
+        // If none is there, the key is part of the names.
+        if found.iter().any(|(path, _)| path != key) {
+            return found;
+        }
+    }
+    vec![(String::new(), whole)]
+}
+
+/// The keys of this list that hold tensors.
+fn known<'a>(
+    entries: &'a Entries,
+    keys: &'static [&'static str],
+) -> impl Iterator<Item = (&'static str, &'a PickleValue)> {
+    (keys.iter()).filter_map(|key| Some((*key, nested(entries, key)?)))
+}
+
+/// Follows keys that are in each other, as long as nothing beside them holds tensors.
+fn descend<'a>(
+    path: String,
+    value: &'a PickleValue,
+    depth: usize,
+    found: &mut Vec<(String, &'a PickleValue)>,
+) {
+    if let PickleValue::Dict(entries) = value
+        && depth < DEEPEST_KEY
+    {
+        let inner: Vec<_> = known(entries, &PLAIN)
+            .chain(known(entries, &AVERAGES))
+            .collect();
+        let holding = entries.values().filter(|value| holds_tensors(value));
+        if !inner.is_empty() && inner.len() == holding.count() {
+            let plain = inner.iter().filter(|(key, _)| PLAIN.contains(key)).count();
+            let chosen = if plain > 0 { plain } else { inner.len() };
+            for (key, value) in inner.into_iter().take(chosen) {
+                descend(format!("{path}.{key}"), value, depth + 1, found);
+            }
+            return;
+        }
+    }
+    found.push((path, value));
+}
+
+/// The part of a file under a key that a user asked for, or under one inside of another.
+fn asked_for<'a>(
+    root: &'a Entries,
+    key: &str,
+    keys: &[String],
+) -> Result<(String, &'a PickleValue), Failure> {
+    let unknown = || Failure::unknown_key(key, keys);
+    let mut value = match nested(root, key) {
+        Some(value) => value,
+        None => {
+            let mut parts = key.split('.');
+            let first = parts.next().and_then(|part| nested(root, part));
+            parts.try_fold(first.ok_or_else(unknown)?, |value, part| match value {
+                PickleValue::Dict(entries) => nested(entries, part).ok_or_else(unknown),
+                _ => Err(unknown()),
+            })?
+        }
+    };
+    let mut path = key.to_owned();
+    let mut inner = Vec::new();
+    descend(path.clone(), value, 1, &mut inner);
+    if let Some((first, inner)) = inner.into_iter().next() {
+        (path, value) = (first, inner);
+    }
+    Ok((path, value))
 }
 
 fn holds_tensors(value: &PickleValue) -> bool {
@@ -222,6 +360,8 @@ struct Names {
     path: String,
     tensors: BTreeSet<String>,
     bytes: usize,
+    /// Whether Python objects are passed over, as outside of the weights.
+    lenient: bool,
 }
 
 impl Names {
@@ -257,7 +397,9 @@ impl Names {
                 }
                 Ok(())
             }
-            PickleValue::Unsupported(name) if !HARMLESS.contains(&name.as_str()) => {
+            PickleValue::Unsupported(name)
+                if !self.lenient && !HARMLESS.contains(&name.as_str()) =>
+            {
                 Err(refused(&format!("its entry `{}`", shown(&self.path)), name))
             }
             _ => Ok(()),
@@ -283,7 +425,8 @@ fn pytorch_failure(error: PytorchError) -> Failure {
             torch_script()
         }
         PytorchError::Pickle(PickleError::UnsupportedType(name)) => Failure::Format(format!(
-            "it holds a tensor inside of the Python object `{}`, which is not supported",
+            "it holds a tensor inside of the Python object `{}`, which is not supported; save the \
+             model's state_dict() instead",
             shown(&name)
         )),
         other => Failure::Format(format!(

@@ -1,12 +1,15 @@
-//! What a weights file has and lacks, compared with a model.
+//! What a weights file has and lacks, compared with a model, and what was taken from it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+
+use super::layout::{is_average, quoted};
 
 /// A tensor whose shape or type in the file is not the model's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The tensor's name in the file.
+    /// The tensor's name in the file, without the prefix.
     pub name: String,
     /// What the model needs.
     pub expected: String,
@@ -14,23 +17,39 @@ pub struct Mismatch {
     pub found: String,
 }
 
-/// Every difference between a weights file and a model, by upstream's names.
+/// What was taken from a weights file and what was left out, and every difference between the file
+/// and a model, by upstream's names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// The file.
     pub path: PathBuf,
     /// The model.
     pub model: String,
+    /// The key under which the tensors are, if the file has keys.
+    pub key: Option<String>,
+    /// The other keys that hold tensors, such as `state_dict_ema`, but for a training's state.
+    pub other_keys: Vec<String>,
+    /// What was taken off the names.
+    pub prefix: String,
+    /// Whose names they are, if not upstream's.
+    pub naming: Option<&'static str>,
     /// Tensors that agree.
     pub matched: usize,
+    /// Tensors, by their names in the file, that were left out: those of a head that is made afresh
+    /// or dropped, those without the prefix, and the counter of averages.
+    pub left_out: Vec<String>,
+    /// Types other than f32 that were converted, and how many tensors of each.
+    pub converted: BTreeMap<String, usize>,
     /// Tensors that the model needs and the file lacks.
     pub missing: Vec<String>,
     /// Tensors that the file has and the model does not know.
     pub unused: Vec<String>,
     /// Tensors of another shape.
     pub shapes: Vec<Mismatch>,
-    /// Tensors of a type that is not f32, f16 or bf16.
+    /// Tensors of a type that is not f32, f16, bf16 or f64.
     pub types: Vec<Mismatch>,
+    /// For a file that does not fit: what it looks like, and what may help.
+    pub hints: Vec<String>,
 }
 
 impl LoadReport {
@@ -40,6 +59,45 @@ impl LoadReport {
             && self.unused.is_empty()
             && self.shapes.is_empty()
             && self.types.is_empty()
+    }
+
+    /// In one line, what a user should know of a file that was loaded: the key, if there was a
+    /// choice, the prefix, whose names, what was left out, what was rounded. `None` if there is
+    /// nothing of the kind.
+    pub fn summary(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if let Some(key) = &self.key {
+            let key_shown = printable(key);
+            if is_average(key) {
+                parts.push(format!("taken from `{key_shown}`, an average"));
+            } else if !self.other_keys.is_empty() {
+                parts.push(format!("taken from `{key_shown}`"));
+            }
+            if !self.other_keys.is_empty() {
+                parts.push(format!(
+                    "not from {} (weights_key or --weights-key chooses)",
+                    quoted(&self.other_keys)
+                ));
+            }
+        }
+        if let Some(naming) = self.naming {
+            parts.push(format!("read as {naming}"));
+        }
+        if !self.prefix.is_empty() {
+            parts.push(format!("prefix `{}` taken off", printable(&self.prefix)));
+        }
+        if !self.left_out.is_empty() {
+            let count = self.left_out.len();
+            let plural = if count == 1 { "" } else { "s" };
+            parts.push(format!(
+                "{count} tensor{plural} left out: {}",
+                quoted(&self.left_out)
+            ));
+        }
+        if let Some(count) = self.converted.get("f64") {
+            parts.push(format!("{count} tensors rounded from f64 to f32"));
+        }
+        (!parts.is_empty()).then(|| format!("{}: {}", self.path.display(), parts.join("; ")))
     }
 }
 
@@ -75,10 +133,25 @@ impl fmt::Display for LoadReport {
                 .map(|m| format!("{} (expected {}, found {})", m.name, m.expected, m.found))
                 .collect()
         };
+        match (&self.key, self.prefix.as_str()) {
+            (None, "") => {}
+            (None, prefix) => write!(f, "\n  prefix taken off: {}", printable(prefix))?,
+            (Some(key), "") => write!(f, "\n  key: {}", printable(key))?,
+            (Some(key), prefix) => write!(
+                f,
+                "\n  key: {}; prefix taken off: {}",
+                printable(key),
+                printable(prefix)
+            )?,
+        }
         list(f, "missing", &self.missing)?;
         list(f, "not in the model", &self.unused)?;
         list(f, "wrong shape", &pairs(&self.shapes))?;
-        list(f, "wrong type", &pairs(&self.types))
+        list(f, "wrong type", &pairs(&self.types))?;
+        for hint in &self.hints {
+            write!(f, "\n  {hint}")?;
+        }
+        Ok(())
     }
 }
 

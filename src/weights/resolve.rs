@@ -64,6 +64,7 @@ pub(crate) fn bundled(architecture: &str) -> Result<WeightsFile> {
 /// The spec with its weights as a file, and with what their entry or their repository says about
 /// them. A spec whose weights are a file already, or random, stays as it is.
 pub(crate) fn resolve(spec: &Spec, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
+    check_choice(spec)?;
     if let Some(entry) = entry(spec)? {
         return of_entry(spec, &entry, progress);
     }
@@ -73,6 +74,25 @@ pub(crate) fn resolve(spec: &Spec, progress: &mut dyn FnMut(Progress)) -> Result
             revision,
         } => of_repository(spec, repository, revision.as_deref(), progress),
         _ => Ok(spec.clone()),
+    }
+}
+
+/// A key and a prefix are those of a file that the caller knows.
+fn check_choice(spec: &Spec) -> Result<()> {
+    if matches!(spec.weights, Weights::File(_)) {
+        return Ok(());
+    }
+    let asked = [
+        ("weights_key (--weights-key)", &spec.weights_key),
+        ("weights_prefix (--weights-prefix)", &spec.weights_prefix),
+    ];
+    match asked.into_iter().find(|(_, value)| value.is_some()) {
+        Some((argument, _)) => Err(Error::argument(
+            argument,
+            "weights that are a file",
+            &spec.weights,
+        )),
+        None => Ok(()),
     }
 }
 

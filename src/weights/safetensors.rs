@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::failure::{Failure, shown};
-use super::file::{Contents, DType, Source, TensorInfo, check_rank, strip_wrappers};
+use super::file::{Contents, DType, Section, Source, TensorInfo, check_rank};
 
 /// How many bytes are read at once; a multiple of every element's size.
 const BLOCK: usize = 1 << 18;
@@ -25,15 +25,20 @@ pub(super) fn open(
 ) -> Result<Contents, Failure> {
     let mut file: Box<dyn Bytes> = Box::new(file);
     let Header { tensors, metadata } = Header::read(&mut *file, header, file_length)?;
-    let located = strip_wrappers(locate(tensors, header + 8, file_length)?);
+    let located = locate(tensors, header + 8, file_length)?;
     let (tensors, begins) = (located.into_iter())
         .map(|(name, (info, begin))| ((name.clone(), info), (name, begin)))
         .unzip();
     let file = Mutex::new(file);
-    Ok(Contents {
+    let section = Section {
+        key: None,
         tensors,
-        metadata,
         source: Source::Safetensors(Values { file, begins }),
+    };
+    Ok(Contents {
+        sections: vec![section],
+        keys: Vec::new(),
+        metadata,
     })
 }
 
@@ -193,6 +198,7 @@ fn loaded_type(dtype: Dtype) -> DType {
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
         Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
         other => DType::Other(other.to_string().to_lowercase()),
     }
 }

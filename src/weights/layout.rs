@@ -1,0 +1,401 @@
+//! Where in a file the tensors of a model are: under which key, behind which prefix, and by whose
+//! names.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::failure::shown;
+use super::file::Section;
+
+/// Keys of a checkpoint that hold the weights themselves, best first.
+pub(super) const PLAIN: [&str; 6] = [
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "model_state",
+    "net",
+    "weights",
+];
+
+/// Keys that hold an average over the training, best first.
+pub(super) const AVERAGES: [&str; 3] = ["state_dict_ema", "model_ema", "ema"];
+
+/// Keys whose tensors are the state of a training.
+const TRAINING: [&str; 13] = [
+    "optimizer",
+    "optimizers",
+    "optimizer_states",
+    "optimizer_state_dict",
+    "optim",
+    "opt",
+    "callbacks",
+    "loops",
+    "lr_scheduler",
+    "lr_schedulers",
+    "scheduler",
+    "scaler",
+    "amp_scaler",
+];
+
+/// Prefixes that wrappers add: data-parallel training, compilation, and modules that hold the model
+/// as an attribute.
+const WRAPPERS: [&str; 5] = ["module.", "_orig_mod.", "model.", "backbone.", "encoder_q."];
+
+/// The prefix of a model that is the first of a `Sequential`, as in a fastai `Learner`.
+const FIRST_CHILD: &str = "0.";
+
+/// As often as wrappers are nested in earnest. Names made of nothing but prefixes would otherwise
+/// take time in proportion to the square of their length.
+const MOST_PREFIXES: usize = 8;
+
+/// The counter that `AveragedModel` keeps beside the names.
+pub(crate) const COUNTER: &str = "n_averaged";
+
+/// First segments of the names of last layers, in the libraries that people's files come from.
+const HEADS: [&str; 6] = ["fc", "head", "heads", "classifier", "last_linear", "linear"];
+
+/// Whether a key holds the state of a training, and no weights.
+pub(super) fn is_training_state(key: &str) -> bool {
+    TRAINING.contains(&key)
+}
+
+/// Whether this key, or the last part of it, is that of an average.
+pub(super) fn is_average(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    AVERAGES.contains(&last)
+}
+
+/// Whether a name, without a prefix, is that of a last layer.
+pub(crate) fn is_head(name: &str) -> bool {
+    HEADS.contains(&name.split('.').next().unwrap_or(name))
+}
+
+/// Where known prefixes end at the start of a name, from `from` on, which is the first.
+fn cuts<'a>(name: &'a str, from: usize, known: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    let next = move |cut: &usize| {
+        let rest = name.get(*cut..)?;
+        let prefix = known.iter().find(|prefix| rest.starts_with(**prefix))?;
+        Some(cut + prefix.len())
+    };
+    std::iter::successors(Some(from), next).take(MOST_PREFIXES + 1)
+}
+
+/// The longest chain of wrappers' prefixes, behind `base`, that all names have, but for a counter
+/// of averages.
+pub(super) fn common_prefix<T>(names: &BTreeMap<String, T>, base: &str) -> String {
+    let counted = || {
+        names
+            .keys()
+            .filter(|name| *name != COUNTER && name.starts_with(base))
+    };
+    let Some(first) = counted().next() else {
+        return base.to_owned();
+    };
+    let shared = cuts(first, base.len(), &WRAPPERS)
+        .filter_map(|cut| first.get(..cut))
+        .take_while(|prefix| {
+            counted().all(|name| name.len() > prefix.len() && name.starts_with(prefix))
+        })
+        .last();
+    shared.unwrap_or(base).to_owned()
+}
+
+/// By whose names a file calls the tensors of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// Those of the model's own key table.
+    Upstream,
+    /// Those of a `Sequential` of the children of torchvision's ResNet without its last two, which
+    /// is the body of a fastai `Learner`.
+    Children,
+}
+
+impl Naming {
+    const ALL: [Naming; 2] = [Naming::Upstream, Naming::Children];
+
+    /// Whose names these are, if they are not the model's own.
+    pub(crate) fn in_words(self) -> Option<&'static str> {
+        match self {
+            Naming::Upstream => None,
+            Naming::Children => Some("the body of a fastai Learner"),
+        }
+    }
+
+    /// This library's name for a tensor of the backbone; `None` if it has none.
+    fn of(self, upstream: &str) -> Option<String> {
+        if self == Naming::Upstream {
+            return Some(upstream.to_owned());
+        }
+        let (first, rest) = upstream.split_once('.')?;
+        // After the first convolution and its normalisation come an activation and a pooling.
+        let child = match first {
+            "conv1" => 0,
+            "bn1" => 1,
+            _ => {
+                3 + first
+                    .strip_prefix("layer")?
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|n| *n < 10)?
+            }
+        };
+        Some(format!("{child}.{rest}"))
+    }
+}
+
+/// Where in a file the tensors of a model are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub section: usize,
+    pub prefix: String,
+    pub naming: Naming,
+}
+
+impl Layout {
+    /// The name, in the file, of the tensor that upstream calls this.
+    pub fn name(&self, upstream: &str) -> String {
+        let name = self
+            .naming
+            .of(upstream)
+            .unwrap_or_else(|| upstream.to_owned());
+        format!("{}{name}", self.prefix)
+    }
+}
+
+/// The layouts in which names of a section, those that begin with `base`, are names of the
+/// backbone, and how many are.
+pub(super) fn layouts(
+    index: usize,
+    section: &Section,
+    base: &str,
+    backbone: &[String],
+) -> Vec<(usize, Layout)> {
+    let known: Vec<&str> = WRAPPERS.iter().copied().chain([FIRST_CHILD]).collect();
+    let mut found = Vec::new();
+    for naming in Naming::ALL {
+        let names: Option<HashSet<String>> = backbone.iter().map(|name| naming.of(name)).collect();
+        let Some(names) = names else { continue };
+        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in section.tensors.keys().filter(|n| n.starts_with(base)) {
+            for cut in cuts(name, base.len(), &known) {
+                if let Some((prefix, rest)) = name.split_at_checked(cut)
+                    && names.contains(rest)
+                {
+                    *votes.entry(prefix).or_default() += 1;
+                }
+            }
+        }
+        found.extend(votes.into_iter().map(|(prefix, count)| {
+            let prefix = prefix.to_owned();
+            let layout = Layout {
+                section: index,
+                prefix,
+                naming,
+            };
+            (count, layout)
+        }));
+    }
+    // Stable, so that of equals the model's own names and the shortest prefix come first.
+    found.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    found
+}
+
+/// Prefixes, known or not, behind which a section has all of these names.
+pub(super) fn prefixes_that_fit(section: &Section, backbone: &[String]) -> Vec<String> {
+    const MOST: usize = 8;
+    const LONGEST: usize = 200;
+    let Some(anchor) = backbone.first() else {
+        return Vec::new();
+    };
+    let candidates = section
+        .tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix(anchor.as_str()))
+        .filter(|prefix| prefix.ends_with('.') && prefix.len() <= LONGEST);
+    candidates
+        .take(MOST)
+        .filter(|prefix| {
+            let has = |name: &String| section.tensors.contains_key(&format!("{prefix}{name}"));
+            backbone.iter().all(has)
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What all names begin with: whole segments.
+fn beginning(section: &Section) -> Option<String> {
+    let mut names = section.tensors.keys().filter(|name| *name != COUNTER);
+    // Sorted, so what the first and the last share, all share.
+    let first = names.next()?;
+    let last = names.next_back()?;
+    let shared = first
+        .bytes()
+        .zip(last.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let end = first.get(..shared)?.rfind('.')?;
+    first.get(..=end).map(str::to_owned)
+}
+
+/// The first segments of a section's names, as prefixes.
+pub(super) fn first_segments(section: &Section) -> Vec<String> {
+    let first = |name: &String| {
+        let (segment, _) = name.split_once('.')?;
+        Some(format!("{segment}."))
+    };
+    let segments: BTreeSet<String> = section.tensors.keys().filter_map(first).collect();
+    segments.into_iter().collect()
+}
+
+/// Quotes names for a message.
+pub(super) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+    const SHOWN: usize = 8;
+    let some: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{}`", shown(name.as_ref())))
+        .collect();
+    let rest = names.len().saturating_sub(SHOWN);
+    if rest == 0 {
+        some.join(", ")
+    } else {
+        format!("{} and {rest} more", some.join(", "))
+    }
+}
+
+/// Signs of other libraries' models: all of these must be at the end of some name, or within it if
+/// they end in a point.
+const SIGNS: [(&[&str], &str); 12] = [
+    (
+        &["dist_token", "head_dist.weight"],
+        "names of timm's distilled DeiT, which has a second token and a second head; the zoo has \
+         no such model",
+    ),
+    (
+        &[
+            "embeddings.patch_embeddings.projection.weight",
+            "encoder.layer.0.attention.attention.query.weight",
+        ],
+        "names of transformers' ViT, which are not read yet; timm's names are",
+    ),
+    (
+        &[
+            "class_token",
+            "conv_proj.weight",
+            "encoder.layers.encoder_layer_0.ln_1.weight",
+        ],
+        "names of torchvision's vit_b_16 and its kin, which are not read yet; timm's names are",
+    ),
+    (
+        &[
+            "embedder.embedder.convolution.weight",
+            "encoder.stages.0.layers.0.layer.0.convolution.weight",
+        ],
+        "names of transformers' ResNet, which are not read yet; timm's and torchvision's names are",
+    ),
+    (
+        &["rpn.head.cls_logits.weight", "roi_heads.box_predictor."],
+        "names of torchvision's Faster R-CNN or Mask R-CNN, a detector",
+    ),
+    (
+        &["backbone.bottom_up.", "proposal_generator."],
+        "names of a detector of detectron2",
+    ),
+    (
+        &["visual.conv1.weight", "visual.transformer.resblocks.0."],
+        "names of CLIP with a ViT",
+    ),
+    (
+        &["visual.conv1.weight", "visual.attnpool."],
+        "names of CLIP with a ResNet",
+    ),
+    (
+        &[
+            "blocks.0.attn.qkv.weight",
+            "blocks.0.ls1.gamma",
+            "mask_token",
+        ],
+        "names of DINOv2's ViT, which has layer scale",
+    ),
+    (
+        &[
+            "stages.0.blocks.0.gamma",
+            "stages.0.blocks.0.conv_dw.weight",
+        ],
+        "names of timm's ConvNeXt",
+    ),
+    (
+        &["features.0.0.weight", "features.1.0.block.0.0.weight"],
+        "names of torchvision's EfficientNet or MobileNetV3",
+    ),
+    (
+        &["conv_stem.weight", "blocks.0.0.conv_dw.weight"],
+        "names of timm's EfficientNet or MobileNet",
+    ),
+];
+
+/// What the names of a section look like, in words.
+pub(super) fn looks_like(section: &Section) -> Option<&'static str> {
+    let has = |sign: &&str| {
+        section.tensors.keys().any(|name| {
+            if sign.ends_with('.') {
+                name.contains(*sign)
+            } else {
+                let rest = name.strip_suffix(*sign);
+                rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+        })
+    };
+    let found = SIGNS.iter().find(|(signs, _)| signs.iter().all(has));
+    found.map(|(_, words)| *words)
+}
+
+/// Where else in a section the model is, or what its names have in common.
+pub(super) fn prefix_hint(section: &Section, used: &str, backbone: &[String]) -> Option<String> {
+    let fitting: Vec<String> = prefixes_that_fit(section, backbone)
+        .into_iter()
+        .filter(|prefix| prefix != used)
+        .collect();
+    let shared = beginning(section).filter(|shared| shared != used);
+    match (&fitting[..], shared) {
+        ([one], Some(shared)) if *one == shared => Some(format!(
+            "all names begin with `{0}`; weights_prefix (--weights-prefix {0}) takes them",
+            shown(one)
+        )),
+        ([one], _) => Some(format!(
+            "the model's names are behind `{0}`; weights_prefix (--weights-prefix {0}) takes them",
+            shown(one)
+        )),
+        ([], Some(shared)) if !used.starts_with(&shared) => {
+            Some(format!("all names begin with `{}`", shown(&shared)))
+        }
+        ([], _) => None,
+        (several, _) => Some(format!(
+            "the model's names are behind each of {}; weights_prefix (--weights-prefix) chooses",
+            quoted(several)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_are_whole_prefixes_and_few() {
+        let of = |name: &str| cuts(name, 0, &WRAPPERS).collect::<Vec<_>>();
+        assert_eq!(of("fc.weight"), [0]);
+        assert_eq!(of("module.model.fc.weight"), [0, 7, 13]);
+        assert_eq!(of("modules.fc"), [0]);
+        assert_eq!(of(&"module.".repeat(1000)).len(), MOST_PREFIXES + 1);
+    }
+
+    #[test]
+    fn the_children_of_a_resnet_are_counted() {
+        let child = |name: &str| Naming::Children.of(name);
+        assert_eq!(child("conv1.weight").as_deref(), Some("0.weight"));
+        assert_eq!(child("bn1.running_mean").as_deref(), Some("1.running_mean"));
+        assert_eq!(child("layer4.1.bn2.bias").as_deref(), Some("7.1.bn2.bias"));
+        assert_eq!(child("patch_embed.proj.weight"), None);
+        assert_eq!(child("layer99999999999999999999.0.weight"), None);
+    }
+}
