@@ -1,7 +1,7 @@
 //! `logits`.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::prelude::*;
@@ -9,7 +9,7 @@ use burn_zoo::weights::{DType, WeightsFile};
 use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::{ModelArgs, fetch, is_folder, model_folder, names_weights, print};
+use super::{ModelArgs, fetch, names_weights, place, print};
 
 #[derive(Args)]
 pub struct LogitsArgs {
@@ -61,13 +61,11 @@ impl LogitsArgs {
     }
 
     fn model(&self, image_size: usize, device: &Device) -> Result<Classifier> {
-        let dir = Path::new(&self.model);
-        if is_folder(&self.model) {
+        if let Some(dir) = place::folder_of(&self.model) {
             if self.weights.is_some() {
                 bail!("--weights: {} has weights of its own", dir.display());
             }
-            let spec = Spec::of_folder(model_folder(dir))
-                .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
+            let spec = place::spec_of(dir)?;
             return Ok(self.options.adapt(spec)?.seed(self.seed).build(device)?);
         }
         let weights = self.weights.as_deref();

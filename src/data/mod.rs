@@ -23,7 +23,7 @@ pub use fashion_mnist::{FashionMnist, Source};
 #[cfg(feature = "image")]
 pub use folder::{
     Broken, Check, CheckProgress, ClassCount, Division, FolderOptions, FolderReport, FolderWarning,
-    ImageFolder, Part, Skipped, Splits,
+    ImageFiles, ImageFolder, Part, Skipped, Splits,
 };
 pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
 pub use image_set::ImageSet;

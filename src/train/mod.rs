@@ -24,6 +24,7 @@ mod monitor;
 mod optimizer;
 mod plan;
 mod precision;
+mod predict;
 mod rates;
 mod recipe;
 mod run;
@@ -37,7 +38,7 @@ pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::best;
-pub use evaluate::{ClassScore, Evaluation, Prediction};
+pub use evaluate::{ClassScore, Evaluation};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
 pub use fit::{FitOptions, TensorBoard, resume};
 pub use gradients::{Clip, clip_gradients, gradient_norm};
@@ -47,6 +48,7 @@ pub use monitor::{Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, Si
 pub use optimizer::{ModelOptimizer, Optimizer};
 pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
 pub use precision::{LossScale, Precision};
+pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
 pub use recipe::{Checkpoints, Recipe};
 pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles};

@@ -2,6 +2,7 @@
 //! timm's folder reader have it, or a CSV file of paths and labels.
 
 mod csv;
+mod files;
 mod found;
 mod layout;
 mod report;
@@ -20,6 +21,7 @@ use super::ImageData;
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
 
+pub use files::ImageFiles;
 pub use report::{ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
 pub use verify::CheckProgress;
 

@@ -140,15 +140,7 @@ impl Skipped {
     pub(super) fn new(path: &Path, error: &Error) -> Self {
         Self {
             path: path.to_path_buf(),
-            // The path is there already.
-            reason: match error {
-                Error::Image { reason, .. } => reason.clone(),
-                Error::Io { source, .. } => source.to_string(),
-                Error::Data {
-                    expected, found, ..
-                } => format!("expected {expected}, found {found}"),
-                other => other.to_string(),
-            },
+            reason: error.without_path(),
         }
     }
 }
