@@ -70,8 +70,9 @@ pub enum Error {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's own error.
-        source: std::io::Error,
+        /// The system's own error. The message has it already, so it is no cause of its own
+        /// (`r#` keeps it from being one): a chain of causes would say it twice.
+        r#source: std::io::Error,
     },
 
     /// A file of the hub, or the cache of such files, cannot be used.
@@ -248,6 +249,18 @@ impl Error {
             action,
             path,
             source,
+        }
+    }
+
+    /// What is wrong with a file, without its path: for a list that has the path beside it.
+    pub fn without_path(&self) -> String {
+        match self {
+            Error::Io { source, .. } => source.to_string(),
+            Error::Image { reason, .. } => reason.clone(),
+            Error::Data {
+                expected, found, ..
+            } => format!("expected {expected}, found {found}"),
+            other => other.to_string(),
         }
     }
 

@@ -1,8 +1,6 @@
 //! `list` and `info`.
 
-use std::path::Path;
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use burn_zoo::manifest::Entry;
 use burn_zoo::prelude::*;
 use burn_zoo::zoo;
@@ -11,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ModelArgs, is_folder, model_folder, print, print_json, warn_of_licence};
+use super::{ModelArgs, place, print, print_json, warn_of_licence};
 
 #[derive(Args)]
 pub struct ListArgs {
@@ -177,10 +175,8 @@ pub struct InfoArgs {
 
 impl InfoArgs {
     pub fn run(self, device: &Device) -> Result<()> {
-        let dir = Path::new(&self.model);
-        let model = if is_folder(&self.model) {
-            let spec = Spec::of_folder(model_folder(dir))
-                .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
+        let model = if let Some(dir) = place::folder_of(&self.model) {
+            let spec = place::spec_of(dir)?;
             self.options.adapt(spec)?.build_zeros(device)?
         } else {
             let spec = self.options.spec(&self.model, Some("hub"), 0)?;

@@ -1,7 +1,7 @@
 //! `logits`.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::prelude::*;
@@ -9,7 +9,7 @@ use burn_zoo::weights::{DType, WeightsFile};
 use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::{ModelArgs, WeightsArgs, build, is_folder, model_folder, names_weights, print};
+use super::{ModelArgs, WeightsArgs, build, names_weights, place, print};
 
 #[derive(Args)]
 pub struct LogitsArgs {
@@ -63,13 +63,11 @@ impl LogitsArgs {
     }
 
     fn model(&self, image_size: usize, device: &Device) -> Result<Classifier> {
-        let dir = Path::new(&self.model);
-        if is_folder(&self.model) {
+        if let Some(dir) = place::folder_of(&self.model) {
             if self.weights.is_some() {
                 bail!("--weights: {} has weights of its own", dir.display());
             }
-            let spec = Spec::of_folder(model_folder(dir))
-                .with_context(|| format!("{} is no run and no exported model", dir.display()))?;
+            let spec = place::spec_of(dir)?;
             if !self.choice.is_empty() {
                 bail!("--weights-key and --weights-prefix: only with --weights FILE");
             }

@@ -13,21 +13,24 @@ mod judge;
 mod logits;
 mod lr_find;
 mod notice;
+mod place;
+mod predict;
 mod progress;
 mod recipe;
 mod source;
 mod task;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use burn_zoo::manifest::non_commercial;
 use burn_zoo::prelude::*;
-use burn_zoo::train::RunConfig;
 use burn_zoo::weights::LoadReport;
 use clap::{Args, Parser, Subcommand};
+
+use self::place::{model_folder, open};
 
 /// A transfer-learning model zoo: fine-tune, evaluate and export image classifiers.
 #[derive(Parser)]
@@ -60,8 +63,8 @@ enum Command {
     Report(judge::ReportArgs),
     /// Evaluate a run or an exported folder on every image that is given
     Eval(eval::EvalArgs),
-    /// Classify images with a run or an exported folder
-    Predict(judge::PredictArgs),
+    /// Classify images, or folders of them, with a run or an exported folder
+    Predict(predict::PredictArgs),
     /// Write a run's best model as a folder that timm opens
     Export(judge::ExportArgs),
     /// Draw images made of formulas, which the bundled weights are trained on
@@ -173,13 +176,18 @@ impl WeightsArgs {
 
 /// Whether a model's name says by itself where its weights come from.
 fn names_weights(model: &str) -> bool {
-    model.starts_with("hf-hub:") || model.starts_with("local-dir:") || model.contains('.')
+    place::folder_of(model).is_some() || model.starts_with("hf-hub:") || model.contains('.')
 }
 
 /// A model by name, with the weights that `--weights` asks for: `bundled`, `random`, `hub`, `hub:TAG`,
-/// `original`, `original:TAG` or a file; unasked, those that the name says, else random ones.
+/// `original`, `original:TAG` or a file; unasked, those that the name says, else random ones. A folder
+/// has weights of its own.
 fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
-    let spec = Zoo::get(model)?;
+    place::tell_of_namesake(model);
+    let spec = match place::folder_of(model) {
+        Some(dir) => of_folder(dir, weights)?,
+        None => Zoo::get(model)?,
+    };
     Ok(match weights {
         None if names_weights(model) => spec,
         None | Some("random") => spec.weights(Weights::Random(seed)),
@@ -192,6 +200,26 @@ fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
             _ => spec.weights(Weights::File(text.into())),
         },
     })
+}
+
+/// The model in a folder, unless other weights are asked for: then its architecture is what counts.
+fn of_folder(dir: &Path, weights: Option<&str>) -> Result<Spec> {
+    let spec = place::spec_of(dir)?;
+    let shown = dir.display();
+    let named = |text: &str| {
+        let kind = text.split(':').next().unwrap_or_default();
+        kind == "hub" || kind == "original"
+    };
+    match weights {
+        None => notice::tell(format!("weights: those of the model in {shown}")),
+        Some(text) if named(text) => bail!(
+            "--weights {text}: {shown} has weights of its own; leave --weights out, or name the \
+             architecture, {}",
+            spec.architecture()
+        ),
+        Some(_) => {}
+    }
+    Ok(spec)
 }
 
 /// Fetches what a spec names, with a bar, and says before it does if its licence forbids commercial
@@ -221,17 +249,6 @@ fn warn_of_licence(spec: &Spec) {
             "{name}, {weights}: licence {licence}, which forbids commercial use"
         ));
     }
-}
-
-/// The folder of a trained model: a run's best (its newest checkpoint, if it was stopped before
-/// there was a best), or an exported folder itself.
-fn model_folder(dir: &Path) -> PathBuf {
-    let best = dir.join("best");
-    if best.is_dir() {
-        return best;
-    }
-    let checkpoint = RunConfig::newest_checkpoint(dir).ok().flatten();
-    checkpoint.unwrap_or_else(|| dir.to_path_buf())
 }
 
 /// A device's name, as far as it can be judged without asking the machine.
@@ -272,19 +289,6 @@ fn probability(text: &str) -> Result<f64, String> {
         Ok(p) if (0.0..1.0).contains(&p) => Ok(p),
         _ => Err("expected a number of at least 0 and below 1".to_owned()),
     }
-}
-
-/// Whether a model's name is that of a folder, and not of an architecture.
-fn is_folder(model: &str) -> bool {
-    let architecture = model.split('.').next().unwrap_or_default();
-    Zoo::list("*").iter().all(|a| a.name != architecture) && Path::new(model).is_dir()
-}
-
-/// Opens a run or an exported folder.
-fn open(dir: &Path, device: &Device) -> Result<Classifier> {
-    let folder = model_folder(dir);
-    Classifier::open(&folder, device)
-        .with_context(|| format!("{} is no run and no exported model", dir.display()))
 }
 
 /// Prints on standard output. A reader that has seen enough (`| head`) ends the program quietly.
@@ -340,12 +344,53 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            match error.downcast_ref() {
+            eprintln!("error: {}", in_words(&error));
+            let interrupted = matches!(
+                error.downcast_ref(),
+                Some(burn_zoo::Error::Interrupted { .. })
+            );
+            if interrupted || error.is::<Stopped>() {
                 // The shell's convention for a program ended by Ctrl-C.
-                Some(burn_zoo::Error::Interrupted { .. }) => ExitCode::from(130),
-                _ => ExitCode::FAILURE,
+                ExitCode::from(130)
+            } else {
+                ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Ctrl-C ended a command before its work was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Stopped(String);
+
+/// An error with its causes as one sentence. Some messages have their cause in them already: it is
+/// said once.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::in_words;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("no such file").context("cannot read a: no such file");
+        assert_eq!(in_words(&error), "cannot read a: no such file");
+        let error = anyhow!("no such file").context("cannot read a");
+        let error = error.context("--data");
+        assert_eq!(in_words(&error), "--data: cannot read a: no such file");
     }
 }

@@ -25,7 +25,7 @@ pub use fashion_mnist::{FashionMnist, Source};
 #[cfg(feature = "image")]
 pub use folder::{
     Broken, Check, CheckProgress, ClassCount, Division, FolderOptions, FolderReport, FolderWarning,
-    ImageFolder, Part, Skipped, Splits, Whole,
+    ImageFiles, ImageFolder, Part, Skipped, Splits, Whole,
 };
 pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
 pub use image_set::ImageSet;

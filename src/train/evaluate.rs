@@ -1,10 +1,10 @@
-//! How good a model is, and what it says about an image.
+//! How good a model is.
 
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Int, Tensor};
 use serde::Serialize;
 
 use super::cache::Inputs;
@@ -15,8 +15,6 @@ use crate::error::{Error, Result};
 use crate::features::host_vec;
 use crate::model::Classifier;
 use crate::nn::fused;
-use crate::preprocess::Image;
-use crate::preprocess::augment::Views;
 
 /// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,17 +59,6 @@ pub struct ClassScore {
     pub accuracy: f64,
 }
 
-/// A class that an image may show.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Prediction {
-    /// Index of the class.
-    pub class: usize,
-    /// Its name; the index, if the model does not name its classes.
-    pub name: String,
-    /// How probable, in 0..1.
-    pub probability: f64,
-}
-
 /// A batch that was looked at.
 #[cfg_attr(not(feature = "plots"), allow(dead_code))] // the report looks at single images
 pub(crate) struct Judged<'a> {
@@ -97,7 +84,7 @@ struct Scored {
 /// # Shapes
 /// - logits: `[images * views, classes]`, the views of an image one after the other
 /// - output: `[images, classes]`
-fn over_views(logits: Tensor<2>, views: usize) -> Tensor<2> {
+pub(super) fn over_views(logits: Tensor<2>, views: usize) -> Tensor<2> {
     if views == 1 {
         return logits;
     }
@@ -257,61 +244,6 @@ impl Classifier {
             per_class,
             confusion,
         }))
-    }
-
-    /// The `top_k` most probable classes of an image, the best first.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for a model without classes, [`Error::InputShape`] if the image,
-    /// brought to `image_size`, does not fit the model.
-    pub fn predict(
-        &self,
-        image: &Image,
-        image_size: Option<usize>,
-        top_k: usize,
-    ) -> Result<Vec<Prediction>> {
-        self.predict_views(image, image_size, top_k, Views::One)
-    }
-
-    /// [`predict`](Self::predict) by the mean of the probabilities over several views of the image:
-    /// test-time augmentation.
-    ///
-    /// # Errors
-    /// As [`predict`](Self::predict).
-    pub fn predict_views(
-        &self,
-        image: &Image,
-        image_size: Option<usize>,
-        top_k: usize,
-        views: Views,
-    ) -> Result<Vec<Prediction>> {
-        if self.num_classes() == 0 {
-            return Err(Error::argument(
-                "model",
-                "one with classes",
-                "one without a head",
-            ));
-        }
-        let preprocess = self.preprocess(image_size);
-        preprocess.check()?;
-        let (height, width) = preprocess.output_size(image.height(), image.width());
-        let model = self.valid();
-        let shape = [views.count(), self.in_channels(), height, width];
-        let values = TensorData::new(views.views(&preprocess, image).concat(), shape);
-        let logits = model.forward(Tensor::from_data(values, &model.device()))?;
-        let logits = over_views(logits, views.count());
-        let scores = host_vec(log_softmax(logits, 1).into_data())?;
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-        Ok(order
-            .into_iter()
-            .take(top_k)
-            .map(|class| Prediction {
-                class,
-                name: self.class_name(class),
-                probability: f64::from(scores[class]).exp(),
-            })
-            .collect())
     }
 
     pub(crate) fn class_name(&self, class: usize) -> String {

@@ -24,6 +24,7 @@ mod monitor;
 mod optimizer;
 mod plan;
 mod precision;
+mod predict;
 mod rates;
 mod recipe;
 mod run;
@@ -35,7 +36,7 @@ pub mod tensorboard;
 pub use batch_size::{BatchSearch, BatchSize, Trial};
 pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
-pub use evaluate::{ClassScore, Evaluation, Prediction};
+pub use evaluate::{ClassScore, Evaluation};
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::{LARGEST_CONFUSION, best};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
@@ -47,6 +48,7 @@ pub use monitor::{Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, Si
 pub use optimizer::{ModelOptimizer, Optimizer};
 pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
 pub use precision::{LossScale, Precision};
+pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
 pub use recipe::{Checkpoints, Recipe};
 pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles};

@@ -3,6 +3,7 @@
 
 mod channels;
 mod csv;
+mod files;
 mod found;
 mod layout;
 mod report;
@@ -22,6 +23,7 @@ use super::ImageData;
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
 
+pub use files::ImageFiles;
 pub use report::{ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
 pub use verify::CheckProgress;
 pub use whole::Whole;

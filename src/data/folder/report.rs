@@ -194,15 +194,7 @@ impl Skipped {
     pub(super) fn new(path: &Path, error: &Error) -> Self {
         Self {
             path: path.to_path_buf(),
-            // The path is there already.
-            reason: match error {
-                Error::Image { reason, .. } => reason.clone(),
-                Error::Io { source, .. } => source.to_string(),
-                Error::Data {
-                    expected, found, ..
-                } => format!("expected {expected}, found {found}"),
-                other => other.to_string(),
-            },
+            reason: error.without_path(),
         }
     }
 }
@@ -306,35 +298,40 @@ impl FolderReport {
     /// What was left out because of its name, in lines for a person: images of formats that are not
     /// read, other files, hidden ones, and what systems and tools leave behind.
     pub fn left_out(&self) -> Vec<String> {
-        let (images, files): (BTreeMap<_, _>, BTreeMap<_, _>) = self
-            .others
-            .iter()
-            .map(|(extension, count)| (extension.clone(), *count))
-            .partition(|(extension, _)| unread_format(extension).is_some());
-        let mut lines = Vec::new();
-        if !images.is_empty() {
-            let images = by_extension(&images).join(", ");
-            let advice = "convert them to JPEG or PNG";
-            lines.push(format!("warning: images left out: {images}; {advice}"));
-        }
-        if !files.is_empty() {
-            let files = by_extension(&files);
-            lines.push(format!("other files left out: {}", first_few(&files)));
-        }
-        if self.hidden > 0 {
-            lines.push(format!(
-                "hidden files and folders left out: {}",
-                self.hidden
-            ));
-        }
-        if !self.junk.is_empty() {
-            let count = |(name, count): (&String, &usize)| format!("{count} {name}");
-            let junk: Vec<String> = self.junk.iter().map(count).collect();
-            let junk = first_few(&junk);
-            lines.push(format!("left out, of the system or of tools: {junk}"));
-        }
-        lines
+        left_out(&self.others, self.hidden, &self.junk)
     }
+}
+
+/// What was left out because of its name, in lines for a person.
+pub(super) fn left_out(
+    others: &BTreeMap<String, usize>,
+    hidden: usize,
+    junk: &BTreeMap<String, usize>,
+) -> Vec<String> {
+    let (images, files): (BTreeMap<_, _>, BTreeMap<_, _>) = others
+        .iter()
+        .map(|(extension, count)| (extension.clone(), *count))
+        .partition(|(extension, _)| unread_format(extension).is_some());
+    let mut lines = Vec::new();
+    if !images.is_empty() {
+        let images = by_extension(&images).join(", ");
+        let advice = "convert them to JPEG or PNG";
+        lines.push(format!("warning: images left out: {images}; {advice}"));
+    }
+    if !files.is_empty() {
+        let files = by_extension(&files);
+        lines.push(format!("other files left out: {}", first_few(&files)));
+    }
+    if hidden > 0 {
+        lines.push(format!("hidden files and folders left out: {hidden}"));
+    }
+    if !junk.is_empty() {
+        let count = |(name, count): (&String, &usize)| format!("{count} {name}");
+        let junk: Vec<String> = junk.iter().map(count).collect();
+        let junk = first_few(&junk);
+        lines.push(format!("left out, of the system or of tools: {junk}"));
+    }
+    lines
 }
 
 /// The name of an image format that is not read, by the extension of its files.

@@ -211,16 +211,24 @@ fn junk(name: &OsStr) -> Option<String> {
     JUNK.contains(&lower.as_str()).then(|| name.into_owned())
 }
 
+/// Counts what is left out because of its name alone, file or folder: the rule of every layout.
+pub(super) fn set_aside(
+    name: &OsStr,
+    hidden: &mut usize,
+    junks: &mut BTreeMap<String, usize>,
+) -> bool {
+    if let Some(name) = junk(name) {
+        *junks.entry(name).or_default() += 1;
+        return true;
+    }
+    *hidden += usize::from(is_hidden(name));
+    is_hidden(name)
+}
+
 impl Walk {
     /// Counts what is left out because of its name alone, file or folder.
     pub(super) fn sets_aside(&mut self, name: &OsStr) -> bool {
-        if let Some(name) = junk(name) {
-            *self.left_out.junk.entry(name).or_default() += 1;
-            return true;
-        }
-        let hidden = is_hidden(name);
-        self.left_out.hidden += usize::from(hidden);
-        hidden
+        set_aside(name, &mut self.left_out.hidden, &mut self.left_out.junk)
     }
 
     /// Takes away the classes whose folders have no images, and says so. A folder with images that

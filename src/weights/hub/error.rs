@@ -437,8 +437,8 @@ pub enum HubError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's own error.
-        source: std::io::Error,
+        /// The system's own error. The message has it already, so it is no cause of its own.
+        r#source: std::io::Error,
         /// What can be done.
         advice: &'static str,
     },
