@@ -1,11 +1,13 @@
 //! Where labelled images come from.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use burn_zoo::data::{
-    Broken, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData, ImageFolder, ImageSet,
+    Broken, CsvOptions, CsvSplit, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData,
+    ImageFolder, ImageSet,
 };
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,7 @@ pub struct DataArgs {
     /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class),
     /// fractals[:KEY=VALUE,..] (drawn from formulas, such as fractals:categories=100,size=28), a
     /// folder with FashionMNIST's files, a folder of images (CLASS/*.jpg, or train/CLASS/*.jpg and
-    /// val/CLASS/*.jpg), or a .csv file with the columns path and label
+    /// val/CLASS/*.jpg), or a .csv or .tsv file with a column of paths and one of labels
     /// [default: fashion-mnist-mini; for `eval` of a run, the images it was trained on]
     #[arg(long, value_parser = name)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +42,24 @@ pub struct DataArgs {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_pixels: Option<u64>,
+    /// The column of a CSV file that has the paths: its title, or its number from 0
+    /// [default: detected, such as path, file_name, image, id]
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_path_column: Option<String>,
+    /// The column that has the labels [default: detected, such as label, class, category]
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_label_column: Option<String>,
+    /// The column that says train, val or test, or is true for validation, or none to split by
+    /// --split-seed [default: detected, such as split, is_valid]
+    #[arg(long, value_name = "COLUMN|none", requires = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_split_column: Option<String>,
+    /// What is between the columns: a character, or tab [default: detected]
+    #[arg(long, value_name = "CHARACTER", requires = "data", value_parser = delimiter)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_delimiter: Option<char>,
 }
 
 /// Training and test images.
@@ -54,8 +74,8 @@ pub struct Data {
     pub source: String,
 }
 
-const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder or \
-     a .csv file that exists";
+const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder, \
+     or a .csv or .tsv file that exists";
 
 /// What stands behind `fractals`, if that is meant.
 fn fractals(text: &str) -> Option<&str> {
@@ -83,10 +103,18 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 fn is_csv(path: &Path) -> bool {
-    path.is_file()
-        && path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("csv"))
+    let is_one = |e: &OsStr| e.eq_ignore_ascii_case("csv") || e.eq_ignore_ascii_case("tsv");
+    path.is_file() && path.extension().is_some_and(is_one)
+}
+
+/// What `--csv-delimiter` takes.
+fn delimiter(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (text, characters.next(), characters.next()) {
+        ("tab" | "\\t", ..) => Ok('\t'),
+        (_, Some(character), None) => Ok(character),
+        _ => Err("expected one character, such as `;`, or `tab`".to_owned()),
+    }
 }
 
 /// Whether a folder is meant to be FashionMNIST's: it has at least one of its files.
@@ -112,6 +140,9 @@ impl DataArgs {
     /// Opens the images.
     pub fn open(&self, limit_train: Option<usize>) -> Result<Data> {
         let name = self.name();
+        if !is_csv(Path::new(name)) {
+            self.no_csv()?;
+        }
         if let Some(options) = fractals(name) {
             return self.open_fractals(options.parse()?, limit_train);
         }
@@ -142,6 +173,36 @@ impl DataArgs {
             train: Arc::new(train),
             test: Arc::new(test),
         })
+    }
+
+    /// Only a CSV file has columns.
+    fn no_csv(&self) -> Result<()> {
+        let given = [
+            ("--csv-path-column", self.csv_path_column.is_some()),
+            ("--csv-label-column", self.csv_label_column.is_some()),
+            ("--csv-split-column", self.csv_split_column.is_some()),
+            ("--csv-delimiter", self.csv_delimiter.is_some()),
+        ];
+        if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+            bail!(
+                "{flag}: expected --data to be a .csv or .tsv file, found `{}`",
+                self.name()
+            );
+        }
+        Ok(())
+    }
+
+    fn csv(&self) -> CsvOptions {
+        CsvOptions {
+            delimiter: self.csv_delimiter,
+            path_column: self.csv_path_column.clone(),
+            label_column: self.csv_label_column.clone(),
+            split: match self.csv_split_column.as_deref() {
+                None => CsvSplit::Detect,
+                Some("none") => CsvSplit::Ignore,
+                Some(column) => CsvSplit::Column(column.to_owned()),
+            },
+        }
     }
 
     fn open_fractals(&self, options: FractalOptions, limit_train: Option<usize>) -> Result<Data> {
@@ -184,6 +245,7 @@ impl DataArgs {
             } else {
                 Broken::Fail
             },
+            csv: self.csv(),
             ..FolderOptions::default()
         };
         let limits = &mut options.decode.limits;
@@ -192,6 +254,9 @@ impl DataArgs {
             true => ImageFolder::open_watched(path, &options, watch),
             false => ImageFolder::from_csv_watched(path, &options, watch),
         })?;
+        for line in splits.report.csv.iter().flat_map(|csv| csv.notices()) {
+            notice::tell(line);
+        }
         for warning in &splits.report.warnings {
             notice::tell(format!("warning: {warning}"));
         }

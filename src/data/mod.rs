@@ -22,8 +22,8 @@ use crate::preprocess::Image;
 pub use fashion_mnist::{FashionMnist, Source};
 #[cfg(feature = "image")]
 pub use folder::{
-    Broken, Check, CheckProgress, ClassCount, Division, FolderOptions, FolderReport, FolderWarning,
-    ImageFolder, Part, Skipped, Splits,
+    Broken, Check, CheckProgress, ClassCount, CsvOptions, CsvReport, CsvSplit, CsvWarning,
+    Division, FolderOptions, FolderReport, FolderWarning, ImageFolder, Part, Skipped, Splits,
 };
 pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
 pub use image_set::ImageSet;
