@@ -1,13 +1,14 @@
 //! Where labelled images come from.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use burn_zoo::Error;
 use burn_zoo::data::{
-    Broken, Division, FashionMnist, FolderOptions, FolderReport, FractalOptions, Fractals,
-    ImageData, ImageFolder, ImageSet, Part, Splits,
+    Broken, CsvOptions, CsvSplit, Division, FashionMnist, FolderOptions, FolderReport,
+    FractalOptions, Fractals, ImageData, ImageFolder, ImageSet, Part, Splits,
 };
 use clap::Args;
 use serde::{Deserialize, Serialize, Serializer};
@@ -20,7 +21,7 @@ pub struct DataArgs {
     /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class),
     /// fractals[:KEY=VALUE,..] (drawn from formulas, such as fractals:categories=100,size=28), a
     /// folder with FashionMNIST's files, a folder of images (CLASS/*.jpg, or train/CLASS/*.jpg and
-    /// val/CLASS/*.jpg), or a .csv file with the columns path and label
+    /// val/CLASS/*.jpg), or a .csv or .tsv file with a column of paths and one of labels
     /// [default: fashion-mnist-mini; for `eval` of a run, the images it was trained on]
     #[arg(long, value_parser = name)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +47,24 @@ pub struct DataArgs {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
+    /// The column of a CSV file that has the paths: its title, or its number from 0
+    /// [default: detected, such as path, file_name, image, id]
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_path_column: Option<String>,
+    /// The column that has the labels [default: detected, such as label, class, category]
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_label_column: Option<String>,
+    /// The column that says train, val or test, or is true for validation, or none to split by
+    /// --split-seed [default: detected, such as split, is_valid]
+    #[arg(long, value_name = "COLUMN|none", requires = "data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_split_column: Option<String>,
+    /// What is between the columns: a character, or tab [default: detected]
+    #[arg(long, value_name = "CHARACTER", requires = "data", value_parser = delimiter)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csv_delimiter: Option<char>,
 }
 
 const VALID_SHARE: f64 = 0.2;
@@ -85,8 +104,8 @@ pub struct Data {
     pub source: String,
 }
 
-const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder or \
-     a .csv file that exists";
+const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder, \
+     or a .csv or .tsv file that exists";
 
 /// What stands behind `fractals`, if that is meant.
 fn fractals(text: &str) -> Option<&str> {
@@ -126,10 +145,18 @@ fn what_is(path: &Path) -> String {
 }
 
 fn is_csv(path: &Path) -> bool {
-    path.is_file()
-        && path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("csv"))
+    let is_one = |e: &OsStr| e.eq_ignore_ascii_case("csv") || e.eq_ignore_ascii_case("tsv");
+    path.is_file() && path.extension().is_some_and(is_one)
+}
+
+/// What `--csv-delimiter` takes.
+fn delimiter(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (text, characters.next(), characters.next()) {
+        ("tab" | "\\t", ..) => Ok('\t'),
+        (_, Some(character), None) => Ok(character),
+        _ => Err("expected one character, such as `;`, or `tab`".to_owned()),
+    }
 }
 
 /// Whether a folder is meant to be FashionMNIST's: it has at least one of its files.
@@ -162,6 +189,9 @@ impl DataArgs {
         if self.folder().is_none() {
             self.divided_already();
         }
+        if !is_csv(Path::new(name)) {
+            self.no_csv()?;
+        }
         if let Some(options) = fractals(name) {
             return self.open_fractals(options.parse()?, limit_train);
         }
@@ -188,6 +218,36 @@ impl DataArgs {
             train: Arc::new(train),
             test: Arc::new(test),
         })
+    }
+
+    /// Only a CSV file has columns.
+    fn no_csv(&self) -> Result<()> {
+        let given = [
+            ("--csv-path-column", self.csv_path_column.is_some()),
+            ("--csv-label-column", self.csv_label_column.is_some()),
+            ("--csv-split-column", self.csv_split_column.is_some()),
+            ("--csv-delimiter", self.csv_delimiter.is_some()),
+        ];
+        if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+            bail!(
+                "{flag}: expected --data to be a .csv or .tsv file, found `{}`",
+                self.name()
+            );
+        }
+        Ok(())
+    }
+
+    fn csv(&self) -> CsvOptions {
+        CsvOptions {
+            delimiter: self.csv_delimiter,
+            path_column: self.csv_path_column.clone(),
+            label_column: self.csv_label_column.clone(),
+            split: match self.csv_split_column.as_deref() {
+                None => CsvSplit::Detect,
+                Some("none") => CsvSplit::Ignore,
+                Some(column) => CsvSplit::Column(column.to_owned()),
+            },
+        }
     }
 
     fn open_fractals(&self, options: FractalOptions, limit_train: Option<usize>) -> Result<Data> {
@@ -245,6 +305,7 @@ impl DataArgs {
             } else {
                 Broken::Fail
             },
+            csv: self.csv(),
             ..FolderOptions::default()
         };
         let limits = &mut options.decode.limits;
@@ -337,6 +398,9 @@ impl DataArgs {
 
     /// Every image of what `--data` names, or of one part of it; labels are by name into `classes`.
     pub fn given(&self, classes: &[String], part: Option<Part>) -> Result<Chosen> {
+        if !is_csv(Path::new(self.name())) {
+            self.no_csv()?;
+        }
         let Some(path) = self.folder() else {
             return self.made(self.limit_test, part.unwrap_or(Part::Test));
         };
@@ -443,6 +507,9 @@ fn limit(set: ImageSet, limit: Option<usize>) -> ImageSet {
 
 /// Says what a person should know about a folder or a CSV file.
 fn tell(report: &FolderReport) {
+    for line in report.csv.iter().flat_map(|csv| csv.notices()) {
+        notice::tell(line);
+    }
     for warning in &report.warnings {
         notice::tell(format!("warning: {warning}"));
     }

@@ -24,8 +24,9 @@ use crate::preprocess::Image;
 pub use fashion_mnist::{FashionMnist, Source};
 #[cfg(feature = "image")]
 pub use folder::{
-    Broken, Check, CheckProgress, ClassCount, Division, FolderOptions, FolderReport, FolderWarning,
-    ImageFiles, ImageFolder, Part, Skipped, Splits, Whole,
+    Broken, Check, CheckProgress, ClassCount, CsvOptions, CsvReport, CsvSplit, CsvWarning,
+    Division, FolderOptions, FolderReport, FolderWarning, ImageFiles, ImageFolder, Part, Skipped,
+    Splits, Whole,
 };
 pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
 pub use image_set::ImageSet;

@@ -1,42 +1,306 @@
 //! A CSV file of paths and labels.
 
+mod columns;
+mod options;
+mod paths;
+mod report;
+mod table;
+mod text;
+mod titles;
+
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
-
-use super::Sample;
 use super::found::{Beside, Candidates, Found, LeftOut};
-use super::report::{Division, Part, first_few, shortened};
+use super::report::{Division, FolderWarning, Part, first_few, shortened};
 use super::whole::{Given, Listed};
+use super::{FolderOptions, Sample, labels};
 use crate::error::{Error, Result};
+use columns::{Columns, Finder};
+use paths::Paths;
+use table::{Record, Table};
+
+pub use options::{CsvOptions, CsvSplit};
+pub use report::{CsvReport, CsvWarning};
+
+/// What a file says, before any image is looked at.
+struct Lines {
+    rows: Vec<Row>,
+    report: CsvReport,
+    warnings: Vec<CsvWarning>,
+}
+
+fn lines(file: &Path, options: &FolderOptions) -> Result<Lines> {
+    let delimiter = options.csv.delimiter()?;
+    let extensions = options.checked_extensions()?;
+    // Paths start from the folder of the file.
+    let base = file.parent().unwrap_or(Path::new(""));
+    let mut paths = Paths::new(base, &extensions);
+    let text = text::read(file)?;
+    let table = Table::new(file, &text, delimiter, &options.csv.named(), &mut paths)?;
+    drop(text);
+    let mut finder = Finder {
+        file,
+        table: &table,
+        options: &options.csv,
+        warnings: Vec::new(),
+    };
+    let columns = finder.columns(&mut paths)?;
+    let mut warnings = finder.warnings;
+    let mut images = Images::default();
+    for record in &table.records {
+        let row = row(file, &columns, record, &mut paths)?;
+        images.add(file, row, &paths)?;
+    }
+    warnings.extend(images.shared());
+
+    let report = CsvReport {
+        file: file.to_path_buf(),
+        delimiter: char::from(table.delimiter),
+        header: table.titles.is_some(),
+        path_column: table.name(columns.path),
+        label_column: table.name(columns.label),
+        split_column: columns.split.map(|(column, _)| table.name(column)),
+        repeated: images.repeated,
+        completed: paths.completed,
+        turned: paths.turned,
+    };
+    Ok(Lines {
+        rows: images.rows,
+        report,
+        warnings,
+    })
+}
+
+/// What was left out and what is perhaps a mistake.
+fn left_out(warnings: Vec<CsvWarning>) -> LeftOut {
+    LeftOut {
+        warnings: warnings.into_iter().map(FolderWarning::Csv).collect(),
+        ..LeftOut::default()
+    }
+}
 
 /// The classes and images that a file names.
-pub(super) fn find(file: &Path) -> Result<Found> {
-    let content = read(file)?;
-    let table = Table::new(file, &content)?;
-    let has_split = table.split.is_some();
-    let rows = table.rows()?;
+pub(super) fn find(file: &Path, options: &FolderOptions) -> Result<Found> {
+    let Lines {
+        rows,
+        report,
+        mut warnings,
+    } = lines(file, options)?;
+    let classes = classes(file, &rows)?;
+    if let [label, ..] = labels::lists(&classes).as_slice() {
+        warnings.push(CsvWarning::Lists {
+            count: labels::lists(&classes).len(),
+            label: (*label).to_owned(),
+        });
+    }
+    let [train, valid, test] = parts(file, rows, &classes)?;
+    let some = |part: Candidates| (!part.samples.is_empty()).then_some(part);
+    let (mut valid, mut test) = (some(valid), some(test));
+    if let Some(column) = report.split_column.clone().filter(|_| valid.is_none()) {
+        valid = test.take();
+        warnings.push(match valid {
+            Some(_) => CsvWarning::TestForValidation { column },
+            None => CsvWarning::AllTraining { column },
+        });
+    }
+    Ok(Found {
+        place: file.to_path_buf(),
+        wanted: "images".to_owned(),
+        beside: vec![Beside::default(); classes.len()],
+        classes,
+        train,
+        valid,
+        test,
+        division: Division::Column,
+        left_out: left_out(warnings),
+        csv: Some(report),
+    })
+}
 
-    let mut classes: Vec<String> = rows
-        .iter()
-        .filter(|row| row.part == Part::Train)
-        .map(|row| row.label.clone())
-        .collect();
-    classes.sort_unstable();
-    classes.dedup();
-    if classes.is_empty() {
-        let found = match rows.len() {
-            0 => "a header alone".to_owned(),
-            rows => format!("none in {rows} lines"),
+/// The images to evaluate on, in their parts if a column says some.
+pub(super) fn given(file: &Path, options: &FolderOptions) -> Result<Given> {
+    let Lines {
+        rows,
+        report,
+        warnings,
+    } = lines(file, options)?;
+    let named = report.split_column.is_some();
+    let mut by_part: BTreeMap<Part, Vec<Row>> = BTreeMap::new();
+    for row in rows {
+        by_part.entry(row.part).or_default().push(row);
+    }
+    let mut listed = Vec::new();
+    for (part, rows) in by_part {
+        let mut names: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let [train, valid, test] = parts(file, rows, &names)?;
+        listed.push(Listed {
+            part: named.then_some(part),
+            names,
+            images: match part {
+                Part::Train => train,
+                Part::Valid => valid,
+                Part::Test => test,
+            },
+        });
+    }
+    Ok(Given {
+        place: file.to_path_buf(),
+        wanted: "images".to_owned(),
+        parts: listed,
+        division: if named {
+            Division::Column
+        } else {
+            Division::Whole
+        },
+        left_out: left_out(warnings),
+        csv: Some(report),
+    })
+}
+
+fn data(file: &Path, expected: impl Into<String>, found: impl Into<String>) -> Error {
+    Error::Data {
+        path: file.to_path_buf(),
+        expected: expected.into(),
+        found: found.into(),
+    }
+}
+
+/// A line of the file.
+struct Row {
+    path: PathBuf,
+    label: String,
+    part: Part,
+    line: u32,
+}
+
+fn row(file: &Path, columns: &Columns, record: &Record, paths: &mut Paths) -> Result<Row> {
+    let line = record.line;
+    let wrong = |expected: &str, found: String| {
+        let expected = format!("{expected} in line {line}");
+        Err(data(file, expected, found))
+    };
+    let empty = || "an empty field".to_owned();
+    let (path, label) = (record.field(columns.path), record.field(columns.label));
+    if path.is_empty() {
+        return wrong("a path", empty());
+    }
+    if path.contains(['\n', '\r', '\0']) {
+        // The usual reason is a quote that is not closed.
+        return wrong("a path on one line", shortened(path));
+    }
+    if label.is_empty() {
+        return wrong("a label", empty());
+    }
+    if label.contains(['\n', '\r']) {
+        return wrong("a label on one line", shortened(label));
+    }
+    let mut part = Part::Train;
+    if let Some((column, meaning)) = columns.split {
+        let field = record.field(column);
+        part = match meaning.part(field) {
+            Some(part) => part,
+            None if field.is_empty() => return wrong(meaning.expected(), empty()),
+            None => return wrong(meaning.expected(), shortened(field)),
         };
-        return Err(data(file, "training images", found));
+    }
+    match paths.find(path) {
+        Ok(path) => Ok(Row {
+            path,
+            label: label.to_owned(),
+            part,
+            line,
+        }),
+        Err(several) => {
+            let found = format!("{}, which may be {}", shortened(path), first_few(&several));
+            wrong("the name of one image", found)
+        }
+    }
+}
+
+/// All rows, and what was seen of each image.
+#[derive(Default)]
+struct Images {
+    rows: Vec<Row>,
+    /// For each image, the first row in each part that names it.
+    seen: HashMap<PathBuf, [Option<usize>; 3]>,
+    repeated: usize,
+}
+
+impl Images {
+    fn add(&mut self, file: &Path, mut row: Row, paths: &Paths) -> Result<()> {
+        let key = paths.key(&row.path).to_path_buf();
+        let seen = self.seen.entry(key).or_default();
+        let first = seen.iter().flatten().min();
+        if let Some(first) = first.and_then(|first| self.rows.get(*first)) {
+            if first.label != row.label {
+                let path = shortened(&row.path.to_string_lossy());
+                let line = row.line;
+                let expected = format!(
+                    "the label {} for {path} in line {line}, as in line {}",
+                    shortened(&first.label),
+                    first.line
+                );
+                return Err(data(file, expected, shortened(&row.label)));
+            }
+            // However it is written, the seed puts it into one part.
+            row.path.clone_from(&first.path);
+        }
+        let seen = &mut seen[row.part as usize];
+        if seen.is_some() {
+            self.repeated += 1;
+        }
+        seen.get_or_insert(self.rows.len());
+        self.rows.push(row);
+        Ok(())
     }
 
+    /// The parts that have the same images.
+    fn shared(&self) -> Vec<CsvWarning> {
+        let pairs = [
+            [Part::Train, Part::Valid],
+            [Part::Train, Part::Test],
+            [Part::Valid, Part::Test],
+        ];
+        let warning = |parts: [Part; 2]| {
+            let rows = |seen: &[Option<usize>; 3]| {
+                let [one, other] = parts.map(|part| seen[part as usize]);
+                Some([self.rows.get(one?)?, self.rows.get(other?)?])
+            };
+            let shared: Vec<[&Row; 2]> = self.seen.values().filter_map(rows).collect();
+            let [one, other] = shared.iter().min_by_key(|rows| rows.map(|row| row.line))?;
+            Some(CsvWarning::Shared {
+                parts,
+                count: shared.len(),
+                path: one.path.clone(),
+                lines: [one.line, other.line],
+            })
+        };
+        pairs.into_iter().filter_map(warning).collect()
+    }
+}
+
+/// The classes of the training images, in the order of their bytes.
+fn classes(file: &Path, rows: &[Row]) -> Result<Vec<String>> {
+    let trained = rows.iter().filter(|row| row.part == Part::Train);
+    let mut classes: Vec<String> = trained.map(|row| row.label.clone()).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    if !classes.is_empty() {
+        return Ok(classes);
+    }
+    let found = match rows.len() {
+        0 => "a header alone".to_owned(),
+        rows => format!("none in {rows} lines"),
+    };
+    Err(data(file, "training images", found))
+}
+
+/// The images of each part.
+fn parts(file: &Path, rows: Vec<Row>, classes: &[String]) -> Result<[Candidates; 3]> {
     let mut parts = [Part::Train, Part::Valid, Part::Test].map(|_| Candidates {
-        // Paths start from the folder of the file.
         base: file.parent().unwrap_or(Path::new("")).to_path_buf(),
         place: file.to_path_buf(),
         samples: Vec::new(),
@@ -54,239 +318,5 @@ pub(super) fn find(file: &Path) -> Result<Found> {
             line: row.line,
         });
     }
-    let [train, valid, test] = parts;
-    let some = |part: Candidates| (!part.samples.is_empty()).then_some(part);
-    let (valid, test) = (some(valid), some(test));
-    Ok(Found {
-        place: file.to_path_buf(),
-        wanted: "images".to_owned(),
-        beside: vec![Beside::default(); classes.len()],
-        classes,
-        train,
-        valid,
-        test,
-        division: match has_split {
-            true => Division::Column,
-            false => Division::Folders,
-        },
-        left_out: LeftOut::default(),
-    })
-}
-
-/// The images to evaluate on, in their parts if a column says some.
-pub(super) fn given(file: &Path) -> Result<Given> {
-    let content = read(file)?;
-    let table = Table::new(file, &content)?;
-    let division = match table.split {
-        Some(_) => Division::Column,
-        None => Division::Whole,
-    };
-    let mut rows: BTreeMap<Part, Vec<Row>> = BTreeMap::new();
-    for row in table.rows()? {
-        rows.entry(row.part).or_default().push(row);
-    }
-    let named = division == Division::Column;
-    let parts = rows.into_iter().map(|(part, rows)| {
-        let mut names: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let samples = rows.into_iter().map(|row| {
-            let label = names.binary_search(&row.label).unwrap_or_default();
-            let label = u32::try_from(label).map_err(|_| {
-                let expected = "as many classes as can be counted with 32 bits";
-                Error::argument("classes", expected, label)
-            })?;
-            Ok(Sample {
-                path: row.path.into_boxed_path(),
-                label,
-                line: row.line,
-            })
-        });
-        let images = Candidates {
-            base: file.parent().unwrap_or(Path::new("")).to_path_buf(),
-            place: file.to_path_buf(),
-            samples: samples.collect::<Result<_>>()?,
-        };
-        Ok(Listed {
-            part: named.then_some(part),
-            names,
-            images,
-        })
-    });
-    Ok(Given {
-        place: file.to_path_buf(),
-        wanted: "images".to_owned(),
-        parts: parts.collect::<Result<_>>()?,
-        division,
-        left_out: LeftOut::default(),
-    })
-}
-
-fn data(file: &Path, expected: impl Into<String>, found: impl Into<String>) -> Error {
-    Error::Data {
-        path: file.to_path_buf(),
-        expected: expected.into(),
-        found: found.into(),
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    let wrong = |found: &str| Err(data(file, "a CSV file", found));
-    match fs::metadata(file) {
-        Ok(metadata) if metadata.is_file() => fs::read(file).map_err(Error::io("read", file)),
-        Ok(metadata) if metadata.is_dir() => wrong("a folder"),
-        // Opening anything but a file may wait for ever.
-        Ok(_) => wrong("no regular file"),
-        Err(error) if error.kind() == ErrorKind::NotFound => wrong("no such file"),
-        Err(error) => Err(Error::io("read", file)(error)),
-    }
-}
-
-/// A file of which the header was read.
-struct Table<'a> {
-    file: &'a Path,
-    content: &'a [u8],
-    reader: csv::Reader<&'a [u8]>,
-    path: usize,
-    label: usize,
-    split: Option<usize>,
-}
-
-/// A line of the file.
-struct Row {
-    path: PathBuf,
-    label: String,
-    part: Part,
-    line: u32,
-}
-
-impl<'a> Table<'a> {
-    fn new(file: &'a Path, content: &'a [u8]) -> Result<Self> {
-        let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(content);
-        let header = reader.headers().map_err(|e| bad(file, content, e))?;
-        let column = |name: &str| {
-            let mut named = header
-                .iter()
-                .enumerate()
-                .filter(|(_, title)| title.eq_ignore_ascii_case(name));
-            let found = named.next().map(|(index, _)| index);
-            match named.next() {
-                Some(_) => Err(data(file, format!("one column `{name}`"), "two")),
-                None => Ok(found),
-            }
-        };
-        let (path, label, split) = (column("path")?, column("label")?, column("split")?);
-        let (Some(path), Some(label)) = (path, label) else {
-            let titles: Vec<String> = header.iter().map(shortened).collect();
-            let expected = "a header with the columns `path` and `label`";
-            let found = match titles.is_empty() {
-                true => "nothing".to_owned(),
-                false => first_few(&titles),
-            };
-            return Err(data(file, expected, found));
-        };
-        Ok(Self {
-            file,
-            content,
-            path,
-            label,
-            split,
-            reader,
-        })
-    }
-
-    fn rows(mut self) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        // The line that a file was first named in.
-        let mut lines: HashMap<PathBuf, u32> = HashMap::new();
-        let mut record = StringRecord::new();
-        let (file, content) = (self.file, self.content);
-        while self
-            .reader
-            .read_record(&mut record)
-            .map_err(|error| bad(file, content, error))?
-        {
-            let row = self.row(&record)?;
-            if let Some(first) = lines.insert(row.path.clone(), row.line) {
-                let path = shortened(&row.path.to_string_lossy());
-                let expected = format!("another image in line {}", row.line);
-                return Err(data(file, expected, format!("{path}, as in line {first}")));
-            }
-            rows.push(row);
-        }
-        Ok(rows)
-    }
-
-    fn row(&self, record: &StringRecord) -> Result<Row> {
-        let line = line_of(self.content, record.position());
-        let wrong = |expected: &str, found: &str| {
-            let expected = format!("{expected} in line {line}");
-            Err(data(self.file, expected, found))
-        };
-        // The reader saw to it that there are as many fields as in the header.
-        let field = |column: usize| record.get(column).unwrap_or_default();
-        let (path, label) = (field(self.path), field(self.label));
-        if path.is_empty() {
-            return wrong("a path", "an empty field");
-        }
-        if path.contains(['\n', '\r', '\0']) {
-            // The usual reason is a quote that is not closed.
-            return wrong("a path on one line", &shortened(path));
-        }
-        if label.is_empty() {
-            return wrong("a label", "an empty field");
-        }
-        if label.contains(['\n', '\r']) {
-            return wrong("a label on one line", &shortened(label));
-        }
-        let part = match self.split {
-            None => Part::Train,
-            Some(split) => match Part::named(field(split)) {
-                Some(part) => part,
-                None => return wrong("`train`, `val` or `test`", &shortened(field(split))),
-            },
-        };
-        Ok(Row {
-            // `./a.png` and `a.png` are the same file.
-            path: Path::new(path)
-                .components()
-                .filter(|part| *part != Component::CurDir)
-                .collect(),
-            label: label.to_owned(),
-            part,
-            line,
-        })
-    }
-}
-
-/// The line that a record begins in. The reader counts the empty lines before it to the record.
-fn line_of(content: &[u8], position: Option<&csv::Position>) -> u32 {
-    let Some(position) = position else {
-        return 1;
-    };
-    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
-    let rest = content.get(start..).unwrap_or_default();
-    let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    let line = position.line() + empty.filter(|byte| **byte == b'\n').count() as u64;
-    // It is only for messages.
-    u32::try_from(line).unwrap_or(u32::MAX)
-}
-
-/// The reader's error with the line.
-fn bad(file: &Path, content: &[u8], error: csv::Error) -> Error {
-    let reason = error.to_string();
-    let line = line_of(content, error.position());
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::io("read", file)(source),
-        csv::ErrorKind::Utf8 { .. } => {
-            data(file, format!("text in UTF-8 in line {line}"), "other bytes")
-        }
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => {
-            let expected = format!("{expected_len} fields in line {line}, as in the header");
-            data(file, expected, len.to_string())
-        }
-        _ => data(file, "a CSV file", reason),
-    }
+    Ok(parts)
 }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::csv::CsvReport;
 use super::report::{self, ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
 use super::verify::{self, CheckProgress};
-use super::{Broken, FolderOptions, ImageFolder, Sample, Splits, split};
+use super::{Broken, FolderOptions, ImageFolder, Sample, Splits, labels, split};
 use crate::error::{Error, Result};
 
 /// What a folder or a CSV file holds, before any image is looked at.
@@ -24,6 +25,8 @@ pub(super) struct Found {
     pub(super) test: Option<Candidates>,
     pub(super) division: Division,
     pub(super) left_out: LeftOut,
+    /// How the CSV file was read, if it is one.
+    pub(super) csv: Option<CsvReport>,
 }
 
 /// The images of one part.
@@ -234,6 +237,12 @@ impl Found {
         let [train, valid] = [&self.train, valid].map(counts);
         let test = self.test.as_ref().map(counts);
         let mut left_out = std::mem::take(&mut self.left_out);
+        let groups = labels::alike(&self.classes);
+        if !groups.is_empty() {
+            left_out
+                .warnings
+                .push(FolderWarning::AlikeClasses { groups });
+        }
         let mut rows = Vec::with_capacity(classes);
         for (index, name) in self.classes.iter().enumerate() {
             let test = test.as_ref().map(|counts| counts[index]);
@@ -261,6 +270,7 @@ impl Found {
             junk: left_out.junk,
             others: left_out.others,
             warnings: left_out.warnings,
+            csv: self.csv.take(),
         }
     }
 }

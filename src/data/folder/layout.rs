@@ -46,6 +46,7 @@ pub(super) fn find(root: &Path, options: &FolderOptions) -> Result<Found> {
         test: None,
         division: Division::Folders,
         left_out: LeftOut::default(),
+        csv: None,
     };
     if let Some(place) = valid {
         let tree = walk.classes(place)?;
@@ -108,6 +109,7 @@ pub(super) fn given(root: &Path, options: &FolderOptions, known: &[String]) -> R
         parts,
         division,
         left_out: walk.left_out,
+        csv: None,
     })
 }
 

@@ -5,6 +5,7 @@ mod channels;
 mod csv;
 mod files;
 mod found;
+mod labels;
 mod layout;
 mod report;
 mod split;
@@ -23,6 +24,7 @@ use super::ImageData;
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
 
+pub use csv::{CsvOptions, CsvReport, CsvSplit, CsvWarning};
 pub use files::ImageFiles;
 pub use report::{ClassCount, Division, FolderReport, FolderWarning, Part, Skipped};
 pub use verify::CheckProgress;
@@ -101,6 +103,8 @@ pub struct FolderOptions {
     pub allow_empty: bool,
     /// The largest image that is accepted, and whether it is turned as its EXIF data say.
     pub decode: DecodeOptions,
+    /// How a CSV file is read. With a folder, anything but the default is an error.
+    pub csv: CsvOptions,
 }
 
 /// The extensions of the formats that can be decoded.
@@ -120,6 +124,7 @@ impl Default for FolderOptions {
             extensions: EXTENSIONS.map(str::to_owned).to_vec(),
             allow_empty: false,
             decode: DecodeOptions::default(),
+            csv: CsvOptions::default(),
         }
     }
 }
@@ -244,20 +249,39 @@ impl ImageFolder {
         progress: &mut dyn FnMut(CheckProgress),
     ) -> Result<Splits> {
         options.validate()?;
+        if options.csv != CsvOptions::default() {
+            let found = format!("the folder {}", dir.as_ref().display());
+            return Err(Error::argument("csv", "options for a CSV file only", found));
+        }
         layout::find(dir.as_ref(), options)?.into_splits(options, progress)
     }
 
-    /// Opens the images that a CSV file names (RFC 4180, UTF-8, with a header). The column `path`
-    /// has paths, absolute or from the file's own folder on; the column `label` has the names of
-    /// classes, which are sorted by their bytes. A column `split`, if there is one, says `train`,
-    /// `val` (`valid`, `validation`) or `test` of each image, and has the meaning of the folders of
-    /// [`open_with`](Self::open_with); without it the images are split in the same way. Other
-    /// columns are left alone, and so is white space around a field.
+    /// Opens the images that a CSV file names (RFC 4180; UTF-8, or UTF-16 with a byte order mark).
+    ///
+    /// Fields are divided by commas, semicolons, tabs or bars. A column `path` (`file_name`,
+    /// `image`, `id`, ..) has paths, absolute or from the file's own folder on; a column `label`
+    /// (`class`, `category`, `breed`, ..) has the names of classes. They are text and sorted by their
+    /// bytes, as the names of folders are: `1`, `10`, `2`. A file without a header is one whose
+    /// first line names an image. [`FolderOptions::csv`] says what is meant where this is not
+    /// enough, and [`FolderReport::csv`] what was taken. Other columns are left alone, and so is
+    /// white space around a field.
+    ///
+    /// A column `split` (`set`, `subset`, ..), if there is one, says `train`, `val` (`valid`,
+    /// `validation`) or `test` of each image, and a column `is_valid` (`is_test`, `is_train`) says
+    /// `True` or `False`; they have the meaning of the folders of [`open_with`](Self::open_with).
+    /// Without them the images are split in the same way.
+    ///
+    /// A path without the extension of an image stands for the one image that is called so, and
+    /// one with backslashes for that with slashes, where there is no such file as it is written.
+    /// A row that names an image once more counts once more, as oversampling has it; the seed puts
+    /// all of an image's rows into one part, and the share is one of images.
     ///
     /// # Errors
-    /// [`Error::Data`] that names the file and the line: a column that is missing or there twice, a
-    /// line with more or fewer fields than the header, an empty field, a path that is there twice,
-    /// an image that is not there; and as [`open_with`](Self::open_with).
+    /// [`Error::Data`] that names the file and the line: a column that is missing or may be one of
+    /// several, a line with more or fewer fields than the header, an empty field, a split that says
+    /// something else, an image with two labels, a name that fits two images, an image that is not
+    /// there; [`Error::InvalidArgument`] for a column that the file does not have; and as
+    /// [`open_with`](Self::open_with).
     pub fn from_csv(csv: impl AsRef<Path>, options: &FolderOptions) -> Result<Splits> {
         Self::from_csv_watched(csv, options, &mut |_| {})
     }
@@ -272,7 +296,7 @@ impl ImageFolder {
         progress: &mut dyn FnMut(CheckProgress),
     ) -> Result<Splits> {
         options.validate()?;
-        csv::find(csv.as_ref())?.into_splits(options, progress)
+        csv::find(csv.as_ref(), options)?.into_splits(options, progress)
     }
 
     /// Opens images to evaluate on: everything that is given, and nothing is split. `path` is a
@@ -297,7 +321,7 @@ impl ImageFolder {
     ) -> Result<Whole> {
         let path = path.as_ref();
         let given = if path.is_file() {
-            csv::given(path)?
+            csv::given(path, options)?
         } else {
             layout::given(path, options, classes)?
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::csv::{CsvReport, CsvWarning};
 use crate::error::{Error, Result};
 
 /// What a data set holds, and what was left out of it.
@@ -30,6 +31,8 @@ pub struct FolderReport {
     pub others: BTreeMap<String, usize>,
     /// What is perhaps a mistake.
     pub warnings: Vec<FolderWarning>,
+    /// How the CSV file was read, if it is one.
+    pub csv: Option<CsvReport>,
 }
 
 /// The number of images of a class.
@@ -52,7 +55,7 @@ pub struct ClassCount {
 pub enum Division {
     /// Folders such as `train` and `val`.
     Folders,
-    /// The column `split` of a CSV file.
+    /// A column of a CSV file: [`CsvReport::split_column`].
     Column,
     /// Nothing: all images belong together, and [`ClassCount::test`] counts them.
     Whole,
@@ -132,6 +135,13 @@ pub enum FolderWarning {
         /// The folder as it was come across again.
         path: PathBuf,
     },
+    /// Names of classes that differ only in upper and lower case.
+    AlikeClasses {
+        /// The names that are alike.
+        groups: Vec<Vec<String>>,
+    },
+    /// Something in a CSV file.
+    Csv(CsvWarning),
 }
 
 impl Part {
@@ -235,6 +245,13 @@ impl fmt::Display for FolderWarning {
                 write!(f, "{}: links lead here twice", path.display())?;
                 f.write_str("; the images are taken once")
             }
+            FolderWarning::AlikeClasses { groups } => {
+                let quoted = |group: &Vec<String>| format!("`{}`", group.join("` and `"));
+                let groups: Vec<String> = groups.iter().map(quoted).collect();
+                f.write_str("classes that differ only in upper and lower case: ")?;
+                f.write_str(&first_few(&groups))
+            }
+            FolderWarning::Csv(warning) => warning.fmt(f),
         }
     }
 }
@@ -243,7 +260,7 @@ impl fmt::Display for Division {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Division::Folders => f.write_str("in folders of their own"),
-            Division::Column => f.write_str("as the column `split` says"),
+            Division::Column => f.write_str("as a column of the CSV file says"),
             Division::Whole => f.write_str("undivided"),
             Division::Seeded { share, seed } => {
                 // As many digits as the share has: 12.5, not 12.500000000000002.
@@ -269,7 +286,11 @@ impl fmt::Display for FolderReport {
                 )?;
             }
         }
-        write!(f, ", {}", self.division)?;
+        let column = self.csv.as_ref().and_then(|csv| csv.split_column.as_ref());
+        match column.filter(|_| self.division == Division::Column) {
+            Some(column) => write!(f, ", as the column `{column}` says")?,
+            None => write!(f, ", {}", self.division)?,
+        }
         if !self.skipped.is_empty() {
             write!(f, "; broken and skipped: {}", self.skipped.len())?;
         }

@@ -17,15 +17,14 @@ pub(super) fn counts(samples: &[Sample], classes: usize) -> Vec<usize> {
 
 /// Training and validation images, each in the order of `samples`: of each class, `share` of the
 /// images, rounded, with the lowest hashes, are for validation; at least one and not all of two or
-/// more, and none of one.
+/// more, and none of one. Samples of the same file are one image.
 pub(super) fn divide(
     samples: Vec<Sample>,
     classes: usize,
     share: f64,
     seed: u64,
 ) -> (Vec<Sample>, Vec<Sample>) {
-    let counts = counts(&samples, classes);
-    let ranks = ranks(&samples, classes, seed);
+    let (ranks, counts) = image_ranks(&samples, classes, seed);
     let (mut train, mut valid) = (Vec::new(), Vec::new());
     for (sample, rank) in samples.into_iter().zip(ranks) {
         let part = match rank < valid_count(counts[sample.label as usize], share) {
@@ -62,6 +61,37 @@ pub(super) fn subset(samples: &[Sample], classes: usize, count: usize, seed: u64
 
 /// The rank of each sample among those of its class, by the hash of seed and path.
 fn ranks(samples: &[Sample], classes: usize, seed: u64) -> Vec<usize> {
+    let mut next = vec![0; classes];
+    let mut ranks = vec![0; samples.len()];
+    for index in order(samples, seed) {
+        let next = &mut next[samples[index].label as usize];
+        ranks[index] = *next;
+        *next += 1;
+    }
+    ranks
+}
+
+/// The rank of each sample's image among the images of its class, and how many images each class
+/// has.
+fn image_ranks(samples: &[Sample], classes: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut counts = vec![0; classes];
+    let mut ranks = vec![0; samples.len()];
+    let mut last: Option<&Sample> = None;
+    for index in order(samples, seed) {
+        let sample = &samples[index];
+        let count = &mut counts[sample.label as usize];
+        let again = last.is_some_and(|last| last.label == sample.label && last.path == sample.path);
+        if !again {
+            *count += 1;
+        }
+        ranks[index] = *count - 1;
+        last = Some(sample);
+    }
+    (ranks, counts)
+}
+
+/// The samples by the hash of seed and path.
+fn order(samples: &[Sample], seed: u64) -> Vec<usize> {
     let mut order: Vec<(u64, usize)> = samples
         .iter()
         .enumerate()
@@ -72,14 +102,7 @@ fn ranks(samples: &[Sample], classes: usize, seed: u64) -> Vec<usize> {
         let path = |index: usize| &samples[index].path;
         a.0.cmp(&b.0).then_with(|| path(a.1).cmp(path(b.1)))
     });
-    let mut next = vec![0; classes];
-    let mut ranks = vec![0; samples.len()];
-    for (_, index) in order {
-        let next = &mut next[samples[index].label as usize];
-        ranks[index] = *next;
-        *next += 1;
-    }
-    ranks
+    order.into_iter().map(|(_, index)| index).collect()
 }
 
 /// The same on every machine: SHA-256 is fixed, unlike the standard library's hasher, and the

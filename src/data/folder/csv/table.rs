@@ -1,0 +1,194 @@
+//! From a text to its records: what is between the fields, and whether there is a header.
+
+use std::cmp::Reverse;
+use std::path::Path;
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::paths::Paths;
+use super::{data, titles};
+use crate::data::folder::report::{first_few, shortened};
+use crate::error::Result;
+
+/// What is tried where nothing is said, the most usual first.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// So many lines show what is between the fields.
+const LOOKED_AT: usize = 100;
+
+/// The records of a file.
+pub(super) struct Table {
+    pub(super) delimiter: u8,
+    /// The titles of the columns, unless the file has none.
+    pub(super) titles: Option<Vec<String>>,
+    /// All others.
+    pub(super) records: Vec<Record>,
+    /// How many columns there are.
+    pub(super) width: usize,
+}
+
+/// A record, and the line that it begins in.
+pub(super) struct Record {
+    pub(super) fields: StringRecord,
+    pub(super) line: u32,
+}
+
+impl Record {
+    /// A field without the white space around it.
+    pub(super) fn field(&self, column: usize) -> &str {
+        self.fields.get(column).unwrap_or_default()
+    }
+}
+
+impl Table {
+    /// Reads all records. A column that is `named` is known by its title.
+    pub(super) fn new(
+        file: &Path,
+        text: &str,
+        delimiter: Option<u8>,
+        named: &[&str],
+        paths: &mut Paths,
+    ) -> Result<Self> {
+        let known = |title: &str| {
+            let same = |name: &&str| name.eq_ignore_ascii_case(title);
+            titles::known(title) || named.iter().any(same)
+        };
+        let delimiter = delimiter.unwrap_or_else(|| detect(file, text, known, paths));
+        let mut records = Vec::new();
+        for record in Records::new(text, delimiter) {
+            records.push(record.map_err(|reason| data(file, "a CSV file", reason))?);
+        }
+        let Some(first) = records.first() else {
+            let expected = "a header such as `path,label`, and lines of images";
+            return Err(data(file, expected, "nothing"));
+        };
+        let width = first.fields.len();
+        let with_header = has_header(&first.fields, known, paths);
+        let like = if with_header {
+            "the header"
+        } else {
+            "the first line"
+        };
+        if let Some(odd) = records.iter().find(|record| record.fields.len() != width) {
+            let expected = format!("{width} fields in line {}, as in {like}", odd.line);
+            return Err(data(file, expected, odd.fields.len().to_string()));
+        }
+        let titles = with_header.then(|| records.remove(0));
+        let titles = titles.map(|record| record.fields.iter().map(str::to_owned).collect());
+        Ok(Self {
+            delimiter,
+            titles,
+            records,
+            width,
+        })
+    }
+
+    /// What messages call a column: its title, or its number.
+    pub(super) fn name(&self, column: usize) -> String {
+        let title = self.titles.as_ref().and_then(|titles| titles.get(column));
+        title.cloned().unwrap_or_else(|| column.to_string())
+    }
+
+    /// All columns, for a message.
+    pub(super) fn columns(&self) -> String {
+        match &self.titles {
+            Some(titles) => {
+                let titles: Vec<String> = titles.iter().map(|title| shortened(title)).collect();
+                first_few(&titles)
+            }
+            None => format!("{} columns without a header", self.width),
+        }
+    }
+}
+
+/// The delimiter by which the first line makes the most sense, and the others are like it.
+fn detect(file: &Path, text: &str, known: impl Fn(&str) -> bool, paths: &Paths) -> u8 {
+    let tabs = file
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
+    let first_choice = if tabs { b'\t' } else { b',' };
+    let sense = |delimiter: u8| {
+        let records: Vec<_> = Records::new(text, delimiter)
+            .flatten()
+            .take(LOOKED_AT)
+            .collect();
+        let width = records.first().map_or(0, |first| first.fields.len());
+        if width < 2 {
+            return (0, 0);
+        }
+        let fields = records.first().into_iter().flat_map(|first| &first.fields);
+        let told = fields.filter(|field| known(field) || paths.looks_like_image(field));
+        let alike = records.iter().filter(|record| record.fields.len() == width);
+        (told.count(), alike.count())
+    };
+    // The first of those that are equal.
+    let order = DELIMITERS.iter().enumerate();
+    let best = order.max_by_key(|(place, delimiter)| {
+        (
+            sense(**delimiter),
+            **delimiter == first_choice,
+            Reverse(*place),
+        )
+    });
+    best.map_or(first_choice, |(_, delimiter)| *delimiter)
+}
+
+/// A first line that names an image is none, whatever else is in it.
+fn has_header(first: &StringRecord, known: impl Fn(&str) -> bool, paths: &mut Paths) -> bool {
+    if first.iter().any(|field| paths.looks_like_image(field)) {
+        return false;
+    }
+    first.iter().any(known) || !first.iter().any(|field| paths.is_there(field))
+}
+
+/// The records of a text, without those that are empty.
+struct Records<'t> {
+    text: &'t str,
+    reader: csv::Reader<&'t [u8]>,
+}
+
+impl<'t> Records<'t> {
+    fn new(text: &'t str, delimiter: u8) -> Self {
+        let reader = ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .trim(Trim::All)
+            .from_reader(text.as_bytes());
+        Self { text, reader }
+    }
+
+    /// The line that a record begins in. The reader counts the empty lines before it to the record.
+    fn line(&self, position: Option<&csv::Position>) -> u32 {
+        let Some(position) = position else {
+            return 1;
+        };
+        let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let line = position.line() + empty.filter(|byte| **byte == b'\n').count() as u64;
+        // It is only for messages.
+        u32::try_from(line).unwrap_or(u32::MAX)
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut fields = StringRecord::new();
+            match self.reader.read_record(&mut fields) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error.to_string())),
+            }
+            // A line of white space is as good as an empty one.
+            if fields.len() == 1 && fields.iter().all(str::is_empty) {
+                continue;
+            }
+            let line = self.line(fields.position());
+            return Some(Ok(Record { fields, line }));
+        }
+    }
+}
