@@ -1278,19 +1278,16 @@ mod csv {
         for (content, expected) in [
             (
                 "",
-                "a header with the columns `path` and `label`, found nothing",
+                "a header such as `path,label`, and lines of images, found nothing",
             ),
             (
-                "path;label\n1.png;a\n",
-                "a header with the columns `path` and `label`, found \"path;label\"",
-            ),
-            (
-                "file,class\n1.png,a\n",
-                "a header with the columns `path` and `label`, found \"file\", \"class\"",
+                "path:label\n1.png:a\n",
+                "a column of paths, such as `path`, found \"path:label\"; --csv-path-column names \
+                 it, and --csv-delimiter says what is between columns",
             ),
             (
                 "path,label,Path\n1.png,a,b\n",
-                "one column `path`, found two",
+                "one column of paths, found \"path\", \"Path\"; --csv-path-column names it",
             ),
             ("path,label\n", "training images, found a header alone"),
             (
@@ -1315,7 +1312,7 @@ mod csv {
             ),
             (
                 "path,label\n1.png,a\n2.png,b\n./1.png,b\n",
-                "another image in line 4, found \"1.png\", as in line 2",
+                "the label \"a\" for \"1.png\" in line 4, as in line 2, found \"b\"",
             ),
             (
                 "path,label\n1.png,\"a\nb\"\n",
@@ -1339,11 +1336,11 @@ mod csv {
         }
         assert_eq!(
             dir.csv_error(b"path,label\n1.png,a\n\n2.png,caf\xe9\n", &plain()),
-            "DIR/labels.csv: expected text in UTF-8 in line 4, found other bytes"
+            "DIR/labels.csv: expected text in UTF-8 in line 4, found other bytes; save the file as UTF-8"
         );
         assert_eq!(
             dir.csv_error(b"path,label,\xff\n1.png,a,b\n", &plain()),
-            "DIR/labels.csv: expected text in UTF-8 in line 1, found other bytes"
+            "DIR/labels.csv: expected text in UTF-8 in line 1, found other bytes; save the file as UTF-8"
         );
         // What is shown of a long field is short.
         let text = format!("path,label,split\n1.png,a,{long}\n");

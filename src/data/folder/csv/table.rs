@@ -34,7 +34,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// A field without the white space around it.
+    /// A field without the white space and the quotes around it, or nothing.
     pub(super) fn field(&self, column: usize) -> &str {
         self.fields.get(column).unwrap_or_default()
     }
@@ -74,7 +74,7 @@ impl Table {
             return Err(data(file, expected, odd.fields.len().to_string()));
         }
         let titles = with_header.then(|| records.remove(0));
-        let titles = titles.map(|record| record.fields.iter().map(str::to_owned).collect());
+        let titles = titles.map(|record| record.fields.iter().map(title).collect());
         Ok(Self {
             delimiter,
             titles,
@@ -188,7 +188,21 @@ impl Iterator for Records<'_> {
                 continue;
             }
             let line = self.line(fields.position());
+            if fields.iter().any(|field| field != bare(field)) {
+                fields = fields.iter().map(bare).collect();
+            }
             return Some(Ok(Record { fields, line }));
         }
     }
+}
+
+/// A title on one line, as messages show it.
+fn title(field: &str) -> String {
+    field.replace(char::is_control, " ")
+}
+
+/// A field without quotes around it. The reader leaves them where white space is before them.
+fn bare(field: &str) -> &str {
+    let inner = field.strip_prefix('"').and_then(|f| f.strip_suffix('"'));
+    inner.map_or(field, str::trim)
 }
