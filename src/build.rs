@@ -171,27 +171,19 @@ impl Spec {
     }
 
     fn build_from(&self, file: &WeightsFile, device: &Device) -> Result<Classifier> {
-        // A first look, with made-up channels and classes, tells what the layers are called.
-        let sketch = self
-            .skeleton(3, 1, device)
-            .or_else(|_| self.skeleton(3, 0, device))?;
-        let names = Names::of(&sketch);
-        let backbone: Vec<String> = params::list(&sketch)
-            .iter()
-            .filter(|slot| !slot.path.starts_with(HEAD))
-            .map(|slot| names.upstream(&slot.path))
-            .collect();
+        let (names, backbone) = self.backbone_names(device)?;
         // Compare everything before anything is read.
-        let fits = file
-            .layouts(&backbone)?
-            .into_iter()
-            .map(|layout| self.fit(file, layout, &names, &sketch, device))
-            .collect::<Result<Vec<Fit>>>()?;
+        let fits = self.fits(file, &names, &backbone, device)?;
         let clean: Vec<&Fit> = fits.iter().filter(|fit| fit.report.is_clean()).collect();
         match (&clean[..], fits.first()) {
             ([fit], _) => self.read(file, fit, &names),
             ([], Some(fit)) => {
                 let mut report = fit.report.clone();
+                if let Some(hint) = self.head_hint(&report, &names) {
+                    report.hints.push(hint);
+                } else {
+                    report.hints.extend(self.architecture_hint(file, device));
+                }
                 report.hints.extend(file.hints(&fit.layout, &backbone));
                 Err(Error::WeightsMismatch(Box::new(report)))
             }
@@ -202,16 +194,81 @@ impl Spec {
         }
     }
 
+    /// A model with made-up channels and classes, which tells what the layers are called.
+    fn sketch(&self, device: &Device) -> Result<Classifier> {
+        self.skeleton(3, 1, device)
+            .or_else(|_| self.skeleton(3, 0, device))
+    }
+
+    /// Upstream's names, and those of the backbone's tensors.
+    fn backbone_names(&self, device: &Device) -> Result<(Names, Vec<String>)> {
+        let sketch = self.sketch(device)?;
+        let names = Names::of(&sketch);
+        let backbone = params::list(&sketch)
+            .iter()
+            .filter(|slot| !slot.path.starts_with(HEAD))
+            .map(|slot| names.upstream(&slot.path))
+            .collect();
+        Ok((names, backbone))
+    }
+
+    /// The model beside each part of the file that may be its weights.
+    fn fits(
+        &self,
+        file: &WeightsFile,
+        names: &Names,
+        backbone: &[String],
+        device: &Device,
+    ) -> Result<Vec<Fit>> {
+        let layouts = file.layouts(backbone)?;
+        let fits = layouts
+            .into_iter()
+            .map(|layout| self.fit(file, layout, names, device));
+        fits.collect()
+    }
+
+    /// What to do if nothing but the head keeps the file from fitting.
+    fn head_hint(&self, report: &LoadReport, names: &Names) -> Option<String> {
+        let head = [HEAD_WEIGHT, HEAD_BIAS].map(|path| names.upstream(path));
+        let only_head = report.missing.contains(&head[0])
+            && report.missing.iter().all(|name| head.contains(name))
+            && report.unused.iter().all(|name| is_head(name))
+            && report.shapes.is_empty()
+            && report.types.is_empty();
+        only_head.then(|| {
+            format!(
+                "only the head is missing or built otherwise; num_classes(N) (--num-classes N) \
+                 makes a new `{}` of N classes",
+                head[0].trim_end_matches(".weight")
+            )
+        })
+    }
+
+    /// Other architectures of the zoo that the file fits.
+    fn architecture_hint(&self, file: &WeightsFile, device: &Device) -> Option<String> {
+        let fits = |name: &'static str| -> Result<bool> {
+            let spec = Spec::of(name).num_classes(1);
+            let (names, backbone) = spec.backbone_names(device)?;
+            let fits = spec.fits(file, &names, &backbone, device)?;
+            Ok(fits.iter().any(|fit| fit.report.is_clean()))
+        };
+        let others: Vec<&str> = zoo::architectures()
+            .map(|other| other.name)
+            .filter(|name| *name != self.architecture && fits(name).unwrap_or(false))
+            .collect();
+        (!others.is_empty()).then(|| format!("the file fits {}", others.join(", ")))
+    }
+
     /// Compares the model with the tensors of a layout, but for what the spec replaces.
     fn fit(
         &self,
         file: &WeightsFile,
         layout: Layout,
         names: &Names,
-        sketch: &Classifier,
         device: &Device,
     ) -> Result<Fit> {
         let tensors = file.tensors_in(layout.section);
+        let sketch = self.sketch(device)?;
         let conv = format!("{}.weight", sketch.backbone.first_conv().conv);
         let dim = |path: &str, dim: usize| {
             let shape = &tensors.get(&layout.name(&names.upstream(path)))?.shape;
@@ -285,13 +342,6 @@ impl Spec {
                 Some(rest) => report.unused.push(rest.to_owned()),
                 None => report.left_out.push(name.clone()),
             }
-        }
-        if !makes_head && file_classes.is_none() && num_classes > 0 {
-            report.hints.push(format!(
-                "it has no head that fits; num_classes(N) (--num-classes N) makes a new one of N \
-                 classes for `{}`",
-                names.upstream(HEAD_WEIGHT)
-            ));
         }
         Ok(Fit {
             layout,
@@ -462,6 +512,7 @@ pub(crate) fn check_classes(classes: usize) -> Result<()> {
 }
 
 const HEAD_WEIGHT: &str = "head.fc.weight";
+const HEAD_BIAS: &str = "head.fc.bias";
 
 /// Upstream's names for a model's parameters.
 pub(crate) struct Names(crate::weights::KeyTable);

@@ -163,12 +163,17 @@ fn safetensors_of_every_type() {
         .iter()
         .flat_map(|bits| bits.to_le_bytes())
         .collect();
+    // Rounded to the nearest, and to nothing.
+    let double: Vec<u8> = [0.1_f64, 1e-60, -2.5]
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
     let view = |dtype, shape: &[usize], data| TensorView::new(dtype, shape.to_vec(), data).unwrap();
     let tensors = [
         ("weight", view(Dtype::F32, &[2, 3], &data)),
         ("half", view(Dtype::F16, &[4], &half)),
         ("brain", view(Dtype::BF16, &[2, 2], &brain)),
-        ("double", view(Dtype::F64, &[1], &data[..8])),
+        ("double", view(Dtype::F64, &[3], &double)),
         ("steps", view(Dtype::I64, &[], &data[..8])),
         ("bytes", view(Dtype::U8, &[3], &data[..3])),
         ("flags", view(Dtype::BOOL, &[1], &data[..1])),
@@ -196,7 +201,7 @@ fn safetensors_of_every_type() {
             "bf16",
             &[9.183_55e-41, 1.0, -3.389_531_4e38, -0.0],
         ),
-        ("double", &[1], "f64", &[]),
+        ("double", &[3], "f64", &[0.1, 0.0, -2.5]),
         ("steps", &[], "i64", &[]),
         ("bytes", &[3], "u8", &[]),
         ("flags", &[1], "bool", &[]),
@@ -219,7 +224,7 @@ fn safetensors_of_every_type() {
     assert_unreadable(
         &path,
         "steps",
-        "tensor `steps` is i64; expected f32, f16 or bf16",
+        "tensor `steps` is i64; expected f32, f16, bf16 or f64",
     );
     assert_unreadable(&path, "other", "it holds no tensor `other`");
 }
@@ -227,9 +232,17 @@ fn safetensors_of_every_type() {
 #[test]
 fn types_are_named_as_usual() {
     let other = DType::Other("i64".to_owned());
-    let names = [DType::F16, DType::BF16, DType::F32, other.clone()].map(|dtype| dtype.to_string());
-    assert_eq!(names, ["f16", "bf16", "f32", "i64"]);
-    assert!(DType::F16.is_loadable() && DType::BF16.is_loadable() && DType::F32.is_loadable());
+    let names = [
+        DType::F16,
+        DType::BF16,
+        DType::F32,
+        DType::F64,
+        other.clone(),
+    ]
+    .map(|dtype| dtype.to_string());
+    assert_eq!(names, ["f16", "bf16", "f32", "f64", "i64"]);
+    assert!(DType::F16.is_loadable() && DType::BF16.is_loadable());
+    assert!(DType::F32.is_loadable() && DType::F64.is_loadable());
     assert!(!other.is_loadable());
 }
 
@@ -297,8 +310,79 @@ fn wrappers_prefixes_are_taken_off_if_all_names_have_them() {
         names(["_orig_mod.a", "module.b"]),
         pair("_orig_mod.a", "module.b")
     );
+    for prefix in [
+        "model.",
+        "backbone.",
+        "encoder_q.",
+        "module.model.backbone.",
+    ] {
+        let name = |last: &str| format!("{prefix}{last}");
+        assert_eq!(names([&name("a"), &name("b")]), pair("a", "b"));
+    }
+    // The counter of averaged models is no weight.
+    assert_eq!(names(["module.a", "n_averaged"]), [("a".to_owned(), 1.0)]);
     assert_eq!(names(["module.", "module.b"]), pair("module.", "module.b"));
     assert_eq!(names(["modulea", "moduleb"]), pair("modulea", "moduleb"));
+}
+
+#[test]
+fn names_of_nothing_but_prefixes_take_no_time() {
+    let long = "module.".repeat(1 << 18);
+    let header = format!(
+        r#"{{"{long}a":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}},
+            "{long}b":{{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}}}"#
+    );
+    let folder = Folder::new();
+    let path = folder.file("model.safetensors", &safetensors(&header, &[0; 8]));
+    let file = WeightsFile::open(path).unwrap();
+    // Some are taken off, but not one by one.
+    assert!(file.prefix().len() < 100, "{}", file.prefix().len());
+    assert_eq!(file.tensors().len(), 2);
+}
+
+#[test]
+fn doubles_beyond_the_range_of_f32() {
+    let folder = Folder::new();
+    let header = r#"{"a":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}"#;
+    let file = |last: f64| {
+        let data: Vec<u8> = [1.0, last].iter().flat_map(|v| v.to_le_bytes()).collect();
+        folder.file("model.safetensors", &safetensors(header, &data))
+    };
+    assert_unreadable(
+        &file(-1e300),
+        "a",
+        "tensor `a` holds -1e300 at element 1, which is beyond the range of f32",
+    );
+    let error = read_error(&file(f64::INFINITY), "a");
+    assert!(
+        matches!(error, Error::NonFinite { index: 1, .. }),
+        "{error}"
+    );
+    let largest = WeightsFile::open(file(f64::from(f32::MAX))).unwrap();
+    assert_eq!(largest.read_f32("a").unwrap(), [1.0, f32::MAX]);
+}
+
+#[test]
+fn a_file_without_keys_and_names_without_points() {
+    let folder = Folder::new();
+    let header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let path = folder.file("model.safetensors", &safetensors(header, &[0; 4]));
+    let refused = |key: Option<&str>, prefix: Option<&str>| {
+        let error = WeightsFile::open_at(&path, key, prefix).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("model.safetensors"), "{text}");
+        text
+    };
+    let text = refused(Some("model"), None);
+    assert!(
+        text.contains("--weights-key") && text.contains("`model`"),
+        "{text}"
+    );
+    for prefix in ["student.", "a", ""] {
+        let text = refused(None, Some(prefix));
+        assert!(text.contains("--weights-prefix"), "{text}");
+    }
 }
 
 #[test]
@@ -569,7 +653,7 @@ fn files_that_cannot_be_read() {
 
 #[test]
 fn files_of_other_kinds_are_named() {
-    let cases: [(&[u8], &str); 24] = [
+    let cases: [(&[u8], &str); 25] = [
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a PNG image"),
         (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG image"),
         (b"GIF89a", "a GIF image"),
@@ -616,6 +700,11 @@ fn files_of_other_kinds_are_named() {
         (
             b"{\"metadata\": {\"total_size\": 1}}",
             "a JSON text; a checkpoint in several parts is not supported",
+        ),
+        (
+            b"{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\"a\": \"model-00001-of-00002",
+            "the index of a checkpoint in several parts, which is not supported; load the parts \
+             with PyTorch or safetensors and save them as one file",
         ),
         (
             b"Entry not found\nat all",
@@ -685,9 +774,95 @@ fn pytorch_files_in_every_layout() {
     assert_eq!(contents(&fixture("one_without_prefix.pth")), mixed);
 }
 
+/// A pickled dictionary.
+fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = b"}(".to_vec();
+    for (key, value) in entries {
+        bytes.extend(text(key));
+        bytes.extend(value);
+    }
+    bytes.push(b'u');
+    bytes
+}
+
+/// A PyTorch file of this dictionary.
+fn torch(folder: &Folder, entries: &[(&str, Vec<u8>)]) -> PathBuf {
+    let pickle = [b"\x80\x02".as_slice(), &dict(entries), b"."].concat();
+    folder.file("model.pth", &checkpoint(&pickle))
+}
+
+#[test]
+fn keys_are_taken_in_order_and_the_others_are_known() {
+    let folder = Folder::new();
+    let state = |name: &str| dict(&[(name, tensor(b"K\x01\x85", b"K\x01\x85"))]);
+    let keys = [
+        "state_dict",
+        "model",
+        "model_state_dict",
+        "model_state",
+        "net",
+        "weights",
+        "state_dict_ema",
+        "model_ema",
+        "ema",
+    ];
+    let opened = |path: &Path, key: Option<&str>| {
+        let file = WeightsFile::open_at(path, key, None).unwrap();
+        let names: Vec<&str> = file.tensors().keys().map(String::as_str).collect();
+        (
+            names.join(" "),
+            file.key().unwrap_or_default().to_owned(),
+            file.other_keys().join(" "),
+        )
+    };
+    for (index, key) in keys.iter().enumerate() {
+        // Behind it, and before it among the entries, whatever comes later in the order.
+        let mut entries: Vec<_> = keys[index..].iter().rev().map(|k| (*k, state(k))).collect();
+        entries.push(("optimizer", state("exp_avg")));
+        let path = torch(&folder, &entries);
+        let mut others = keys[index + 1..].to_vec();
+        others.sort_unstable();
+        let expected = ((*key).to_owned(), (*key).to_owned(), others.join(" "));
+        assert_eq!(opened(&path, None), expected);
+        assert_eq!(opened(&path, Some("ema")).0, "ema");
+        assert_eq!(opened(&path, Some("optimizer")).1, "optimizer");
+    }
+
+    // Keys in each other, with a name before them that is not known.
+    let inner = dict(&[("state_dict", state("a")), ("ema", state("b"))]);
+    let path = torch(&folder, &[("checkpoint", inner)]);
+    let (names, key, _) = opened(&path, None);
+    assert_eq!(
+        (names.as_str(), key.as_str()),
+        ("a", "checkpoint.state_dict")
+    );
+    assert_eq!(opened(&path, Some("checkpoint.ema")).0, "b");
+    // A key beside tensors is part of their names.
+    let mixed = dict(&[
+        ("model", state("a")),
+        ("fc", tensor(b"K\x01\x85", b"K\x01\x85")),
+    ]);
+    let path = torch(&folder, &[("state_dict", mixed)]);
+    assert_eq!(opened(&path, None).0, "fc model.a");
+
+    let path = torch(&folder, &[("student", state("a")), ("teacher", state("a"))]);
+    assert_eq!(opened(&path, Some("teacher")).0, "a");
+    for key in ["ema", "teacher.a", "teacher.", "", "."] {
+        let error = WeightsFile::open_at(&path, Some(key), None).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
+        let text = error.to_string();
+        let named = text.contains("`student`, `teacher`") && text.contains("--weights-key");
+        assert!(named, "{text}");
+    }
+    // Names that the key's own could be mistaken for.
+    let one = tensor(b"K\x01\x85", b"K\x01\x85");
+    let path = torch(&folder, &[("model", state("a")), ("model.a", one)]);
+    assert_refused(&path, "two of its tensors are named `model.a`");
+}
+
 #[test]
 fn pytorch_files_of_other_types() {
-    for dtype in ["f16", "bf16"] {
+    for dtype in ["f16", "bf16", "f64"] {
         let contents = contents(&fixture(&format!("{dtype}.pth")));
         assert_eq!(
             contents,
@@ -698,11 +873,6 @@ fn pytorch_files_of_other_types() {
             .into()
         );
     }
-    assert_unreadable(
-        &fixture("f64.pth"),
-        "fc.weight",
-        "tensor `fc.weight` is f64; expected f32, f16 or bf16",
-    );
     let contents = contents(&fixture("batch_norm.pth"));
     let steps = (vec![], "i64".to_owned(), vec![]);
     assert_eq!(contents["num_batches_tracked"], steps);
@@ -710,7 +880,7 @@ fn pytorch_files_of_other_types() {
     assert_unreadable(
         &fixture("batch_norm.pth"),
         "num_batches_tracked",
-        "tensor `num_batches_tracked` is i64; expected f32, f16 or bf16",
+        "tensor `num_batches_tracked` is i64; expected f32, f16, bf16 or f64",
     );
 }
 

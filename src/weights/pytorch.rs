@@ -131,7 +131,17 @@ fn open(path: &Path, file_length: u64, key: Option<&str>) -> Result<Contents, Fa
     let mut wanted = Vec::new();
     for (key, value) in found {
         let mut names = Names::default();
-        names.collect(value, 0)?;
+        match value {
+            // A checkpoint whose keys are not known: what lies beside them is no part of them.
+            PickleValue::Dict(entries) if key.is_empty() && !keys.is_empty() && !flat(entries) => {
+                for key in &keys {
+                    if let Some(value) = nested(entries, key) {
+                        names.enter(key, value, 0)?;
+                    }
+                }
+            }
+            _ => names.collect(value, 0)?,
+        }
         wanted.push((key, names.tensors));
     }
     if wanted.iter().any(|(key, _)| !key.is_empty()) {
@@ -233,6 +243,16 @@ fn dictionary(root: &PickleValue) -> Result<&Entries, Failure> {
             }
         ))),
     }
+}
+
+/// Whether tensors are among the entries themselves, as in a state dict.
+fn flat(entries: &Entries) -> bool {
+    let is_tensor = |value: &PickleValue| match value {
+        PickleValue::Unsupported(name) => name == TENSOR,
+        PickleValue::List(items) => items.iter().any(holds_tensors),
+        _ => false,
+    };
+    entries.values().any(is_tensor)
 }
 
 /// The value under a key, if it is a dictionary with tensors in it.

@@ -99,6 +99,17 @@ impl LoadReport {
         }
         (!parts.is_empty()).then(|| format!("{}: {}", self.path.display(), parts.join("; ")))
     }
+
+    /// Where in the file the tensors were looked for, unless it is the whole.
+    fn place(&self) -> Vec<String> {
+        let key = self.key.iter();
+        let mut place: Vec<String> = key.map(|key| format!("key `{}`", printable(key))).collect();
+        if !self.prefix.is_empty() {
+            place.push(format!("prefix `{}`", printable(&self.prefix)));
+        }
+        place.extend(self.naming.map(str::to_owned));
+        place
+    }
 }
 
 /// A name as it may be shown: a file can call its tensors anything.
@@ -133,16 +144,9 @@ impl fmt::Display for LoadReport {
                 .map(|m| format!("{} (expected {}, found {})", m.name, m.expected, m.found))
                 .collect()
         };
-        match (&self.key, self.prefix.as_str()) {
-            (None, "") => {}
-            (None, prefix) => write!(f, "\n  prefix taken off: {}", printable(prefix))?,
-            (Some(key), "") => write!(f, "\n  key: {}", printable(key))?,
-            (Some(key), prefix) => write!(
-                f,
-                "\n  key: {}; prefix taken off: {}",
-                printable(key),
-                printable(prefix)
-            )?,
+        let place = self.place();
+        if !place.is_empty() {
+            write!(f, "\n  looked at: {}", place.join("; "))?;
         }
         list(f, "missing", &self.missing)?;
         list(f, "not in the model", &self.unused)?;
