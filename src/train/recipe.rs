@@ -368,9 +368,10 @@ impl Recipe {
     /// [`Run`]).
     ///
     /// # Errors
-    /// [`Error::Exists`] if the folder is there already, [`Error::InvalidArgument`] for a recipe
-    /// that does not fit model and data, [`Error::Diverged`] if the loss is no longer a number,
-    /// and whatever reading images and writing files meets.
+    /// [`Error::Exists`] if the folder is there already, [`Error::Folder`] if another process writes
+    /// a run into it, [`Error::InvalidArgument`] for a recipe that does not fit model and data,
+    /// [`Error::Diverged`] if the loss is no longer a number, and whatever reading images and
+    /// writing files meets.
     pub fn fit(
         &self,
         model: Classifier,
