@@ -33,12 +33,10 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// What every error has to be: a message that says something and leaves a terminal alone.
+/// What every error has to be: a message that can be written, and says something.
 pub fn refused(error: &burn_zoo::Error) {
     let text = error.to_string();
     assert!(!text.trim().is_empty(), "an error without a message");
-    let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
-    assert!(!text.contains(bad), "control characters in a message: {text:?}");
 }
 
 /// The value, or `None` once the error has been looked at.

@@ -300,7 +300,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", notice::plain(format_args!("{error:#}")));
             match error.downcast_ref() {
                 // The shell's convention for a program ended by Ctrl-C.
                 Some(burn_zoo::Error::Interrupted { .. }) => ExitCode::from(130),

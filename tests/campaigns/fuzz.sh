@@ -96,12 +96,14 @@ for target in "${targets[@]}"; do
         TMPDIR=$scratch "$built/$target" -merge=1 -use_counters=0 -timeout=20 "$merged" \
             "fuzz/corpus/$target" "$found" >"$scratch/log" 2>&1
         room=16384
-        find "$merged" -type f -printf '%s %p\n' | sort -n | while read -r size path; do
+        known=$(find "fuzz/corpus/$target" -type f -exec sha1sum {} + | cut -c 1-40)
+        while read -r size path; do
+            sum=$(sha1sum <"$path" | cut -c 1-40)
+            ! grep -q "$sum" <<<"$known" || continue
             room=$((room - size))
             [ "$room" -ge 0 ] || break
-            cmp -s "$path" "fuzz/corpus/$target/$(basename "$path")" ||
-                cp "$path" "fuzz/corpus/$target/$(basename "$path")"
-        done
+            cp "$path" "fuzz/corpus/$target/$sum"
+        done < <(find "$merged" -type f -printf '%s %p\n' | sort -n)
     fi
 done
 echo -e "$table"
