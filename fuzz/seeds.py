@@ -155,6 +155,8 @@ RECIPES = {
     "augment": "augment = [{ kind = 'random_crop', padding = 2 }, { kind = 'horizontal_flip' }]\n"
                "[mixing]\nmixup_alpha = 0.2\n",
     "augment-text": "augment = 'trivial,random-erasing:mode=pixel'\nfrozen_norm = 'train_affine'\n",
+    "joins-late": "epochs = 9223372036854775807\n[unfreeze]\nkind = 'backbone'\njoins_at = 4611686018427387904\n",
+    "thaws-late": "epochs = 9223372036854775807\n[unfreeze]\nkind = 'fine_tune'\nfreeze_epochs = 4611686018427387904\n",
     "config": "burn_zoo = '0.1.0'\n[recipe]\nepochs = 3\nfreeze = 'matching:stage[12]'\n",
 }
 

@@ -202,7 +202,10 @@ fn a_damaged_checkpoint_is_refused() {
         damaged[at] ^= 4;
         std::fs::write(&path, damaged).unwrap();
         let error = go_on(&run).unwrap_err().to_string();
-        assert!(error.contains("optimizer.bpk") && error.contains("damaged"), "{error}");
+        assert!(
+            error.contains("optimizer.bpk") && error.contains("damaged"),
+            "{error}"
+        );
     }
     std::fs::write(&path, bytes).unwrap();
     go_on(&run).unwrap();
