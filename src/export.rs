@@ -376,6 +376,9 @@ impl View for Bytes {
     }
 }
 
+/// How the name of a file begins that is being written.
+pub(crate) const TEMPORARY: &str = ".burn-zoo-";
+
 /// Writes a file so that it appears whole or not at all: into a temporary file beside it, which is
 /// then renamed.
 ///
@@ -391,7 +394,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".burn-zoo-");
+    builder.prefix(TEMPORARY);
     // Temporary files are private by default; what a user finds in a folder should not be.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));

@@ -88,7 +88,7 @@ fn a_recipe_survives_toml() {
 /// Every mistake in a file is answered with its line, or the name and what is allowed.
 #[test]
 fn mistakes_in_a_recipe_are_named() {
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 15] = [
         (
             "epochs = 3\nlearnig_rate = 1e-3",
             &["line 2", "learnig_rate", "expected one of", "learning_rate"],
@@ -103,7 +103,11 @@ fn mistakes_in_a_recipe_are_named() {
         ),
         ("recipe = 3", &["expected a name", "3"]),
         ("epochs = \"many\"", &["line 1", "expected usize"]),
-        ("epochs = 0", &["epochs: expected at least 1, found 0"]),
+        ("epochs = 0", &["epochs: expected 1 to 1000000, found 0"]),
+        (
+            "epochs = 9223372036854775807\nunfreeze = { kind = \"backbone\", joins_at = 4611686018427387904 }",
+            &["epochs: expected 1 to 1000000"],
+        ),
         ("\n\nepochs = -1", &["line 3"]),
         ("[optimizer]\nkind = \"sdg\"", &["line 2", "sdg", "sgd"]),
         (

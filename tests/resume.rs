@@ -194,6 +194,20 @@ fn a_damaged_checkpoint_is_refused() {
         }
         std::fs::write(&path, bytes).unwrap();
     }
+    // One bit of the optimiser's state, wherever it is: burn would leave out what it does not know.
+    let path = checkpoint.join("optimizer.bpk");
+    let bytes = std::fs::read(&path).unwrap();
+    for at in [40, bytes.len() / 3, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 4;
+        std::fs::write(&path, damaged).unwrap();
+        let error = go_on(&run).unwrap_err().to_string();
+        assert!(
+            error.contains("optimizer.bpk") && error.contains("damaged"),
+            "{error}"
+        );
+    }
+    std::fs::write(&path, bytes).unwrap();
     go_on(&run).unwrap();
 }
 
@@ -336,6 +350,71 @@ fn what_an_overwriting_run_writes_never_mixes_with_the_old_one() {
         name.to_string_lossy().starts_with('.')
     });
     assert_eq!(hidden.count(), 0);
+}
+
+/// Who comes second into a run folder is refused, whether to replace the run or to go on with it,
+/// and the first run does not notice.
+#[test]
+fn a_run_folder_has_one_writer() {
+    struct Second {
+        dir: PathBuf,
+        refused: Vec<String>,
+    }
+    impl Monitor for Second {
+        fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+            // Before the first checkpoint and after it.
+            if step.step == 1 {
+                let (train, valid) = images();
+                let overwrite = FitOptions {
+                    overwrite: true,
+                    ..quiet()
+                };
+                let recipe = Recipe::full().epochs(1).batch_size(64);
+                for result in [
+                    recipe.fit_with(model(), train, valid, &self.dir, overwrite, &mut Silent),
+                    go_on(&self.dir),
+                ] {
+                    let error = result.unwrap_err();
+                    assert!(matches!(error, Error::Folder { .. }), "{error:?}");
+                    self.refused.push(error.to_string());
+                }
+                assert!(Run::check_folder(&self.dir, true).is_err());
+            }
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Recipe::full().epochs(2).batch_size(64);
+    let alone = fit(&recipe, &dir.path().join("alone"), &mut Silent).unwrap();
+    let mut second = Second {
+        dir: dir.path().join("run"),
+        refused: Vec::new(),
+    };
+    let run = fit(&recipe, &dir.path().join("run"), &mut second).unwrap();
+    assert_eq!(second.refused.len(), 4);
+    for text in &second.refused {
+        assert!(text.contains(second.dir.to_str().unwrap()), "{text}");
+        assert!(text.contains("another process"), "{text}");
+    }
+    same_run(&alone, &run);
+    // The folder is free again, though the run is still at hand.
+    same_run(&run, &go_on(&second.dir).unwrap());
+}
+
+/// A file that was being written when a process was killed neither stands in the way nor stays.
+#[test]
+fn what_a_kill_left_of_a_file_goes_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let left = run.join(".burn-zoo-Xy12ab");
+    let recipe = Recipe::full().epochs(2).batch_size(64);
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(&left, "half a li").unwrap();
+    fit(&recipe, &run, &mut StopAfter(7)).unwrap_err();
+    assert!(!left.exists());
+    std::fs::write(&left, "half a li").unwrap();
+    go_on(&run).unwrap();
+    assert!(!left.exists());
 }
 
 const TUNE: [&str; 22] = [

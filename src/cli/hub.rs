@@ -42,7 +42,7 @@ impl FetchArgs {
                 Ok(spec) => print(format!("{name}: {}", spec.weights_in_words()))?,
                 Err(error) if several => {
                     failed += 1;
-                    eprintln!("error: {error:#}");
+                    eprintln!("error: {}", super::notice::plain(format_args!("{error:#}")));
                 }
                 Err(error) => return Err(error),
             }

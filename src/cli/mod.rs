@@ -344,7 +344,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", in_words(&error));
+            eprintln!("error: {}", notice::plain(in_words(&error)));
             let interrupted = matches!(
                 error.downcast_ref(),
                 Some(burn_zoo::Error::Interrupted { .. })

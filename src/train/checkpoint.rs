@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::precision::LossScale;
 use super::stopping::Patience;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::export::write_file;
 use crate::model::Classifier;
 use crate::params;
+use crate::weights::hex;
 
 /// Name of the folder of checkpoints in a run folder.
 pub(super) const FOLDER: &str = "checkpoints";
@@ -55,6 +57,10 @@ pub(crate) struct State {
     origin: String,
     /// The id of each parameter, by which the optimiser knows it.
     ids: BTreeMap<String, u64>,
+    /// The SHA-256 of the optimiser's state; burn leaves out what it cannot make sense of, and a run
+    /// would go on otherwise than it would have. Checkpoints of before have none.
+    #[serde(default)]
+    optimizer_sha256: Option<String>,
 }
 
 /// What an epoch's training images gave.
@@ -120,6 +126,7 @@ pub(crate) fn write(
         path: done.clone(),
         reason: format!("the optimiser's state cannot be written: {reason}"),
     })?;
+    state.optimizer_sha256 = Some(hex(&Sha256::digest(&*bytes)));
     model.export(temporary.path())?;
     write_file(&temporary.path().join(OPTIMIZER), &bytes)?;
     if let Some(ema) = ema {
@@ -262,13 +269,22 @@ pub(crate) fn read(path: &Path, device: &Device) -> Result<Loaded> {
         false => None,
     };
     let file = path.join(OPTIMIZER);
-    Ok(Loaded {
-        model,
-        ema,
-        optimizer: std::fs::read(&file).map_err(Error::io("read", &file))?,
-        path: file,
-        state,
-    })
+    let optimizer = std::fs::read(&file).map_err(Error::io("read", &file))?;
+    let found = hex(&Sha256::digest(&optimizer));
+    match &state.optimizer_sha256 {
+        Some(expected) if *expected != found => Err(Error::Data {
+            path: file,
+            expected: format!("the content that was written, of SHA-256 {expected}"),
+            found: format!("SHA-256 {found}; the file is damaged"),
+        }),
+        _ => Ok(Loaded {
+            model,
+            ema,
+            optimizer,
+            path: file,
+            state,
+        }),
+    }
 }
 
 impl Loaded {

@@ -16,7 +16,7 @@ use super::gradients::{accumulate, clip_gradients, gradient_norm, scale};
 use super::loss::{Loss, Targets};
 use super::memory_advice::catch_out_of_memory;
 use super::monitor::{All, Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
-use super::run::{Log, RunConfig};
+use super::run::{Hold, Log, RunConfig};
 use super::{Clip, Ema, EpochRecord, Plan, Precision, Recipe, Run, Schedule};
 use crate::data::{Batch, ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
@@ -108,7 +108,8 @@ pub(super) fn start(
 /// `device` is one with autodiff. The images have to be those that the run began with.
 ///
 /// # Errors
-/// [`Error::Folder`] if the folder is no run's or has no checkpoint yet,
+/// [`Error::Folder`] if the folder is no run's, has no checkpoint yet, or another process writes
+/// into it,
 /// [`Error::InvalidArgument`] for other images, and as [`Recipe::fit`].
 pub fn resume(
     dir: impl AsRef<Path>,
@@ -120,6 +121,7 @@ pub fn resume(
 ) -> Result<Run> {
     let dir = dir.as_ref();
     let config = RunConfig::open(dir)?;
+    let hold = Hold::of(dir)?;
     let found = [train.len(), valid.len()];
     let expected = [config.data.train_images, config.data.valid_images];
     if found != expected || train.classes() != config.data.classes {
@@ -150,7 +152,7 @@ pub fn resume(
         (Some(config), Some(average)) => Some(Ema::new(config, &average)),
         _ => None,
     };
-    let mut log = Log::resume(dir, &state, &setup.plan)?;
+    let mut log = Log::resume(dir, hold, &state, &setup.plan)?;
     log.write_epochs(&state.epochs)?;
     // The best model is written after its checkpoint; it may not have come to that.
     if state.batches == 0 && state.best.is_some_and(|best| best + 1 == state.epoch) {

@@ -368,9 +368,10 @@ impl Recipe {
     /// [`Run`]).
     ///
     /// # Errors
-    /// [`Error::Exists`] if the folder is there already, [`Error::InvalidArgument`] for a recipe
-    /// that does not fit model and data, [`Error::Diverged`] if the loss is no longer a number,
-    /// and whatever reading images and writing files meets.
+    /// [`Error::Exists`] if the folder is there already, [`Error::Folder`] if another process writes
+    /// a run into it, [`Error::InvalidArgument`] for a recipe that does not fit model and data,
+    /// [`Error::Diverged`] if the loss is no longer a number, and whatever reading images and
+    /// writing files meets.
     pub fn fit(
         &self,
         model: Classifier,
@@ -523,7 +524,10 @@ impl Recipe {
             0 => Err(Error::argument(name, "at least 1", 0)),
             _ => Ok(()),
         };
-        positive("epochs", self.epochs)?;
+        // Longer runs are surely a mistake, and their steps would have to be counted in more bits.
+        if !(1..=1_000_000).contains(&self.epochs) {
+            return Err(Error::argument("epochs", "1 to 1000000", self.epochs));
+        }
         if !(1..=65_536).contains(&self.accumulate) {
             return Err(Error::argument("accumulate", "1 to 65536", self.accumulate));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::{self, State};
 use super::{Plan, Recipe, StepRecord};
 use crate::error::{Error, Result};
-use crate::export::write_file;
+use crate::export::{TEMPORARY, write_file};
 use crate::memory::Memory;
 use crate::model::Classifier;
 use crate::preprocess::Normalization;
@@ -93,8 +94,10 @@ impl Run {
     /// fetched and built: [`Recipe::fit`] asks the same.
     ///
     /// # Errors
-    /// [`Error::Exists`] if there is something that has to stay.
+    /// [`Error::Exists`] if there is something that has to stay, [`Error::Folder`] if another
+    /// process writes a run there.
     pub fn check_folder(dir: impl AsRef<Path>, overwrite: bool) -> Result<()> {
+        Hold::of(dir.as_ref())?;
         check_free(dir.as_ref(), overwrite).map(drop)
     }
 
@@ -335,9 +338,40 @@ impl LoggedStep {
     }
 }
 
+/// A run folder that no other process writes into, for as long as the value lives.
+///
+/// The folder itself is locked, so that nothing is left of the lock however a process ends. Where
+/// folders cannot be locked (on Windows, in some network file systems) it keeps nobody out.
+pub(crate) struct Hold {
+    _folder: Option<File>,
+}
+
+impl Hold {
+    /// Takes a folder; one that is not there is nobody's.
+    pub fn of(dir: &Path) -> Result<Self> {
+        let Ok(folder) = File::open(dir) else {
+            return Ok(Self { _folder: None });
+        };
+        match folder.try_lock() {
+            Ok(()) => Ok(Self {
+                _folder: Some(folder),
+            }),
+            Err(TryLockError::WouldBlock) => Err(Error::Folder {
+                path: dir.to_path_buf(),
+                reason: "another process is writing a run into this folder; wait until it has \
+                         ended, or choose another folder"
+                    .to_owned(),
+            }),
+            Err(TryLockError::Error(_)) => Ok(Self { _folder: None }),
+        }
+    }
+}
+
 /// Writes a run folder while the run goes on.
 pub(crate) struct Log {
     dir: PathBuf,
+    /// Keeps other processes out.
+    _hold: Hold,
     /// The first line of the log of steps, and all others.
     header: String,
     steps: Vec<String>,
@@ -352,11 +386,8 @@ fn is_run(dir: &Path) -> bool {
 
 /// Whether a folder is empty or not there; an error if what is there has to stay.
 fn check_free(dir: &Path, overwrite: bool) -> Result<bool> {
-    let mut entries = dir.read_dir();
-    if !entries
-        .as_mut()
-        .is_ok_and(|entries| entries.next().is_some())
-    {
+    let entries = dir.read_dir().into_iter().flatten().flatten();
+    if entries.filter(|entry| !is_temporary(entry)).count() == 0 {
         return Ok(true);
     }
     let hint = match (overwrite, is_run(dir)) {
@@ -368,6 +399,20 @@ fn check_free(dir: &Path, overwrite: bool) -> Result<bool> {
         path: dir.to_path_buf(),
         hint: hint.to_owned(),
     })
+}
+
+/// Whether this is what is left of a file that was being written when a process ended.
+fn is_temporary(entry: &std::fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().starts_with(TEMPORARY)
+}
+
+/// Takes away what is left of files that were being written when an earlier process ended.
+fn sweep(dir: &Path) -> Result<()> {
+    let entries = dir.read_dir().map_err(Error::io("read", dir))?.flatten();
+    for entry in entries.filter(is_temporary) {
+        remove(&entry.path())?;
+    }
+    Ok(())
 }
 
 /// Moves what a run writes into a folder of its own.
@@ -429,19 +474,23 @@ impl Log {
     /// Makes the folder. An old run in its place is only replaced when asked for: what a run
     /// writes is set aside, and taken away once the new run has a checkpoint.
     pub fn create(dir: &Path, overwrite: bool, plan: &Plan) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let hold = Hold::of(dir)?;
         if !check_free(dir, overwrite)? {
             set_aside(dir)?;
         }
-        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        sweep(dir)?;
         Ok(Self {
             dir: dir.to_path_buf(),
+            _hold: hold,
             header: header(plan),
             steps: Vec::new(),
         })
     }
 
     /// The log of a run that goes on: what was written after its last checkpoint is taken back.
-    pub fn resume(dir: &Path, state: &State, plan: &Plan) -> Result<Self> {
+    pub fn resume(dir: &Path, hold: Hold, state: &State, plan: &Plan) -> Result<Self> {
+        sweep(dir)?;
         checkpoint::sweep(dir)?;
         let path = dir.join(STEPS);
         let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -454,6 +503,7 @@ impl Log {
         let lines = lines.map(str::trim_end).filter(done).map(str::to_owned);
         let mut log = Self {
             dir: dir.to_path_buf(),
+            _hold: hold,
             header: header(plan),
             steps: lines.collect(),
         };
