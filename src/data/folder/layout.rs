@@ -36,7 +36,6 @@ pub(super) fn find(root: &Path, options: &FolderOptions) -> Result<Found> {
         test: None,
         division: Division::Folders,
         left_out: LeftOut::default(),
-        csv: None,
     };
     if let Some(place) = places.valid {
         if place.folders.is_empty() {
