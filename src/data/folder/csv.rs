@@ -23,77 +23,14 @@ use table::{Record, Table};
 pub use options::{CsvOptions, CsvSplit};
 pub use report::{CsvReport, CsvWarning};
 
-/// What a file says, before any image is looked at.
-struct Lines {
-    rows: Vec<Row>,
-    report: CsvReport,
-    warnings: Vec<CsvWarning>,
-}
-
-fn lines(file: &Path, options: &FolderOptions) -> Result<Lines> {
-    let delimiter = options.csv.delimiter()?;
-    let extensions = options.checked_extensions()?;
-    // Paths start from the folder of the file.
-    let base = file.parent().unwrap_or(Path::new(""));
-    let mut paths = Paths::new(base, &extensions);
-    let text = text::read(file)?;
-    let table = Table::new(file, &text, delimiter, &options.csv.named(), &mut paths)?;
-    drop(text);
-    let mut finder = Finder {
-        file,
-        table: &table,
-        options: &options.csv,
-        warnings: Vec::new(),
-    };
-    let columns = finder.columns(&mut paths)?;
-    let mut warnings = finder.warnings;
-    let mut images = Images::default();
-    for record in &table.records {
-        let row = row(file, &columns, record, &mut paths)?;
-        images.add(file, row, &paths)?;
-    }
-    warnings.extend(images.shared());
-
-    let report = CsvReport {
-        file: file.to_path_buf(),
-        delimiter: char::from(table.delimiter),
-        header: table.titles.is_some(),
-        path_column: table.name(columns.path),
-        label_column: table.name(columns.label),
-        split_column: columns.split.map(|(column, _)| table.name(column)),
-        repeated: images.repeated,
-        completed: paths.completed,
-        turned: paths.turned,
-    };
-    Ok(Lines {
-        rows: images.rows,
-        report,
-        warnings,
-    })
-}
-
-/// What was left out and what is perhaps a mistake.
-fn left_out(warnings: Vec<CsvWarning>) -> LeftOut {
-    LeftOut {
-        warnings: warnings.into_iter().map(FolderWarning::Csv).collect(),
-        ..LeftOut::default()
-    }
-}
-
 /// The classes and images that a file names.
 pub(super) fn find(file: &Path, options: &FolderOptions) -> Result<Found> {
-    let Lines {
+    let Sheet {
         rows,
         report,
         mut warnings,
-    } = lines(file, options)?;
+    } = Sheet::read(file, options)?;
     let classes = classes(file, &rows)?;
-    if let [label, ..] = labels::lists(&classes).as_slice() {
-        warnings.push(CsvWarning::Lists {
-            count: labels::lists(&classes).len(),
-            label: (*label).to_owned(),
-        });
-    }
     let [train, valid, test] = parts(file, rows, &classes)?;
     let some = |part: Candidates| (!part.samples.is_empty()).then_some(part);
     let (mut valid, mut test) = (some(valid), some(test));
@@ -113,18 +50,17 @@ pub(super) fn find(file: &Path, options: &FolderOptions) -> Result<Found> {
         valid,
         test,
         division: Division::Column,
-        left_out: left_out(warnings),
-        csv: Some(report),
+        left_out: left_out(report, warnings),
     })
 }
 
 /// The images to evaluate on, in their parts if a column says some.
 pub(super) fn given(file: &Path, options: &FolderOptions) -> Result<Given> {
-    let Lines {
+    let Sheet {
         rows,
         report,
         warnings,
-    } = lines(file, options)?;
+    } = Sheet::read(file, options)?;
     let named = report.split_column.is_some();
     let mut by_part: BTreeMap<Part, Vec<Row>> = BTreeMap::new();
     for row in rows {
@@ -132,9 +68,7 @@ pub(super) fn given(file: &Path, options: &FolderOptions) -> Result<Given> {
     }
     let mut listed = Vec::new();
     for (part, rows) in by_part {
-        let mut names: Vec<String> = rows.iter().map(|row| row.label.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
+        let names = sorted(&rows, |_| true);
         let [train, valid, test] = parts(file, rows, &names)?;
         listed.push(Listed {
             part: named.then_some(part),
@@ -155,9 +89,74 @@ pub(super) fn given(file: &Path, options: &FolderOptions) -> Result<Given> {
         } else {
             Division::Whole
         },
-        left_out: left_out(warnings),
-        csv: Some(report),
+        left_out: left_out(report, warnings),
     })
+}
+
+fn left_out(report: CsvReport, warnings: Vec<CsvWarning>) -> LeftOut {
+    LeftOut {
+        warnings: warnings.into_iter().map(FolderWarning::Csv).collect(),
+        csv: Some(report),
+        ..LeftOut::default()
+    }
+}
+
+/// What a file says.
+struct Sheet {
+    rows: Vec<Row>,
+    report: CsvReport,
+    warnings: Vec<CsvWarning>,
+}
+
+impl Sheet {
+    fn read(file: &Path, options: &FolderOptions) -> Result<Self> {
+        let delimiter = options.csv.delimiter()?;
+        let extensions = options.checked_extensions()?;
+        // Paths start from the folder of the file.
+        let base = file.parent().unwrap_or(Path::new(""));
+        let mut paths = Paths::new(base, &extensions);
+        let text = text::read(file)?;
+        let table = Table::new(file, &text, delimiter, &options.csv.named(), &mut paths)?;
+        drop(text);
+        let mut finder = Finder {
+            file,
+            table: &table,
+            options: &options.csv,
+            warnings: Vec::new(),
+        };
+        let columns = finder.columns(&mut paths)?;
+        let mut warnings = finder.warnings;
+        let mut images = Images::default();
+        for record in &table.records {
+            let row = row(file, &columns, record, &mut paths)?;
+            images.add(file, row, &paths)?;
+        }
+        warnings.extend(images.shared());
+        let labels = sorted(&images.rows, |_| true);
+        let lists = labels::lists(&labels);
+        if let Some(label) = lists.first() {
+            warnings.push(CsvWarning::Lists {
+                count: lists.len(),
+                label: (*label).to_owned(),
+            });
+        }
+        let report = CsvReport {
+            file: file.to_path_buf(),
+            delimiter: char::from(table.delimiter),
+            header: table.titles.is_some(),
+            path_column: table.name(columns.path),
+            label_column: table.name(columns.label),
+            split_column: columns.split.map(|(column, _)| table.name(column)),
+            repeated: images.repeated,
+            completed: paths.completed,
+            turned: paths.turned,
+        };
+        Ok(Self {
+            rows: images.rows,
+            report,
+            warnings,
+        })
+    }
 }
 
 fn data(file: &Path, expected: impl Into<String>, found: impl Into<String>) -> Error {
@@ -284,10 +283,7 @@ impl Images {
 
 /// The classes of the training images, in the order of their bytes.
 fn classes(file: &Path, rows: &[Row]) -> Result<Vec<String>> {
-    let trained = rows.iter().filter(|row| row.part == Part::Train);
-    let mut classes: Vec<String> = trained.map(|row| row.label.clone()).collect();
-    classes.sort_unstable();
-    classes.dedup();
+    let classes = sorted(rows, |row| row.part == Part::Train);
     if !classes.is_empty() {
         return Ok(classes);
     }
@@ -296,6 +292,15 @@ fn classes(file: &Path, rows: &[Row]) -> Result<Vec<String>> {
         rows => format!("none in {rows} lines"),
     };
     Err(data(file, "training images", found))
+}
+
+/// The labels of some rows, each once, in the order of their bytes.
+fn sorted(rows: &[Row], of: impl Fn(&Row) -> bool) -> Vec<String> {
+    let rows = rows.iter().filter(|row| of(row));
+    let mut labels: Vec<&str> = rows.map(|row| row.label.as_str()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels.into_iter().map(str::to_owned).collect()
 }
 
 /// The images of each part.

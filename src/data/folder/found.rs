@@ -25,8 +25,6 @@ pub(super) struct Found {
     pub(super) test: Option<Candidates>,
     pub(super) division: Division,
     pub(super) left_out: LeftOut,
-    /// How the CSV file was read, if it is one.
-    pub(super) csv: Option<CsvReport>,
 }
 
 /// The images of one part.
@@ -55,6 +53,8 @@ pub(super) struct LeftOut {
     pub(super) junk: BTreeMap<String, usize>,
     pub(super) others: BTreeMap<String, usize>,
     pub(super) warnings: Vec<FolderWarning>,
+    /// How the CSV file was read, if it is one.
+    pub(super) csv: Option<CsvReport>,
 }
 
 impl LeftOut {
@@ -270,7 +270,7 @@ impl Found {
             junk: left_out.junk,
             others: left_out.others,
             warnings: left_out.warnings,
-            csv: self.csv.take(),
+            csv: left_out.csv,
         }
     }
 }

@@ -46,7 +46,6 @@ pub(super) fn find(root: &Path, options: &FolderOptions) -> Result<Found> {
         test: None,
         division: Division::Folders,
         left_out: LeftOut::default(),
-        csv: None,
     };
     if let Some(place) = valid {
         let tree = walk.classes(place)?;
@@ -109,7 +108,6 @@ pub(super) fn given(root: &Path, options: &FolderOptions, known: &[String]) -> R
         parts,
         division,
         left_out: walk.left_out,
-        csv: None,
     })
 }
 

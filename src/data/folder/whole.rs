@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::csv::CsvReport;
 use super::found::{Beside, Candidates, Found, LeftOut};
 use super::report::{ClassCount, Division, FolderReport, Part, first_few};
 use super::verify::CheckProgress;
@@ -36,8 +35,6 @@ pub(super) struct Given {
     pub(super) parts: Vec<Listed>,
     pub(super) division: Division,
     pub(super) left_out: LeftOut,
-    /// How a CSV file was read, if it is one.
-    pub(super) csv: Option<CsvReport>,
 }
 
 /// The images of a part.
@@ -84,7 +81,6 @@ impl Given {
             test: None,
             division: self.division,
             left_out: self.left_out,
-            csv: self.csv,
         };
         found.verify(options, progress)?;
         if found.train.samples.is_empty() {
@@ -124,7 +120,7 @@ impl Given {
                 junk: found.left_out.junk,
                 others: found.left_out.others,
                 warnings: found.left_out.warnings,
-                csv: found.csv,
+                csv: found.left_out.csv,
             },
         })
     }
