@@ -95,7 +95,14 @@ fuzz_target!(|data: &[u8]| {
     };
     let images = Arc::new(images());
     let device = Device::default().autodiff();
-    accepted(resume(&dir, &device, images.clone(), images, options, &mut Stop));
+    accepted(resume(
+        &dir,
+        &device,
+        images.clone(),
+        images,
+        options,
+        &mut Stop,
+    ));
 
     // A run that went on left other files behind.
     std::fs::remove_dir_all(&dir).expect("a temporary folder");

@@ -22,9 +22,17 @@ fuzz_target!(|data: &[u8]| {
     let mut data = data;
     let [form] = take(&mut data);
     let options = FolderOptions {
-        check: [None, Some(Check::No), Some(Check::Header), Some(Check::Full)]
-            [usize::from(form & 3)],
-        broken: if form & 4 == 0 { Broken::Fail } else { Broken::Skip },
+        check: [
+            None,
+            Some(Check::No),
+            Some(Check::Header),
+            Some(Check::Full),
+        ][usize::from(form & 3)],
+        broken: if form & 4 == 0 {
+            Broken::Fail
+        } else {
+            Broken::Skip
+        },
         allow_empty: form & 8 != 0,
         ..FolderOptions::default()
     };

@@ -28,8 +28,16 @@ const LABELS: [u8; 9] = [0, 0, 8, 1, 0, 0, 0, 1, 3];
 /// Four folders; in each another file is left to the input.
 fn folders() {
     for (index, _) in FILES.iter().enumerate() {
-        for (other, name) in FILES.iter().enumerate().filter(|(other, _)| *other != index) {
-            let content = if other % 2 == 0 { images() } else { LABELS.to_vec() };
+        for (other, name) in FILES
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index)
+        {
+            let content = if other % 2 == 0 {
+                images()
+            } else {
+                LABELS.to_vec()
+            };
             file(&format!("idx-{index}/{name}"), &content);
         }
     }

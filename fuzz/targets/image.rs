@@ -25,18 +25,31 @@ fuzz_target!(|data: &[u8]| {
         accepted(Image::decode_with(data, "input", &decode))
     } else {
         file("folder/a/1.png", data);
-        file("folder/b/1.png", include_bytes!("../../tests/fixtures/pixels/1x1.png"));
+        file(
+            "folder/b/1.png",
+            include_bytes!("../../tests/fixtures/pixels/1x1.png"),
+        );
         let options = FolderOptions {
             decode,
-            broken: if form & 4 == 0 { Broken::Fail } else { Broken::Skip },
-            check: Some(if form & 8 == 0 { Check::Header } else { Check::Full }),
+            broken: if form & 4 == 0 {
+                Broken::Fail
+            } else {
+                Broken::Skip
+            },
+            check: Some(if form & 8 == 0 {
+                Check::Header
+            } else {
+                Check::Full
+            }),
             allow_empty: true,
             ..FolderOptions::default()
         };
         let found = accepted(ImageFolder::open_with(scratch().join("folder"), &options));
         let part = found.map(|found| found.train);
         let image = part.filter(|part| !part.is_empty());
-        image.and_then(|part| accepted(part.get(0))).map(|(image, _)| image)
+        image
+            .and_then(|part| accepted(part.get(0)))
+            .map(|(image, _)| image)
     };
     let Some(image) = image else { return };
     let area = image.height() * image.width();

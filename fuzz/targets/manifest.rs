@@ -13,7 +13,11 @@ fuzz_target!(|text: &str| {
         return;
     }
     for entry in manifest.entries() {
-        assert!(manifest.get(&entry.name).is_ok_and(|found| found.name == entry.name));
+        assert!(
+            manifest
+                .get(&entry.name)
+                .is_ok_and(|found| found.name == entry.name)
+        );
         accepted(manifest.get(entry.architecture()));
     }
 });

@@ -13,7 +13,10 @@ fuzz_target!(|data: &[u8]| {
         0 => data.to_vec(),
         // The header ends at the first zero, the values follow.
         _ => {
-            let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+            let end = data
+                .iter()
+                .position(|byte| *byte == 0)
+                .unwrap_or(data.len());
             let (header, values) = data.split_at(end);
             let length = (header.len() as u64).to_le_bytes();
             [&length, header, values.get(1..).unwrap_or_default()].concat()

@@ -22,7 +22,9 @@ fn read<T: FromStr<Err = Error>>(text: &str) -> Option<T> {
 fn both_ways<T: FromStr<Err = Error> + Display + PartialEq>(text: &str) -> Option<T> {
     let value: T = read(text)?;
     let written = value.to_string();
-    let again: T = written.parse().unwrap_or_else(|e| panic!("`{written}`: {e}"));
+    let again: T = written
+        .parse()
+        .unwrap_or_else(|e| panic!("`{written}`: {e}"));
     // Not a number is not equal to itself; as text it is.
     assert_eq!(written, again.to_string());
     Some(value)
