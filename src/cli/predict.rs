@@ -67,8 +67,9 @@ impl PredictArgs {
         if let Some(path) = &self.output {
             output::check(path, self.overwrite)?;
         }
+        let spec = self.spec()?;
         let inputs = gather(&self.images)?;
-        let model = self.model(device)?;
+        let model = fetch(&spec)?.build(device)?;
         let top_k = self.top_k(&model);
         let options = PredictOptions {
             image_size: self.image_size(&model),
@@ -119,7 +120,7 @@ impl PredictArgs {
         }
     }
 
-    fn model(&self, device: &Device) -> Result<Classifier> {
+    fn spec(&self) -> Result<Spec> {
         let weights = self.weights.as_deref();
         let mut spec = match place::folder_of(&self.model) {
             Some(_) if weights.is_some() => {
@@ -134,7 +135,7 @@ impl PredictArgs {
         if let Some(size) = self.image_size {
             spec = spec.image_size(size);
         }
-        Ok(fetch(&spec)?.build(device)?)
+        Ok(spec)
     }
 
     /// The size that images are brought to.
