@@ -194,13 +194,14 @@ fn a_model_is_tuned_judged_exported_and_used() {
         .save(&image)
         .unwrap();
     let found = json(&["predict", &exported, &image, "--top-k", "3", "--json"]);
-    let predictions = found[0]["predictions"].as_array().unwrap();
+    let found = &found["images"][0];
+    let predictions = found["predictions"].as_array().unwrap();
     assert_eq!(
-        (found[0]["image"].as_str().unwrap(), predictions.len()),
+        (found["image"].as_str().unwrap(), predictions.len()),
         (image.as_str(), 3)
     );
     let text = run(&["predict", &out, &image, &image]);
-    assert_eq!(text.lines().count(), 2 * 6, "{text}");
+    assert_eq!(text.lines().count(), 1 + 2, "{text}");
 
     // The run's model computes the same from either folder.
     let (input, one, two) = (
@@ -413,7 +414,7 @@ fn mistakes_are_named_with_what_would_have_been_right() {
 
     let error = fail(1, &["eval", dir.path().to_str().unwrap()]);
     assert!(
-        error.contains("is no run and no exported model: cannot read "),
+        error.contains("is no run and no exported model: "),
         "{error}"
     );
     let error = fail(
@@ -445,10 +446,7 @@ fn mistakes_are_named_with_what_would_have_been_right() {
     );
     assert_eq!(
         error,
-        format!(
-            "error: {}: tensor `input`: expected, found [\"x\"]\n",
-            at("in")
-        )
+        format!("error: {}: tensor `input`: expected, found `x`\n", at("in"))
     );
     write_tensor(&at("in"), "input", &[1, 2], &[0.0, 0.0]);
     let error = fail(
@@ -488,9 +486,6 @@ fn mistakes_are_named_with_what_would_have_been_right() {
     let model = rule_model(Zoo::test_resnet().adapt(1, 3), &device);
     model.export(dir.path().join("model")).unwrap();
     std::fs::write(at("image.png"), "no image").unwrap();
-    let error = fail(1, &["predict", &at("model"), &at("image.png")]);
-    let expected = format!("error: {}: not a readable image: ", at("image.png"));
-    assert!(error.starts_with(&expected), "{error}");
     let error = fail(
         2,
         &["predict", &at("model"), &at("image.png"), "--top-k", "0"],

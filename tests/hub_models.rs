@@ -166,7 +166,7 @@ fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
         &["test_resnet", image, "--weights", "hub:mine"],
     ] {
         let (out, _) = world.run(&[&["predict"], weights, &["--top-k", "2"]].concat(), &[]);
-        assert_eq!(out.lines().count(), 3, "{out}");
+        assert_eq!(out.lines().count(), 2, "{out}");
     }
     let error = world.fail(&["predict", "test_resnet", image], &[]);
     assert!(

@@ -5,9 +5,9 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use burn::optim::GradientsParams;
 use burn::tensor::{Distribution, Int, TensorData};
-use burn_zoo::Memory;
 use burn_zoo::prelude::*;
 use burn_zoo::train::{Precision, cross_entropy};
+use burn_zoo::{InputSize, Memory};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -24,20 +24,20 @@ pub struct BenchArgs {
     mode: Mode,
     #[command(flatten)]
     options: ModelArgs,
-    /// The optimiser, in training
-    #[arg(long, value_name = "NAME", default_value = "sgd", value_parser = optimizers())]
-    optimizer: Optimizer,
-    /// Numbers that the network computes in: f32, bf16 or f16
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    precision: Precision,
+    /// The optimiser, in training [default: sgd]
+    #[arg(long, value_name = "NAME", value_parser = optimizers())]
+    optimizer: Option<Optimizer>,
+    /// Numbers that the network computes in: f32, bf16 or f16 [default: f32]
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<Precision>,
     /// The file that is loaded again and again, in mode load
     #[arg(long, value_name = "FILE", required_if_eq("mode", "load"))]
     weights: Option<String>,
     #[command(flatten)]
     choice: WeightsArgs,
-    /// Images in a batch
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = count::<65_536>)]
-    batch_size: usize,
+    /// Images in a batch [default: 1]
+    #[arg(long, value_name = "N", value_parser = count::<65_536>)]
+    batch_size: Option<usize>,
     /// Steps that are measured, after a warm-up of a fifth as many
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = count::<1_000_000>)]
     steps: usize,
@@ -54,7 +54,34 @@ enum Mode {
 }
 
 impl BenchArgs {
+    /// What has no effect in a mode is refused there.
+    fn check(&self) -> Result<()> {
+        let only = |flag: &str, given: bool, modes: &[Mode], named: &str| {
+            if given && !modes.contains(&self.mode) {
+                bail!("{flag}: only with --mode {named}");
+            }
+            Ok(())
+        };
+        let computing = [Mode::Train, Mode::Infer];
+        let given = self.optimizer.is_some();
+        only("--optimizer", given, &[Mode::Train], "train")?;
+        let given = self.precision.is_some();
+        only("--precision", given, &computing, "train or infer")?;
+        let given = self.batch_size.is_some();
+        only("--batch-size", given, &computing, "train or infer")?;
+        if (self.weights.is_some() || !self.choice.is_empty()) && self.mode != Mode::Load {
+            bail!("--weights: only with --mode load; speed does not depend on values");
+        }
+        Ok(())
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batch_size.unwrap_or(1)
+    }
+
     pub fn run(self, device: Device) -> Result<()> {
+        self.check()?;
+        let precision = self.precision.unwrap_or_default();
         let train = self.mode == Mode::Train;
         let device = if train { device.autodiff() } else { device };
         let spec = self.options.spec(&self.model, Some("random"), 0)?;
@@ -62,14 +89,11 @@ impl BenchArgs {
         if train && model.num_classes() == 0 {
             bail!("--num-classes: expected at least 1 to train, found 0");
         }
-        let size = self
-            .options
-            .image_size
-            .unwrap_or_else(|| Zoo::list(&self.model).first().map_or(224, |a| a.image_size));
-        let shape = [self.batch_size, model.in_channels(), size, size];
-        self.precision.check(&device)?;
+        let size = self.image_size(&model);
+        let shape = [self.batch_size(), model.in_channels(), size, size];
+        precision.check(&device)?;
         let images = Tensor::<4>::random(shape, Distribution::Default, &device);
-        let images = images.cast(self.precision.dtype());
+        let images = images.cast(precision.dtype());
 
         let warm_up = (self.steps / 5).max(2);
         let bar = progress::bar(warm_up + self.steps, "bench");
@@ -91,7 +115,7 @@ impl BenchArgs {
             0 => (seconds[middle - 1] + seconds[middle]) / 2.0,
             _ => seconds[middle],
         };
-        let rate = self.batch_size as f64 / median;
+        let rate = self.batch_size() as f64 / median;
         let memory = Memory::peak_resident();
         if self.json {
             return print_json(&json!({
@@ -101,10 +125,10 @@ impl BenchArgs {
                     Mode::Infer => "infer",
                     Mode::Load => "load",
                 },
-                "precision": self.precision.to_string(),
+                "precision": precision.to_string(),
                 "seconds": median,
                 "image_size": size,
-                "batch_size": self.batch_size,
+                "batch_size": self.batch_size(),
                 "steps": self.steps,
                 "images_per_second": rate,
                 "peak_memory_bytes": memory,
@@ -117,6 +141,22 @@ impl BenchArgs {
         print(format!("peak_memory_bytes {memory}"))
     }
 
+    /// What was asked for, else what the model takes or its architecture was trained at.
+    fn image_size(&self, model: &Classifier) -> usize {
+        let upstream = || {
+            Zoo::list(&model.info().architecture)
+                .first()
+                .map(|a| a.image_size)
+        };
+        let fixed = match model.backbone.input_size() {
+            InputSize::Exactly(size) => Some(size),
+            InputSize::AtLeast(_) => None,
+        };
+        let asked = self.options.image_size.or(fixed);
+        let known = asked.or(model.info().image_size).or_else(upstream);
+        known.unwrap_or(224)
+    }
+
     /// One step, as a function to call again and again.
     fn step(
         &self,
@@ -125,7 +165,10 @@ impl BenchArgs {
         device: &Device,
     ) -> Result<Box<dyn FnMut() -> Result<()>>> {
         let wait = device.clone();
-        let sync = move || wait.sync().map_err(|error| anyhow::anyhow!("{error:?}"));
+        let sync = move || {
+            wait.sync()
+                .map_err(|error| anyhow::anyhow!("the device did not finish: {error}"))
+        };
         let weights = self.weights.as_deref();
         if self.mode == Mode::Load {
             let spec = self.options.spec(&self.model, weights, 0)?;
@@ -135,9 +178,6 @@ impl BenchArgs {
                 sync()
             }));
         }
-        if weights.is_some() || !self.choice.is_empty() {
-            bail!("--weights: only with --mode load; speed does not depend on values");
-        }
         if self.mode == Mode::Infer {
             let model = model.fuse();
             return Ok(Box::new(move || {
@@ -146,11 +186,11 @@ impl BenchArgs {
             }));
         }
         let classes = model.num_classes() as i64;
-        let labels: Vec<i64> = (0..self.batch_size as i64).map(|i| i % classes).collect();
-        let labels = TensorData::new(labels, [self.batch_size]);
+        let labels: Vec<i64> = (0..self.batch_size() as i64).map(|i| i % classes).collect();
+        let labels = TensorData::new(labels, [self.batch_size()]);
         let labels = Tensor::<1, Int>::from_data(labels, device);
         let recipe = Recipe::full()
-            .with_optimizer(self.optimizer)
+            .with_optimizer(self.optimizer.unwrap_or_else(Optimizer::sgd))
             .learning_rate(0.01);
         let mut optimizer = recipe.optimizer(&model)?;
         let mut model = Some(model);

@@ -310,6 +310,9 @@ impl FinetuneArgs {
         let data = Path::new(self.images.data.name())
             .file_name()
             .unwrap_or_default();
+        // A folder of a model goes by its own name.
+        let folder = super::place::folder_of(model).and_then(Path::file_name);
+        let model = folder.map_or(model.into(), |name| name.to_string_lossy());
         let name = format!("{model}-{}", data.to_string_lossy());
         let name = name.replace(['/', ':', '@', ',', '='], "-");
         (1usize..)

@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ModelArgs, place, print, print_json, warn_of_licence};
+use super::{ModelArgs, chosen, place, print, print_json, warn_of_licence};
 
 #[derive(Args)]
 pub struct ListArgs {
@@ -19,8 +19,8 @@ pub struct ListArgs {
     /// List weights by tag: licence, published accuracy, what is known of the file
     #[arg(long)]
     tags: bool,
-    /// Check the weights manifest, the user's own entries included
-    #[arg(long)]
+    /// Check the weights manifest, the user's own entries included; nothing else goes with it
+    #[arg(long, conflicts_with_all = ["pattern", "tags", "json"])]
     check: bool,
     /// Print one JSON document
     #[arg(long)]
@@ -159,6 +159,16 @@ impl ListArgs {
     }
 }
 
+/// The spec with the channels and classes that its weights' entry says, so that a model which is
+/// only looked at has the shapes of the one that would be fetched. An architecture of which no weights
+/// are known is shown as upstream builds it.
+fn as_trained(spec: Spec) -> Spec {
+    match spec.entry().ok().flatten() {
+        Some(entry) => spec.adapt(entry.data.input_size[0], entry.num_classes),
+        None => spec,
+    }
+}
+
 #[derive(Args)]
 pub struct InfoArgs {
     /// An architecture, hf-hub:OWNER/REPO, local-dir:DIR, or the folder of a run
@@ -179,9 +189,9 @@ impl InfoArgs {
             let spec = place::spec_of(dir)?;
             self.options.adapt(spec)?.build_zeros(device)?
         } else {
-            let spec = self.options.spec(&self.model, Some("hub"), 0)?;
+            let spec = chosen(&self.model, Some("hub"), 0)?;
             warn_of_licence(&spec);
-            spec.build_zeros(device)?
+            self.options.adapt(as_trained(spec))?.build_zeros(device)?
         };
         let size = self.options.image_size.or(model.info().image_size);
         let summary = model.freeze(&self.freeze)?.summary(size)?;

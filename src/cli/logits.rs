@@ -33,6 +33,18 @@ pub struct LogitsArgs {
     output: PathBuf,
 }
 
+/// The first eight names, and how many more there are.
+fn first_few<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+    const SHOWN: usize = 8;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = names.take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match (shown.is_empty(), more) {
+        (true, _) => "no tensor".to_owned(),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 impl LogitsArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let images = self.read_input(device)?;
@@ -46,7 +58,8 @@ impl LogitsArgs {
             for (name, pre_logits) in [("logits", false), ("pre_logits", true)] {
                 let scores = model.forward_head(features.clone(), pre_logits);
                 let values = scores.to_data().try_into_vec::<f32>();
-                let values = values.map_err(|error| anyhow!("{error:?}"))?;
+                let values =
+                    values.map_err(|error| anyhow!("the logits cannot be read as f32: {error}"))?;
                 tensors.push((name.to_owned(), scores.dims().to_vec(), values));
             }
         }
@@ -87,8 +100,11 @@ impl LogitsArgs {
         let file = WeightsFile::open(&self.input)?;
         let at = || format!("{}: tensor `input`", self.input.display());
         let Some(info) = file.tensors().get("input") else {
-            let names: Vec<&str> = file.tensors().keys().take(8).map(String::as_str).collect();
-            bail!("{}: expected, found {names:?}", at());
+            bail!(
+                "{}: expected, found {}",
+                at(),
+                first_few(file.tensors().keys())
+            );
         };
         let shape: [usize; 4] = info
             .shape

@@ -186,7 +186,7 @@ fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
     place::tell_of_namesake(model);
     let spec = match place::folder_of(model) {
         Some(dir) => of_folder(dir, weights)?,
-        None => Zoo::get(model)?,
+        None => Zoo::get(model).map_err(|error| place::or_folder(error, model))?,
     };
     Ok(match weights {
         None if names_weights(model) => spec,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
 
@@ -86,6 +86,17 @@ pub fn model_folder(dir: &Path) -> Result<PathBuf> {
     )
 }
 
+/// What is no model of the zoo's may have been meant as a folder.
+pub fn or_folder(error: burn_zoo::Error, model: &str) -> anyhow::Error {
+    match error {
+        burn_zoo::Error::UnknownModel { .. } => anyhow!(
+            "{error}; nor is there a folder {model}{}",
+            instead(Path::new(model))
+        ),
+        error => error.into(),
+    }
+}
+
 /// Whether a folder looks like a run's or an exported model's.
 fn holds_model(dir: &Path) -> bool {
     let config = dir.join("config.json").is_file() && dir.join("model.safetensors").is_file();
@@ -105,10 +116,9 @@ fn instead(dir: &Path) -> String {
     };
     let here = within.as_os_str().is_empty();
     let entries = std::fs::read_dir(if here { Path::new(".") } else { within });
+    // Only to be helpful: what cannot be read is not named.
+    let entries = entries.into_iter().flatten().flatten();
     let mut models: Vec<(usize, String)> = entries
-        .into_iter()
-        .flatten()
-        .flatten()
         .filter(|entry| holds_model(&entry.path()))
         .map(|entry| {
             let name = entry.file_name();

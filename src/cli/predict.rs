@@ -69,8 +69,9 @@ impl PredictArgs {
         if let Some(path) = &self.output {
             output::check(path, self.overwrite)?;
         }
+        let spec = self.spec()?;
         let inputs = gather(&self.images)?;
-        let model = self.model(device)?;
+        let model = build(&spec, device)?;
         let top_k = self.top_k(&model);
         let options = PredictOptions {
             image_size: self.image_size(&model),
@@ -121,7 +122,7 @@ impl PredictArgs {
         }
     }
 
-    fn model(&self, device: &Device) -> Result<Classifier> {
+    fn spec(&self) -> Result<Spec> {
         let weights = self.weights.as_deref();
         let mut spec = match place::folder_of(&self.model) {
             Some(_) if weights.is_some() => {
@@ -139,7 +140,7 @@ impl PredictArgs {
         if let Some(size) = self.image_size {
             spec = spec.image_size(size);
         }
-        build(&self.choice.choose(spec), device)
+        Ok(self.choice.choose(spec))
     }
 
     /// The size that images are brought to.
