@@ -64,7 +64,7 @@ pub(crate) fn host_vec(data: burn::tensor::TensorData) -> Result<Vec<f32>> {
         .try_into_vec::<f32>()
         .map_err(|error| Error::Device {
             device: "of the model".to_owned(),
-            reason: format!("its values cannot be read as f32: {error:?}"),
+            reason: format!("its values cannot be read as f32: {error}"),
         })
 }
 

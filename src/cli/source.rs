@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use burn_zoo::data::{
-    Broken, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData, ImageFolder, ImageSet,
+    Broken, Check, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData, ImageFolder,
+    ImageSet,
 };
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,11 @@ pub struct DataArgs {
     split_seed: u64,
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
-    skip_broken: bool,
+    pub skip_broken: bool,
+    /// Images are not looked at before they are used, as for a run that goes on with them.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub unchecked: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +191,9 @@ impl DataArgs {
             },
             ..FolderOptions::default()
         };
+        if self.unchecked {
+            options.check = Some(Check::No);
+        }
         let limits = &mut options.decode.limits;
         limits.max_pixels = self.max_pixels.unwrap_or(limits.max_pixels);
         let splits = progress::check(|watch| match path.is_dir() {

@@ -27,6 +27,8 @@ impl Report {
     ) -> Result<Self> {
         let files = RunFiles::open(dir.as_ref())?;
         let config = &files.config;
+        // What the run left out cannot be shown either.
+        let valid = files.validated(valid);
         if valid.classes() != config.data.classes {
             return Err(Error::argument(
                 "data",

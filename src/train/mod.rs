@@ -13,6 +13,7 @@ mod ema;
 mod evaluate;
 #[cfg(feature = "tensorboard")]
 mod events;
+mod extend;
 mod finder;
 mod fit;
 mod font;
@@ -28,6 +29,7 @@ mod rates;
 mod recipe;
 mod run;
 mod schedule;
+mod single_value;
 mod stopping;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
@@ -38,6 +40,7 @@ pub use ema::{Ema, EmaConfig};
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::best;
 pub use evaluate::{ClassScore, Evaluation, Prediction};
+pub use extend::{Extended, Extension};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
 pub use fit::{FitOptions, TensorBoard, resume};
 pub use gradients::{Clip, clip_gradients, gradient_norm};
@@ -49,7 +52,7 @@ pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
 pub use precision::{LossScale, Precision};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
 pub use recipe::{Checkpoints, Recipe};
-pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles};
+pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles, SkippedImage};
 pub use schedule::{
     Per, Plateau, PlateauState, Point, Position, Schedule, Threshold, Warmup, WarmupMode,
 };
