@@ -56,6 +56,29 @@ pub fn device_with(name: &str, tell: &mut dyn FnMut(&str)) -> Result<Device> {
     }
 }
 
+/// The name by which [`device`] finds a device; `other` for one that it does not know.
+pub(crate) fn device_name(device: &Device) -> String {
+    if cpu().is_some_and(|cpu| cpu == *device) {
+        return "cpu".to_owned();
+    }
+    if ndarray().is_some_and(|own| own == *device) {
+        return "ndarray".to_owned();
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(index) = (0..MOST_GPUS).find(|index| Device::cuda(*index) == *device) {
+        return format!("cuda:{index}");
+    }
+    #[cfg(feature = "wgpu")]
+    if Device::wgpu(burn::tensor::DeviceKind::DefaultDevice) == *device {
+        return "wgpu".to_owned();
+    }
+    "other".to_owned()
+}
+
+/// GPUs of the largest machine.
+#[cfg(feature = "cuda")]
+const MOST_GPUS: usize = 64;
+
 fn cpu() -> Option<Device> {
     #[cfg(feature = "flex")]
     return Some(Device::flex());

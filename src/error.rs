@@ -207,18 +207,66 @@ pub enum Error {
 
     /// The device had not enough memory for a training step.
     #[error(
-        "not enough memory for a training step with batches of {batch_size}: {reason}; what helps: \
-         a batch size of {} with {} batches accumulated (the same effective batch), gradient \
-         checkpointing, freezing more, bf16",
-        (.batch_size / 2).max(1), .accumulate * 2
+        "not enough memory for a training step with batches of {batch_size}: {reason}; what helps: {}",
+        less_memory(*.batch_size, *.accumulate, *.least)
     )]
     OutOfMemory {
         /// Images that went through the model at once.
         batch_size: usize,
         /// Batches that were accumulated for one step.
         accumulate: usize,
+        /// The smallest batch that trains: 2 where a batch normalisation would get a single value
+        /// per channel from one image, else 1.
+        least: usize,
         /// The device's own words.
         reason: String,
+    },
+
+    /// One image alone in a batch gives a batch normalisation that trains one value per channel:
+    /// no variance can be learnt from it, and PyTorch refuses it, too.
+    #[error(
+        "{situation}: alone in its batch, an image of {height} x {width} pixels gives the batch \
+         normalisation `{layer}`{} one value per channel, from which nothing can be learnt; what \
+         helps: batches of at least 2 images (`--batch-size 2`), freezing {} \
+         (`--freeze only:{}`), or larger images (`--image-size`); accumulating does not help",
+        match .others {
+            0 => String::new(),
+            1 => " and one other".to_owned(),
+            others => format!(" and {others} others"),
+        },
+        .groups.join(" and "),
+        .groups.join(",")
+    )]
+    SingleValue {
+        /// What leads to such a batch, in words.
+        situation: String,
+        /// The path of the first such layer.
+        layer: String,
+        /// Other such layers.
+        others: usize,
+        /// The groups that they are in.
+        groups: Vec<String>,
+        /// Height of the images.
+        height: usize,
+        /// Width of the images.
+        width: usize,
+    },
+
+    /// An image could not be read while a run was under way, which lost no more than the step that
+    /// it was in.
+    #[error(
+        "{image}; the run stands at {}, before the step that needs this image; once the image is \
+         mended, `burn-zoo finetune --resume {run}` goes on from there; with `--skip-broken` \
+         behind it, such images are left out",
+        .checkpoint.display(), run = .run.display()
+    )]
+    BrokenImage {
+        /// What is wrong with it; it names the file.
+        image: Box<Error>,
+        /// The checkpoint that was written.
+        checkpoint: PathBuf,
+        /// The run folder.
+        run: PathBuf,
     },
 
     /// Training was stopped by whoever watched it.
@@ -278,10 +326,45 @@ impl Error {
     }
 }
 
+/// What takes less memory. A smaller batch is only named where it trains.
+fn less_memory(batch_size: usize, accumulate: usize, least: usize) -> String {
+    let half = batch_size / 2;
+    let others = "gradient checkpointing, freezing more, smaller images, bf16";
+    if half < least.max(1) {
+        return others.to_owned();
+    }
+    let same = if batch_size.is_multiple_of(2) {
+        " (the same effective batch)"
+    } else {
+        ""
+    };
+    format!(
+        "a batch size of {half} with {} batches accumulated{same}, {others}",
+        accumulate * 2
+    )
+}
+
 fn did_you_mean(suggestions: &[String]) -> String {
     if suggestions.is_empty() {
         "; `burn-zoo list` names them all".to_owned()
     } else {
         format!("; did you mean {}?", suggestions.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::less_memory;
+
+    #[test]
+    fn no_batch_is_recommended_that_does_not_train() {
+        assert!(less_memory(8, 3, 2).starts_with("a batch size of 4 with 6 batches accumulated ("));
+        assert!(less_memory(2, 1, 1).starts_with("a batch size of 1 with 2 batches accumulated ("));
+        // Three images are not the same as twice one.
+        assert!(less_memory(3, 1, 1).starts_with("a batch size of 1 with 2 batches accumulated,"));
+        for (batch_size, least) in [(3, 2), (2, 2), (1, 1), (1, 2)] {
+            let advice = less_memory(batch_size, 1, least);
+            assert!(advice.starts_with("gradient checkpointing"), "{advice}");
+        }
     }
 }

@@ -72,6 +72,7 @@ pub mod manifest;
 mod memory;
 mod model;
 pub mod nn;
+mod panics;
 mod params;
 pub mod preprocess;
 #[cfg(feature = "plots")]

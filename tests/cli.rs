@@ -750,3 +750,135 @@ fn a_run_that_diverges_says_what_it_leaves() {
     );
     assert!(checkpoint.ends_with("checkpoints/epoch-0001"));
 }
+
+/// Eight images of two classes for each part.
+fn folder(dir: &Path) {
+    let data = FashionMnist::bundled().unwrap().train();
+    for part in ["train", "val"] {
+        for class in ["left", "right"] {
+            let folder = dir.join(part).join(class);
+            std::fs::create_dir_all(&folder).unwrap();
+            for index in 0..8 {
+                let pixels = data.pixels(index + 8 * part.len()).unwrap().to_vec();
+                let image = image::GrayImage::from_raw(28, 28, pixels).unwrap();
+                image.save(folder.join(format!("{index}.png"))).unwrap();
+            }
+        }
+    }
+}
+
+fn burn_zoo_in(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .unwrap()
+}
+
+/// The images of a run are found again from any folder, and elsewhere once that is said.
+#[test]
+fn the_images_of_a_run_are_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, away) = (dir.path().join("here"), dir.path().join("away"));
+    std::fs::create_dir_all(&away).unwrap();
+    folder(&here.join("pets"));
+    let tune = [
+        "finetune",
+        "test_resnet",
+        "--data",
+        "pets",
+        "--image-size",
+        "28",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "4",
+        "--tensorboard",
+        "off",
+        "--no-report",
+        "--out",
+        "run",
+    ];
+    let ok = |output: Output| {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        errors
+    };
+    ok(burn_zoo_in(&here, &tune));
+    let out = path(&here, "run");
+    let config = RunConfig::open(&out).unwrap();
+    assert_eq!(config.model["device"].as_str(), Some("cpu"));
+    let kept = config.data.arguments["data"]["data"].as_str().unwrap();
+    assert_eq!(Path::new(kept), here.join("pets"));
+    ok(burn_zoo_in(&away, &["eval", &out]));
+    let errors = ok(burn_zoo_in(
+        &away,
+        &["finetune", "--no-report", "--resume", &out],
+    ));
+    assert!(
+        errors.contains("the run is finished after 1 of 1 epochs"),
+        "{errors}"
+    );
+
+    // A run from before, with a path that counts from where it began.
+    let file = here.join("run/config.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(kept, "pets")).unwrap();
+    for command in [&["eval", &out][..], &["finetune", "--resume", &out]] {
+        let output = burn_zoo_in(&away, command);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        for part in ["`pets`", "the folder that the run was started in", "--data"] {
+            assert!(errors.contains(part), "{part}: {errors}");
+        }
+    }
+    // Moved images are found where they are said to be, from then on.
+    std::fs::rename(here.join("pets"), away.join("animals")).unwrap();
+    let more = [
+        "finetune",
+        "--no-report",
+        "--resume",
+        &out,
+        "--epochs",
+        "2",
+        "--data",
+        "animals",
+    ];
+    let errors = ok(burn_zoo_in(&away, &more));
+    assert!(
+        errors.contains("1 epochs are done, 1 are added, 2 in all"),
+        "{errors}"
+    );
+    let config = RunConfig::open(&out).unwrap();
+    let kept = config.data.arguments["data"]["data"].as_str().unwrap();
+    assert_eq!(Path::new(kept), away.join("animals"));
+
+    // An image that breaks later ends the run where it stands; or is left out.
+    let image = away.join("animals/train/left/3.png");
+    let bytes = std::fs::read(&image).unwrap();
+    std::fs::write(&image, &bytes[..60]).unwrap();
+    let more = [
+        "finetune",
+        "--no-report",
+        "--json",
+        "--resume",
+        &out,
+        "--epochs",
+        "3",
+    ];
+    let output = burn_zoo_in(&here, &more);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("left/3.png") && errors.contains("--skip-broken"),
+        "{errors}"
+    );
+    let output = burn_zoo_in(&here, &[&more[..], &["--skip-broken"]].concat());
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&result["skipped_images"], &result["epochs"]),
+        (&1.into(), &3.into())
+    );
+    let warnings = result["warnings"].to_string();
+    assert!(warnings.contains("left/3.png"), "{warnings}");
+}

@@ -311,6 +311,82 @@ fn a_stop_while_features_are_computed_leaves_a_run_that_can_go_on() {
     assert_eq!(apart(&run, &whole), 0.0);
 }
 
+/// Images that cannot be read are left out of what is kept, too.
+#[test]
+fn broken_images_are_left_out_of_what_is_kept() {
+    struct Faulty(Arc<ImageSet>);
+    impl ImageData for Faulty {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn get(&self, index: usize) -> burn_zoo::Result<(burn_zoo::preprocess::Image, usize)> {
+            // The first batch of what is kept has none, the second some, and so on.
+            if index < 32 || index % 40 == 1 {
+                return Err(burn_zoo::Error::Image {
+                    path: format!("{index}.png").into(),
+                    reason: "cut short".to_owned(),
+                });
+            }
+            ImageData::get(&*self.0, index)
+        }
+        fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+            ImageData::label(&*self.0, index)
+        }
+        fn classes(&self) -> &[String] {
+            self.0.classes()
+        }
+        fn fingerprint(&self) -> burn_zoo::Result<[u8; 32]> {
+            ImageData::fingerprint(&*self.0)
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = Recipe::feature_extraction().epochs(3).batch_size(32);
+    let fit = |cache: &str, skip_broken: bool| {
+        let (train, valid) = images();
+        let recipe = recipe.clone().feature_cache(cache.parse().unwrap());
+        let options = FitOptions {
+            skip_broken,
+            ..quiet()
+        };
+        let dir = folder.path().join(format!("{cache}-{skip_broken}"));
+        let mut watch = Watch::default();
+        let data = (Arc::new(Faulty(train)), Arc::new(Faulty(valid)));
+        let model = model(Zoo::test_resnet());
+        (
+            recipe.fit_with(model, data.0, data.1, dir, options, &mut watch),
+            watch,
+        )
+    };
+    let (without, _) = fit("off", true);
+    let without = without.unwrap();
+    for cache in ["auto", "memory", "disk"] {
+        let (run, watch) = fit(cache, true);
+        let run = run.unwrap();
+        let off = apart(&run, &without);
+        assert!(off < 1e-5, "{cache}: {off}");
+        assert!(
+            watch
+                .notices
+                .iter()
+                .any(|n| n.contains("features of 347 images"))
+        );
+        for epoch in run.epochs() {
+            // The first 32 and one of every 40 behind them, of 320 and of 100 images.
+            let counts = (epoch.train_images, epoch.valid_images, epoch.skipped_images);
+            assert_eq!(counts, (281, 66, 39 + 34), "{cache}");
+        }
+        assert_eq!(run.skipped_images().len(), 73, "{cache}");
+        let told = watch
+            .notices
+            .iter()
+            .filter(|n| n.starts_with("left out of "));
+        assert_eq!(told.count(), 73, "{cache}");
+        assert!(run.dir().join("skipped.jsonl").is_file());
+    }
+    let (error, _) = fit("memory", false);
+    assert!(error.unwrap_err().to_string().starts_with("0.png: "));
+}
+
 #[test]
 fn what_would_have_no_effect_is_refused() {
     let (train, valid) = images();

@@ -197,3 +197,116 @@ fn what_cannot_be_loaded_is_refused() {
         "pixels: expected 2 x 2 x 1 values, no side zero, found 3 values"
     );
 }
+
+/// Images of which some cannot be read: a decoder says no, or panics.
+struct Faulty {
+    data: ImageSet,
+    bad: Vec<usize>,
+    panics: bool,
+}
+
+impl ImageData for Faulty {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        if self.bad.contains(&index) {
+            assert!(!self.panics, "index out of bounds in a decoder");
+            return Err(burn_zoo::Error::Image {
+                path: self.name(index).into(),
+                reason: "cut short".to_owned(),
+            });
+        }
+        ImageData::get(&self.data, index)
+    }
+    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+        ImageData::label(&self.data, index)
+    }
+    fn classes(&self) -> &[String] {
+        self.data.classes()
+    }
+    fn name(&self, index: usize) -> String {
+        format!("photo-{index}.jpg")
+    }
+}
+
+fn faulty(bad: &[usize], panics: bool, workers: usize, skip_broken: bool) -> Loader {
+    let data = Faulty {
+        data: numbered(10),
+        bad: bad.to_vec(),
+        panics,
+    };
+    let config = LoaderConfig {
+        batch_size: 4,
+        workers,
+        skip_broken,
+        ..LoaderConfig::default()
+    };
+    let preprocess = Preprocess::new(None, plain(1));
+    Loader::new(Arc::new(data), preprocess, config, &Device::default()).unwrap()
+}
+
+/// Left out, broken images make their batches smaller, and a batch without images is none. What
+/// was left out can be asked for.
+#[test]
+fn broken_images_are_left_out_if_that_is_asked_for() {
+    for workers in [0, 1, 3] {
+        for panics in [false, true] {
+            let loader = faulty(&[0, 4, 5, 6, 7], panics, workers, true);
+            assert_eq!(epoch(&loader, 0), [vec![1, 2, 3], vec![8, 9]]);
+            // Again, and counted once.
+            assert_eq!(epoch(&loader, 1).len(), 2);
+            let broken = loader.broken();
+            let indices: Vec<usize> = broken.iter().map(|image| image.index).collect();
+            assert_eq!(indices, [0, 4, 5, 6, 7]);
+            assert_eq!(broken[1].name, "photo-4.jpg");
+            let reason = if panics {
+                "panicked: index out of"
+            } else {
+                "cut short"
+            };
+            assert!(broken[1].reason.contains(reason), "{}", broken[1].reason);
+        }
+    }
+    let all: Vec<usize> = (0..10).collect();
+    assert_eq!(epoch(&faulty(&all, false, 1, true), 0), [[0; 0]; 0]);
+}
+
+/// Else the first one is an error with its name, whatever thread met it.
+#[test]
+fn a_broken_image_is_named() {
+    for workers in [0, 1, 3] {
+        for panics in [false, true] {
+            let loader = faulty(&[5], panics, workers, false);
+            let results: Vec<_> = loader.epoch(0).collect();
+            assert!(results[0].is_ok() && results[2].is_ok());
+            let error = results[1].as_ref().unwrap_err().to_string();
+            assert!(
+                error.starts_with("photo-5.jpg: not a readable image: "),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_last_image_alone_can_go() {
+    let config = LoaderConfig {
+        batch_size: 4,
+        drop_single: true,
+        ..LoaderConfig::default()
+    };
+    let sizes = |count: usize| -> Vec<usize> {
+        let loader = loader(count, config.clone());
+        let sizes: Vec<usize> = epoch(&loader, 0).iter().map(Vec::len).collect();
+        assert_eq!(sizes.len(), loader.num_batches());
+        sizes
+    };
+    assert_eq!(sizes(9), [4, 4]);
+    assert_eq!(sizes(10), [4, 4, 2]);
+    assert_eq!(sizes(8), [4, 4]);
+    let preprocess = Preprocess::new(None, plain(1));
+    let data = Arc::new(numbered(1));
+    let error = Loader::new(data, preprocess, config, &Device::default()).err();
+    assert!(error.unwrap().to_string().starts_with("drop_single: "));
+}

@@ -526,6 +526,58 @@ fn a_batch_size_is_found_within_a_budget() {
     );
 }
 
+/// Neither search proposes or tries a batch that does not train, and both end.
+#[test]
+fn searches_end_on_every_input() {
+    let data = FashionMnist::bundled().unwrap().train();
+    let few = |count: usize| Arc::new(data.take_first(count));
+    let size = |recipe: &Recipe, count: usize| {
+        recipe.find_batch_size(&model(), few(count), BatchSearch::default(), |_| ())
+    };
+    let full = Recipe::full();
+    let features = Recipe::feature_extraction();
+    let found = size(&full, 5).unwrap();
+    assert_eq!((found.trials[0].batch_size, found.batch_size), (2, 5));
+    let found = size(&features, 5).unwrap();
+    assert_eq!((found.trials[0].batch_size, found.batch_size), (1, 5));
+    assert_eq!(size(&features, 1).unwrap().batch_size, 1);
+    assert!(matches!(size(&full, 1), Err(Error::SingleValue { .. })));
+    let search = BatchSearch {
+        largest: 1,
+        ..BatchSearch::default()
+    };
+    let error = full.find_batch_size(&model(), few(5), search, |_| ());
+    assert!(error.unwrap_err().to_string().starts_with("largest: "));
+
+    let rates = |recipe: Recipe, count: usize| {
+        let sweep = Sweep {
+            end: 1e-4,
+            steps: 12,
+            ..Sweep::default()
+        };
+        recipe.find_learning_rate(&model(), few(count), sweep, |_| true)
+    };
+    assert!(matches!(
+        rates(full.clone().batch_size(1), 9),
+        Err(Error::SingleValue { .. })
+    ));
+    assert!(matches!(
+        rates(full.clone(), 1),
+        Err(Error::SingleValue { .. })
+    ));
+    for (recipe, count) in [
+        (features.clone().batch_size(1), 3),
+        (features.clone(), 1),
+        (full.clone().batch_size(4), 9),
+        (full.clone().batch_size(64), 3),
+    ] {
+        let found = rates(recipe, count).unwrap();
+        assert_eq!(found.rates.len(), 12, "{count}");
+    }
+    let error = rates(full.batch_size(8).drop_last(true), 3).unwrap_err();
+    assert!(error.to_string().starts_with("drop_last: "), "{error}");
+}
+
 /// The sweep leaves the model alone, repeats, and suggests something that trains.
 #[test]
 fn the_finder_suggests_a_rate_that_trains() {
@@ -537,6 +589,7 @@ fn the_finder_suggests_a_rate_that_trains() {
         start: 1e-6,
         end: 10.0,
         steps: 80,
+        ..Sweep::default()
     };
     let find = || {
         let mut steps = 0;

@@ -7,15 +7,17 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use burn_zoo::Error;
 use burn_zoo::data::ImageSet;
 use burn_zoo::prelude::*;
+use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{
-    Checkpoints, Control, EarlyStopping, EmaConfig, EpochEnd, EpochRecord, EpochStart, FitOptions,
-    Metric, Monitor, Run, RunConfig, Silent, StepRecord, TensorBoard, resume,
+    Checkpoints, Control, EarlyStopping, EmaConfig, EpochEnd, EpochRecord, EpochStart, Extension,
+    FitOptions, Metric, Monitor, Run, RunConfig, Silent, StepRecord, TensorBoard, resume,
 };
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -31,6 +33,74 @@ fn device() -> Device {
 fn model() -> Classifier {
     let spec = Zoo::test_resnet().weights(Weights::Random(7)).adapt(1, 10);
     spec.build(&device()).unwrap()
+}
+
+/// Images of which one cannot be read at a certain moment.
+struct Faulty {
+    data: Arc<ImageSet>,
+    /// Images that are read before.
+    left: AtomicUsize,
+}
+
+impl Faulty {
+    fn new(data: Arc<ImageSet>) -> Arc<Self> {
+        let left = AtomicUsize::new(usize::MAX / 2);
+        Arc::new(Self { data, left })
+    }
+    fn break_after(&self, images: usize) {
+        self.left.store(images, Ordering::SeqCst);
+    }
+}
+
+impl ImageData for Faulty {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        let left = self.left.fetch_sub(1, Ordering::SeqCst);
+        if left == 0 {
+            return Err(Error::Image {
+                path: "photo.jpg".into(),
+                reason: "cut short".to_owned(),
+            });
+        }
+        ImageData::get(&*self.data, index)
+    }
+    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+        ImageData::label(&*self.data, index)
+    }
+    fn classes(&self) -> &[String] {
+        self.data.classes()
+    }
+    fn fingerprint(&self) -> burn_zoo::Result<[u8; 32]> {
+        ImageData::fingerprint(&*self.data)
+    }
+}
+
+/// Breaks an image so many reads after a step.
+struct BreakAt<'a> {
+    data: &'a Faulty,
+    step: usize,
+    reads: usize,
+}
+
+impl Monitor for BreakAt<'_> {
+    fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+        if step.global_step == self.step {
+            self.data.break_after(self.reads);
+        }
+        Ok(())
+    }
+}
+
+/// What a run said.
+#[derive(Default)]
+struct Notices(Vec<String>);
+
+impl Monitor for Notices {
+    fn notice(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
 }
 
 fn quiet() -> FitOptions {
@@ -160,6 +230,353 @@ fn an_interrupted_run_equals_one_that_was_not() {
     same_run(&whole, &again);
 }
 
+/// An image that breaks under way costs the step it was in, also one of which a part is done; on
+/// mended images the run ends as if nothing had been.
+#[test]
+fn a_broken_image_costs_no_more_than_its_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let recipe = everything().epochs(2).workers(0);
+    let whole = fit(&recipe, &at("whole"), &mut Silent).unwrap();
+    let (train, valid) = images();
+    // In the first and in the second batch of step 14; two epochs have 20 steps.
+    for reads in [5, 20] {
+        let run = at(&format!("train-{reads}"));
+        let train = Faulty::new(train.clone());
+        let mut watch = BreakAt {
+            data: &train,
+            step: 13,
+            reads,
+        };
+        let data = (train.clone(), valid.clone());
+        let error = recipe.fit_with(model(), data.0, data.1, &run, quiet(), &mut watch);
+        let error = error.unwrap_err();
+        let Error::BrokenImage { checkpoint, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(checkpoint.ends_with("epoch-0001-batch-0000006"), "{error}");
+        let text = error.to_string();
+        for part in [
+            "photo.jpg",
+            "cut short",
+            "finetune --resume ",
+            "--skip-broken",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        same_run(&whole, &go_on(&run).unwrap());
+        assert_eq!(
+            read(&run.join("steps.csv")),
+            read(&at("whole").join("steps.csv"))
+        );
+    }
+    // In validation, after the last step of an epoch.
+    let run = at("valid");
+    let valid = Faulty::new(valid);
+    let mut watch = BreakAt {
+        data: &valid,
+        step: 10,
+        reads: 50,
+    };
+    let data = (train, valid.clone());
+    let error = recipe.fit_with(model(), data.0, data.1, &run, quiet(), &mut watch);
+    let error = error.unwrap_err();
+    let Error::BrokenImage { checkpoint, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(checkpoint.ends_with("epoch-0000-batch-0000020"), "{error}");
+    same_run(&whole, &go_on(&run).unwrap());
+}
+
+/// Left out, it is told of and counted, and the run goes on; also one that goes on so after it
+/// ended for this.
+#[test]
+fn broken_images_are_left_out_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let recipe = everything().epochs(2).workers(0);
+    let (train, valid) = images();
+    let train = Faulty::new(train);
+    let mut watch = BreakAt {
+        data: &train,
+        step: 3,
+        reads: 20,
+    };
+    let data = (train.clone(), valid.clone());
+    let error = recipe.fit_with(model(), data.0, data.1, &run, quiet(), &mut watch);
+    assert!(matches!(error, Err(Error::BrokenImage { .. })));
+    // Broken still: first the images that a monitor is shown, then a whole batch.
+    struct Twice<'a>(&'a Faulty, Notices);
+    impl Monitor for Twice<'_> {
+        fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+            if step.global_step == 4 || step.global_step == 15 {
+                self.0.break_after(3);
+            }
+            Ok(())
+        }
+        fn notice(&mut self, text: &str) {
+            self.1.notice(text);
+        }
+    }
+    let options = FitOptions {
+        skip_broken: true,
+        ..quiet()
+    };
+    let mut watch = Twice(&train, Notices::default());
+    let data = (train.clone(), valid);
+    let run = resume(&run, &device(), data.0, data.1, options, &mut watch).unwrap();
+    let counts: Vec<_> = run
+        .epochs()
+        .iter()
+        .map(|e| (e.train_images, e.valid_images, e.skipped_images))
+        .collect();
+    assert_eq!(counts, [(319, 100, 1), (319, 100, 1)]);
+    assert_eq!(run.skipped_images().len(), 2);
+    let told = watch
+        .1
+        .0
+        .iter()
+        .filter(|n| n.starts_with("left out of training: "));
+    assert_eq!(told.count(), 2, "{:?}", watch.1.0);
+    assert_eq!(read(&run.dir().join("skipped.jsonl")).lines().count(), 2);
+}
+
+/// Nothing that was computed is no result.
+#[test]
+fn an_epoch_without_an_image_is_an_error() {
+    struct Gone(Arc<ImageSet>, AtomicUsize);
+    impl ImageData for Gone {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+            // Images are there until somebody has looked at the first ones.
+            if self.1.fetch_add(1, Ordering::SeqCst) > 24 {
+                return Err(Error::Io {
+                    action: "read",
+                    path: "nfs/photo.jpg".into(),
+                    source: std::io::ErrorKind::NotFound.into(),
+                });
+            }
+            ImageData::get(&*self.0, index)
+        }
+        fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+            ImageData::label(&*self.0, index)
+        }
+        fn classes(&self) -> &[String] {
+            self.0.classes()
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (train, valid) = images();
+    let fit = |name: &str, train: Arc<dyn ImageData>, valid: Arc<dyn ImageData>| {
+        let options = FitOptions {
+            skip_broken: true,
+            ..quiet()
+        };
+        let recipe = Recipe::full().epochs(1);
+        let run = dir.path().join(name);
+        let run = recipe.fit_with(model(), train, valid, run, options, &mut Silent);
+        run.unwrap_err().to_string()
+    };
+    let gone = |data: &Arc<ImageSet>| Arc::new(Gone(data.clone(), AtomicUsize::new(0)));
+    let error = fit("train", gone(&train), valid.clone());
+    assert!(
+        error.contains("320 of 320 could not be read") && error.contains("image 0"),
+        "{error}"
+    );
+    let error = fit("valid", train, gone(&valid));
+    assert!(
+        error.contains("at least one image that can be read"),
+        "{error}"
+    );
+}
+
+fn extended(epochs: usize) -> FitOptions {
+    FitOptions {
+        extend: Some(Extension {
+            epochs,
+            schedule: None,
+            learning_rate: None,
+        }),
+        ..quiet()
+    }
+}
+
+fn extend(dir: &Path, options: FitOptions, monitor: &mut dyn Monitor) -> burn_zoo::Result<Run> {
+    let (train, valid) = images();
+    resume(dir, &device(), train, valid, options, monitor)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+/// A finished run trains on: a new schedule over what is added, told before, kept in the
+/// configuration, the same to the bit if it is interrupted, and as often as wanted.
+#[test]
+fn a_finished_run_is_extended() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let recipe = everything()
+        .epochs(2)
+        .schedule(Schedule::cosine())
+        .warmup(0.5);
+    let first = fit(&recipe, &at("whole"), &mut Silent).unwrap();
+    for stops in [1, 10, 13] {
+        copy(&at("whole"), &at(&format!("stopped-{stops}")));
+    }
+
+    let mut notices = Notices::default();
+    let whole = extend(&at("whole"), extended(4), &mut notices).unwrap();
+    let told = &notices.0[0];
+    for part in [
+        "2 epochs are done, 2 are added, 4 in all",
+        "cosine",
+        "3e-3",
+        "frozen: ",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(figures(&whole.epochs()[..2]), figures(first.epochs()));
+    assert_eq!(whole.epochs().len(), 4);
+    // The last of ten steps an epoch: no warm-up, and the cosine over twenty steps.
+    for (epoch, step) in [(2, 9), (3, 19)] {
+        let expected = 3e-3 * (1.0 + (std::f64::consts::PI * step as f64 / 20.0).cos()) / 2.0;
+        let found = whole.epochs()[epoch].learning_rate;
+        assert!(
+            (found - expected).abs() < 1e-12,
+            "{found}, expected {expected}"
+        );
+    }
+    assert_eq!(read(&at("whole/log.jsonl")).lines().count(), 4);
+    let config = RunConfig::open(at("whole")).unwrap();
+    assert_eq!((config.recipe.epochs, config.epochs()), (2, 4));
+    assert_eq!(config.extended.len(), 1);
+    let added = &config.extended[0];
+    assert_eq!(
+        (added.from_epoch, added.from_step, added.epochs),
+        (2, 20, 2)
+    );
+    assert_eq!(
+        (&added.schedule, added.learning_rate),
+        (&Schedule::cosine(), 3e-3)
+    );
+    let best = whole
+        .epochs()
+        .iter()
+        .map(|e| e.valid_accuracy)
+        .fold(0.0, f64::max);
+    assert_eq!(whole.best().valid_accuracy, best);
+
+    for stops in [1, 10, 13] {
+        let run = at(&format!("stopped-{stops}"));
+        let stopped = extend(&run, extended(4), &mut StopAfter(stops));
+        assert!(matches!(stopped, Err(Error::Interrupted { .. })));
+        // With or without saying it again.
+        let again = if stops == 1 { extended(4) } else { quiet() };
+        same_run(&whole, &extend(&run, again, &mut Silent).unwrap());
+        assert_eq!(RunConfig::open(&run).unwrap().extended.len(), 1);
+        assert_eq!(read(&run.join("steps.csv")), read(&at("whole/steps.csv")));
+    }
+
+    // A second time, with another schedule and rate.
+    let options = FitOptions {
+        extend: Some(Extension {
+            epochs: 5,
+            schedule: Some(Schedule::Constant),
+            learning_rate: Some(1e-4),
+        }),
+        ..quiet()
+    };
+    let run = extend(&at("whole"), options, &mut Silent).unwrap();
+    assert_eq!(run.epochs().len(), 5);
+    assert_eq!(run.epochs()[4].learning_rate, 1e-4);
+    assert_eq!(RunConfig::open(at("whole")).unwrap().extended.len(), 2);
+
+    // It counts all epochs.
+    let error = extend(&at("whole"), extended(5), &mut Silent).map(|_| ());
+    assert!(
+        error.is_ok(),
+        "what is asked for is there already: {error:?}"
+    );
+    let error = extend(&at("whole"), extended(3), &mut Silent).unwrap_err();
+    assert!(
+        error.to_string().contains("more than the 5 that are done"),
+        "{error}"
+    );
+}
+
+/// What a run is doing is not changed under way, and a run that has ended says so.
+#[test]
+fn only_a_finished_run_is_extended() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let recipe = everything().epochs(2);
+    fit(&recipe, &run, &mut StopAfter(4)).unwrap_err();
+    let error = extend(&run, extended(4), &mut Silent)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("epochs: expected the run's own 2") && error.ends_with("found 4"),
+        "{error}"
+    );
+    assert_eq!(
+        extend(&run, extended(2), &mut Silent)
+            .unwrap()
+            .epochs()
+            .len(),
+        2
+    );
+
+    let mut notices = Notices::default();
+    let again = extend(&run, quiet(), &mut notices).unwrap();
+    assert_eq!(again.epochs().len(), 2);
+    let told = &notices.0[..];
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["finished after 2 of 2 epochs", "best: epoch ", "--epochs N"] {
+        assert!(told[0].contains(part), "{told:?}");
+    }
+    let (train, valid) = images();
+    let new = dir.path().join("new");
+    let error = recipe.fit_with(model(), train, valid, &new, extended(4), &mut Silent);
+    assert!(error.unwrap_err().to_string().starts_with("extend: "));
+    assert!(!new.exists());
+}
+
+/// The recipes that bring their own rates go on with those of their last stretch.
+#[test]
+fn recipes_with_their_own_rates_are_extended() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, recipe, rate) in [
+        ("fine-tune", Recipe::fine_tune(), 1e-3),
+        (
+            "backbone",
+            Recipe::backbone_finetuning().unfreeze("backbone:1".parse().unwrap()),
+            1e-3,
+        ),
+    ] {
+        let run = dir.path().join(name);
+        fit(&recipe.epochs(2).batch_size(64), &run, &mut Silent).unwrap();
+        let more = extend(&run, extended(3), &mut Silent).unwrap();
+        let added = &RunConfig::open(&run).unwrap().extended[0];
+        assert_eq!(added.learning_rate, rate, "{name}");
+        let last = &more.epochs()[2];
+        assert!(
+            last.rates["stage1"] > 0.0 && last.rates["head"] > last.rates["stage1"],
+            "{name}"
+        );
+        assert_eq!(last.frozen, "nothing", "{name}");
+    }
+}
+
 #[test]
 fn other_images_are_no_resumption() {
     let dir = tempfile::tempdir().unwrap();
@@ -175,6 +592,33 @@ fn other_images_are_no_resumption() {
     );
     let error = go_on(dir.path()).unwrap_err().to_string();
     assert!(error.contains("expected a run folder"), "{error}");
+
+    // Classes that are new and gone, or in another order, are named.
+    let (train, valid) = images();
+    let renamed = |data: &ImageSet, classes: Vec<String>| {
+        let pixels = (0..data.len()).flat_map(|i| data.pixels(i).unwrap().to_vec());
+        let labels = data.labels().to_vec();
+        Arc::new(ImageSet::new(pixels.collect(), labels, (28, 28), 1, classes).unwrap())
+    };
+    let refused = |classes: Vec<String>| {
+        let data = (renamed(&train, classes.clone()), renamed(&valid, classes));
+        let error = resume(&run, &device(), data.0, data.1, quiet(), &mut Silent);
+        error.unwrap_err().to_string()
+    };
+    let mut classes: Vec<String> = FashionMnist::CLASSES.map(str::to_owned).to_vec();
+    let old = std::mem::replace(&mut classes[3], "Gown".to_owned());
+    let error = refused(classes.clone());
+    assert!(
+        error.contains(&format!("gone `{old}`; new `Gown`")),
+        "{error}"
+    );
+    classes[3] = classes[4].clone();
+    classes[4] = old.clone();
+    let error = refused(classes);
+    assert!(
+        error.contains("another order, class 3 being `Coat`"),
+        "{error}"
+    );
 }
 
 /// Damage is named, with its file.
@@ -257,8 +701,19 @@ fn early_stopping_waits_and_gives_the_best_back() {
             min_delta: 1.0,
             ..EarlyStopping::new(2)
         });
-    let run = fit(&recipe, &dir, &mut Silent).unwrap();
+    let mut notices = Notices::default();
+    let run = fit(&recipe, &dir, &mut notices).unwrap();
     assert_eq!(run.epochs().len(), 3);
+    let told = notices.0.last().unwrap();
+    let best = format!("the model is that of epoch {}", run.best().epoch);
+    for part in [
+        "early stopping after epoch 3 of 20",
+        "valid_accuracy",
+        "2 epochs",
+        &best,
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
     let best = run
         .epochs()
         .iter()
@@ -267,6 +722,16 @@ fn early_stopping_waits_and_gives_the_best_back() {
     assert_eq!(run.best().valid_accuracy, best);
     // A run that stopped early has nothing to go on with.
     assert_eq!(go_on(&dir).unwrap().epochs().len(), 3);
+    // Asked to train on, it waits anew.
+    let mut notices = Notices::default();
+    let run = extend(&dir, extended(12), &mut notices).unwrap();
+    assert_eq!(run.epochs().len(), 6);
+    assert!(
+        notices.0[0].contains("3 epochs are done, 9 are added"),
+        "{:?}",
+        notices.0
+    );
+    assert!(notices.0[0].contains("waits anew"), "{:?}", notices.0);
 }
 
 /// Hooks may freeze and stop.
@@ -587,18 +1052,38 @@ fn ctrl_c_and_resume_go_together() {
     // It needs nothing else, and takes nothing else that would change the run.
     for more in [
         &["resnet18"][..],
-        &["--epochs", "9"],
-        &["--data", "fashion-mnist"],
+        &["--batch-size", "9"],
         &["--limit-test", "5"],
         &["--weights", "random"],
         &["--stem", "sum"],
+        &["--against", "random"],
         &["--out", "elsewhere"],
+        &["--lr", "0.1"],
     ] {
         let resume = [&["finetune", "--resume", run][..], more].concat();
         let (code, errors) = finish(command(&resume).spawn().unwrap());
         assert_eq!(code, Some(2), "{more:?}: {errors}");
-        assert!(errors.contains("cannot be used with"), "{errors}");
+        let name = if more.len() == 1 { "MODEL" } else { more[0] };
+        let expected = format!("error: {name} cannot be used with --resume");
+        assert!(errors.starts_with(&expected), "{errors}");
     }
+    let more = [
+        "finetune",
+        "--no-report",
+        "--resume",
+        run,
+        "--epochs",
+        "4",
+        "--schedule",
+        "linear",
+    ];
+    let (code, errors) = finish(command(&more).spawn().unwrap());
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(
+        errors.contains("3 epochs are done, 1 are added, 4 in all; schedule linear"),
+        "{errors}"
+    );
+    assert_eq!(epochs(&out).len(), 4);
 }
 
 /// Where files cannot grow beyond a limit, the run ends with an error that names the file, and the

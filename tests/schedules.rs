@@ -307,6 +307,7 @@ fn sweep(case: &Value) -> Sweep {
         start: number(&case["start"]),
         end: number(&case["end"]),
         steps: read(&case["steps"]),
+        ..Sweep::default()
     }
 }
 
@@ -443,7 +444,12 @@ fn a_sweep_is_checked() {
         (1e-7, 1.0, 5, "sweep steps: expected at least 6, found 5"),
     ];
     for (start, end, steps, message) in bad {
-        let sweep = Sweep { start, end, steps };
+        let sweep = Sweep {
+            start,
+            end,
+            steps,
+            ..Sweep::default()
+        };
         assert_eq!(sweep.validate().unwrap_err().to_string(), message);
     }
 }

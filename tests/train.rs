@@ -428,3 +428,182 @@ fn a_model_keeps_its_head_if_the_backbone_is_frozen() {
         assert_eq!(tensor == before[&name], !name.starts_with("fc"), "{name}");
     }
 }
+
+/// What a run said.
+#[derive(Default)]
+struct Notices(Vec<String>);
+
+impl Monitor for Notices {
+    fn notice(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+/// A run on the first so many images, without TensorBoard, and what it said.
+fn small(
+    model: Classifier,
+    recipe: &Recipe,
+    images: usize,
+    dir: &Path,
+) -> (burn_zoo::Result<Run>, Vec<String>) {
+    let data = FashionMnist::bundled().unwrap();
+    let train = Arc::new(data.train().take_first(images));
+    let valid = Arc::new(data.test().take_first(20));
+    let options = FitOptions {
+        tensorboard: burn_zoo::train::TensorBoard::Off,
+        ..FitOptions::default()
+    };
+    let mut notices = Notices::default();
+    let run = recipe.fit_with(model, train, valid, dir, options, &mut notices);
+    (run, notices.0)
+}
+
+fn vit() -> Classifier {
+    let spec = Zoo::test_vit().weights(Weights::Random(3)).adapt(1, 10);
+    let spec = spec.image_size(32);
+    spec.build(&Device::default().autodiff()).unwrap()
+}
+
+/// Wherever no batch normalisation learns from a single value, one image is a batch like any other.
+#[test]
+fn batches_of_one_image_train_where_they_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = Recipe::full().epochs(1).batch_size(1).learning_rate(1e-3);
+    let features = Recipe::feature_extraction().epochs(2).batch_size(1);
+    let cases = [
+        ("transformer", vit(), one.clone(), 1),
+        ("accumulated", vit(), one.clone().accumulate(4), 4),
+        ("frozen", model(), features, 1),
+        // Four positions in the last stage.
+        ("large", model(), one.image_size(64), 1),
+    ];
+    for (name, start, recipe, accumulate) in cases {
+        let before = start.valid().state_dict().unwrap();
+        let (run, notices) = small(start, &recipe, 7, &dir.path().join(name));
+        let run = run.unwrap();
+        assert!(
+            notices.iter().all(|n| !n.contains("left out")),
+            "{name}: {notices:?}"
+        );
+        for epoch in run.epochs() {
+            assert_eq!((epoch.train_images, epoch.valid_images), (7, 20), "{name}");
+            assert!(epoch.train_loss > 0.0, "{name}");
+        }
+        assert_ne!(run.model().state_dict().unwrap(), before, "{name}");
+        let state = RunConfig::newest_checkpoint(run.dir()).unwrap().unwrap();
+        let state = std::fs::read_to_string(state.join("state.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let expected = run.epochs().len() * 7usize.div_ceil(accumulate);
+        assert_eq!(state["steps"], expected, "{name}");
+    }
+}
+
+/// Where one would, it is an error before anything is written, which names the layer.
+#[test]
+fn batches_of_one_image_are_refused_where_nothing_can_be_learnt() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let refused = |recipe: Recipe, images: usize| {
+        let (result, _) = small(model(), &recipe, images, &run);
+        let error = result.unwrap_err();
+        assert!(!run.exists(), "{error}");
+        let Error::SingleValue { layer, groups, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(layer.starts_with("stage4.0."), "{layer}");
+        assert_eq!(*groups, ["stage4"]);
+        let text = error.to_string();
+        for part in [
+            layer.as_str(),
+            "28 x 28",
+            "--batch-size 2",
+            "--freeze only:stage4",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    };
+    let one = Recipe::full().epochs(1).batch_size(1);
+    refused(one.clone(), 7);
+    refused(one.clone().accumulate(8), 7);
+    // The last stage is freed in the course of the run.
+    refused(Recipe::gradual().epochs(6).batch_size(1), 7);
+    refused(Recipe::full().epochs(1).batch_size(64), 1);
+    // What the message says helps.
+    let frozen = one.clone().freeze(Freeze::only(["stage4"]));
+    small(model(), &frozen, 7, &dir.path().join("frozen"))
+        .0
+        .unwrap();
+    small(model(), &one.batch_size(2), 6, &dir.path().join("two"))
+        .0
+        .unwrap();
+}
+
+/// A last batch of one image is left out where it would be refused, which is said once, and is no
+/// step of the plan; elsewhere it trains.
+#[test]
+fn only_a_last_batch_of_one_image_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Recipe::full()
+        .epochs(2)
+        .batch_size(16)
+        .schedule(Schedule::linear());
+    let (run, notices) = small(model(), &recipe, 33, &dir.path().join("run"));
+    let run = run.unwrap();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(
+        notices[0].starts_with("1 of 33 training images"),
+        "{notices:?}"
+    );
+    assert!(notices[0].contains("`stage4.0."), "{notices:?}");
+    let images: Vec<usize> = run.epochs().iter().map(|e| e.train_images).collect();
+    assert_eq!(images, [32, 32]);
+    // The last of four steps, and not the fifth of six.
+    let last = run.epochs()[1].learning_rate;
+    assert!((last - 1e-3 * 0.25).abs() < 1e-9, "{last}");
+    // As if the last batch had been dropped.
+    let dropped = recipe.clone().drop_last(true);
+    let (same, notices) = small(model(), &dropped, 33, &dir.path().join("dropped"));
+    assert_eq!(notices, [""; 0]);
+    let losses = |run: &Run| -> Vec<f64> { run.epochs().iter().map(|e| e.train_loss).collect() };
+    assert_eq!(losses(&run), losses(&same.unwrap()));
+
+    let (run, notices) = small(vit(), &recipe, 33, &dir.path().join("vit"));
+    assert_eq!(notices, [""; 0]);
+    assert!(run.unwrap().epochs().iter().all(|e| e.train_images == 33));
+}
+
+/// A model may have more classes than the data: it keeps the data's names, and says what the others
+/// are.
+#[test]
+fn classes_without_images_have_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    let wide = Zoo::test_resnet().weights(Weights::Random(7)).adapt(1, 12);
+    let wide = wide.build(&Device::default().autodiff()).unwrap();
+    let (run, notices) = small(wide, &Recipe::full().epochs(1), 64, &dir);
+    let run = run.unwrap();
+    let mut names: Vec<String> = FashionMnist::CLASSES.map(str::to_owned).to_vec();
+    names.extend(["unused_10".to_owned(), "unused_11".to_owned()]);
+    assert_eq!(run.model().info().classes, names);
+    assert!(
+        notices[0].contains("`unused_10` to `unused_11`"),
+        "{notices:?}"
+    );
+    // Those of the data are what a run that goes on is compared with.
+    assert_eq!(
+        RunConfig::open(&dir).unwrap().data.classes,
+        FashionMnist::CLASSES
+    );
+}
+
+#[test]
+fn the_device_is_named_as_the_command_takes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    small(model(), &Recipe::full().epochs(1), 64, &dir)
+        .0
+        .unwrap();
+    let name = RunConfig::open(&dir).unwrap().model["device"].clone();
+    let name = name.as_str().unwrap();
+    assert_eq!(burn_zoo::device(name).unwrap(), Device::default());
+}

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use burn_zoo::prelude::*;
-use burn_zoo::train::{BatchSearch, FitOptions, Monitor, Run, RunConfig, TensorBoard};
-use clap::Args;
+use burn_zoo::train::{BatchSearch, Extension, FitOptions, Monitor, Run, RunConfig, TensorBoard};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::json;
 
 use super::progress::{Stop, Watch};
@@ -17,14 +19,17 @@ use super::{WeightsArgs, names_weights, print, print_json, progress};
 
 #[derive(Args)]
 pub struct FinetuneArgs {
+    // The first, since what is read is taken out of the arguments.
+    #[command(flatten)]
+    _checked: ForResume,
     /// An architecture (see `burn-zoo list`), arch.tag, hf-hub:OWNER/REPO or local-dir:DIR
     #[arg(required_unless_present = "resume")]
     model: Option<String>,
-    /// Go on with the run in this folder, from its last whole checkpoint; nothing else is needed
-    #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "out", "overwrite", "memory_budget", "weights", "limit_train", "ImageArgs", "DataArgs", "StartArgs",
-        "ModelArgs", "WeightsArgs", "RecipeArgs",
-    ])]
+    /// Go on with the run in this folder, from its last whole checkpoint; nothing else is needed. A
+    /// finished run trains on with --epochs N, N epochs in all, and with --schedule and --lr for
+    /// those that are added. --data says where images are that were moved, --skip-broken leaves
+    /// out those that cannot be read
+    #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
     #[command(flatten)]
     images: ImageArgs,
@@ -50,11 +55,7 @@ pub struct FinetuneArgs {
     tui: bool,
     /// Train once more from these weights, with the same recipe and seed, into OUT-against, and show
     /// both: what a backbone is worth. --weights-key and --weights-prefix do not count for these
-    #[arg(
-        long,
-        value_name = "bundled|hub[:TAG]|random|FILE",
-        conflicts_with = "resume"
-    )]
+    #[arg(long, value_name = "bundled|hub[:TAG]|random|FILE")]
     against: Option<String>,
     /// Write no report.html at the end
     #[arg(long)]
@@ -80,6 +81,7 @@ impl FinetuneArgs {
         let mut options = FitOptions {
             overwrite: self.overwrite,
             tensorboard,
+            skip_broken: self.images.data.skip_broken,
             ..FitOptions::default()
         };
         let mut against = None;
@@ -124,7 +126,7 @@ impl FinetuneArgs {
                     None => None,
                 };
                 options.data = data.source.clone();
-                options.arguments = toml::Table::try_from(&self.images)?;
+                options.arguments = self.images.kept()?;
                 let mut watch = self.watch()?;
                 let valid = data.test.clone();
                 let watch = watch.as_mut();
@@ -147,9 +149,11 @@ impl FinetuneArgs {
         if self.json {
             return print_json(&json!({
                 "run": run.dir(),
+                "epochs": run.epochs().len(),
                 "best_epoch": best.epoch,
                 "valid_accuracy": best.valid_accuracy,
                 "valid_loss": best.valid_loss,
+                "skipped_images": run.skipped_images().len(),
                 "seconds": started.elapsed().as_secs_f64(),
                 "report": report,
                 "against": against.as_ref().map(|other| json!({
@@ -222,8 +226,10 @@ impl FinetuneArgs {
         let options = FitOptions {
             overwrite: self.overwrite,
             data: data.source.clone(),
-            arguments: toml::Table::try_from(&self.images)?,
+            arguments: self.images.kept()?,
             tensorboard: TensorBoard::Off,
+            skip_broken: self.images.data.skip_broken,
+            extend: None,
         };
         let out = Self::folder_against(out);
         let mut watch = self.watch()?;
@@ -260,10 +266,18 @@ impl FinetuneArgs {
         &self,
         dir: &Path,
         device: Device,
-        options: FitOptions,
+        mut options: FitOptions,
     ) -> Result<(Run, Arc<dyn ImageData>)> {
         let config = RunConfig::open(dir)?;
-        let data = ImageArgs::of_run(dir, &config)?.open()?;
+        let mut images = ImageArgs::to_go_on(dir, &config, &self.images)?;
+        let data = images.open_again(&config)?;
+        options.arguments = images.kept()?;
+        options.skip_broken = images.data.skip_broken;
+        options.extend = self.recipe.epochs.map(|epochs| Extension {
+            epochs,
+            schedule: self.recipe.schedule.clone(),
+            learning_rate: self.recipe.lr,
+        });
         let mut watch = self.watch()?;
         let valid = data.test.clone();
         let run =
@@ -287,6 +301,7 @@ impl FinetuneArgs {
             .map(|gib| (gib * (1u64 << 30) as f64) as u64);
         let search = BatchSearch {
             budget,
+            skip_broken: self.images.data.skip_broken,
             ..BatchSearch::default()
         };
         let found =
@@ -319,5 +334,91 @@ impl FinetuneArgs {
             .map(|number| Path::new("runs").join(format!("{name}-{number}")))
             .find(|dir| !dir.exists() && !Self::folder_against(dir).exists())
             .unwrap_or_default()
+    }
+}
+
+/// Refuses what does not go with `--resume`, by the name of what was given. It has no argument of its
+/// own.
+struct ForResume;
+
+impl ForResume {
+    /// What goes with `--resume`.
+    const TAKEN: [&str; 12] = [
+        "resume",
+        "epochs",
+        "schedule",
+        "lr",
+        "data",
+        "skip_broken",
+        "tensorboard",
+        "no_report",
+        "json",
+        "tui",
+        "device",
+        "threads",
+    ];
+
+    fn check(given: &[&str]) -> Result<(), String> {
+        if !given.contains(&"resume") {
+            return Ok(());
+        }
+        let flag = |id: &&str| match *id {
+            "model" => "MODEL".to_owned(),
+            id => format!("--{}", id.replace('_', "-")),
+        };
+        let refused: Vec<String> = given
+            .iter()
+            .filter(|id| !Self::TAKEN.contains(id))
+            .map(flag)
+            .collect();
+        if !refused.is_empty() {
+            return Err(format!(
+                "{} cannot be used with --resume: the run goes on with the model, the images and \
+                 the recipe that it began with",
+                refused.join(", ")
+            ));
+        }
+        let alone: Vec<String> = given
+            .iter()
+            .filter(|id| ["schedule", "lr"].contains(id))
+            .map(flag)
+            .collect();
+        if !alone.is_empty() && !given.contains(&"epochs") {
+            return Err(format!(
+                "{} cannot be used with --resume alone, but with --resume and --epochs N, for the \
+                 epochs that are added to a finished run",
+                alone.join(", ")
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl FromArgMatches for ForResume {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let typed = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        // Groups of arguments are named after our types, in upper case.
+        let ids = matches.ids().map(clap::Id::as_str);
+        let given: Vec<&str> = ids
+            .filter(|id| !id.starts_with(char::is_uppercase))
+            .filter(typed)
+            .collect();
+        Self::check(&given)
+            .map(|()| Self)
+            .map_err(|text| clap::Error::raw(ErrorKind::ArgumentConflict, format!("{text}\n")))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        Self::from_arg_matches(matches).map(drop)
+    }
+}
+
+impl Args for ForResume {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
     }
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use super::progress::Stop;
 use super::recipe::{BatchSizeArg, RecipeArgs};
 use super::task::{ImageArgs, StartArgs, task};
-use super::{print, print_json, progress};
+use super::{notice, print, print_json, progress};
 
 #[derive(Args)]
 pub struct LrFindArgs {
@@ -62,6 +62,7 @@ impl LrFindArgs {
             start: self.from,
             end: self.to,
             steps: self.steps,
+            skip_broken: self.images.data.skip_broken,
         };
         let stop = Stop::on_ctrl_c()?;
         let bar = progress::bar(sweep.steps, "learning rates");
@@ -72,6 +73,9 @@ impl LrFindArgs {
                     !stop.asked()
                 })?;
         bar.finish_and_clear();
+        for image in &found.skipped {
+            notice::tell(format!("left out: {}: {}", image.name, image.reason));
+        }
         #[cfg(feature = "plots")]
         found.write_plot(&self.plot)?;
         if self.json {

@@ -30,7 +30,8 @@ pub struct RecipeArgs {
     /// Stochastic depth, in 0..1
     #[arg(long, value_name = "P", value_parser = probability)]
     pub drop_path_rate: Option<f64>,
-    /// Passes over the training images
+    /// Passes over the training images; with --resume, those of a finished run and those that are
+    /// added in all
     #[arg(long, value_name = "N", value_parser = positive)]
     pub epochs: Option<usize>,
     /// Images that go through the model at once, or auto for the most that fit

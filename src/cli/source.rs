@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use burn_zoo::Error;
 use burn_zoo::data::{
-    Broken, CsvOptions, CsvSplit, Division, FashionMnist, FolderOptions, FolderReport,
+    Broken, Check, CsvOptions, CsvSplit, Division, FashionMnist, FolderOptions, FolderReport,
     FractalOptions, Fractals, ImageData, ImageFolder, ImageSet, Part, Splits,
 };
 use clap::Args;
@@ -43,6 +43,10 @@ pub struct DataArgs {
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,
+    /// Images are not looked at before they are used, as for a run that goes on with them.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub unchecked: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -308,6 +312,9 @@ impl DataArgs {
             csv: self.csv(),
             ..FolderOptions::default()
         };
+        if self.unchecked {
+            options.check = Some(Check::No);
+        }
         let limits = &mut options.decode.limits;
         limits.max_pixels = self.max_pixels.unwrap_or(limits.max_pixels);
         options

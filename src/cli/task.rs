@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use burn_zoo::InputSize;
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
@@ -26,13 +26,89 @@ impl ImageArgs {
     /// Those that a run began with.
     pub fn of_run(dir: &Path, config: &RunConfig) -> Result<Self> {
         let arguments = config.data.arguments.clone();
-        let images = arguments.try_into();
-        images.with_context(|| format!("{}: the images are not named in it", dir.display()))
+        let images: Self = arguments
+            .try_into()
+            .with_context(|| format!("{}: the images are not named in it", dir.display()))?;
+        let Some(data) = images.data.data.as_deref() else {
+            return Ok(images);
+        };
+        let path = Path::new(data);
+        if is_builtin(data) || path.exists() {
+            return Ok(images);
+        }
+        let where_from = if path.is_relative() {
+            ", counted from the folder that the run was started in, and not there from this one"
+        } else {
+            ", and that is not there"
+        };
+        bail!(
+            "--data: the images of {} are at `{data}`{where_from}; if they are elsewhere now, say \
+             where with --data",
+            dir.display()
+        )
+    }
+
+    /// Those of a run that goes on: `asked` may say where they are now, and that broken ones are
+    /// left out from here on.
+    pub fn to_go_on(dir: &Path, config: &RunConfig, asked: &Self) -> Result<Self> {
+        let mut config = config.clone();
+        let mut moved = asked.kept()?;
+        if let Some(data) = moved.remove("data").filter(|_| asked.data.data.is_some()) {
+            let arguments = &mut config.data.arguments;
+            match (arguments.get_mut("data"), data) {
+                (Some(toml::Value::Table(kept)), toml::Value::Table(mut data)) => {
+                    kept.extend(data.remove("data").map(|path| ("data".to_owned(), path)));
+                }
+                // A run of a program that kept nothing.
+                (_, data) => drop(arguments.insert("data".to_owned(), data)),
+            }
+        }
+        let mut images = Self::of_run(dir, &config)?;
+        images.data.skip_broken |= asked.data.skip_broken;
+        Ok(images)
     }
 
     pub fn open(&self) -> Result<source::Data> {
         self.data.open(self.limit_train)
     }
+
+    /// Opens the images of a run that goes on. An image that broke meanwhile is still one of them,
+    /// or all others would change their places: it is met when it is read.
+    pub fn open_again(&mut self, config: &RunConfig) -> Result<source::Data> {
+        self.data.unchecked = true;
+        let found = self.open();
+        self.data.unchecked = false;
+        let expected = [config.data.train_images, config.data.valid_images];
+        match found {
+            Ok(data) if [data.train.len(), data.test.len()] == expected => Ok(data),
+            // Some were left out when the run began.
+            _ => self.open(),
+        }
+    }
+
+    /// As a run folder keeps them: found again from any folder.
+    pub fn kept(&self) -> Result<toml::Table> {
+        let mut table = toml::Table::try_from(self)?;
+        if let Some(toml::Value::Table(data)) = table.get_mut("data")
+            && let Some(toml::Value::String(path)) = data.get_mut("data")
+            && !is_builtin(path)
+            && Path::new(path.as_str()).exists()
+        {
+            let absolute = std::path::absolute(path.as_str())
+                .with_context(|| format!("--data: {path}: its place is not known"))?;
+            let Some(absolute) = absolute.to_str() else {
+                bail!("--data: {}: expected a path in UTF-8", absolute.display());
+            };
+            *path = absolute.to_owned();
+        }
+        Ok(table)
+    }
+}
+
+/// Whether `--data` names no file or folder.
+fn is_builtin(data: &str) -> bool {
+    let kind = data.split(':').next().unwrap_or_default();
+    matches!(kind, "fashion-mnist" | "fashion-mnist-mini" | "fractals")
 }
 
 /// What the model starts from.

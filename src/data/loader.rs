@@ -1,9 +1,9 @@
 //! Batches, made by worker threads and handed out in a fixed order.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
@@ -12,8 +12,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::ImageData;
 use crate::error::{Error, Result};
 use crate::init::Rng;
-use crate::preprocess::Preprocess;
+use crate::panics;
 use crate::preprocess::augment::{Augment, Mixing, Views, batch_rng, image_rng, soft_targets};
+use crate::preprocess::{Image, Preprocess};
 use serde::{Deserialize, Serialize};
 
 /// Images and labels, ready for a model.
@@ -71,6 +72,12 @@ pub struct LoaderConfig {
     pub shuffle: Option<u64>,
     /// Leaves out a last batch that is not full.
     pub drop_last: bool,
+    /// Leaves out a last batch of a single image, where batches are larger.
+    pub drop_single: bool,
+    /// Leaves out images that cannot be read, instead of ending with the first of them: batches
+    /// are smaller by them, and a batch without an image is left out. [`Loader::broken`] names
+    /// them. Each epoch tries them again.
+    pub skip_broken: bool,
     /// Threads that read and prepare images; 0 does it in the calling thread. Neither the order of
     /// the batches nor what is in them depends on it.
     pub workers: usize,
@@ -95,6 +102,8 @@ impl Default for LoaderConfig {
             batch_size: 64,
             shuffle: None,
             drop_last: false,
+            drop_single: false,
+            skip_broken: false,
             workers: 1,
             sampler: Sampler::default(),
             augment: Augment::default(),
@@ -104,6 +113,39 @@ impl Default for LoaderConfig {
         }
     }
 }
+
+/// An image that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenImage {
+    /// Its place in the set, counted from 0.
+    pub index: usize,
+    /// Its [name](ImageData::name).
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl BrokenImage {
+    /// What an error says of an image; `None` if it speaks of something else.
+    fn of(data: &dyn ImageData, index: usize, error: &Error) -> Option<Self> {
+        let reason = match error {
+            Error::Image { reason, .. } => format!("not a readable image: {reason}"),
+            Error::Io { action, source, .. } => format!("cannot {action} it: {source}"),
+            Error::Data {
+                expected, found, ..
+            } => format!("expected {expected}, found {found}"),
+            _ => return None,
+        };
+        Some(Self {
+            index,
+            name: data.name(index),
+            reason,
+        })
+    }
+}
+
+/// Images that could not be read so far, by their index.
+type BrokenImages = Arc<Mutex<BTreeMap<usize, BrokenImage>>>;
 
 /// Makes batches from images. It is a burn [`DataLoader`]; unlike burn's own multi-threaded one it
 /// hands batches out in the same order whatever the number of workers, and can drop the last.
@@ -115,6 +157,7 @@ pub struct Loader {
     device: Device,
     /// The label of every image, where the sampler needs them.
     labels: Arc<Vec<usize>>,
+    broken: BrokenImages,
     /// The epoch that the next call of burn's `iter` starts.
     next_epoch: AtomicU64,
 }
@@ -154,6 +197,10 @@ impl Loader {
                 format!("{} images", data.len()),
             ));
         }
+        if config.drop_single && config.batch_size > 1 && data.len() == 1 {
+            let expected = "more than one image, since one alone in its batch is left out";
+            return Err(Error::argument("drop_single", expected, "1 image"));
+        }
         let range = 0..data.len();
         let labels = match config.sampler {
             Sampler::Shuffle => Vec::new(),
@@ -166,6 +213,7 @@ impl Loader {
             config,
             device: device.clone(),
             labels: Arc::new(labels),
+            broken: BrokenImages::default(),
             next_epoch: AtomicU64::new(0),
         })
     }
@@ -178,11 +226,18 @@ impl Loader {
     /// Batches of an epoch.
     pub fn num_batches(&self) -> usize {
         let (images, size) = (self.num_images(), self.config.batch_size);
-        if self.config.drop_last {
+        let single = size > 1 && images % size == 1;
+        if self.config.drop_last || self.config.drop_single && single {
             images / size
         } else {
             images.div_ceil(size)
         }
+    }
+
+    /// The images that could not be read so far, in the data's own order.
+    pub fn broken(&self) -> Vec<BrokenImage> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.values().cloned().collect()
     }
 
     /// The batches of this epoch, counted from 0. The same epoch is always the same.
@@ -227,16 +282,29 @@ impl Loader {
         }
     }
 
-    /// One image as a batch, the first of the set.
+    /// One image as a batch, the first of the set that can be read.
     pub(crate) fn first(&self) -> Result<Batch> {
         let plain = Work {
             augment: Augment::default(),
             mixing: None,
             views: Views::One,
             batch_size: 1,
-            ..self.work(self.range.clone().take(1).collect(), 0)
+            ..self.work(self.range.clone().collect(), 0)
         };
-        Ok(plain.batch(0)?.onto(&self.device))
+        for index in self.range.clone() {
+            if let Some(batch) = plain.batch(index)?.batch {
+                return Ok(batch.onto(&self.device));
+            }
+        }
+        let broken = self.broken().into_iter().next();
+        let such = broken.map_or_else(String::new, |b| {
+            format!(", such as {}: {}", b.name, b.reason)
+        });
+        Err(Error::argument(
+            "data",
+            "at least one image that can be read",
+            format!("{} that cannot{such}", self.num_images()),
+        ))
     }
 
     /// At most so many images as a batch, for somebody to look at: the first of an epoch, or, where
@@ -253,7 +321,10 @@ impl Loader {
             views: Views::One,
             ..self.work(order, epoch)
         };
-        Ok(work.batch(0)?.onto(&self.device))
+        match work.batch(0)?.batch {
+            Some(batch) => Ok(batch.onto(&self.device)),
+            None => self.first(),
+        }
     }
 
     /// The same images in the data's own order, each once and not mixed; as they are, or augmented
@@ -263,6 +334,7 @@ impl Loader {
         loader.config.shuffle = None;
         loader.config.sampler = Sampler::Shuffle;
         loader.config.drop_last = false;
+        loader.config.drop_single = false;
         loader.config.mixing = None;
         if !augmented {
             loader.config.augment = Augment::default();
@@ -283,6 +355,11 @@ impl Loader {
         &self.config
     }
 
+    /// Leaves out a last batch of a single image from now on.
+    pub(crate) fn drop_single(&mut self) {
+        self.config.drop_single = true;
+    }
+
     fn work(&self, order: Vec<usize>, epoch: u64) -> Work {
         Work {
             data: self.data.clone(),
@@ -295,6 +372,8 @@ impl Loader {
             views: self.config.views,
             seed: self.config.seed,
             epoch,
+            skip_broken: self.config.skip_broken,
+            broken: self.broken.clone(),
         }
     }
 
@@ -339,6 +418,7 @@ impl Loader {
             config: self.config.clone(),
             device: device.clone(),
             labels: self.labels.clone(),
+            broken: self.broken.clone(),
             next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::Relaxed)),
         }
     }
@@ -389,6 +469,16 @@ struct Work {
     views: Views,
     seed: u64,
     epoch: u64,
+    skip_broken: bool,
+    broken: BrokenImages,
+}
+
+/// A batch of an epoch, and what was left out of it.
+pub(crate) struct Part<B = Batch> {
+    /// `None` if no image of it could be read.
+    pub batch: Option<B>,
+    /// The indices of images that could not be read.
+    pub skipped: Vec<usize>,
 }
 
 /// A batch in host memory.
@@ -419,20 +509,54 @@ impl HostBatch {
 }
 
 impl Work {
-    fn batch(&self, index: usize) -> Result<HostBatch> {
+    /// An image and its label. A decoder that panics has met an image that cannot be read.
+    fn read(&self, index: usize) -> Result<(Image, usize)> {
+        match panics::quietly(|_| true, || self.data.get(index)) {
+            Ok(read) => read,
+            Err((message, _)) => Err(Error::Image {
+                path: self.data.name(index).into(),
+                reason: format!("its decoder panicked: {}", message.unwrap_or_default()),
+            }),
+        }
+    }
+
+    /// [`read`](Self::read), or `None` for an image that is left out.
+    fn read_or_skip(&self, index: usize) -> Result<Option<(Image, usize)>> {
+        let error = match self.read(index) {
+            Ok(read) => return Ok(Some(read)),
+            Err(error) => error,
+        };
+        let Some(broken) = BrokenImage::of(self.data.as_ref(), index, &error) else {
+            return Err(error);
+        };
+        let mut all = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(index, broken);
+        if self.skip_broken {
+            Ok(None)
+        } else {
+            Err(error)
+        }
+    }
+
+    fn batch(&self, index: usize) -> Result<Part<HostBatch>> {
         let start = index * self.batch_size;
         let end = (start + self.batch_size).min(self.order.len());
         let mut images = Vec::new();
         let mut labels = Vec::with_capacity(end - start);
         let mut size = None;
+        let mut skipped = Vec::new();
         for (place, &index) in (start..end).zip(&self.order[start..end]) {
-            let (image, label) = self.data.get(index)?;
+            let Some((image, label)) = self.read_or_skip(index)? else {
+                skipped.push(index);
+                continue;
+            };
             let this = self.preprocess.output_size(image.height(), image.width());
             if *size.get_or_insert(this) != this {
+                let [(h, w), (height, width)] = [size.unwrap_or_default(), this];
                 return Err(Error::argument(
                     "image_size",
                     "a size to bring images of different sizes to",
-                    format!("images of {size:?} and {this:?} in one batch"),
+                    format!("images of {h} x {w} and {height} x {width} pixels in one batch"),
                 ));
             }
             if self.views != Views::One {
@@ -452,7 +576,12 @@ impl Work {
             }
             labels.push(label);
         }
-        let (height, width) = size.unwrap_or_default();
+        let Some((height, width)) = size else {
+            return Ok(Part {
+                batch: None,
+                skipped,
+            });
+        };
         let count = labels.len() * self.views.count();
         let channels = images.len() / (count * height * width).max(1);
         let shape = [count, channels, height, width];
@@ -465,11 +594,14 @@ impl Work {
                 Some(soft)
             }
         };
-        Ok(HostBatch {
-            shape,
-            images,
-            labels,
-            soft,
+        Ok(Part {
+            batch: Some(HostBatch {
+                shape,
+                images,
+                labels,
+                soft,
+            }),
+            skipped,
         })
     }
 }
@@ -482,7 +614,7 @@ pub(crate) fn labels(data: &dyn ImageData) -> Result<Vec<usize>> {
 /// The batches of one epoch, in order.
 pub struct Batches {
     work: Arc<Work>,
-    receivers: Vec<Receiver<Result<HostBatch>>>,
+    receivers: Vec<Receiver<Result<Part<HostBatch>>>>,
     first: usize,
     next: usize,
     total: usize,
@@ -490,11 +622,10 @@ pub struct Batches {
     device: Device,
 }
 
-impl Iterator for Batches {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next == self.total {
+impl Batches {
+    /// The next batch with what was left out of it; one without an image is not left out here.
+    pub(crate) fn part(&mut self) -> Option<Result<Part>> {
+        if self.is_done() {
             return None;
         }
         let index = self.next;
@@ -504,16 +635,42 @@ impl Iterator for Batches {
             .get((index - self.first) % self.receivers.len().max(1))
         {
             None => self.work.batch(index),
-            // A worker that died (a panic in a user's data set) shows as a closed channel.
+            // What panics while it reads an image is an error with the image's name; a closed
+            // channel is a thread that never began, or died of something else.
             Some(receiver) => receiver.recv().unwrap_or_else(|_| {
                 Err(Error::argument(
                     "workers",
-                    "threads that run to the end",
-                    "one that stopped",
+                    "as many threads as the system can start and run to the end",
+                    format!("{}, of which one stopped", self.receivers.len()),
                 ))
             }),
         };
-        Some(made.map(|batch| batch.onto(&self.device)))
+        Some(made.map(|part| Part {
+            batch: part.batch.map(|batch| batch.onto(&self.device)),
+            skipped: part.skipped,
+        }))
+    }
+
+    /// Whether the epoch has no more batches.
+    pub(crate) fn is_done(&self) -> bool {
+        self.next >= self.total
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.part()? {
+                Err(error) => return Some(Err(error)),
+                Ok(part) => {
+                    if let Some(batch) = part.batch {
+                        return Some(Ok(batch));
+                    }
+                }
+            }
+        }
     }
 }
 

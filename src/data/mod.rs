@@ -13,6 +13,7 @@ mod loader;
 mod mini;
 mod mirror;
 mod places;
+mod without;
 
 use std::collections::HashSet;
 
@@ -30,11 +31,12 @@ pub use folder::{
 };
 pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
 pub use image_set::ImageSet;
-pub use loader::{Batch, Batches, Loader, LoaderConfig, Sampler};
-pub(crate) use loader::{check_loading, labels};
+pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler};
+pub(crate) use loader::{Part as LoaderPart, check_loading, labels};
 pub use mirror::{Mirror, Progress, RemoteFile};
 #[cfg(feature = "hub")]
 pub(crate) use places::cache_root;
+pub(crate) use without::Without;
 
 /// A set of labelled images that can be read in any order from any thread.
 pub trait ImageData: Send + Sync {
@@ -62,6 +64,11 @@ pub trait ImageData: Send + Sync {
 
     /// The classes' names.
     fn classes(&self) -> &[String];
+
+    /// What a person calls an image: its file, where it has one.
+    fn name(&self, index: usize) -> String {
+        format!("image {index} (counted from 0)")
+    }
 
     /// A number that is another one for other images, by which something that was computed from
     /// them is known to be theirs. By default every image is read for it; a set that can tell

@@ -27,6 +27,8 @@ impl Report {
     ) -> Result<Self> {
         let files = RunFiles::open(dir.as_ref())?;
         let config = &files.config;
+        // What the run left out cannot be shown either.
+        let valid = files.validated(valid);
         // A run whose model has more classes than its data knows no names.
         let expected = &config.data.classes;
         if !expected.is_empty()

@@ -21,6 +21,8 @@ pub struct BatchSearch {
     pub margin: f64,
     /// No batch is larger: a very large one needs other learning rates, and trains worse.
     pub largest: usize,
+    /// Leaves out images that cannot be read, instead of ending with the first of them.
+    pub skip_broken: bool,
 }
 
 impl Default for BatchSearch {
@@ -30,6 +32,7 @@ impl Default for BatchSearch {
             budget: None,
             margin: 0.1,
             largest: 1024,
+            skip_broken: false,
         }
     }
 }
@@ -57,12 +60,13 @@ pub struct Trial {
 impl Recipe {
     /// Finds the largest batch that a training step has room for, by training steps on a copy of
     /// the model: doubled until it does not fit, then halved in between. The stage of the recipe
-    /// at which the most trains is tried.
+    /// at which the most trains is tried. A batch of one image is only tried where it trains: see
+    /// [`Error::SingleValue`].
     ///
     /// `watch` is told of each trial.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if not even one image fits, [`Error::InvalidArgument`] for a margin
+    /// [`Error::OutOfMemory`] if not even the smallest batch fits, [`Error::InvalidArgument`] for a margin
     /// out of range, and as [`Recipe::fit`].
     pub fn find_batch_size(
         &self,
@@ -85,7 +89,15 @@ impl Recipe {
                 .or_else(|| memory::available().map(|free| free / 5 * 4 + resident())),
         };
         let budget = budget.map(|budget| (budget as f64 * (1.0 - search.margin)) as u64);
-        let largest = search.largest.min(train.len()).max(1);
+        let least = self.least_batch(model, &train, search.skip_broken)?;
+        if search.largest < least {
+            return Err(Error::argument(
+                "largest",
+                format!("at least {least}"),
+                search.largest,
+            ));
+        }
+        let largest = search.largest.min(train.len());
         let mut trials: Vec<Trial> = Vec::new();
         let mut fits = |batch_size: usize| -> Result<bool> {
             let expected = expected_peak(&trials, batch_size);
@@ -100,7 +112,7 @@ impl Recipe {
                     peak: expected,
                     fits: false,
                 },
-                false => self.try_batch(model, &train, batch_size, budget)?,
+                false => self.try_batch(model, &train, batch_size, budget, search.skip_broken)?,
             };
             trials.push(trial);
             watch(trial);
@@ -109,7 +121,7 @@ impl Recipe {
 
         let mut good = 0;
         let mut bad = None;
-        let mut size = 1;
+        let mut size = least;
         while bad.is_none() && good < largest {
             match fits(size)? {
                 true => good = size,
@@ -130,11 +142,12 @@ impl Recipe {
         }
         if good == 0 {
             return Err(Error::OutOfMemory {
-                batch_size: 1,
+                batch_size: least,
                 accumulate: self.accumulate,
+                least,
                 reason: match budget {
                     Some(budget) => format!("the budget is {budget} bytes, margin deducted"),
-                    None => "the device has no room for one image".to_owned(),
+                    None => "the device has no room for the smallest batch".to_owned(),
                 },
             });
         }
@@ -144,6 +157,31 @@ impl Recipe {
         })
     }
 
+    /// This recipe with another batch size, for a few steps.
+    fn trial(&self, batch_size: usize) -> Recipe {
+        Recipe {
+            batch_size,
+            workers: 0,
+            drop_last: false,
+            ..self.clone()
+        }
+    }
+
+    /// The smallest batch that trains.
+    fn least_batch(
+        &self,
+        model: &Classifier,
+        train: &Arc<dyn ImageData>,
+        skip_broken: bool,
+    ) -> Result<usize> {
+        if train.is_empty() {
+            return Err(Error::argument("data", "at least one image", "none"));
+        }
+        let data = (train.clone(), train.clone());
+        let (_, setup) = prepare(&self.trial(2), model.clone(), data.0, data.1, skip_broken)?;
+        Ok(setup.least)
+    }
+
     /// Two steps, the second with the optimiser's state in place.
     fn try_batch(
         &self,
@@ -151,16 +189,13 @@ impl Recipe {
         train: &Arc<dyn ImageData>,
         batch_size: usize,
         budget: Option<u64>,
+        skip_broken: bool,
     ) -> Result<Trial> {
-        let recipe = Recipe {
-            batch_size,
-            workers: 0,
-            drop_last: false,
-            ..self.clone()
-        };
+        let recipe = self.trial(batch_size);
         let known = memory::reset_peak();
         let steps = || -> Result<()> {
-            let (model, setup) = prepare(&recipe, model.clone(), train.clone(), train.clone())?;
+            let data = (train.clone(), train.clone());
+            let (model, setup) = prepare(&recipe, model.clone(), data.0, data.1, skip_broken)?;
             let mut most = (0, None);
             for (_, freeze) in setup.plan.changes() {
                 let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
@@ -181,8 +216,8 @@ impl Recipe {
             }
             let device = model.device();
             device.sync().map_err(|error| Error::Device {
-                device: format!("{device:?}"),
-                reason: format!("{error:?}"),
+                device: crate::device::device_name(&device),
+                reason: error.to_string(),
             })
         };
         let fits = match steps() {

@@ -5,7 +5,7 @@
 //! and, with averaged weights, `ema/`. The state of the random numbers needs no file: every random
 //! number of a run follows from its seed, the epoch, and the step or the image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bytes, Device};
@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::precision::LossScale;
 use super::stopping::Patience;
-use super::{Checkpoints, Ema, EpochRecord, Metric, ModelOptimizer, PlateauState};
+use super::{Checkpoints, Ema, EpochRecord, Metric, ModelOptimizer, PlateauState, SkippedImage};
 use crate::error::{Error, Result};
 use crate::export::write_file;
 use crate::model::Classifier;
@@ -53,6 +53,18 @@ pub(crate) struct State {
     pub best: Option<usize>,
     /// Whether the run ended before its last epoch.
     pub stopped: bool,
+    /// Steps that were left out because their gradients overflowed.
+    #[serde(default)]
+    pub overflowed: usize,
+    /// How often the run was extended up to here.
+    #[serde(default)]
+    pub extended: usize,
+    /// Training images of the next epoch that could not be read.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_out: BTreeSet<usize>,
+    /// Images that were left out of the run because they could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedImage>,
     /// Where the weights came from, in words.
     origin: String,
     /// The id of each parameter, by which the optimiser knows it.
@@ -61,6 +73,16 @@ pub(crate) struct State {
     /// would go on otherwise than it would have. Checkpoints of before have none.
     #[serde(default)]
     optimizer_sha256: Option<String>,
+}
+
+impl State {
+    /// Begins with epochs that were added: what was waited for is forgotten.
+    pub fn extend(&mut self, times: usize) {
+        self.extended = times;
+        self.stopped = false;
+        self.patience = Patience::default();
+        self.plateau = PlateauState::default();
+    }
 }
 
 /// What an epoch's training images gave.
@@ -75,12 +97,14 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Not a number as long as there was no image.
     pub fn mean_loss(&self) -> f64 {
-        self.loss / self.images.max(1) as f64
+        self.loss / self.images as f64
     }
 
+    /// Not a number as long as there was no image.
     pub fn accuracy(&self) -> f64 {
-        self.right as f64 / self.images.max(1) as f64
+        self.right as f64 / self.images as f64
     }
 
     pub fn images_per_second(&self) -> f64 {

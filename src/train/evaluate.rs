@@ -213,6 +213,10 @@ impl Classifier {
             }
             images += count;
         }
+        if images == 0 {
+            let expected = "at least one image that can be read";
+            return Err(Error::argument("data", expected, "none"));
+        }
         let mut of_class = vec![[0; 2]; classes];
         for ((label, class), count) in &taken_for {
             of_class[*label][0] += count;

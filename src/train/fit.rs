@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,8 +17,9 @@ use super::gradients::{accumulate, clip_gradients, gradient_norm, scale};
 use super::loss::{Loss, Targets};
 use super::memory_advice::catch_out_of_memory;
 use super::monitor::{All, Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
-use super::run::{Hold, Log, RunConfig};
-use super::{Clip, Ema, EpochRecord, Plan, Precision, Recipe, Run, Schedule};
+use super::run::{Hold, Log, RunConfig, SkippedImage};
+use super::single_value::{single_value_error, single_value_norms};
+use super::{Clip, Ema, EpochRecord, Extension, Plan, Precision, Recipe, Run, Schedule};
 use crate::data::{Batch, ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
 use crate::features::host_vec;
@@ -38,6 +40,12 @@ pub struct FitOptions {
     pub arguments: toml::Table,
     /// Where TensorBoard's event files go.
     pub tensorboard: TensorBoard,
+    /// Leaves out images that cannot be read, in training and in validation: the monitor is told of
+    /// each, and [`Run::skipped_images`] lists them. Without it the first of them ends the run with
+    /// [`Error::BrokenImage`].
+    pub skip_broken: bool,
+    /// For [`resume`]: trains on with a finished run.
+    pub extend: Option<Extension>,
 }
 
 /// Where TensorBoard's event files go.
@@ -62,6 +70,18 @@ pub(super) struct Setup {
     device: Device,
     /// Steps of the optimiser in an epoch.
     steps: usize,
+    /// Epochs of the run.
+    epochs: usize,
+    /// The schedule of the run's last stretch.
+    schedule: Schedule,
+    /// Epochs after which a plateau is looked for.
+    plateau_from: f64,
+    /// Height and width of the first image.
+    size: [usize; 2],
+    /// The smallest batch that trains.
+    pub(super) least: usize,
+    /// The layers for whose sake the last image of an epoch is left out.
+    single: Vec<String>,
 }
 
 /// A new run.
@@ -75,13 +95,15 @@ pub(super) fn start(
     monitor: &mut dyn Monitor,
 ) -> Result<Run> {
     recipe.validate()?;
+    if options.extend.is_some() {
+        let expected = "nothing where a run begins: its recipe says how many epochs it has";
+        return Err(Error::argument("extend", expected, "an extension"));
+    }
     let images = [train.len(), valid.len()];
     let classes = train.classes().to_vec();
-    let (model, setup) = prepare(recipe, model, train, valid)?;
-    let mut model = match model.num_classes() == classes.len() {
-        true => model.with_classes(classes)?,
-        false => model,
-    };
+    let (model, setup) = prepare(recipe, model, train, valid, options.skip_broken)?;
+    let (names, unused) = class_names(&classes, model.num_classes());
+    let mut model = model.with_classes(names)?;
     // What the model was tuned at goes with it, so that it is used at the same size.
     model.set_image_size(setup.recipe.image_size);
     let any_size = matches!(model.backbone.input_size(), InputSize::AtLeast(_));
@@ -91,7 +113,10 @@ pub(super) fn start(
     }
 
     let log = Log::create(dir, options.overwrite, &setup.plan)?;
-    log.start(&setup.recipe, &model, &options, images)?;
+    log.start(&setup.recipe, &model, &options, images, &classes)?;
+    if let Some(unused) = unused {
+        monitor.notice(&unused);
+    }
     let optimizer = setup.recipe.optimizer(&model)?;
     let ema = setup.recipe.ema.map(|ema| Ema::new(ema, &model));
     let progress = Progress {
@@ -120,20 +145,9 @@ pub fn resume(
     monitor: &mut dyn Monitor,
 ) -> Result<Run> {
     let dir = dir.as_ref();
-    let config = RunConfig::open(dir)?;
+    let mut config = RunConfig::open(dir)?;
     let hold = Hold::of(dir)?;
-    let found = [train.len(), valid.len()];
-    let expected = [config.data.train_images, config.data.valid_images];
-    if found != expected || train.classes() != config.data.classes {
-        let describe = |[train, valid]: [usize; 2], classes: usize| {
-            format!("{train} training and {valid} validation images of {classes} classes")
-        };
-        return Err(Error::argument(
-            "data",
-            describe(expected, config.data.classes.len()),
-            describe(found, train.classes().len()),
-        ));
-    }
+    check_same_images(&config, train.as_ref(), valid.as_ref())?;
     let Some(path) = checkpoint::newest(dir)? else {
         return Err(Error::Folder {
             path: dir.to_path_buf(),
@@ -143,19 +157,57 @@ pub fn resume(
     };
     let device = device.clone().autodiff();
     let mut loaded = checkpoint::read(&path, &device)?;
-    let recipe = config.recipe;
-    let (model, setup) = prepare(&recipe, loaded.model.clone(), train, valid)?;
-    let mut optimizer = setup.recipe.optimizer(&model)?;
+    let state = &loaded.state;
+    // Epochs that were added, of which there is no checkpoint yet, are still to be begun.
+    let begun = state.extended == config.extended.len();
+    let finished = begun && (state.epoch >= config.epochs() || state.stopped);
+    let done = [state.epoch, state.steps];
+    let mut added = None;
+    match &options.extend {
+        None if finished => return read_finished(dir, hold, &config, loaded, &device, monitor),
+        Some(asked) if finished => added = Some(config.extended_by(asked, done)?),
+        Some(asked) if !config.goes_with(asked) => {
+            return Err(unfinished(&config, done[0], asked));
+        }
+        _ => {}
+    }
+    config.extended.extend(added.clone());
+
+    let recipe = config.recipe.clone();
+    let model = loaded.model.clone();
+    let prepared = prepare(&recipe, model, train, valid, options.skip_broken);
+    let (model, mut setup) = prepared.map_err(|error| match error {
+        error if options.skip_broken || !is_of_image(&error) => error,
+        error => Error::BrokenImage {
+            image: Box::new(error),
+            checkpoint: path.clone(),
+            run: dir.to_path_buf(),
+        },
+    })?;
+    setup.extend(&config);
+    let mut optimizer = recipe.optimizer(&model)?;
     loaded.restore(&mut optimizer)?;
-    let Loaded { state, ema, .. } = loaded;
+    let Loaded { mut state, ema, .. } = loaded;
+    if state.extended < config.extended.len() {
+        state.extend(config.extended.len());
+    }
     let ema = match (recipe.ema, ema) {
         (Some(config), Some(average)) => Some(Ema::new(config, &average)),
         _ => None,
     };
     let mut log = Log::resume(dir, hold, &state, &setup.plan)?;
     log.write_epochs(&state.epochs)?;
-    // The best model is written after its checkpoint; it may not have come to that.
-    if state.batches == 0 && state.best.is_some_and(|best| best + 1 == state.epoch) {
+    log.change_config(&options.arguments, added.as_ref())?;
+    if let Some(added) = added {
+        let frozen = state.freeze.clone();
+        let frozen = frozen.unwrap_or_else(|| setup.plan.freeze_at(state.steps).to_string());
+        let again = match recipe.early_stopping {
+            Some(_) => "; early stopping waits anew",
+            None => "",
+        };
+        monitor.notice(&format!("{added}; frozen: {frozen}{again}"));
+    }
+    if wants_best(&state) {
         log.write_best(ema.as_ref().map_or(&model, Ema::model))?;
     }
     let progress = Progress {
@@ -167,23 +219,197 @@ pub fn resume(
     watched(&setup, progress, log, &options, monitor)
 }
 
+/// Refuses images that are not those of the run, and says in what they differ.
+fn check_same_images(
+    config: &RunConfig,
+    train: &dyn ImageData,
+    valid: &dyn ImageData,
+) -> Result<()> {
+    let found = [train.len(), valid.len()];
+    let expected = [config.data.train_images, config.data.valid_images];
+    let known = &config.data.classes;
+    // Runs of a model with more classes than the data had did not keep their names.
+    if !known.is_empty()
+        && let Some([expected, found]) = class_difference(known, train.classes())
+    {
+        return Err(Error::argument("data", expected, found));
+    }
+    if found == expected {
+        return Ok(());
+    }
+    let classes = train.classes().len();
+    let describe = |[train, valid]: [usize; 2]| {
+        format!("{train} training and {valid} validation images of {classes} classes")
+    };
+    Err(Error::argument("data", describe(expected), describe(found)))
+}
+
+/// In what two lists of classes differ: what was expected, and what was found.
+fn class_difference(expected: &[String], found: &[String]) -> Option<[String; 2]> {
+    if expected == found {
+        return None;
+    }
+    let only = |these: &[String], others: &[String]| -> Vec<String> {
+        let only = these.iter().filter(|name| !others.contains(name));
+        only.cloned().collect()
+    };
+    let (gone, new) = (only(expected, found), only(found, expected));
+    if gone.is_empty() && new.is_empty() {
+        let differs = expected.iter().zip(found).position(|(a, b)| a != b);
+        let at = differs.unwrap_or(expected.len().min(found.len()));
+        let name = |names: &[String]| match names.get(at) {
+            Some(name) => format!("`{name}`"),
+            None => "none".to_owned(),
+        };
+        return Some([
+            format!(
+                "the classes in their order, class {at} being {}",
+                name(expected)
+            ),
+            format!(
+                "the same names in another order, class {at} being {}",
+                name(found)
+            ),
+        ]);
+    }
+    let listed = |names: &[String]| match names {
+        [] => "none".to_owned(),
+        names if names.len() > SHOWN_CLASSES => {
+            let shown = names[..SHOWN_CLASSES].join("`, `");
+            format!("`{shown}` and {} more", names.len() - SHOWN_CLASSES)
+        }
+        names => format!("`{}`", names.join("`, `")),
+    };
+    Some([
+        format!("the {} classes of before", expected.len()),
+        format!(
+            "{}: gone {}; new {}",
+            found.len(),
+            listed(&gone),
+            listed(&new)
+        ),
+    ])
+}
+
+/// Names of classes that a message lists.
+const SHOWN_CLASSES: usize = 8;
+
+/// The names of a model's classes: those of the data, and for the classes that the model has beside
+/// them, names that say so; and what to tell of these.
+fn class_names(data: &[String], num_classes: usize) -> (Vec<String>, Option<String>) {
+    let mut names = data.to_vec();
+    for class in data.len()..num_classes {
+        let mut name = format!("unused_{class}");
+        while names.contains(&name) {
+            name.push('_');
+        }
+        names.push(name);
+    }
+    let unused = &names[data.len()..];
+    let told = match unused {
+        [] => None,
+        [first, .., last] => Some(format!("{} classes, `{first}` to `{last}`", unused.len())),
+        [one] => Some(format!("one class, `{one}`")),
+    };
+    let told = told.map(|unused| {
+        format!(
+            "num_classes is {num_classes}, and the data has {} classes: {unused}, has no image to \
+             learn from",
+            data.len()
+        )
+    });
+    (names, told)
+}
+
+/// Why an unfinished run does not take other epochs.
+fn unfinished(config: &RunConfig, done: usize, asked: &Extension) -> Error {
+    let all = config.epochs();
+    let changes = [
+        (asked.schedule.is_some(), "another schedule"),
+        (asked.learning_rate.is_some(), "another rate"),
+    ];
+    let changes = changes
+        .iter()
+        .filter(|(given, _)| *given)
+        .map(|(_, what)| *what);
+    let mut found = vec![asked.epochs.to_string()];
+    found.extend(changes.map(str::to_owned));
+    Error::argument(
+        "epochs",
+        format!(
+            "the run's own {all}, of which {done} are done, and no other schedule or rate, which \
+             would change what is under way; `burn-zoo finetune --resume` without these flags \
+             finishes the run, then `--epochs` adds to it"
+        ),
+        found.join(" with "),
+    )
+}
+
+/// A finished run: nothing is trained.
+fn read_finished(
+    dir: &Path,
+    hold: Hold,
+    config: &RunConfig,
+    loaded: Loaded,
+    device: &Device,
+    monitor: &mut dyn Monitor,
+) -> Result<Run> {
+    let Loaded {
+        state, model, ema, ..
+    } = loaded;
+    let mut log = Log::read(dir, hold)?;
+    log.write_epochs(&state.epochs)?;
+    if wants_best(&state) {
+        log.write_best(ema.as_ref().unwrap_or(&model))?;
+    }
+    let (done, all) = (state.epoch, config.epochs());
+    let run = log.finish(state, device, &model.valid())?;
+    monitor.notice(&format!(
+        "the run is finished after {done} of {all} epochs{}, and nothing is trained; best: {}; \
+         `burn-zoo finetune --resume {} --epochs N` trains on to N epochs in all, N above {done}",
+        if done < all { ", stopped early" } else { "" },
+        run.best(),
+        dir.display()
+    ));
+    Ok(run)
+}
+
+/// The best model is written after its checkpoint: whether it may not have come to that.
+fn wants_best(state: &State) -> bool {
+    state.batches == 0 && state.best.is_some_and(|best| best + 1 == state.epoch)
+}
+
+impl Setup {
+    /// Appends the epochs that were added to the run.
+    fn extend(&mut self, config: &RunConfig) {
+        let scaling = self
+            .recipe
+            .rate_scaling
+            .factor(self.recipe.effective_batch());
+        for added in &config.extended {
+            self.plan.extend(added, scaling);
+            self.schedule = added.schedule.clone();
+            self.plateau_from = 0.0;
+        }
+        self.epochs = config.epochs();
+        self.recipe.epochs = self.epochs;
+    }
+}
+
 /// Checks that recipe, model and data fit each other, and makes of them what a run needs.
 pub(super) fn prepare(
     recipe: &Recipe,
     model: Classifier,
     train: Arc<dyn ImageData>,
     valid: Arc<dyn ImageData>,
+    skip_broken: bool,
 ) -> Result<(Classifier, Setup)> {
     if valid.is_empty() {
         let expected = "at least one image";
         return Err(Error::argument("validation data", expected, "none"));
     }
-    if train.classes() != valid.classes() {
-        return Err(Error::argument(
-            "validation data",
-            format!("the classes of the training data, {:?}", train.classes()),
-            format!("{:?}", valid.classes()),
-        ));
+    if let Some([expected, found]) = class_difference(train.classes(), valid.classes()) {
+        return Err(Error::argument("validation data", expected, found));
     }
     if model.num_classes() < train.classes().len() {
         return Err(Error::argument(
@@ -223,6 +449,7 @@ pub(super) fn prepare(
         batch_size: recipe.batch_size,
         workers: recipe.workers,
         seed: recipe.seed,
+        skip_broken,
         ..LoaderConfig::default()
     };
     let training = LoaderConfig {
@@ -241,23 +468,44 @@ pub(super) fn prepare(
             .of(&data::labels(train.as_ref())?, classes)?,
     };
     let loss = Loss::new(recipe.label_smoothing, weights.as_deref(), &device)?;
-    let train = Loader::new(train, preprocess.clone(), training, &device)?;
+    let mut train = Loader::new(train, preprocess.clone(), training, &device)?;
     let valid = Loader::new(valid, preprocess, config, &device)?;
-    let image_size = check_fit(&model, &train)?;
+    let size = check_fit(&model, &train)?;
     check_fit(&model, &valid)?;
-
-    let steps = train.num_batches().div_ceil(recipe.accumulate);
+    let [height, width] = size;
     let recipe = Recipe {
-        image_size,
+        image_size: (height == width).then_some(height),
         ..recipe.clone()
     };
-    let plan = recipe.plan(&model, steps)?;
+
+    // What trains when, and whether it can learn from a batch of one image.
+    let steps = |train: &Loader| train.num_batches().div_ceil(recipe.accumulate);
+    let mut plan = recipe.plan(&model, steps(&train))?;
     let mut rests = false;
-    for (_, freeze) in plan.changes() {
+    let mut single = Vec::new();
+    for freeze in plan.freezes(recipe.epochs * steps(&train)) {
         let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
         check_trains(&frozen, freeze)?;
         rests |= frozen_groups(&frozen) > 0;
+        let norms = single_value_norms(&frozen, size)?;
+        single = if single.is_empty() { norms } else { single };
     }
+    let least = if single.is_empty() { 1 } else { 2 };
+    let images = train.num_images();
+    if least > recipe.batch_size || least > images {
+        let situation = match images {
+            1 => "a single training image".to_owned(),
+            _ => format!("batch_size {}", recipe.batch_size),
+        };
+        return Err(single_value_error(&model, &single, size, situation));
+    }
+    if recipe.drop_last || images % recipe.batch_size != 1 {
+        single.clear();
+    } else if !single.is_empty() {
+        train.drop_single();
+        plan = recipe.plan(&model, steps(&train))?;
+    }
+    let steps = steps(&train);
     if let (CachePlace::Memory | CachePlace::Disk, false) = (recipe.feature_cache.place, rests) {
         let expected = "auto or off, where the first groups of the model are never frozen";
         return Err(Error::argument(
@@ -269,6 +517,12 @@ pub(super) fn prepare(
     Ok((
         model,
         Setup {
+            epochs: recipe.epochs,
+            schedule: recipe.schedule.clone(),
+            plateau_from: recipe.warmup.epochs,
+            size,
+            least,
+            single,
             recipe,
             plan,
             train,
@@ -308,6 +562,7 @@ impl Progress {
     fn checkpoint(&self, setup: &Setup, log: &mut Log) -> Result<PathBuf> {
         // First, so that a checkpoint never knows of more steps than the log.
         log.write_steps()?;
+        log.write_skipped(&self.state.skipped)?;
         checkpoint::write(
             log.dir(),
             self.state.clone(),
@@ -317,6 +572,29 @@ impl Progress {
             setup.recipe.checkpoints,
             setup.recipe.metric,
         )
+    }
+}
+
+/// What the first batches of a step change before there is a step.
+struct Before {
+    model: Classifier,
+    batches: usize,
+    seen: Seen,
+}
+
+impl Progress {
+    fn before(&self) -> Before {
+        Before {
+            model: self.model.clone(),
+            batches: self.state.batches,
+            seen: self.state.seen,
+        }
+    }
+
+    fn take_back(&mut self, before: Before) {
+        self.model = before.model;
+        self.state.batches = before.batches;
+        self.state.seen = before.seen;
     }
 }
 
@@ -355,11 +633,14 @@ fn train(
     monitor: &mut dyn Monitor,
 ) -> Result<Run> {
     let Setup { recipe, plan, .. } = setup;
-    let batches = setup.train.num_batches();
     let shown = setup
         .train
-        .preview(progress.state.epoch as u64 + 1, PREVIEW)?;
-    let judged = setup.valid.preview(0, PREVIEW)?;
+        .preview(progress.state.epoch as u64 + 1, PREVIEW);
+    let judged = setup.valid.preview(0, PREVIEW);
+    let (shown, judged) = match (shown, judged) {
+        (Ok(shown), Ok(judged)) => (shown, judged),
+        (Err(error), _) | (_, Err(error)) => return Err(left(error, setup, &progress, &mut log)),
+    };
     monitor.run_started(&RunStart {
         dir: log.dir(),
         recipe,
@@ -376,16 +657,26 @@ fn train(
     if let Some(text) = recipe.schedule.unused(&recipe.warmup, recipe.epochs) {
         monitor.notice(&text);
     }
+    if let [layer, ..] = &setup.single[..] {
+        monitor.notice(&format!(
+            "1 of {} training images is left out of each epoch, another one each time: the last \
+             would be alone in its batch, and give `{layer}` one value per channel",
+            setup.train.num_images()
+        ));
+    }
     let mut frozen: Option<Freeze> = None;
     let mut rest = Frozen::default();
+    let mut told_single = false;
+    // Sizes at which one image alone is a batch that everything now free can learn from.
+    let mut sound = HashSet::new();
 
-    while progress.state.epoch < recipe.epochs && !progress.state.stopped {
+    while progress.state.epoch < setup.epochs && !progress.state.stopped {
         let epoch = progress.state.epoch + 1;
         let mut control = Control::default();
         monitor.epoch_started(
             &EpochStart {
                 epoch,
-                epochs: recipe.epochs,
+                epochs: setup.epochs,
                 steps: setup.steps,
                 steps_done: progress.state.batches.div_ceil(recipe.accumulate),
                 model: &progress.model,
@@ -417,15 +708,17 @@ fn train(
             if frozen.as_ref() != Some(&freeze) {
                 set_frozen(&mut progress, &freeze, recipe)?;
                 frozen = Some(freeze);
+                sound.clear();
                 drop(images);
-                rest = match rest.next(&moment(setup, &progress, &log), monitor)? {
-                    Some(rest) => rest,
-                    None => return Err(interrupted(setup, &progress, &mut log)),
+                rest = match rest.next(&moment(setup, &progress, &log), monitor) {
+                    Ok(Some(rest)) => rest,
+                    Ok(None) => return Err(interrupted(setup, &progress, &mut log)),
+                    Err(error) => return Err(left(error, setup, &progress, &mut log)),
                 };
                 images = inputs(&rest, progress.state.batches);
             }
             rates = plan.at(progress.state.steps);
-            if let Schedule::Plateau(_) = recipe.schedule {
+            if let Schedule::Plateau(_) = setup.schedule {
                 let factor = progress.state.plateau.factor;
                 rates.rates.iter_mut().for_each(|rate| *rate *= factor);
             }
@@ -437,21 +730,50 @@ fn train(
             let mut sum = GradientsParams::new();
             let mut step_loss = 0.0;
             let mut step_batches = 0;
+            let untouched = (recipe.accumulate > 1).then(|| progress.before());
             while step_batches < recipe.accumulate {
-                let Some(batch) = images.next() else { break };
-                let batch = batch?;
+                let portion = match images.portion() {
+                    None => break,
+                    Some(Ok(portion)) => portion,
+                    Some(Err(error)) => {
+                        if let Some(before) = untouched {
+                            progress.take_back(before);
+                        }
+                        return Err(left(error, setup, &progress, &mut log));
+                    }
+                };
                 progress.state.batches += 1;
-                // A normalisation has nothing to learn from one value, which is what a single
-                // image of 28 pixels comes down to; PyTorch refuses such a batch.
-                if batch.targets.len() == 1 && batches > 1 {
-                    continue;
+                note_skipped(&setup.train, &portion.skipped, &mut progress.state, monitor);
+                let Some(batch) = portion.input else { continue };
+                // Where one image is alone in its batch, a normalisation may have nothing to learn
+                // from; PyTorch refuses such a batch.
+                let size = batch.size.unwrap_or(setup.size);
+                if batch.targets.len() == 1 && !sound.contains(&size) {
+                    let norms = single_value_norms(&progress.model, size)?;
+                    if let (Some(_), 1) = (norms.first(), recipe.batch_size) {
+                        let situation = format!("batch_size 1, batch {}", progress.state.batches);
+                        return Err(single_value_error(&progress.model, &norms, size, situation));
+                    }
+                    if let Some(layer) = norms.first() {
+                        if !told_single {
+                            monitor.notice(&format!(
+                                "batch {} of epoch {epoch} is left out: it has one image, which \
+                                 would give `{layer}` one value per channel; further ones are \
+                                 left out likewise",
+                                progress.state.batches
+                            ));
+                        }
+                        told_single = true;
+                        continue;
+                    }
+                    sound.insert(size);
                 }
                 check_labels(&batch.targets, progress.model.num_classes())?;
                 // Dropout is the same whether or not the run was interrupted before.
                 let place = format!("noise {epoch} {}", progress.state.batches);
                 let Progress { model, state, .. } = &mut progress;
                 let (loss, gradients) = noise::with(recipe.seed, &place, || {
-                    catch_out_of_memory(recipe, || {
+                    catch_out_of_memory(recipe, setup.least, || {
                         forward_backward(setup, model, in_loss, &mut state.seen, batch)
                     })
                 })?;
@@ -462,6 +784,7 @@ fn train(
                 step_loss += loss;
                 step_batches += 1;
             }
+            drop(untouched);
             if step_batches == 0 {
                 break;
             }
@@ -486,6 +809,10 @@ fn train(
                         progress.state.steps + 1
                     ));
                     progress.state.steps += 1;
+                    progress.state.overflowed += 1;
+                    if monitor.should_stop() {
+                        return Err(interrupted(setup, &progress, &mut log));
+                    }
                     continue;
                 }
             }
@@ -536,6 +863,21 @@ fn train(
             }
         }
         drop(images);
+        check_trained(setup, &progress.state, epoch)?;
+        let resting = match &frozen {
+            Some(freeze) => freeze.clone(),
+            // A run that goes on with the validation has not looked yet.
+            None => {
+                let freeze = match &progress.state.freeze {
+                    Some(text) => text.parse()?,
+                    None => plan
+                        .freeze_at(progress.state.steps.saturating_sub(1))
+                        .clone(),
+                };
+                set_frozen(&mut progress, &freeze, recipe)?;
+                freeze
+            }
+        };
 
         // Validation.
         let valid_batches = setup.valid.num_batches();
@@ -551,14 +893,18 @@ fn train(
         };
         let raw = match &progress.ema {
             None => None,
-            Some(_) => match judge(&progress.model, false)? {
-                None => return Err(interrupted(setup, &progress, &mut log)),
-                Some(result) => Some(result.accuracy),
+            Some(_) => match judge(&progress.model, false) {
+                Ok(Some(result)) => Some(result.accuracy),
+                Ok(None) => return Err(interrupted(setup, &progress, &mut log)),
+                Err(error) => return Err(left(error, setup, &progress, &mut log)),
             },
         };
-        let Some(result) = judge(progress.result(), progress.ema.is_some())? else {
-            return Err(interrupted(setup, &progress, &mut log));
+        let result = match judge(progress.result(), progress.ema.is_some()) {
+            Ok(Some(result)) => result,
+            Ok(None) => return Err(interrupted(setup, &progress, &mut log)),
+            Err(error) => return Err(left(error, setup, &progress, &mut log)),
         };
+        note_skipped_in_validation(&setup.valid, result.images, &mut progress.state, monitor);
         if !result.loss.is_finite() {
             let rate = rates.head();
             return Err(diverged(&log, result.loss, epoch, &progress.state, rate));
@@ -579,25 +925,34 @@ fn train(
             raw_valid_accuracy: raw,
             learning_rate: rates.head(),
             rates: names.zip(shown).collect(),
-            frozen: frozen.as_ref().map_or(String::new(), Freeze::to_string),
+            frozen: resting.to_string(),
             images_per_second: seen.images_per_second(),
             memory: Memory::now(&setup.device),
             seconds: before + began.elapsed().as_secs_f64(),
+            train_images: seen.images,
+            valid_images: result.images,
+            skipped_images: progress.state.left_out.len()
+                + setup.valid.num_images().saturating_sub(result.images),
         };
         let state = &mut progress.state;
         state.epoch = epoch;
         state.batches = 0;
         state.seen = Seen::default();
+        state.left_out.clear();
         // A warm-up says nothing about what the rate has come to.
-        if let Schedule::Plateau(plateau) = recipe.schedule
-            && epoch as f64 > recipe.warmup.epochs
+        if let Schedule::Plateau(plateau) = setup.schedule
+            && epoch as f64 > setup.plateau_from
         {
             let value = recipe.metric.of(&record);
             let larger = recipe.metric.larger_is_better();
             state.plateau.update(&plateau, value, larger);
         }
-        if let Some(rule) = &recipe.early_stopping {
-            state.stopped |= state.patience.exhausted(rule, recipe.metric, &record);
+        let mut ended = None;
+        if let Some(rule) = &recipe.early_stopping
+            && state.patience.exhausted(rule, recipe.metric, &record)
+        {
+            state.stopped = true;
+            ended = Some(rule.in_words(recipe.metric)).filter(|_| epoch < setup.epochs);
         }
         let metric = recipe.metric;
         let is_best = state.best.is_none_or(|best| {
@@ -623,6 +978,16 @@ fn train(
         }
         log.write_epochs(&progress.state.epochs)?;
         log.forget_old()?;
+        let best = progress
+            .state
+            .best
+            .and_then(|best| progress.state.epochs.get(best));
+        if let (Some(reason), Some(best)) = (ended, best) {
+            monitor.notice(&format!(
+                "early stopping after epoch {epoch} of {}: {reason}; the model is that of {best}",
+                setup.epochs
+            ));
+        }
     }
     cache::remove(&log.dir().join("features"));
     let model = progress.model.valid();
@@ -644,6 +1009,118 @@ fn moment<'a>(setup: &'a Setup, progress: &'a Progress, log: &'a Log) -> Moment<
         step: progress.state.steps,
         steps: setup.steps,
         own: progress.state.freeze.is_some(),
+        least: setup.least,
+    }
+}
+
+/// Remembers the training images of a batch that could not be read, and tells of those that are new.
+fn note_skipped(loader: &Loader, skipped: &[usize], state: &mut State, monitor: &mut dyn Monitor) {
+    if skipped.is_empty() {
+        return;
+    }
+    state.left_out.extend(skipped);
+    tell_skipped(loader, TRAIN, "training", state, monitor);
+}
+
+/// The same for validation, which looked at so many images.
+fn note_skipped_in_validation(
+    loader: &Loader,
+    images: usize,
+    state: &mut State,
+    monitor: &mut dyn Monitor,
+) {
+    if images < loader.num_images() && tell_skipped(loader, VALID, "validation", state, monitor) {
+        monitor.notice(&format!(
+            "validation looks at {images} of {} images",
+            loader.num_images()
+        ));
+    }
+}
+
+/// The parts of the data, as [`SkippedImage::part`] has them.
+const TRAIN: &str = "train";
+const VALID: &str = "valid";
+
+/// Tells of each image that could not be read once; whether there was a new one.
+fn tell_skipped(
+    loader: &Loader,
+    part: &str,
+    what: &str,
+    state: &mut State,
+    monitor: &mut dyn Monitor,
+) -> bool {
+    let before = state.skipped.len();
+    for image in loader.broken() {
+        let same = |known: &SkippedImage| known.part == part && known.image.index == image.index;
+        // Images that are read ahead are told of when their batch comes.
+        let seen = part == VALID || state.left_out.contains(&image.index);
+        if !seen || state.skipped.iter().any(same) {
+            continue;
+        }
+        monitor.notice(&format!(
+            "left out of {what}: {}: {}",
+            image.name, image.reason
+        ));
+        state.skipped.push(SkippedImage {
+            part: part.to_owned(),
+            image,
+        });
+    }
+    state.skipped.len() > before
+}
+
+/// An epoch without a step has no result.
+fn check_trained(setup: &Setup, state: &State, epoch: usize) -> Result<()> {
+    if state.seen.images == 0 {
+        let images = setup.train.num_images();
+        let found = format!(
+            "none in epoch {epoch}: {} of {images} could not be read{}",
+            state.left_out.len(),
+            match setup.train.broken().first() {
+                Some(image) => format!(", such as {}: {}", image.name, image.reason),
+                None => String::new(),
+            }
+        );
+        return Err(Error::argument(
+            "training data",
+            "images to learn from",
+            found,
+        ));
+    }
+    let last = epoch == setup.epochs || state.scale.factor() < 1.0;
+    if setup.recipe.precision == Precision::F16 && state.steps == state.overflowed && last {
+        let found = format!(
+            "f16, in which the gradients of all {} steps overflowed: nothing was trained",
+            state.steps
+        );
+        return Err(Error::argument("precision", "f32 or bf16", found));
+    }
+    Ok(())
+}
+
+/// Whether an error can be that of an image that could not be read.
+fn is_of_image(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Image { .. } | Error::Io { .. } | Error::Data { .. }
+    )
+}
+
+/// An image that could not be read ends the run with a checkpoint at the last whole step; any other
+/// error is left as it is.
+fn left(error: Error, setup: &Setup, progress: &Progress, log: &mut Log) -> Error {
+    let loaders = [&setup.train, &setup.valid];
+    let known = loaders.iter().any(|loader| !loader.broken().is_empty());
+    if !is_of_image(&error) || !known || setup.train.config().skip_broken {
+        return error;
+    }
+    match progress.checkpoint(setup, log) {
+        Ok(checkpoint) => Error::BrokenImage {
+            image: Box::new(error),
+            checkpoint,
+            run: log.dir().to_path_buf(),
+        },
+        Err(error) => error,
     }
 }
 
@@ -689,13 +1166,12 @@ pub(super) fn single_step(
     batch: Batch,
 ) -> Result<(f64, Classifier)> {
     check_labels(&batch.targets, model.num_classes())?;
-    let (loss, gradients) = catch_out_of_memory(&setup.recipe, || {
+    let (loss, gradients) = catch_out_of_memory(&setup.recipe, setup.least, || {
         forward_backward(setup, &model, 1.0, &mut Seen::default(), batch.into())
     })?;
-    let model = catch_out_of_memory(
-        &setup.recipe,
-        || Ok(optimizer.step(rates, model, gradients)),
-    )?;
+    let model = catch_out_of_memory(&setup.recipe, setup.least, || {
+        Ok(optimizer.step(rates, model, gradients))
+    })?;
     Ok((loss, model))
 }
 
@@ -762,12 +1238,12 @@ fn diverged(log: &Log, loss: f64, epoch: usize, state: &State, learning_rate: f6
     }
 }
 
-/// A first look at one image, so that a size that does not fit is known before anything is written.
-/// The side of the images, if they are square.
-fn check_fit(model: &Classifier, loader: &Loader) -> Result<Option<usize>> {
+/// A first look at one image, so that a size that does not fit is known before anything is written:
+/// its height and width.
+fn check_fit(model: &Classifier, loader: &Loader) -> Result<[usize; 2]> {
     let one = loader.first()?;
     check_labels(&one.targets, model.num_classes())?;
     model.check_input(&one.images)?;
     let [_, _, height, width] = one.images.dims();
-    Ok((height == width).then_some(height))
+    Ok([height, width])
 }

@@ -13,6 +13,7 @@ mod ema;
 mod evaluate;
 #[cfg(feature = "tensorboard")]
 mod events;
+mod extend;
 mod finder;
 mod fit;
 mod font;
@@ -29,6 +30,7 @@ mod rates;
 mod recipe;
 mod run;
 mod schedule;
+mod single_value;
 mod stopping;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
@@ -39,6 +41,7 @@ pub use ema::{Ema, EmaConfig};
 pub use evaluate::{ClassScore, Evaluation};
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::{LARGEST_CONFUSION, best};
+pub use extend::{Extended, Extension};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
 pub use fit::{FitOptions, TensorBoard, resume};
 pub use gradients::{Clip, clip_gradients, gradient_norm};
@@ -51,7 +54,7 @@ pub use precision::{LossScale, Precision};
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
 pub use recipe::{Checkpoints, Recipe};
-pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles};
+pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles, SkippedImage};
 pub use schedule::{
     Per, Plateau, PlateauState, Point, Position, Schedule, Threshold, Warmup, WarmupMode,
 };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rates::layer_ids;
 use super::recipe::as_text;
-use super::{BackboneRate, Per, Position, Rates, Recipe, Schedule, Warmup};
+use super::{BackboneRate, Extended, Per, Position, Rates, Recipe, Schedule, Warmup};
 use crate::error::{Error, Result};
 use crate::freeze::Freeze;
 use crate::model::{Classifier, HEAD};
@@ -328,18 +328,12 @@ impl Plan {
                     };
                     groups.iter().map(scale).collect()
                 };
-                let cycle = |pct_start: f64, div: f64| Schedule::OneCycle {
-                    pct_start,
-                    div,
-                    div_final: 1e5,
-                    momentum: [0.95, 0.85, 0.95],
-                };
                 let phases = vec![
                     Phase {
                         start: 0,
                         epochs: *freeze_epochs as f64,
                         rate,
-                        schedule: cycle(0.99, 25.0),
+                        schedule: Schedule::of_fine_tune(0.99, 25.0),
                         warmup: Warmup::default(),
                         scales: split(Rates::Slice),
                     },
@@ -347,7 +341,7 @@ impl Plan {
                         start: freeze_epochs * steps_per_epoch,
                         epochs: (recipe.epochs - freeze_epochs) as f64,
                         rate: rate / 2.0,
-                        schedule: cycle(*pct_start, *div),
+                        schedule: Schedule::of_fine_tune(*pct_start, *div),
                         warmup: Warmup::default(),
                         scales: split(Rates::Geometric {
                             lowest: 1.0 / lr_mult,
@@ -387,6 +381,45 @@ impl Plan {
         })
     }
 
+    /// Epochs that are added to a finished run: a stretch of their own, in which what is frozen
+    /// stays frozen. `scaling` is the factor of the rate by the images in a step.
+    pub(super) fn extend(&mut self, added: &Extended, scaling: f64) {
+        let mut scales = match self.phases.last() {
+            Some(last) => last.scales.clone(),
+            None => vec![1.0; self.groups.len()],
+        };
+        if let (Some((rule, head)), 1) = (self.joins, self.phases.len()) {
+            // A backbone that joined keeps the part of the head's rate that it had come to.
+            let part = rule.at(added.from_epoch.saturating_sub(1), |_| 1.0);
+            for (scale, group) in scales.iter_mut().zip(&self.groups) {
+                if group.group != head {
+                    *scale = part.unwrap_or(rule.ratio);
+                }
+            }
+        }
+        self.phases.push(Phase {
+            start: added.from_step,
+            epochs: added.epochs as f64,
+            rate: added.learning_rate * scaling,
+            schedule: added.schedule.clone(),
+            warmup: Warmup::default(),
+            scales,
+        });
+        self.changes
+            .retain(|(step, _)| *step == 0 || *step < added.from_step);
+    }
+
+    /// What is frozen in one of the first so many steps.
+    pub(super) fn freezes(&self, steps: usize) -> Vec<&Freeze> {
+        let ends = self.changes.iter().skip(1).map(|(step, _)| *step);
+        let ends = ends.chain([usize::MAX]);
+        let changes = self.changes.iter().zip(ends);
+        changes
+            .filter(|((from, _), end)| from < end && *from < steps)
+            .map(|((_, freeze), _)| freeze)
+            .collect()
+    }
+
     /// Parameters that share a rate, from the input to the head.
     pub fn groups(&self) -> &[RateGroup] {
         &self.groups
@@ -423,7 +456,7 @@ impl Plan {
         );
         let rate = phase.rate * point.factor;
         let mut rates: Vec<f64> = phase.scales.iter().map(|scale| rate * scale).collect();
-        if let Some((rule, head_group)) = self.joins {
+        if let (Some((rule, head_group)), 0) = (self.joins, phase.start) {
             let epoch = step / self.steps_per_epoch;
             // Lightning looks at the head's rate once an epoch.
             let head = |epoch: usize| {

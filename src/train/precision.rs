@@ -42,7 +42,7 @@ impl Precision {
             return Ok(());
         }
         Err(Error::Device {
-            device: format!("{device:?}"),
+            device: crate::device::device_name(device),
             reason: format!("it does not compute in {self}; use precision f32"),
         })
     }

@@ -56,7 +56,8 @@ pub struct Recipe {
     /// Threads that prepare batches.
     pub workers: usize,
     /// Leaves out a last training batch that is not full. A last batch of a single image is left
-    /// out in any case: a normalisation has nothing to learn from one value.
+    /// out in any case where a batch normalisation that trains would get one value per channel from
+    /// it (see [`Error::SingleValue`]).
     pub drop_last: bool,
     /// Seed of the order of the images and of everything random in training.
     pub seed: u64,

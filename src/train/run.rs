@@ -1,15 +1,23 @@
 //! The folder a run leaves behind.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "plots")]
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "plots")]
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, State};
-use super::{Plan, Recipe, StepRecord};
+use super::{Extended, Plan, Recipe, StepRecord};
+use crate::data::BrokenImage;
+#[cfg(feature = "plots")]
+use crate::data::{ImageData, Without};
+use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::export::{TEMPORARY, write_file};
 use crate::memory::Memory;
@@ -49,6 +57,25 @@ pub struct EpochRecord {
     pub memory: Memory,
     /// Seconds for training and validation.
     pub seconds: f64,
+    /// Images that were trained on; 0 in logs from before this was noted, as the next two.
+    #[serde(default)]
+    pub train_images: usize,
+    /// Images that were validated on.
+    #[serde(default)]
+    pub valid_images: usize,
+    /// Images for training and validation that were left out because they could not be read.
+    #[serde(default)]
+    pub skipped_images: usize,
+}
+
+/// An image that was left out of a run because it could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedImage {
+    /// `train` or `valid`.
+    pub part: String,
+    /// Which, and why.
+    #[serde(flatten)]
+    pub image: BrokenImage,
 }
 
 impl fmt::Display for EpochRecord {
@@ -71,6 +98,7 @@ impl fmt::Display for EpochRecord {
 /// | `log.jsonl`, `log.csv` | a line for each epoch: [`EpochRecord`] |
 /// | `steps.csv` | a line for every tenth step, the first of each epoch, and those after a change of what is frozen: loss, rates, norm of the gradients |
 /// | `classes.txt` | the classes' names |
+/// | `skipped.jsonl` | the images that were left out because they could not be read: [`SkippedImage`] |
 /// | `best/` | the model after the best epoch, as [`Classifier::export`] writes it |
 /// | `checkpoints/` | what the run needs to go on |
 /// | `curves.svg` | losses and accuracies |
@@ -82,6 +110,7 @@ pub struct Run {
     epochs: Vec<EpochRecord>,
     best: usize,
     model: Classifier,
+    skipped: Vec<SkippedImage>,
 }
 
 impl Run {
@@ -110,6 +139,11 @@ impl Run {
     pub fn best(&self) -> &EpochRecord {
         // There is at least one epoch, and `best` is an index into them: see `Log::finish`.
         &self.epochs[self.best]
+    }
+
+    /// The images that were left out because they could not be read.
+    pub fn skipped_images(&self) -> &[SkippedImage] {
+        &self.skipped
     }
 
     /// The model as it was after the best epoch, ready for inference.
@@ -178,6 +212,9 @@ pub struct RunConfig {
     pub data: RunData,
     /// The model: architecture, weights, device and more.
     pub model: toml::Table,
+    /// Epochs that were added after the run had ended, in order.
+    #[serde(default)]
+    pub extended: Vec<Extended>,
 }
 
 /// The images of a run.
@@ -249,6 +286,8 @@ pub struct RunFiles {
     pub groups: Vec<String>,
     /// `steps.csv`.
     pub steps: Vec<LoggedStep>,
+    /// `skipped.jsonl`.
+    pub skipped: Vec<SkippedImage>,
 }
 
 /// A line of `steps.csv`.
@@ -290,6 +329,10 @@ impl RunFiles {
             serde_json::from_str(text).map_err(|error| bad(LOG, line + 1, error.to_string()))
         });
         let epochs = epochs.collect::<Result<_>>()?;
+        let left_out = read(SKIPPED)?;
+        let skipped = left_out.lines().enumerate().map(|(line, text)| {
+            serde_json::from_str(text).map_err(|error| bad(SKIPPED, line + 1, error.to_string()))
+        });
         let table = read(STEPS)?;
         let mut lines = table.lines().enumerate();
         let header = lines.next().map_or("", |(_, header)| header);
@@ -306,11 +349,28 @@ impl RunFiles {
         });
         Ok(Self {
             steps: steps.collect::<Result<_>>()?,
+            skipped: skipped.collect::<Result<_>>()?,
             text: read(CONFIG)?,
             config,
             epochs,
             groups,
         })
+    }
+}
+
+impl RunFiles {
+    /// The validation images but for those that the run left out.
+    #[cfg(feature = "plots")]
+    pub(crate) fn validated(&self, valid: Arc<dyn ImageData>) -> Arc<dyn ImageData> {
+        let skipped = self
+            .skipped
+            .iter()
+            .filter(|skipped| skipped.part == "valid");
+        let skipped: BTreeSet<usize> = skipped.map(|skipped| skipped.image.index).collect();
+        if skipped.is_empty() {
+            return valid;
+        }
+        Arc::new(Without::new(valid, &skipped))
     }
 }
 
@@ -450,8 +510,9 @@ const ASIDE: &str = ".previous";
 /// Name of a run's log.
 const LOG: &str = "log.jsonl";
 /// Everything a run writes, its configuration last: without that a folder is no run's.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     LOG,
+    SKIPPED,
     "log.csv",
     STEPS,
     "classes.txt",
@@ -465,6 +526,8 @@ const OURS: [&str; 11] = [
 ];
 /// Name of the best model's folder.
 pub(super) const BEST: &str = "best";
+/// Name of the list of images that were left out.
+const SKIPPED: &str = "skipped.jsonl";
 /// Name of the log of steps.
 const STEPS: &str = "steps.csv";
 /// Name of a run's configuration.
@@ -512,6 +575,66 @@ impl Log {
         Ok(log)
     }
 
+    /// The log of a finished run, which is only read.
+    pub fn read(dir: &Path, hold: Hold) -> Result<Self> {
+        checkpoint::sweep(dir)?;
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            _hold: hold,
+            header: String::new(),
+            steps: Vec::new(),
+        })
+    }
+
+    /// Notes in `config.toml` where the images are now (nothing, if that was not said), and epochs
+    /// that are added.
+    pub fn change_config(&self, arguments: &toml::Table, added: Option<&Extended>) -> Result<()> {
+        let path = self.dir.join(CONFIG);
+        let bad = |reason: String| Error::Folder {
+            path: path.clone(),
+            reason,
+        };
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let mut config: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| bad(e.to_string()))?;
+        let before = config.clone();
+        if let (false, Some(toml::Value::Table(data))) =
+            (arguments.is_empty(), config.get_mut("data"))
+        {
+            data.insert("arguments".to_owned(), arguments.clone().into());
+        }
+        if let Some(added) = added {
+            let added = toml::Value::try_from(added).map_err(|error| bad(error.to_string()))?;
+            let all = config
+                .entry("extended")
+                .or_insert_with(|| toml::Value::Array(Vec::new()));
+            let all = all.as_array_mut();
+            let all = all.ok_or_else(|| bad("`extended`: expected tables".to_owned()))?;
+            all.push(added);
+        }
+        if config == before {
+            return Ok(());
+        }
+        let text = toml::to_string(&config).map_err(|error| bad(error.to_string()))?;
+        write_file(&path, text.as_bytes())
+    }
+
+    /// Writes the list of images that were left out, if there are any.
+    pub fn write_skipped(&self, skipped: &[SkippedImage]) -> Result<()> {
+        if skipped.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for image in skipped {
+            let line = serde_json::to_string(image)
+                .map_err(|error| Error::argument("skipped", "values that JSON can hold", error))?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        write_file(&self.dir.join(SKIPPED), text.as_bytes())
+    }
+
     /// Writes `config.toml` and `classes.txt`.
     pub fn start(
         &self,
@@ -519,6 +642,7 @@ impl Log {
         model: &Classifier,
         options: &super::FitOptions,
         images: [usize; 2],
+        classes: &[String],
     ) -> Result<()> {
         let info = model.info();
         let trainable = model.trainable_parameters();
@@ -539,7 +663,7 @@ impl Log {
                     .filter(|p| trainable.contains(&p.path))
                     .map(crate::params::ParamInfo::num_elements)
                     .sum(),
-                device: format!("{:?}", model.device()),
+                device: device_name(&model.device()),
                 threads: std::thread::available_parallelism().map_or(1, usize::from),
                 normalization: &info.normalization,
             },
@@ -547,7 +671,7 @@ impl Log {
                 source: &options.data,
                 train_images: images[0],
                 valid_images: images[1],
-                classes: &info.classes,
+                classes,
                 arguments: &options.arguments,
             },
             recipe,
@@ -662,6 +786,7 @@ impl Log {
             epochs: state.epochs,
             best,
             model,
+            skipped: state.skipped,
         })
     }
 }

@@ -112,6 +112,20 @@ impl EarlyStopping {
         }
     }
 
+    /// Why it ends a run, in words. `metric` is the recipe's.
+    pub(crate) fn in_words(&self, metric: Metric) -> String {
+        let by = match self.min_delta {
+            0.0 => String::new(),
+            delta => format!(" by more than {delta}"),
+        };
+        let metric = self.metric.unwrap_or(metric);
+        let epochs = match self.patience {
+            1 => "1 epoch".to_owned(),
+            epochs => format!("{epochs} epochs"),
+        };
+        format!("{metric} has not improved{by} for {epochs}")
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         if self.patience == 0 {
             return Err(Error::argument("early_stopping.patience", "at least 1", 0));

@@ -425,6 +425,11 @@ impl ImageData for ImageFolder {
         &self.shared.classes
     }
 
+    fn name(&self, index: usize) -> String {
+        let path = self.path(index);
+        path.map_or_else(String::new, |path| path.display().to_string())
+    }
+
     /// From the files' names, sizes and times of change, as make and git do.
     fn fingerprint(&self) -> Result<[u8; 32]> {
         let mut hash = Sha256::new();

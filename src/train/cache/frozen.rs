@@ -1,7 +1,6 @@
 //! The groups that do not train: computed without a graph, and if possible once.
 
 use std::cell::RefCell;
-use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::CachePlace;
 use super::kept::{Filled, Kept, Request};
-use crate::data::{Batch, Batches, Loader};
+use crate::data::{Batch, Batches, Loader, LoaderPart};
 use crate::error::Result;
 use crate::features::Features;
 use crate::fused::Fused;
@@ -30,11 +29,23 @@ pub(in crate::train) struct Input {
     pub labels: Tensor<1, Int>,
     pub targets: Vec<usize>,
     pub soft: Option<Tensor<2>>,
+    /// Height and width of the images, where they are known.
+    pub size: Option<[usize; 2]>,
+}
+
+/// A batch of an epoch, and what was left out of it.
+pub(in crate::train) struct Portion {
+    /// `None` if no image of it could be read.
+    pub input: Option<Input>,
+    /// The indices of images that could not be read.
+    pub skipped: Vec<usize>,
 }
 
 impl From<Batch> for Input {
     fn from(batch: Batch) -> Self {
+        let [_, _, height, width] = batch.images.dims();
         Self {
+            size: Some([height, width]),
             between: Between::Features(Features::Map(batch.images)),
             groups: 0,
             labels: batch.labels,
@@ -95,6 +106,8 @@ pub(in crate::train) struct Frozen {
     valid: Option<Arc<Kept>>,
     /// Whether the averaged weights are the same in those groups.
     average_shares: bool,
+    /// The smallest batch that trains.
+    least: usize,
 }
 
 /// What is known when something was frozen or freed.
@@ -113,6 +126,8 @@ pub(in crate::train) struct Moment<'a> {
     pub steps: usize,
     /// Whether the plan no longer holds, because a monitor said what is frozen.
     pub own: bool,
+    /// The smallest batch that trains.
+    pub least: usize,
 }
 
 impl Moment<'_> {
@@ -160,6 +175,7 @@ impl Frozen {
         let folder = moment.dir.join("features");
         let mut frozen = Self {
             groups,
+            least: moment.least,
             ..Self::default()
         };
         if groups == 0 {
@@ -225,7 +241,7 @@ impl Frozen {
             };
             let batches = loader.num_batches() * views;
             let watch = RefCell::new(&mut *monitor);
-            let filled = catch_out_of_memory(recipe, || {
+            let filled = catch_out_of_memory(recipe, moment.least, || {
                 Kept::fill(
                     &request,
                     |images| {
@@ -284,7 +300,7 @@ impl Frozen {
         from: usize,
     ) -> Inputs<'a> {
         let origin = match &self.train {
-            None => Origin::Images(Box::new(loader.epoch_from(epoch, from).peekable())),
+            None => Origin::Images(Box::new(loader.epoch_from(epoch, from))),
             Some(kept) => Origin::Kept {
                 kept: kept.clone(),
                 order: loader.order(epoch),
@@ -299,6 +315,7 @@ impl Frozen {
             groups: self.groups,
             model: self.model.clone(),
             recipe,
+            least: self.least,
         }
     }
 
@@ -325,6 +342,7 @@ impl Frozen {
             groups: self.groups,
             model: None,
             recipe,
+            least: self.least,
         })
     }
 }
@@ -346,10 +364,11 @@ pub(in crate::train) struct Inputs<'a> {
     groups: usize,
     model: Option<Fused>,
     recipe: &'a Recipe,
+    least: usize,
 }
 
 enum Origin {
-    Images(Box<Peekable<Batches>>),
+    Images(Box<Batches>),
     Kept {
         kept: Arc<Kept>,
         order: Vec<usize>,
@@ -361,38 +380,19 @@ enum Origin {
 
 impl Inputs<'_> {
     /// Whether this was the last.
-    pub fn is_empty(&mut self) -> bool {
-        match &mut self.from {
-            Origin::Images(images) => images.peek().is_none(),
+    pub fn is_empty(&self) -> bool {
+        match &self.from {
+            Origin::Images(images) => images.is_done(),
             Origin::Kept { next, total, .. } => next >= total,
         }
     }
-}
 
-impl Iterator for Inputs<'_> {
-    type Item = Result<Input>;
-
-    fn next(&mut self) -> Option<Result<Input>> {
+    /// The next batch with what was left out of it; one without an image is not left out here.
+    pub fn portion(&mut self) -> Option<Result<Portion>> {
         match &mut self.from {
             Origin::Images(images) => {
-                let batch = match images.next()? {
-                    Ok(batch) => batch,
-                    Err(error) => return Some(Err(error)),
-                };
-                let Some(model) = &self.model else {
-                    return Some(Ok(batch.into()));
-                };
-                let (groups, recipe) = (self.groups, self.recipe);
-                let between = catch_out_of_memory(recipe, || {
-                    forward(model, groups, batch.images, recipe.precision)
-                });
-                Some(between.map(|between| Input {
-                    between,
-                    groups,
-                    labels: batch.labels,
-                    targets: batch.targets,
-                    soft: batch.soft,
-                }))
+                let part = images.part()?;
+                Some(part.and_then(|part| self.through(part)))
             }
             Origin::Kept {
                 kept,
@@ -407,17 +407,72 @@ impl Iterator for Inputs<'_> {
                 let start = *next * *size;
                 let indices = &order[start..(start + *size).min(order.len())];
                 *next += 1;
-                Some(kept.batch(indices, self.epoch).map(|(between, targets)| {
+                let (skipped, indices): (Vec<usize>, Vec<usize>) =
+                    indices.iter().partition(|index| kept.lacks(**index));
+                if indices.is_empty() {
+                    return Some(Ok(Portion {
+                        input: None,
+                        skipped,
+                    }));
+                }
+                Some(kept.batch(&indices, self.epoch).map(|(between, targets)| {
                     let labels: Vec<i64> = targets.iter().map(|label| *label as i64).collect();
                     let labels = TensorData::new(labels, [targets.len()]);
-                    Input {
+                    let input = Input {
                         between,
                         groups: self.groups,
                         labels: Tensor::from_data(labels, kept.device()),
                         targets,
                         soft: None,
+                        size: None,
+                    };
+                    Portion {
+                        input: Some(input),
+                        skipped,
                     }
                 }))
+            }
+        }
+    }
+
+    /// Runs a batch of images through the groups that do not train.
+    fn through(&self, part: LoaderPart) -> Result<Portion> {
+        let skipped = part.skipped;
+        let input = match (part.batch, &self.model) {
+            (None, _) => None,
+            (Some(batch), None) => Some(batch.into()),
+            (Some(batch), Some(model)) => {
+                let (groups, recipe) = (self.groups, self.recipe);
+                let [_, _, height, width] = batch.images.dims();
+                let between = catch_out_of_memory(recipe, self.least, || {
+                    forward(model, groups, batch.images, recipe.precision)
+                })?;
+                Some(Input {
+                    between,
+                    groups,
+                    labels: batch.labels,
+                    targets: batch.targets,
+                    soft: batch.soft,
+                    size: Some([height, width]),
+                })
+            }
+        };
+        Ok(Portion { input, skipped })
+    }
+}
+
+impl Iterator for Inputs<'_> {
+    type Item = Result<Input>;
+
+    fn next(&mut self) -> Option<Result<Input>> {
+        loop {
+            match self.portion()? {
+                Err(error) => return Some(Err(error)),
+                Ok(portion) => {
+                    if let Some(input) = portion.input {
+                        return Some(Ok(input));
+                    }
+                }
             }
         }
     }

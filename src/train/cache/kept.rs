@@ -1,5 +1,6 @@
 //! The features of all images of a set.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -21,6 +22,8 @@ pub(in crate::train) struct Kept {
     /// Views of each image, whose features follow those of all images in the view before.
     views: usize,
     device: Device,
+    /// Images that could not be read; what stands in their rows means nothing.
+    missing: BTreeSet<usize>,
 }
 
 /// Where features go, and what is known about them.
@@ -57,22 +60,49 @@ impl Kept {
     ) -> Result<Filled> {
         let (half, loader) = (request.cache.half, request.loader);
         let rows = loader.num_images() * request.views;
-        let kept = |store, shape, labels| Kept {
+        let kept = |store, shape, labels, missing| Kept {
             store,
             labels,
             shape,
+            missing,
             views: request.views,
             device: request.device.clone(),
         };
         let mut open: Option<(Writer, Vec<usize>)> = None;
         let mut labels = Vec::with_capacity(loader.num_images());
+        let mut missing = BTreeSet::new();
+        // Rows of images that could not be read before there was one that could.
+        let mut ahead = 0;
         let mut done = 0;
         for view in 1..=request.views {
-            for batch in loader.epoch(view as u64) {
-                let batch = batch?;
+            let mut batches = loader.epoch(view as u64);
+            let mut next = 0;
+            while let Some(part) = batches.part() {
+                let part = part?;
+                let indices = next..(next + loader.config().batch_size).min(loader.num_images());
+                next = indices.end;
+                missing.extend(&part.skipped);
+                let here = |index: &usize| !part.skipped.contains(index);
                 if view == 1 {
-                    labels.extend_from_slice(&batch.targets);
+                    let targets = part.batch.iter().flat_map(|batch| &batch.targets);
+                    let mut targets = targets.copied();
+                    let labels_here = indices.clone().map(|index| match here(&index) {
+                        true => targets.next().unwrap_or_default(),
+                        false => 0,
+                    });
+                    labels.extend(labels_here);
                 }
+                done += 1;
+                let Some(batch) = part.batch else {
+                    match &mut open {
+                        Some((writer, _)) => writer.push_empty(indices.len())?,
+                        None => ahead += indices.len(),
+                    }
+                    if !watch(done) {
+                        return Ok(Filled::Stopped);
+                    }
+                    continue;
+                };
                 let features = forward(batch.images)?;
                 let of_one = features.shape()[1..].to_vec();
                 let (writer, _) = match &mut open {
@@ -84,13 +114,23 @@ impl Kept {
                     None => {
                         let row: usize = of_one.iter().product();
                         let bytes = rows as u64 * row as u64 * width(half);
-                        let writer = match place(request.cache.place, bytes, request.dir) {
+                        let mut writer = match place(request.cache.place, bytes, request.dir) {
                             CachePlace::Memory => Writer::memory(rows, row, half),
                             CachePlace::Disk => {
-                                let path = (request.path)()?;
+                                let path = match (request.path)() {
+                                    Ok(path) => path,
+                                    // The name follows from all images.
+                                    Err(error) if loader.config().skip_broken => {
+                                        return Ok(Filled::Not(error.to_string()));
+                                    }
+                                    Err(error) => return Err(error),
+                                };
                                 if let Some(store) = Store::open(path.clone(), rows, row, half)? {
-                                    // From before an interruption: its name says what made it.
-                                    return Ok(Filled::Kept(kept(store, of_one, loader.labels()?)));
+                                    // From before an interruption: its name says what made it, and
+                                    // that no image was missing.
+                                    let labels = loader.labels()?;
+                                    let missing = BTreeSet::new();
+                                    return Ok(Filled::Kept(kept(store, of_one, labels, missing)));
                                 }
                                 Writer::file(path, rows, row, half)?
                             }
@@ -102,20 +142,46 @@ impl Kept {
                                 )));
                             }
                         };
+                        writer.push_empty(ahead)?;
                         open.insert((writer, of_one))
                     }
                 };
-                writer.push(&host_vec(features.into_data())?)?;
-                done += 1;
+                let values = host_vec(features.into_data())?;
+                if part.skipped.is_empty() {
+                    writer.push(&values)?;
+                } else {
+                    let mut rows = values.chunks_exact(writer.row().max(1));
+                    for index in indices {
+                        if !here(&index) {
+                            writer.push_empty(1)?;
+                        } else if let Some(row) = rows.next() {
+                            writer.push(row)?;
+                        }
+                    }
+                }
                 if !watch(done) {
                     return Ok(Filled::Stopped);
                 }
             }
         }
         match open {
-            Some((writer, shape)) => Ok(Filled::Kept(kept(writer.finish()?, shape, labels))),
-            None => Err(Error::argument("data", "at least one image", "none")),
+            Some((mut writer, shape)) => {
+                if !missing.is_empty() {
+                    writer.incomplete();
+                }
+                Ok(Filled::Kept(kept(writer.finish()?, shape, labels, missing)))
+            }
+            None => Err(Error::argument(
+                "data",
+                "at least one image that can be read",
+                "none",
+            )),
         }
+    }
+
+    /// Whether the image could not be read.
+    pub fn lacks(&self, index: usize) -> bool {
+        self.missing.contains(&index)
     }
 
     /// Bytes that it takes, and whether they lie in memory.
@@ -133,8 +199,9 @@ impl Kept {
         &self.device
     }
 
+    /// Images whose features are here.
     pub fn num_images(&self) -> usize {
-        self.labels.len()
+        self.labels.len() - self.missing.len()
     }
 
     /// The features of these images in their view of this epoch, counted from 1, and the labels.

@@ -74,6 +74,24 @@ impl Writer {
         Ok(Self { row, rows, to })
     }
 
+    /// The length of a row.
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
+    /// Appends rows that will not be read.
+    pub fn push_empty(&mut self, rows: usize) -> Result<()> {
+        let empty = vec![0.0; self.row];
+        (0..rows).try_for_each(|_| self.push(&empty))
+    }
+
+    /// Not all rows mean something: a file gets a name by which it is not found again.
+    pub fn incomplete(&mut self) {
+        if let To::File { path, .. } = &mut self.to {
+            path.set_extension("incomplete");
+        }
+    }
+
     /// Appends whole rows.
     pub fn push(&mut self, values: &[f32]) -> Result<()> {
         match &mut self.to {

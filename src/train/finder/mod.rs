@@ -12,7 +12,7 @@ pub use suggest::{Smoothed, Suggestions, Sweep};
 
 use super::Recipe;
 use super::fit::{prepare, single_step};
-use crate::data::ImageData;
+use crate::data::{BrokenImage, ImageData};
 use crate::error::{Error, Result};
 use crate::model::Classifier;
 
@@ -27,6 +27,8 @@ pub struct RateSweep {
     pub smoothed: Vec<f64>,
     /// Good rates.
     pub suggestions: Suggestions,
+    /// Images that were left out because they could not be read.
+    pub skipped: Vec<BrokenImage>,
 }
 
 impl Recipe {
@@ -39,7 +41,8 @@ impl Recipe {
     /// `watch` is told how many steps are done, and says whether to go on.
     ///
     /// # Errors
-    /// As [`Recipe::fit`]; [`Error::Interrupted`] if `watch` says no.
+    /// As [`Recipe::fit`], also where no batch of an epoch gives a step; [`Error::Interrupted`] if
+    /// `watch` says no.
     pub fn find_learning_rate(
         &self,
         model: &Classifier,
@@ -49,7 +52,8 @@ impl Recipe {
     ) -> Result<RateSweep> {
         self.validate()?;
         sweep.validate()?;
-        let (model, setup) = prepare(self, model.clone(), train.clone(), train)?;
+        let data = (train.clone(), train);
+        let (model, setup) = prepare(self, model.clone(), data.0, data.1, sweep.skip_broken)?;
         let mut model = model.freeze_with(setup.plan.freeze_at(0), self.frozen_norm)?;
         let mut optimizer = self.optimizer(&model)?;
         let scales = setup.plan.scales();
@@ -59,15 +63,18 @@ impl Recipe {
             losses: Vec::new(),
             smoothed: Vec::new(),
             suggestions: Suggestions::default(),
+            skipped: Vec::new(),
         };
         'sweep: for epoch in 0.. {
+            let before = found.rates.len();
             for batch in setup.train.epoch(epoch) {
                 let step = found.rates.len();
                 if step == sweep.steps || smoothed.diverged() {
                     break 'sweep;
                 }
                 let batch = batch?;
-                if batch.targets.len() == 1 && setup.train.num_batches() > 1 {
+                // It can have lost others that could not be read.
+                if batch.targets.len() < setup.least {
                     continue;
                 }
                 let rate = sweep.rate(step);
@@ -87,7 +94,14 @@ impl Recipe {
                     });
                 }
             }
+            if found.rates.len() == before {
+                let expected = "batches that a step can be made with";
+                let count = setup.train.broken().len();
+                let unread = format!("none, with {count} images that cannot be read");
+                return Err(Error::argument("training data", expected, unread));
+            }
         }
+        found.skipped = setup.train.broken();
         found.suggestions = Suggestions::of(&found.rates, &found.smoothed, sweep.steps);
         Ok(found)
     }

@@ -16,6 +16,8 @@ pub struct Sweep {
     pub end: f64,
     /// Steps of the optimiser, at least 6.
     pub steps: usize,
+    /// Leaves out images that cannot be read, instead of ending with the first of them.
+    pub skip_broken: bool,
 }
 
 impl Default for Sweep {
@@ -25,6 +27,7 @@ impl Default for Sweep {
             start: 1e-7,
             end: 10.0,
             steps: 100,
+            skip_broken: false,
         }
     }
 }

@@ -345,6 +345,16 @@ impl Schedule {
         }
     }
 
+    /// A stretch of fastai's `fine_tune`.
+    pub(super) fn of_fine_tune(pct_start: f64, div: f64) -> Self {
+        Schedule::OneCycle {
+            pct_start,
+            div,
+            div_final: default::div_final(),
+            momentum: default::momentum(),
+        }
+    }
+
     /// A straight line to nothing.
     pub fn linear() -> Self {
         Schedule::Linear { end: 0.0 }
