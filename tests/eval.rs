@@ -336,3 +336,42 @@ fn channels(folder: &Path) -> usize {
     let model = burn_zoo::prelude::Classifier::open(folder.join("run/best"), &device).unwrap();
     model.in_channels()
 }
+
+/// Fewer images than were given are no result, and neither are scores that are no numbers.
+#[test]
+fn the_library_refuses_to_leave_images_out() {
+    use burn_zoo::data::{FashionMnist, Loader, LoaderConfig};
+    use burn_zoo::prelude::*;
+    use std::sync::Arc;
+
+    let device = burn_zoo::device("cpu").unwrap();
+    let model = Zoo::test_resnet().adapt(1, 10).weights(Weights::Random(1));
+    let model = model.build(&device).unwrap();
+    let images = FashionMnist::bundled().unwrap().test().take_first(10);
+    let loader = |drop_last| {
+        let config = LoaderConfig {
+            batch_size: 4,
+            drop_last,
+            ..LoaderConfig::default()
+        };
+        let preprocess = model.preprocess(Some(28));
+        Loader::new(Arc::new(images.clone()), preprocess, config, &device).unwrap()
+    };
+    assert_eq!(model.evaluate(&loader(false)).unwrap().images, 10);
+    let error = model.evaluate(&loader(true)).unwrap_err().to_string();
+    assert!(
+        error.starts_with("drop_last: expected a loader of all 10 images"),
+        "{error}"
+    );
+
+    let broken = model.clone().map_state_dict(|name, shape| {
+        let bias = name == "fc.bias";
+        bias.then(|| vec![f32::NAN; shape.iter().product()])
+    });
+    let error = broken
+        .unwrap()
+        .evaluate(&loader(false))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("scores that are not numbers"), "{error}");
+}

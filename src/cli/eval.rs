@@ -18,9 +18,14 @@ use super::source::Chosen;
 use super::task::ImageArgs;
 use super::{count, notice, open, pixels, print, print_json, source};
 
-/// Every image of what --data names is judged; without it, the images that a run was validated on.
-/// Classes are matched by their names; a set may lack some of them.
 #[derive(Args)]
+#[command(
+    after_help = "Every image of what --data names is judged: of a folder of classes or a \
+    CSV file all of it, of a set with parts the one that --part names (unasked test, else val). \
+    Without --data it is the images that the run was validated on. Classes are matched by their \
+    names, and a set may lack some of them. How many images of how many were judged is in the \
+    output."
+)]
 pub struct EvalArgs {
     /// The folder of a run or of an exported model
     dir: PathBuf,

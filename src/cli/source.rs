@@ -22,7 +22,7 @@ pub struct DataArgs {
     /// fractals[:KEY=VALUE,..] (drawn from formulas, such as fractals:categories=100,size=28), a
     /// folder with FashionMNIST's files, a folder of images (CLASS/*.jpg, or train/CLASS/*.jpg and
     /// val/CLASS/*.jpg), or a .csv or .tsv file with a column of paths and one of labels
-    /// [default: fashion-mnist-mini; for `eval` of a run, the images it was trained on]
+    /// [default: fashion-mnist-mini; for `eval` of a run, the run's own images]
     #[arg(long, value_parser = name)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
