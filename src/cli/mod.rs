@@ -265,6 +265,18 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(serde_json::to_string_pretty(&value)?)
 }
 
+/// An error and its causes, each of them said once: many messages name their cause themselves.
+fn in_full(error: &anyhow::Error) -> String {
+    let causes = error.chain().skip(1).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| {
+        if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
+}
+
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     #[cfg(feature = "flex")]
@@ -300,7 +312,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", in_full(&error));
             match error.downcast_ref() {
                 // The shell's convention for a program ended by Ctrl-C.
                 Some(burn_zoo::Error::Interrupted { .. }) => ExitCode::from(130),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use burn_zoo::data::{
-    Broken, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData, ImageFolder, ImageSet,
+    Broken, Check, FashionMnist, FolderOptions, FractalOptions, Fractals, ImageData, ImageFolder,
+    ImageSet,
 };
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,11 @@ pub struct DataArgs {
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
     skip_broken: bool,
+    /// Decode every image of a folder before anything else, to find damage that the quick look at
+    /// its header and end does not see
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    verify: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,6 +190,7 @@ impl DataArgs {
             } else {
                 Broken::Fail
             },
+            check: self.verify.then_some(Check::Full),
             ..FolderOptions::default()
         };
         let limits = &mut options.decode.limits;

@@ -30,7 +30,7 @@ pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, Loader, LoaderConfig, Sampler};
 pub(crate) use loader::{check_loading, labels};
 pub use mirror::{Mirror, Progress, RemoteFile};
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "image"))]
 pub(crate) use places::cache_root;
 
 /// A set of labelled images that can be read in any order from any thread.
