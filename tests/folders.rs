@@ -857,7 +857,7 @@ fn broken_images_are_named_or_skipped() {
     assert!(splits.report.skipped.iter().all(|s| !s.reason.is_empty()));
 
     // The beginning alone does not tell that the rest is missing.
-    let splits = dir.open(&with(Broken::Skip, Check::Header));
+    let splits = dir.open(&with(Broken::Skip, Check::Look));
     assert_eq!(splits.report.skipped.len(), 2);
     fs::remove_file(dir.at("a/empty.png")).unwrap();
     fs::remove_file(dir.at("b/text.jpg")).unwrap();
@@ -936,7 +936,7 @@ fn large_headers_and_wrong_extensions_pass_the_check() {
     dir.write("b/2.jpeg", &grey.into_inner());
     // The content counts, not the extension.
     dir.write("b/3.png", &jpeg());
-    for check in [Check::Header, Check::Full] {
+    for check in [Check::Look, Check::Full] {
         let options = FolderOptions {
             check: Some(check),
             ..plain()

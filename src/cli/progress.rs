@@ -74,6 +74,9 @@ pub fn check<T>(open: impl FnOnce(&mut dyn FnMut(CheckProgress)) -> T) -> T {
     let result = open(&mut |progress: CheckProgress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.checked as u64);
+        if progress.remembered > 0 {
+            bar.set_message(format!("{} known from before", progress.remembered));
+        }
     });
     bar.finish_and_clear();
     result

@@ -47,6 +47,11 @@ pub struct DataArgs {
     #[arg(skip)]
     #[serde(skip)]
     pub unchecked: bool,
+    /// Decode every image of a folder before anything else, to find damage that the quick look at
+    /// its header and end does not see
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    verify: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -310,6 +315,7 @@ impl DataArgs {
                 Broken::Fail
             },
             csv: self.csv(),
+            check: self.verify.then_some(Check::Full),
             ..FolderOptions::default()
         };
         if self.unchecked {

@@ -34,7 +34,7 @@ pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler};
 pub(crate) use loader::{Part as LoaderPart, check_loading, labels};
 pub use mirror::{Mirror, Progress, RemoteFile};
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "image"))]
 pub(crate) use places::cache_root;
 pub(crate) use without::Without;
 

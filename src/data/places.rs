@@ -95,8 +95,8 @@ pub(super) fn cache_dir() -> Option<PathBuf> {
     cache_dir_of(cfg!(windows), variable, std::env::home_dir())
 }
 
-#[cfg(feature = "hub")]
 /// The folder that everything fetched goes into, but for what the hub's own cache holds.
+#[cfg(any(feature = "hub", feature = "image"))]
 pub(crate) fn cache_root() -> Option<PathBuf> {
     root_of(cfg!(windows), variable, std::env::home_dir())
 }

@@ -162,8 +162,7 @@ impl Found {
             .flatten()
             .flat_map(|part| part.samples.iter().map(|s| (part.base.as_path(), s)))
             .collect();
-        let (check, fail) = (options.resolved_check(), options.broken == Broken::Fail);
-        let broken = verify::broken(&all, &self.place, check, &options.decode, fail, progress);
+        let broken = verify::broken(&all, &self.place, options, progress);
         let indices: BTreeSet<usize> = broken.iter().map(|(index, _)| *index).collect();
         for (index, error) in broken {
             let (base, sample) = all[index];

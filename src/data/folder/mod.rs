@@ -5,6 +5,7 @@ mod channels;
 mod csv;
 mod files;
 mod found;
+mod known;
 mod labels;
 mod layout;
 mod report;
@@ -93,8 +94,13 @@ pub struct FolderOptions {
     /// What becomes of images that cannot be read.
     pub broken: Broken,
     /// How carefully images are looked at before anything else happens. `None` is
-    /// [`Check::Header`] with [`Broken::Fail`] and [`Check::Full`] with [`Broken::Skip`].
+    /// [`Check::Look`].
     pub check: Option<Check>,
+    /// The folder that keeps which images were found sound, by path, size and time of change, so
+    /// that they are not looked at again; `None` keeps nothing. By default the folder `looks` in
+    /// `$BURN_ZOO_CACHE`, or in the cache folder of the user. Where nothing can be read or written,
+    /// that costs time only.
+    pub remember_in: Option<PathBuf>,
     /// The extensions of images, in any case, with or without a dot; other files are left out and
     /// counted. A CSV file may name images with any extension.
     pub extensions: Vec<String>,
@@ -121,6 +127,7 @@ impl Default for FolderOptions {
             seed: 42,
             broken: Broken::Fail,
             check: None,
+            remember_in: super::cache_root().map(|root| root.join("looks")),
             extensions: EXTENSIONS.map(str::to_owned).to_vec(),
             allow_empty: false,
             decode: DecodeOptions::default(),
@@ -154,10 +161,7 @@ impl FolderOptions {
     }
 
     fn resolved_check(&self) -> Check {
-        self.check.unwrap_or(match self.broken {
-            Broken::Fail => Check::Header,
-            Broken::Skip => Check::Full,
-        })
+        self.check.unwrap_or(Check::Look)
     }
 }
 
@@ -167,9 +171,9 @@ pub enum Broken {
     /// The first one, in the order of the data set, is an error that names it.
     #[default]
     Fail,
-    /// It is left out, and [`FolderReport::skipped`] says so. Only what the [`Check`] looks at can
-    /// be found out: an image that breaks later is an error when it is read, since another one in
-    /// its place would change what is trained on.
+    /// It is left out, and [`FolderReport::skipped`] says so. Only what the [`Check`] finds is left
+    /// out here. An image that turns out to be broken when it is read, as one may that only looked
+    /// sound, is an error there, which whoever reads it has to deal with.
     Skip,
 }
 
@@ -178,9 +182,11 @@ pub enum Broken {
 pub enum Check {
     /// Not at all.
     No,
-    /// The start of each file: that it is there, of a known format, and says what size it has.
-    Header,
-    /// Each image is decoded once, by all cores.
+    /// The header of each file, the lengths that it declares, and its end, so that one that was cut
+    /// off is found. A file that does not look sound is decoded, and only that decides. Damage in
+    /// the middle is not seen.
+    Look,
+    /// Each image is decoded once.
     Full,
 }
 

@@ -1,18 +1,16 @@
 //! Looking at images before they are trained on.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read as _, Seek as _};
+use std::fs::{File, Metadata};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use image::{ImageError, ImageReader};
-
-use super::{Check, Sample};
+use super::known::{Key, Known};
+use super::{Broken, Check, FolderOptions, Sample};
 use crate::error::{Error, Result};
-use crate::preprocess::{DecodeOptions, Image};
+use crate::preprocess::{self, DecodeLimits, DecodeOptions, Image};
 
 /// How far the check of a data set has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,33 +20,51 @@ pub struct CheckProgress {
     pub checked: usize,
     /// All images.
     pub total: usize,
+    /// Images among those looked at that had been found sound before and have not changed since,
+    /// so that their files were not opened.
+    pub remembered: usize,
 }
 
-/// The images that cannot be read, by their index, in order. With `first_only` the work ends at the
-/// first one.
+/// What came of an image that is sound.
+struct Sound {
+    /// What is to be remembered of it.
+    key: Option<Key>,
+    /// Whether it was known before.
+    remembered: bool,
+}
+
+/// The images that cannot be read, by their index, in order. If they are errors, the work ends at
+/// the first one.
 pub(super) fn broken(
     samples: &[(&Path, &Sample)],
     source: &Path,
-    check: Check,
-    decode: &DecodeOptions,
-    first_only: bool,
+    options: &FolderOptions,
     progress: &mut dyn FnMut(CheckProgress),
 ) -> Vec<(usize, Error)> {
+    let check = options.resolved_check();
     if check == Check::No {
         return Vec::new();
     }
     let total = samples.len();
+    let first_only = options.broken == Broken::Fail;
+    let known = Known::load(
+        options.remember_in.as_deref(),
+        source,
+        &options.decode.limits,
+    );
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     // Indices are handed out in order and an index once taken is looked at, so that the first
     // broken image is found however many threads there are.
-    let work = |results: mpsc::Sender<(usize, Result<()>)>| {
+    let work = |results: mpsc::Sender<(usize, Result<Sound>)>| {
         while !stop.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some((base, sample)) = samples.get(index) else {
                 return;
             };
-            let result = look_at(base, sample, source, check, decode);
+            let path = base.join(&sample.path);
+            let result = look_at(&path, check, &known, &options.decode)
+                .map_err(|error| at_line(error, sample.line, source));
             if result.is_err() && first_only {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -57,7 +73,7 @@ pub(super) fn broken(
             }
         }
     };
-    let mut broken = thread::scope(|scope| {
+    let (mut broken, keys) = thread::scope(|scope| {
         let (sender, results) = mpsc::channel();
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let work = &work;
@@ -71,42 +87,80 @@ pub(super) fn broken(
             0 => work(sender),
             _ => drop(sender),
         }
-        let mut broken = Vec::new();
-        for (checked, (index, result)) in results.into_iter().enumerate() {
-            broken.extend(result.err().map(|error| (index, error)));
-            let checked = checked + 1;
-            progress(CheckProgress { checked, total });
+        let (mut broken, mut keys) = (Vec::new(), Vec::new());
+        let mut so_far = CheckProgress {
+            checked: 0,
+            total,
+            remembered: 0,
+        };
+        for (index, result) in results {
+            match result {
+                Ok(sound) => {
+                    so_far.remembered += usize::from(sound.remembered);
+                    keys.extend(sound.key);
+                }
+                Err(error) => broken.push((index, error)),
+            }
+            so_far.checked += 1;
+            progress(so_far);
         }
-        broken
+        (broken, keys)
     });
+    // Where the work ended early, the others are what they were.
+    known.save(keys, first_only && !broken.is_empty());
     broken.sort_by_key(|(index, _)| *index);
     broken
 }
 
-fn look_at(
-    base: &Path,
-    sample: &Sample,
-    source: &Path,
-    check: Check,
-    decode: &DecodeOptions,
-) -> Result<()> {
-    let path = base.join(&sample.path);
-    exists(&path).map_err(|error| at_line(error, sample.line, source))?;
+fn look_at(path: &Path, check: Check, known: &Known, decode: &DecodeOptions) -> Result<Sound> {
+    let found = exists(path)?;
+    let key = |check| known.key(path, &found, check);
+    // Who has decoded an image has looked at it, too.
+    let decoded = key(Check::Full);
+    if known.has(decoded) {
+        return Ok(Sound {
+            key: decoded,
+            remembered: true,
+        });
+    }
+    let looked = key(Check::Look);
+    if check == Check::Look {
+        let remembered = known.has(looked);
+        if remembered || looks_sound(path, &decode.limits) {
+            return Ok(Sound {
+                key: looked,
+                remembered,
+            });
+        }
+    }
     // A decoder's panic is a fault of its own, and the image at hand is what brings it about.
-    let looked = catch_unwind(AssertUnwindSafe(|| match check {
-        Check::Full => Image::open_with(&path, decode).map(drop),
-        Check::Header | Check::No => header(&path),
-    }));
-    looked.unwrap_or_else(|_| {
+    let opened = catch_unwind(AssertUnwindSafe(|| Image::open_with(path, decode)));
+    let failed = |_| {
         Err(Error::Image {
-            path,
-            reason: "the decoder failed".to_owned(),
+            path: path.to_path_buf(),
+            reason: "its decoder broke down".to_owned(),
         })
+    };
+    opened.unwrap_or_else(failed)?;
+    Ok(Sound {
+        key: decoded,
+        remembered: false,
     })
 }
 
-/// Opening anything but a file may wait for ever.
-fn exists(path: &Path) -> Result<()> {
+/// Whether an image can do without being decoded.
+fn looks_sound(path: &Path, limits: &DecodeLimits) -> bool {
+    let look = || {
+        let file = File::open(path).ok()?;
+        let length = file.metadata().ok()?.len();
+        Some(preprocess::looks_sound(file, length, limits))
+    };
+    let looked = catch_unwind(AssertUnwindSafe(look));
+    looked.ok().flatten().unwrap_or(false)
+}
+
+/// What the system says of a file. Opening anything but a file may wait for ever.
+fn exists(path: &Path) -> Result<Metadata> {
     let wrong = |found: String| {
         Err(Error::Data {
             path: path.to_path_buf(),
@@ -115,7 +169,7 @@ fn exists(path: &Path) -> Result<()> {
         })
     };
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(metadata) if metadata.is_file() => Ok(metadata),
         Ok(metadata) if metadata.is_dir() => wrong("a folder".to_owned()),
         Ok(_) => wrong("no regular file".to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -142,39 +196,4 @@ fn at_line(error: Error, line: u32, source: &Path) -> Error {
         },
         other => other,
     }
-}
-
-/// The bytes that the header of almost every image fits into, metadata included. Some decoders read
-/// a whole file to tell its size.
-const HEAD: u64 = 128 * 1024;
-
-/// Whether a file is an image by its beginning.
-fn header(path: &Path) -> Result<()> {
-    let read = || Error::io("read", path);
-    let mut file = File::open(path).map_err(read())?;
-    let mut head = Vec::new();
-    file.by_ref()
-        .take(HEAD)
-        .read_to_end(&mut head)
-        .map_err(read())?;
-    let whole = (head.len() as u64) < HEAD;
-    let error = match ImageReader::new(Cursor::new(head)).with_guessed_format() {
-        Ok(reader) => match reader.into_dimensions() {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        },
-        Err(error) => ImageError::IoError(error),
-    };
-    let bad = |error: ImageError| Error::Image {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    };
-    if whole {
-        return Err(bad(error));
-    }
-    // TIFF may keep its header at the end, and metadata may be large.
-    file.rewind().map_err(read())?;
-    let reader = ImageReader::new(BufReader::new(file));
-    let reader = reader.with_guessed_format().map_err(read())?;
-    reader.into_dimensions().map(drop).map_err(bad)
 }
