@@ -33,13 +33,10 @@ pub(super) fn find(file: &Path, options: &FolderOptions) -> Result<Found> {
     let classes = classes(file, &rows)?;
     let [train, valid, test] = parts(file, rows, &classes)?;
     let some = |part: Candidates| (!part.samples.is_empty()).then_some(part);
-    let (mut valid, mut test) = (some(valid), some(test));
-    if let Some(column) = report.split_column.clone().filter(|_| valid.is_none()) {
-        valid = test.take();
-        warnings.push(match valid {
-            Some(_) => CsvWarning::TestForValidation { column },
-            None => CsvWarning::AllTraining { column },
-        });
+    let (valid, test) = (some(valid), some(test));
+    if let (Some(column), None, None) = (&report.split_column, &valid, &test) {
+        let column = column.clone();
+        warnings.push(CsvWarning::AllTraining { column });
     }
     Ok(Found {
         place: file.to_path_buf(),

@@ -59,11 +59,6 @@ pub enum CsvWarning {
         /// The column.
         column: String,
     },
-    /// The split has no validation part, so that the test part takes its place.
-    TestForValidation {
-        /// The column.
-        column: String,
-    },
     /// The same images are in two parts, so that the second says too much good of a model.
     Shared {
         /// The parts.
@@ -174,10 +169,6 @@ impl fmt::Display for CsvWarning {
             CsvWarning::AllTraining { column } => {
                 write!(f, "the column `{column}` has training images only, ")?;
                 f.write_str("so the validation images are chosen by seed")
-            }
-            CsvWarning::TestForValidation { column } => {
-                write!(f, "the column `{column}` has no validation images, ")?;
-                f.write_str("so the test images are validated on")
             }
             CsvWarning::Shared {
                 parts: [one, other],
