@@ -671,6 +671,7 @@ mod command {
         let ran = world.run(&["info", "vit_tiny_patch16_224.augreg_in21k", "--json"]);
         let info: Value = serde_json::from_str(&ran.out).unwrap();
         let layers = info["layers"].as_array().unwrap();
-        assert_eq!(layers.last().unwrap()["output"], serde_json::json!([21843]));
+        let head = layers.iter().find(|l| l["name"] == "head.fc").unwrap();
+        assert_eq!(head["output"], serde_json::json!([21843]));
     }
 }
