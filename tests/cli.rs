@@ -372,7 +372,7 @@ fn mistakes_are_named_with_what_would_have_been_right() {
     let error = tuned(2, &["--data", "cifar"]);
     assert!(
         error.contains(
-            "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder or"
+            "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder"
         ),
         "{error}"
     );

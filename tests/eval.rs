@@ -209,7 +209,7 @@ fn all_that_is_given_is_judged_and_only_the_runs_own_images_are_divided() {
     fs::rename(room.path.join("flat"), room.path.join("moved")).unwrap();
     let error = room.fail(1, &["run"]);
     assert!(
-        error.contains(&room.at("flat")) && error.contains("no such file or folder"),
+        error.contains(&room.at("flat")) && error.contains("is not there"),
         "{error}"
     );
 }
