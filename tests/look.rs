@@ -101,11 +101,11 @@ fn by_default_exactly_what_cannot_be_decoded_is_left_out() {
         names
     };
     assert_eq!(sorted(set.skipped(&full)), sorted(broken.clone()));
-    // A look does not see into the data: `damaged_data.png` has the right ends.
+    // A look does not see into the data: `damaged_data.png` and the like have the right ends.
     let look = sorted(set.skipped(&set.options()));
     let expected: Vec<String> = sorted(broken)
         .into_iter()
-        .filter(|name| name != "damaged_data.png.jpg")
+        .filter(|name| !name.starts_with("damaged"))
         .collect();
     assert_eq!(look, expected);
 }
@@ -119,7 +119,10 @@ fn files_that_were_cut_off_are_found() {
         for lost in [1, 2, 5, 13, 40, 200, bytes.len() / 2, bytes.len() * 9 / 10] {
             if lost < bytes.len() {
                 let name = path.file_name().unwrap().to_str().unwrap();
-                cut.push((format!("{lost}_{name}.jpg"), bytes[..bytes.len() - lost].to_vec()));
+                cut.push((
+                    format!("{lost}_{name}.jpg"),
+                    bytes[..bytes.len() - lost].to_vec(),
+                ));
             }
         }
     }
@@ -135,7 +138,10 @@ fn files_that_were_cut_off_are_found() {
     let wrong: Vec<_> = look.iter().filter(|name| !full.contains(name)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     // Cut behind the damage that it has, it still looks sound.
-    assert!(missed.iter().all(|name| name.contains("damaged_data")), "{missed:?}");
+    assert!(
+        missed.iter().all(|name| name.contains("damaged")),
+        "{missed:?}"
+    );
 }
 
 /// Makes all files of the set old enough to be trusted.
@@ -162,7 +168,11 @@ fn sound_images_are_not_opened_again_until_they_change() {
         let (splits, progress) = set.open(&options);
         assert_eq!((progress.checked, progress.total), (6, 6));
         assert_eq!(progress.remembered, remembered);
-        assert_eq!(splits.report.skipped.len(), 1, "a broken image is looked at again");
+        assert_eq!(
+            splits.report.skipped.len(),
+            1,
+            "a broken image is looked at again"
+        );
     }
     // Decoding is more than looking: only what was decoded counts.
     let full = FolderOptions {
@@ -174,9 +184,9 @@ fn sound_images_are_not_opened_again_until_they_change() {
     assert_eq!(set.open(&options).1.remembered, 5);
     // Another limit is another question.
     let mut small = options.clone();
-    small.decode.limits.max_pixels = 5;
+    small.decode.limits.max_pixels = 6;
     let (splits, progress) = set.open(&small);
-    assert_eq!((progress.remembered, splits.report.skipped.len()), (0, 6));
+    assert_eq!((progress.remembered, splits.report.skipped.len()), (0, 2));
 
     // As long as before and of the same time, but broken.
     let path = set.at("set/a/0.png");
@@ -220,7 +230,10 @@ fn after_an_error_the_others_are_known() {
     };
     let error = ImageFolder::open_with(set.at("set"), &options).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("cut.jpg") && text.contains("ends before"), "{text}");
+    assert!(
+        text.contains("cut.jpg") && text.contains("ends before"),
+        "{text}"
+    );
     fs::remove_file(set.at("set/b/cut.jpg")).unwrap();
     assert_eq!(set.open(&options).1.remembered, 4);
 }
@@ -228,8 +241,12 @@ fn after_an_error_the_others_are_known() {
 #[test]
 fn times_to_come_are_not_trusted() {
     let set = Set::of(&[]);
-    let file = fs::File::options().write(true).open(set.at("set/a/0.png")).unwrap();
-    file.set_modified(SystemTime::now() + Duration::from_secs(1_000)).unwrap();
+    let file = fs::File::options()
+        .write(true)
+        .open(set.at("set/a/0.png"))
+        .unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(1_000))
+        .unwrap();
     age(&set);
     set.open(&set.options());
     assert_eq!(set.open(&set.options()).1.remembered, 3);

@@ -326,7 +326,9 @@ fn odd_fixtures() -> (PathBuf, BTreeMap<String, Option<Odd>>) {
 
 /// Pillow reads these with decoders that this crate does not have.
 fn is_foreign(name: &str) -> bool {
-    ["avif", "jp2", "ico", "ppm", "tga"].iter().any(|e| name.ends_with(e))
+    ["avif", "jp2", "ico", "ppm", "tga"]
+        .iter()
+        .any(|e| name.ends_with(e))
 }
 
 /// The references are made by `fixtures/odd.py`.
@@ -355,7 +357,11 @@ fn odd_files_are_read_and_refused_as_by_pillow() {
                 continue;
             }
         };
-        assert_eq!((image.width(), image.height()), (expected.width, expected.height), "{name}");
+        assert_eq!(
+            (image.width(), image.height()),
+            (expected.width, expected.height),
+            "{name}"
+        );
         let pairs = expected.pixels.as_bytes().as_chunks::<2>().0;
         let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
         let pixels: Vec<u8> = pairs.iter().map(byte).collect();
@@ -387,7 +393,9 @@ fn errors_are_plain_sentences() {
                     continue;
                 };
                 let text = error.to_string();
-                let odd = ["{", "}", "\"", "::", "Some", "Unknown", "Error", "error", "format"];
+                let odd = [
+                    "{", "}", "\"", "::", "Some", "Unknown", "Error", "error", "format",
+                ];
                 let found = odd.iter().find(|mark| text.contains(**mark));
                 assert_eq!(found, None, "{name}: {text}");
             }

@@ -321,3 +321,27 @@ pub fn run() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_said_once() {
+        let source = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let named = anyhow::Error::new(burn_zoo::Error::Io {
+            action: "read",
+            path: "a.png".into(),
+            source: source(),
+        });
+        let cause = source().to_string();
+        assert_eq!(in_full(&named), format!("cannot read a.png: {cause}"));
+        let told = named.context("--data");
+        assert_eq!(
+            in_full(&told),
+            format!("--data: cannot read a.png: {cause}")
+        );
+        let plain = anyhow::Error::new(source()).context("a.png");
+        assert_eq!(in_full(&plain), format!("a.png: {cause}"));
+    }
+}
