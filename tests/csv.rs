@@ -479,7 +479,10 @@ fn a_test_part_beside_or_in_place_of_a_validation_part() {
     let splits = dir.open(&content);
     assert_eq!(dir.names(&splits.valid), ["cat/0.png", "dog/0.png"]);
     let told = dir.told(&splits).join("\n");
-    contains(&told, &["`is_test`", "there are no validation images", "test images"]);
+    contains(
+        &told,
+        &["`is_test`", "there are no validation images", "test images"],
+    );
     let content = table("path,label,split", |p, l| format!("{p},{l},train"));
     let splits = dir.open(&content);
     one(

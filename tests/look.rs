@@ -101,11 +101,11 @@ fn by_default_exactly_what_cannot_be_decoded_is_left_out() {
         names
     };
     assert_eq!(sorted(set.skipped(&full)), sorted(broken.clone()));
-    // A look does not see into the data: `damaged_data.png` has the right ends.
+    // A look does not see into the data: `damaged_data.png` and the like have the right ends.
     let look = sorted(set.skipped(&set.options()));
     let expected: Vec<String> = sorted(broken)
         .into_iter()
-        .filter(|name| name != "damaged_data.png.jpg")
+        .filter(|name| !name.starts_with("damaged"))
         .collect();
     assert_eq!(look, expected);
 }
@@ -139,7 +139,7 @@ fn files_that_were_cut_off_are_found() {
     assert!(wrong.is_empty(), "{wrong:?}");
     // Cut behind the damage that it has, it still looks sound.
     assert!(
-        missed.iter().all(|name| name.contains("damaged_data")),
+        missed.iter().all(|name| name.contains("damaged")),
         "{missed:?}"
     );
 }
@@ -184,9 +184,9 @@ fn sound_images_are_not_opened_again_until_they_change() {
     assert_eq!(set.open(&options).1.remembered, 5);
     // Another limit is another question.
     let mut small = options.clone();
-    small.decode.limits.max_pixels = 5;
+    small.decode.limits.max_pixels = 6;
     let (splits, progress) = set.open(&small);
-    assert_eq!((progress.remembered, splits.report.skipped.len()), (0, 6));
+    assert_eq!((progress.remembered, splits.report.skipped.len()), (0, 2));
 
     // As long as before and of the same time, but broken.
     let path = set.at("set/a/0.png");

@@ -283,7 +283,9 @@ mod reading {
 
     /// A PNG that could not be decoded for `reason`, with what Pillow overlooks put right.
     fn png(bytes: &[u8], reason: String, options: &DecodeOptions) -> Result<Image, Fault> {
-        let mended = mend::png(bytes).map_err(Fault::Damaged)?;
+        // A row has a byte more than its pixels.
+        let longest = options.limits.max_bytes.saturating_mul(2);
+        let mended = mend::png(bytes, longest).map_err(Fault::Damaged)?;
         pixels(&mended, ImageFormat::Png, options).map_err(|fault| match fault {
             Fault::Damaged(_) => Fault::Damaged(reason),
             refused => refused,

@@ -53,13 +53,11 @@ pub(super) fn unread(head: &[u8], tail: &[u8], path: &Path) -> String {
 }
 
 /// Beginnings of image formats that are not read.
-const OTHERS: [(&[u8], &str); 18] = [
+const OTHERS: [(&[u8], &str); 16] = [
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
     (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
     (b"\xff\x0a", "a JPEG XL image"),
-    (b"\0\0\x01\0", "an icon (ICO)"),
-    (b"\0\0\x02\0", "a cursor (CUR)"),
     (b"8BPS", "a Photoshop image (PSD)"),
     (b"DDS ", "a DDS image"),
     (b"v/1\x01", "an OpenEXR image"),
@@ -83,6 +81,11 @@ fn other_image(head: &[u8], tail: &[u8], path: &Path) -> Option<&'static str> {
         && space.is_ascii_whitespace()
     {
         return Some("a PPM, PGM or PBM image");
+    }
+    if let [0, 0, kind @ (1 | 2), 0, count, 0, ..] = head
+        && *count > 0
+    {
+        return Some(["an icon (ICO)", "a cursor (CUR)"][usize::from(*kind == 2)]);
     }
     if head.get(4..8) == Some(b"ftyp") {
         return boxed(head);
@@ -128,7 +131,7 @@ mod tests {
             (b"\xff\x0a\0\0", "JPEG XL"),
             (b"\0\0\x01\0\x01\0\x10\x10", "ICO"),
             (b"P6 8 8 255\n", "PPM"),
-            (b"\0\0\x02 rest TRUEVISION-XFILE.\0", "TGA"),
+            (b"\0\0\x02\0\0\0\0 TRUEVISION-XFILE.\0", "TGA"),
         ] {
             assert_eq!(known(head), None);
             let text = reason(head);

@@ -251,13 +251,27 @@ impl<'a, R: Read + Seek> Look<'a, R> {
             let length = u32::from_be_bytes(self.get(at)?);
             match &self.get::<4>(at + 4)? {
                 b"IEND" => return Ok(length == 0 && data && at + 12 <= self.length),
-                b"PLTE" => palette = true,
+                b"PLTE" if !data => palette = self.is_palette(at, length)?,
                 b"IDAT" => data = palette || color != 3,
                 _ => {}
             }
             at += 12 + u64::from(length);
         }
         Ok(false)
+    }
+
+    /// Whether a part of a PNG is a palette with the right checksum.
+    fn is_palette(&mut self, at: u64, length: u32) -> io::Result<bool> {
+        if length == 0 || length > 3 * 256 || !length.is_multiple_of(3) {
+            return Ok(false);
+        }
+        let length = u64::from(length);
+        let colors: io::Result<Vec<[u8; 3]>> = (0..length)
+            .step_by(3)
+            .map(|color| self.get(at + 8 + color))
+            .collect();
+        let sum = u32::from_be_bytes(self.get(at + 8 + length)?);
+        Ok(sum == mend::checksum(b"PLTE", colors?.as_flattened()))
     }
 
     /// A size, and the trailer at the end.

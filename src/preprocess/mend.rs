@@ -1,5 +1,7 @@
 //! Files that lack or spoil what no pixel depends on, put right for decoders that insist on it.
 
+use flate2::{Decompress, FlushDecompress, Status};
+
 use super::look;
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -45,16 +47,57 @@ fn append(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
     file.extend(checksum(kind, data).to_be_bytes());
 }
 
-/// A PNG without what Pillow does not look at: the checksums of the image data, and whatever is
-/// broken behind them. An error says what is broken before, where Pillow refuses it, too.
-pub(super) fn png(bytes: &[u8]) -> Result<Vec<u8>, String> {
+/// The packed image data, which have a checksum of their own at their end. Without those of the
+/// parts it is the only one, and the decoder leaves it out.
+struct Data {
+    unpack: Decompress,
+    done: bool,
+    longest: u64,
+}
+
+impl Data {
+    fn new(longest: u64) -> Self {
+        Self {
+            unpack: Decompress::new(true),
+            done: false,
+            longest,
+        }
+    }
+
+    fn check(&mut self, mut packed: &[u8]) -> Result<(), String> {
+        let mut unpacked = [0; 16 * 1024];
+        while !self.done && self.unpack.total_out() <= self.longest {
+            let before = (self.unpack.total_in(), self.unpack.total_out());
+            let status = self
+                .unpack
+                .decompress(packed, &mut unpacked, FlushDecompress::None)
+                .map_err(|_| "the PNG data are damaged".to_owned())?;
+            let read = self.unpack.total_in() - before.0;
+            packed = packed.get(read as usize..).unwrap_or_default();
+            self.done = status == Status::StreamEnd;
+            if before == (self.unpack.total_in(), self.unpack.total_out()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A PNG without what Pillow does not look at: the checksums of the parts that the image data are
+/// in, and whatever is broken behind them. An error says what else is broken, where Pillow refuses
+/// it, too. At most `longest` unpacked bytes are looked at.
+pub(super) fn png(bytes: &[u8], longest: u64) -> Result<Vec<u8>, String> {
     let mut mended = SIGNATURE.to_vec();
     let mut rest = bytes.get(SIGNATURE.len()..).unwrap_or_default();
     let mut begun = false;
+    let mut data = Data::new(longest);
     while let Some(chunk) = Chunk::first(rest) {
         match &chunk.kind {
             b"IEND" => break,
-            b"IDAT" => begun = true,
+            b"IDAT" => {
+                begun = true;
+                data.check(chunk.data)?;
+            }
             _ if chunk.sound => {}
             _ if begun => break,
             _ if chunk.rest.is_empty() => return Err(super::decode::CUT.to_owned()),
