@@ -203,20 +203,21 @@ pub(super) fn layouts(
 pub(super) fn prefixes_that_fit(section: &Section, backbone: &[String]) -> Vec<String> {
     const MOST: usize = 8;
     const LONGEST: usize = 200;
-    let Some(anchor) = backbone.first() else {
+    let (Some(first), Some(last)) = (backbone.first(), backbone.last()) else {
         return Vec::new();
     };
+    let has =
+        |prefix: &str, name: &String| section.tensors.contains_key(&format!("{prefix}{name}"));
     let candidates = section
         .tensors
         .keys()
-        .filter_map(|name| name.strip_suffix(anchor.as_str()))
-        .filter(|prefix| prefix.ends_with('.') && prefix.len() <= LONGEST);
+        .filter_map(|name| name.strip_suffix(first.as_str()))
+        .filter(|prefix| prefix.ends_with('.') && prefix.len() <= LONGEST)
+        // The first name can be the end of many, as `conv1.weight` is.
+        .filter(|prefix| has(prefix, last));
     candidates
         .take(MOST)
-        .filter(|prefix| {
-            let has = |name: &String| section.tensors.contains_key(&format!("{prefix}{name}"));
-            backbone.iter().all(has)
-        })
+        .filter(|prefix| backbone.iter().all(|name| has(prefix, name)))
         .map(str::to_owned)
         .collect()
 }
@@ -387,6 +388,29 @@ mod tests {
         assert_eq!(of("module.model.fc.weight"), [0, 7, 13]);
         assert_eq!(of("modules.fc"), [0]);
         assert_eq!(of(&"module.".repeat(1000)).len(), MOST_PREFIXES + 1);
+    }
+
+    #[test]
+    fn a_prefix_is_found_among_names_that_end_alike() {
+        use super::super::file::{DType, Source, TensorInfo};
+        let blocks = (0..20).map(|block| format!("layer1.{block}.conv1.weight"));
+        let backbone: Vec<String> = std::iter::once("conv1.weight".to_owned())
+            .chain(blocks)
+            .collect();
+        let names = ["student.", "teacher.net."]
+            .iter()
+            .flat_map(|prefix| backbone.iter().map(move |name| format!("{prefix}{name}")));
+        let info = TensorInfo {
+            shape: Vec::new(),
+            dtype: DType::F32,
+        };
+        let section = Section {
+            key: None,
+            tensors: names.map(|name| (name, info.clone())).collect(),
+            source: Source::PyTorch(BTreeMap::new()),
+        };
+        let found = prefixes_that_fit(&section, &backbone);
+        assert_eq!(found, ["student.", "teacher.net."]);
     }
 
     #[test]
