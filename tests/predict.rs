@@ -326,7 +326,7 @@ mod command {
             assert!(["cat", "dog", "eel"].contains(&&row[column..column + 3]));
         }
         for told in [
-            "photos: left out: no images: 1 .txt",
+            "photos: other files left out: 1 .txt",
             "1 of the images were given before",
         ] {
             assert!(ran.errors.contains(told), "{}", ran.errors);
@@ -475,7 +475,7 @@ mod command {
             (&["empty"][..], "empty: the folder is empty"),
             (
                 &["texts"],
-                "texts: no image in this folder; no images: 1 .txt",
+                "texts: no image in this folder; other files left out: 1 .txt",
             ),
             (&["*.gif"], "*.gif: no file matches this pattern"),
             (
