@@ -141,7 +141,7 @@ pub fn resume(
     device: &Device,
     train: Arc<dyn ImageData>,
     valid: Arc<dyn ImageData>,
-    options: FitOptions,
+    mut options: FitOptions,
     monitor: &mut dyn Monitor,
 ) -> Result<Run> {
     let dir = dir.as_ref();
@@ -162,6 +162,11 @@ pub fn resume(
     let begun = state.extended == config.extended.len();
     let finished = begun && (state.epoch >= config.epochs() || state.stopped);
     let done = [state.epoch, state.steps];
+    // A command that is given once more asks for what is there.
+    let is_there = |asked: &mut Extension| asked.epochs <= done[0] && config.goes_with(asked);
+    if finished {
+        options.extend.take_if(is_there);
+    }
     let mut added = None;
     match &options.extend {
         None if finished => return read_finished(dir, hold, &config, loaded, &device, monitor),
@@ -380,6 +385,16 @@ fn wants_best(state: &State) -> bool {
 }
 
 impl Setup {
+    /// The rates of a step, after what a plateau has made of them.
+    fn rates(&self, step: usize, state: &State) -> super::StepRates {
+        let mut rates = self.plan.at(step);
+        if let Schedule::Plateau(_) = self.schedule {
+            let factor = state.plateau.factor;
+            rates.rates.iter_mut().for_each(|rate| *rate *= factor);
+        }
+        rates
+    }
+
     /// Appends the epochs that were added to the run.
     fn extend(&mut self, config: &RunConfig) {
         let scaling = self
@@ -685,7 +700,9 @@ fn train(
         )?;
         let began = Instant::now();
         let before = progress.state.seen.seconds;
-        let mut rates = plan.at(progress.state.steps);
+        // A run that goes on with the validation shows the rates of its last step.
+        let last = usize::from(progress.state.batches > 0);
+        let mut rates = setup.rates(progress.state.steps.saturating_sub(last), &progress.state);
 
         // Training: each turn is one step of the optimiser.
         let inputs =
@@ -717,11 +734,7 @@ fn train(
                 };
                 images = inputs(&rest, progress.state.batches);
             }
-            rates = plan.at(progress.state.steps);
-            if let Schedule::Plateau(_) = setup.schedule {
-                let factor = progress.state.plateau.factor;
-                rates.rates.iter_mut().for_each(|rate| *rate *= factor);
-            }
+            rates = setup.rates(progress.state.steps, &progress.state);
 
             let in_loss = match recipe.precision {
                 Precision::F16 => progress.state.scale.factor(),
