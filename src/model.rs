@@ -70,6 +70,12 @@ pub trait Backbone {
     /// Sizes of the image.
     fn input_size(&self) -> InputSize;
 
+    /// Rows at the lower edge of the image, and columns at the right one, that are not seen: what
+    /// is no whole patch any more.
+    fn unseen_edge(&self) -> usize {
+        0
+    }
+
     /// Channels of the features.
     fn num_features(&self) -> usize;
 

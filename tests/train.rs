@@ -333,7 +333,7 @@ fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
         error.to_string()
     };
     let cases = [
-        (recipe().epochs(0), "epochs: expected at least 1, found 0"),
+        (recipe().epochs(0), "epochs: expected 1 to 1000000, found 0"),
         (
             recipe().batch_size(0),
             "batch_size: expected 1 to 65536, found 0",

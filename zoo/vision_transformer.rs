@@ -82,15 +82,6 @@ impl ViTConfig {
             let expected = format!("at most {}", MOST_PATCHES * PATCH);
             return Err(Error::argument("image_size", expected, image_size));
         }
-        if !image_size.is_multiple_of(PATCH) {
-            // What is left over at the right and lower edges would not be seen.
-            let below = image_size - image_size % PATCH;
-            let expected = format!(
-                "a multiple of {PATCH}, the side of a patch, such as {below} or {}",
-                below + PATCH
-            );
-            return Err(Error::argument("image_size", expected, image_size));
-        }
         let grid = image_size / PATCH;
         let width = self.width;
         Ok(VisionTransformer {
@@ -148,6 +139,10 @@ impl Backbone for VisionTransformer {
 
     fn input_size(&self) -> InputSize {
         InputSize::Exactly(self.image_size)
+    }
+
+    fn unseen_edge(&self) -> usize {
+        self.image_size % PATCH
     }
 
     fn num_features(&self) -> usize {
