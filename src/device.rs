@@ -57,7 +57,7 @@ pub fn device_with(name: &str, tell: &mut dyn FnMut(&str)) -> Result<Device> {
 }
 
 /// The name by which [`device`] finds a device; `other` for one that it does not know.
-pub(crate) fn device_name(device: &Device) -> String {
+pub fn device_name(device: &Device) -> String {
     if cpu().is_some_and(|cpu| cpu == *device) {
         return "cpu".to_owned();
     }

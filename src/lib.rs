@@ -84,7 +84,7 @@ pub mod weights;
 #[path = "../zoo/mod.rs"]
 pub mod zoo;
 
-pub use device::{device, device_with};
+pub use device::{device, device_name, device_with};
 pub use error::{Error, Result};
 pub use export::write_file;
 pub use features::{Features, Pool};

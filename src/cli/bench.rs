@@ -132,7 +132,7 @@ impl BenchArgs {
                 "steps": self.steps,
                 "images_per_second": rate,
                 "peak_memory_bytes": memory,
-                "device": format!("{device:?}"),
+                "device": burn_zoo::device_name(&device),
                 "threads": threads(),
             }));
         }

@@ -73,6 +73,9 @@ impl FinetuneArgs {
         {
             bail!("--memory-budget: expected a number above 0, found {gib}");
         }
+        if self.memory_budget.is_some() && self.recipe.batch_size != Some(BatchSizeArg::Auto) {
+            bail!("--memory-budget: only with --batch-size auto");
+        }
         let tensorboard = match self.tensorboard.as_deref() {
             None => TensorBoard::RunFolder,
             Some("off") => TensorBoard::Off,

@@ -156,7 +156,7 @@ fn per(text: &str) -> Result<Per, String> {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum BatchSizeArg {
     Images(usize),
     Auto,

@@ -197,6 +197,7 @@ impl DataArgs {
         }
         if self.folder().is_none() {
             self.divided_already();
+            self.no_files();
         }
         if !is_csv(Path::new(name)) {
             self.no_csv()?;
@@ -343,6 +344,19 @@ impl DataArgs {
         }
         eprintln!("images: {}: {}", path.display(), splits.report);
         Ok(splits)
+    }
+
+    /// Says so where files were to be looked at, and there are none.
+    fn no_files(&self) {
+        let flags = [
+            ("--skip-broken", self.skip_broken),
+            ("--verify", self.verify),
+            ("--max-pixels", self.max_pixels.is_some()),
+        ];
+        for (flag, _) in flags.iter().filter(|(_, given)| *given) {
+            let name = self.name();
+            notice::tell(format!("{flag} has no effect: {name} has no image files"));
+        }
     }
 
     /// Says so where a division was asked for, and the images have one of their own.

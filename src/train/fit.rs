@@ -672,6 +672,13 @@ fn train(
     if let Some(text) = recipe.schedule.unused(&recipe.warmup, recipe.epochs) {
         monitor.notice(&text);
     }
+    let late = plan.changes().iter();
+    for (from, freeze) in late.filter(|(from, _)| *from >= setup.epochs * setup.steps) {
+        monitor.notice(&format!(
+            "freezing `{freeze}` would begin at step {}, and the run ends before",
+            from + 1
+        ));
+    }
     if let [layer, ..] = &setup.single[..] {
         monitor.notice(&format!(
             "1 of {} training images is left out of each epoch, another one each time: the last \

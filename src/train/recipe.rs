@@ -492,18 +492,10 @@ impl Recipe {
         if let Unfreeze::FineTune { .. } = own_start {
             let brings = "nothing of its own, since unfreeze `fine_tune` brings one";
             if self.schedule != Schedule::Constant {
-                return Err(Error::argument(
-                    "schedule",
-                    brings,
-                    format!("{:?}", self.schedule),
-                ));
+                return Err(Error::argument("schedule", brings, &self.schedule));
             }
             if self.rates != Rates::Same {
-                return Err(Error::argument(
-                    "rates",
-                    brings,
-                    format!("{:?}", self.rates),
-                ));
+                return Err(Error::argument("rates", brings, &self.rates));
             }
             if self.warmup.epochs != 0.0 {
                 return Err(Error::argument("warmup", brings, self.warmup.epochs));
@@ -511,11 +503,7 @@ impl Recipe {
         }
         if let (Unfreeze::Backbone(_), false) = (own_start, self.rates == Rates::Same) {
             let expected = "same, since unfreeze `backbone` has a rule of its own";
-            return Err(Error::argument(
-                "rates",
-                expected,
-                format!("{:?}", self.rates),
-            ));
+            return Err(Error::argument("rates", expected, &self.rates));
         }
         Ok(())
     }
@@ -567,6 +555,10 @@ impl Recipe {
         self.feature_cache.check(augmented, self.mixing.is_some())?;
         if let Some(mixing) = &self.mixing {
             mixing.check()?;
+            if self.batch_size == 1 {
+                let expected = "at least 2, since the images of a batch are mixed with each other";
+                return Err(Error::argument("batch_size", expected, 1));
+            }
         }
         if let Some(ema) = &self.ema {
             ema.validate()?;
