@@ -846,7 +846,7 @@ fn the_images_of_a_run_are_found_again() {
     ];
     let errors = ok(burn_zoo_in(&away, &more));
     assert!(
-        errors.contains("1 epochs are done, 1 are added, 2 in all"),
+        errors.contains("epochs: 1 done, 1 added, 2 in all"),
         "{errors}"
     );
     let config = RunConfig::open(&out).unwrap();

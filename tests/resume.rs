@@ -438,7 +438,7 @@ fn a_finished_run_is_extended() {
     let whole = extend(&at("whole"), extended(4), &mut notices).unwrap();
     let told = &notices.0[0];
     for part in [
-        "2 epochs are done, 2 are added, 4 in all",
+        "epochs: 2 done, 2 added, 4 in all",
         "cosine",
         "3e-3",
         "frozen: ",
@@ -727,7 +727,7 @@ fn early_stopping_waits_and_gives_the_best_back() {
     let run = extend(&dir, extended(12), &mut notices).unwrap();
     assert_eq!(run.epochs().len(), 6);
     assert!(
-        notices.0[0].contains("3 epochs are done, 9 are added"),
+        notices.0[0].contains("epochs: 3 done, 9 added"),
         "{:?}",
         notices.0
     );
@@ -1080,7 +1080,7 @@ fn ctrl_c_and_resume_go_together() {
     let (code, errors) = finish(command(&more).spawn().unwrap());
     assert_eq!(code, Some(0), "{errors}");
     assert!(
-        errors.contains("3 epochs are done, 1 are added, 4 in all; schedule linear"),
+        errors.contains("epochs: 3 done, 1 added, 4 in all; schedule linear"),
         "{errors}"
     );
     assert_eq!(epochs(&out).len(), 4);

@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         check: [
             None,
             Some(Check::No),
-            Some(Check::Header),
+            Some(Check::Look),
             Some(Check::Full),
         ][usize::from(form & 3)],
         broken: if form & 4 == 0 {

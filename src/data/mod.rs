@@ -13,6 +13,7 @@ mod loader;
 mod mini;
 mod mirror;
 mod places;
+#[cfg(feature = "plots")]
 mod without;
 
 use std::collections::HashSet;
@@ -36,6 +37,7 @@ pub(crate) use loader::{Part as LoaderPart, check_loading, labels};
 pub use mirror::{Mirror, Progress, RemoteFile};
 #[cfg(any(feature = "hub", feature = "image"))]
 pub(crate) use places::cache_root;
+#[cfg(feature = "plots")]
 pub(crate) use without::Without;
 
 /// A set of labelled images that can be read in any order from any thread.

@@ -107,8 +107,8 @@ impl std::fmt::Display for Extended {
         } = self;
         write!(
             f,
-            "{from_epoch} epochs are done, {epochs} are added, {} in all; schedule {} from a rate \
-             of {:e} over those {epochs} alone, without warm-up, from the last weights and the \
+            "epochs: {from_epoch} done, {epochs} added, {} in all; schedule {} from a rate of {:e} over \
+             those {epochs} alone, without warm-up, from the last weights and the \
              last state of the optimiser",
             from_epoch + epochs,
             self.schedule,

@@ -318,8 +318,7 @@ fn class_names(data: &[String], num_classes: usize) -> (Vec<String>, Option<Stri
     };
     let told = told.map(|unused| {
         format!(
-            "num_classes is {num_classes}, and the data has {} classes: {unused}, has no image to \
-             learn from",
+            "num_classes is {num_classes}, and the data has {} classes: nothing is learnt of {unused}",
             data.len()
         )
     });
