@@ -391,6 +391,8 @@ fn mistakes_are_named_with_what_would_have_been_right() {
         error.contains("expected auto, cpu, cuda, cuda:N, wgpu or ndarray"),
         "{error}"
     );
+    let error = tuned(1, &["--memory-budget", "1"]);
+    assert!(error.contains("only with --batch-size auto"), "{error}");
     let error = tuned(1, &["--num-classes", "3"]);
     assert!(
         error.contains("num_classes: expected at least the 10 classes"),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn_zoo::data::{FashionMnist, ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
+use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{Control, EpochRecord, FitOptions, Monitor, Run, RunConfig, StepRecord};
 use burn_zoo::{Error, preprocess::Image};
 
@@ -335,6 +336,14 @@ fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
     let cases = [
         (recipe().epochs(0), "epochs: expected 1 to 1000000, found 0"),
         (
+            recipe().batch_size(1).mixing(Mixing {
+                mixup_alpha: 0.2,
+                ..Mixing::default()
+            }),
+            "batch_size: expected at least 2, since the images of a batch are mixed with each \
+             other, found 1",
+        ),
+        (
             recipe().batch_size(0),
             "batch_size: expected 1 to 65536, found 0",
         ),
@@ -606,4 +615,41 @@ fn the_device_is_named_as_the_command_takes_it() {
     let name = RunConfig::open(&dir).unwrap().model["device"].clone();
     let name = name.as_str().unwrap();
     assert_eq!(burn_zoo::device(name).unwrap(), Device::default());
+}
+
+/// Keeps what it was told.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Monitor for Told {
+    fn notice(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+#[test]
+fn freezing_that_would_begin_after_the_end_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, test) = images();
+    let mut told = Told::default();
+    let late = [(0.0, Freeze::Nothing), (7.0, Freeze::up_to("stage2"))];
+    recipe()
+        .epochs(1)
+        .unfreeze(Unfreeze::at(late))
+        .fit_with(
+            model(),
+            Arc::new(train),
+            Arc::new(test),
+            dir.path().join("run"),
+            FitOptions::default(),
+            &mut told,
+        )
+        .unwrap();
+    assert!(
+        told.0
+            .iter()
+            .any(|text| text.contains("up-to:stage2") && text.contains("ends before")),
+        "{:?}",
+        told.0
+    );
 }
