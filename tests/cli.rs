@@ -883,4 +883,33 @@ fn the_images_of_a_run_are_found_again() {
     );
     let warnings = result["warnings"].to_string();
     assert!(warnings.contains("left/3.png"), "{warnings}");
+
+    // Another one, after a run that began without the first.
+    let begin = ["--skip-broken", "--json", "--out", "second"];
+    let tune: Vec<&str> = tune[..tune.len() - 2].iter().copied().collect();
+    let tune: Vec<&str> = tune
+        .iter()
+        .map(|text| if *text == "pets" { "animals" } else { text })
+        .collect();
+    ok(burn_zoo_in(&away, &[&tune[..], &begin].concat()));
+    let image = away.join("animals/train/left/2.png");
+    let bytes = std::fs::read(&image).unwrap();
+    std::fs::write(&image, &bytes[..60]).unwrap();
+    let second = path(&away, "second");
+    let more = [
+        "finetune",
+        "--no-report",
+        "--json",
+        "--resume",
+        &second,
+        "--epochs",
+        "2",
+    ];
+    let output = burn_zoo_in(&here, &more);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let warnings = result["warnings"].to_string();
+    assert_eq!(result["skipped_images"], 1, "{warnings}");
+    for told in ["left out as when the run began: 1", "left/2.png"] {
+        assert!(warnings.contains(told), "{told}: {warnings}");
+    }
 }

@@ -856,6 +856,16 @@ fn broken_images_are_named_or_skipped() {
     assert_eq!(skipped, expected.each_ref());
     assert!(splits.report.skipped.iter().all(|s| !s.reason.is_empty()));
 
+    // The same images make the same set when nothing is looked at.
+    let again = dir.open(&FolderOptions {
+        left_out: skipped.into_iter().cloned().collect(),
+        ..with(Broken::Fail, Check::No)
+    });
+    assert_eq!(again.report.left_out_before, 3);
+    let paths = |images: &ImageFolder| (0..).map_while(|i| images.path(i)).collect::<Vec<_>>();
+    assert_eq!(paths(&again.train), paths(&splits.train));
+    assert_eq!(paths(&again.valid), paths(&splits.valid));
+
     let splits = dir.open(&with(Broken::Skip, Check::Full));
     assert_eq!(splits.report.skipped.len(), 3);
     fs::remove_file(dir.at("a/empty.png")).unwrap();

@@ -129,7 +129,7 @@ impl FinetuneArgs {
                     None => None,
                 };
                 options.data = data.source.clone();
-                options.arguments = self.images.kept()?;
+                options.arguments = self.images.kept(&data.left_out)?;
                 let mut watch = self.watch()?;
                 let valid = data.test.clone();
                 let watch = watch.as_mut();
@@ -229,7 +229,7 @@ impl FinetuneArgs {
         let options = FitOptions {
             overwrite: self.overwrite,
             data: data.source.clone(),
-            arguments: self.images.kept()?,
+            arguments: self.images.kept(&data.left_out)?,
             tensorboard: TensorBoard::Off,
             skip_broken: self.images.data.skip_broken,
             extend: None,
@@ -274,7 +274,7 @@ impl FinetuneArgs {
         let config = RunConfig::open(dir)?;
         let mut images = ImageArgs::to_go_on(dir, &config, &self.images)?;
         let data = images.open_again(&config)?;
-        options.arguments = images.kept()?;
+        options.arguments = images.kept(&[])?;
         options.skip_broken = images.data.skip_broken;
         options.extend = self.recipe.epochs.map(|epochs| Extension {
             epochs,

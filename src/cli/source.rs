@@ -1,7 +1,7 @@
 //! Where labelled images come from.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
@@ -43,6 +43,10 @@ pub struct DataArgs {
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,
+    /// What was left out when a run began, from the folder of the images on.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// Images are not looked at before they are used, as for a run that goes on with them.
     #[arg(skip)]
     #[serde(skip)]
@@ -111,6 +115,8 @@ pub struct Data {
     pub any_size: bool,
     /// Where they come from, in words.
     pub source: String,
+    /// Those that were left out, from the folder of the images on.
+    pub left_out: Vec<String>,
 }
 
 const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder, \
@@ -227,6 +233,7 @@ impl DataArgs {
             ),
             train: Arc::new(train),
             test: Arc::new(test),
+            left_out: Vec::new(),
         })
     }
 
@@ -299,6 +306,7 @@ impl DataArgs {
             ),
             train: Arc::new(train),
             test: Arc::new(test),
+            left_out: Vec::new(),
         })
     }
 
@@ -317,6 +325,7 @@ impl DataArgs {
             },
             csv: self.csv(),
             check: self.verify.then_some(Check::Full),
+            left_out: self.left_out(),
             ..FolderOptions::default()
         };
         if self.unchecked {
@@ -325,6 +334,21 @@ impl DataArgs {
         let limits = &mut options.decode.limits;
         limits.max_pixels = self.max_pixels.unwrap_or(limits.max_pixels);
         options
+    }
+
+    /// The folder that images of a folder or a CSV file are below of.
+    fn root(&self) -> Option<&Path> {
+        let path = self.folder()?;
+        if path.is_dir() {
+            Some(path)
+        } else {
+            path.parent()
+        }
+    }
+
+    fn left_out(&self) -> Vec<PathBuf> {
+        let root = self.root().unwrap_or(Path::new(""));
+        self.left_out.iter().map(|path| root.join(path)).collect()
     }
 
     /// Opens a folder or a CSV file, and says what was left out.
@@ -398,11 +422,18 @@ impl DataArgs {
         let splits = self.splits(path)?;
         // Of all of them, so that --limit-train makes no other model.
         let channels = splits.train.channels();
+        let root = self.root().unwrap_or(Path::new(""));
+        let skipped = splits.report.skipped.iter();
+        let left_out = skipped.filter_map(|skipped| {
+            let path = skipped.path.strip_prefix(root).unwrap_or(&skipped.path);
+            path.to_str().map(str::to_owned)
+        });
         Ok(Data {
             train: Arc::new(self.some(splits.train, limit_train)),
             test: Arc::new(self.some(splits.valid, self.limit_test)),
             channels,
             any_size: true,
+            left_out: left_out.collect(),
             source: format!("{}: {}", path.display(), splits.report),
         })
     }
@@ -534,6 +565,12 @@ fn limit(set: ImageSet, limit: Option<usize>) -> ImageSet {
 
 /// Says what a person should know about a folder or a CSV file.
 fn tell(report: &FolderReport) {
+    if report.left_out_before > 0 {
+        notice::tell(format!(
+            "images left out as when the run began: {}",
+            report.left_out_before
+        ));
+    }
     for line in report.csv.iter().flat_map(|csv| csv.notices()) {
         notice::tell(line);
     }

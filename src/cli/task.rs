@@ -52,7 +52,7 @@ impl ImageArgs {
     /// left out from here on.
     pub fn to_go_on(dir: &Path, config: &RunConfig, asked: &Self) -> Result<Self> {
         let mut config = config.clone();
-        let mut moved = asked.kept()?;
+        let mut moved = asked.kept(&[])?;
         if let Some(data) = moved.remove("data").filter(|_| asked.data.data.is_some()) {
             let arguments = &mut config.data.arguments;
             match (arguments.get_mut("data"), data) {
@@ -81,14 +81,19 @@ impl ImageArgs {
         let expected = [config.data.train_images, config.data.valid_images];
         match found {
             Ok(data) if [data.train.len(), data.test.len()] == expected => Ok(data),
-            // Some were left out when the run began.
+            // An earlier version did not keep what was left out when the run began.
             _ => self.open(),
         }
     }
 
-    /// As a run folder keeps them: found again from any folder.
-    pub fn kept(&self) -> Result<toml::Table> {
+    /// As a run folder keeps them: found again from any folder, without those that were left out.
+    pub fn kept(&self, left_out: &[String]) -> Result<toml::Table> {
         let mut table = toml::Table::try_from(self)?;
+        if let Some(toml::Value::Table(data)) = table.get_mut("data")
+            && !left_out.is_empty()
+        {
+            data.insert("left_out".to_owned(), left_out.to_vec().into());
+        }
         if let Some(toml::Value::Table(data)) = table.get_mut("data")
             && let Some(toml::Value::String(path)) = data.get_mut("data")
             && !is_builtin(path)

@@ -1,6 +1,6 @@
 //! From what was found to the parts of a data set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +49,8 @@ pub(super) struct Beside {
 #[derive(Default)]
 pub(super) struct LeftOut {
     pub(super) skipped: Vec<Skipped>,
+    /// Images that were to be left out unseen.
+    pub(super) before: usize,
     pub(super) hidden: usize,
     pub(super) junk: BTreeMap<String, usize>,
     pub(super) others: BTreeMap<String, usize>,
@@ -150,12 +152,33 @@ impl Found {
         format!("; without images: {}", report::first_few(&empty))
     }
 
+    /// Takes away the images that are left out unseen.
+    fn leave_out(&mut self, paths: &[PathBuf]) {
+        let paths: HashSet<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        if paths.is_empty() {
+            return;
+        }
+        let parts = [
+            Some(&mut self.train),
+            self.valid.as_mut(),
+            self.test.as_mut(),
+        ];
+        for part in parts.into_iter().flatten() {
+            let before = part.samples.len();
+            let base = &part.base;
+            part.samples
+                .retain(|sample| !paths.contains(base.join(&sample.path).as_path()));
+            self.left_out.before += before - part.samples.len();
+        }
+    }
+
     /// Takes away the images that cannot be read, if that is wanted.
     pub(super) fn verify(
         &mut self,
         options: &FolderOptions,
         progress: &mut dyn FnMut(CheckProgress),
     ) -> Result<()> {
+        self.leave_out(&options.left_out);
         let parts = [Some(&self.train), self.valid.as_ref(), self.test.as_ref()];
         let all: Vec<(&Path, &Sample)> = parts
             .into_iter()
@@ -265,6 +288,7 @@ impl Found {
             classes: rows,
             division: self.division,
             skipped: left_out.skipped,
+            left_out_before: left_out.before,
             hidden: left_out.hidden,
             junk: left_out.junk,
             others: left_out.others,

@@ -101,6 +101,10 @@ pub struct FolderOptions {
     /// `$BURN_ZOO_CACHE`, or in the cache folder of the user. Where nothing can be read or written,
     /// that costs time only.
     pub remember_in: Option<PathBuf>,
+    /// Images that are left out unseen, by the paths that [`ImageFolder::path`] gives: those that a
+    /// run which goes on left out when it began. Their number is told in
+    /// [`FolderReport::left_out_before`]; what is not there is not missed.
+    pub left_out: Vec<PathBuf>,
     /// The extensions of images, in any case, with or without a dot; other files are left out and
     /// counted. A CSV file may name images with any extension.
     pub extensions: Vec<String>,
@@ -132,6 +136,7 @@ impl Default for FolderOptions {
             allow_empty: false,
             decode: DecodeOptions::default(),
             csv: CsvOptions::default(),
+            left_out: Vec::new(),
         }
     }
 }

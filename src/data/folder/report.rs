@@ -20,6 +20,8 @@ pub struct FolderReport {
     pub division: Division,
     /// The images that cannot be read, with [`Broken::Skip`](super::Broken::Skip).
     pub skipped: Vec<Skipped>,
+    /// How many images of [`FolderOptions::left_out`](super::FolderOptions::left_out) were there.
+    pub left_out_before: usize,
     /// How many files and folders have names that begin with a dot, those in
     /// [`junk`](Self::junk) aside.
     pub hidden: usize,

@@ -116,6 +116,7 @@ impl Given {
                 classes: rows,
                 division: found.division,
                 skipped: found.left_out.skipped,
+                left_out_before: found.left_out.before,
                 hidden: found.left_out.hidden,
                 junk: found.left_out.junk,
                 others: found.left_out.others,
