@@ -123,7 +123,7 @@ fn open(path: &Path, file_length: u64, key: Option<&str>) -> Result<Contents, Fa
     // flat list of tensors does not: a state dict may have names that begin with `model.`.
     let root = PytorchReader::read_pickle_data(path, None).map_err(pytorch_failure)?;
     let entries = dictionary(&root)?;
-    let keys = keys_with_tensors(entries);
+    let keys = all_keys(entries);
     let found = match key {
         None => find_sections(&root, entries),
         Some(key) => vec![asked_for(entries, key, &keys)?],
@@ -269,6 +269,26 @@ fn keys_with_tensors(entries: &Entries) -> Vec<String> {
         .collect();
     keys.sort();
     keys
+}
+
+/// The keys with tensors in them; of a key that holds several known ones, these.
+fn all_keys(root: &Entries) -> Vec<String> {
+    let mut all = Vec::new();
+    for key in keys_with_tensors(root) {
+        let inner: Vec<&str> = match root.get(&key) {
+            Some(PickleValue::Dict(entries)) => known(entries, &PLAIN)
+                .chain(known(entries, &AVERAGES))
+                .map(|(inner, _)| inner)
+                .collect(),
+            _ => Vec::new(),
+        };
+        if inner.len() > 1 {
+            all.extend(inner.iter().map(|inner| format!("{key}.{inner}")));
+        } else {
+            all.push(key);
+        }
+    }
+    all
 }
 
 /// Where the weights may be, best first, by their keys; the key is empty for the whole file.
