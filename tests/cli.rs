@@ -886,8 +886,7 @@ fn the_images_of_a_run_are_found_again() {
 
     // Another one, after a run that began without the first.
     let begin = ["--skip-broken", "--json", "--out", "second"];
-    let tune: Vec<&str> = tune[..tune.len() - 2].iter().copied().collect();
-    let tune: Vec<&str> = tune
+    let tune: Vec<&str> = tune[..tune.len() - 2]
         .iter()
         .map(|text| if *text == "pets" { "animals" } else { text })
         .collect();

@@ -511,13 +511,7 @@ impl HostBatch {
 impl Work {
     /// An image and its label. A decoder that panics has met an image that cannot be read.
     fn read(&self, index: usize) -> Result<(Image, usize)> {
-        match panics::quietly(|_| true, || self.data.get(index)) {
-            Ok(read) => read,
-            Err((message, _)) => Err(Error::Image {
-                path: self.data.name(index).into(),
-                reason: format!("its decoder panicked: {}", message.unwrap_or_default()),
-            }),
-        }
+        panics::of_decoder(self.data.name(index), || self.data.get(index))
     }
 
     /// [`read`](Self::read), or `None` for an image that is left out.

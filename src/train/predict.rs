@@ -1,7 +1,6 @@
 //! What a model says about images: one, or any number of files.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -17,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::features::host_vec;
 use crate::model::Classifier;
 use crate::nn::fused::{self, Prepared};
+use crate::panics;
 use crate::preprocess::augment::Views;
 use crate::preprocess::{DecodeOptions, Image, Preprocess};
 
@@ -296,6 +296,12 @@ struct Pixels {
     failed: Vec<(usize, Result<Vec<Prediction>>)>,
 }
 
+/// The views of one image, and their height and width.
+struct Seen {
+    size: (usize, usize),
+    views: Vec<Vec<f32>>,
+}
+
 /// Images of one size.
 struct Group {
     size: (usize, usize),
@@ -361,7 +367,7 @@ impl Reader {
             pixels.files += 1;
             match self.image(&self.files[file]) {
                 Err(error) => pixels.failed.push((file, Err(error))),
-                Ok((size, views)) => {
+                Ok(Seen { size, views }) => {
                     values += views.iter().map(Vec::len).sum::<usize>();
                     pixels.add(file, size, &views);
                 }
@@ -373,18 +379,13 @@ impl Reader {
         pixels
     }
 
-    /// The views of one image, and their size.
-    fn image(&self, path: &Path) -> Result<((usize, usize), Vec<Vec<f32>>)> {
-        // A decoder's panic is a fault of its own, and the image at hand is what brings it about.
-        let made = catch_unwind(AssertUnwindSafe(|| {
+    /// The views of one image.
+    fn image(&self, path: &Path) -> Result<Seen> {
+        panics::of_decoder(path, || {
             let image = Image::open_with(path, &self.decode)?;
-            let size = self.preprocess.output_size(image.height(), image.width());
-            Ok((size, self.views.views(&self.preprocess, &image)))
-        }));
-        made.unwrap_or_else(|_| {
-            Err(Error::Image {
-                path: path.to_path_buf(),
-                reason: "the decoder failed".to_owned(),
+            Ok(Seen {
+                size: self.preprocess.output_size(image.height(), image.width()),
+                views: self.views.views(&self.preprocess, &image),
             })
         })
     }

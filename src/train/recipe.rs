@@ -495,7 +495,7 @@ impl Recipe {
                 return Err(Error::argument("schedule", brings, &self.schedule));
             }
             if self.rates != Rates::Same {
-                return Err(Error::argument("rates", brings, &self.rates));
+                return Err(Error::argument("rates", brings, self.rates));
             }
             if self.warmup.epochs != 0.0 {
                 return Err(Error::argument("warmup", brings, self.warmup.epochs));
@@ -503,7 +503,7 @@ impl Recipe {
         }
         if let (Unfreeze::Backbone(_), false) = (own_start, self.rates == Rates::Same) {
             let expected = "same, since unfreeze `backbone` has a rule of its own";
-            return Err(Error::argument("rates", expected, &self.rates));
+            return Err(Error::argument("rates", expected, self.rates));
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -10,6 +9,7 @@ use std::thread;
 use image::{ColorType, ImageDecoder as _, ImageReader};
 
 use super::Sample;
+use crate::panics;
 use crate::preprocess::{DecodeOptions, Image};
 
 /// 1 if every image is grey, else 3.
@@ -53,7 +53,7 @@ fn is_grey(path: &Path, decode: &DecodeOptions) -> bool {
         // Some files are decoded whose header alone is not understood.
         None => Image::open_with(path, decode).is_ok_and(|image| image.channels() == 1),
     };
-    catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
+    panics::quietly(|_| true, look).unwrap_or(false)
 }
 
 fn header(path: &Path) -> Option<ColorType> {

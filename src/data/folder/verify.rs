@@ -1,7 +1,6 @@
 //! Looking at images before they are trained on.
 
 use std::fs::{File, Metadata};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -10,6 +9,7 @@ use std::thread;
 use super::known::{Key, Known};
 use super::{Broken, Check, FolderOptions, Sample};
 use crate::error::{Error, Result};
+use crate::panics;
 use crate::preprocess::{self, DecodeLimits, DecodeOptions, Image};
 
 /// How far the check of a data set has come.
@@ -133,15 +133,7 @@ fn look_at(path: &Path, check: Check, known: &Known, decode: &DecodeOptions) -> 
             });
         }
     }
-    // A decoder's panic is a fault of its own, and the image at hand is what brings it about.
-    let opened = catch_unwind(AssertUnwindSafe(|| Image::open_with(path, decode)));
-    let failed = |_| {
-        Err(Error::Image {
-            path: path.to_path_buf(),
-            reason: "its decoder broke down".to_owned(),
-        })
-    };
-    opened.unwrap_or_else(failed)?;
+    panics::of_decoder(path, || Image::open_with(path, decode))?;
     Ok(Sound {
         key: decoded,
         remembered: false,
@@ -155,7 +147,7 @@ fn looks_sound(path: &Path, limits: &DecodeLimits) -> bool {
         let length = file.metadata().ok()?.len();
         Some(preprocess::looks_sound(file, length, limits))
     };
-    let looked = catch_unwind(AssertUnwindSafe(look));
+    let looked = panics::quietly(|_| true, look);
     looked.ok().flatten().unwrap_or(false)
 }
 
