@@ -912,3 +912,74 @@ fn the_images_of_a_run_are_found_again() {
         assert!(warnings.contains(told), "{told}: {warnings}");
     }
 }
+
+/// A run is worth more than its table: nobody has to read it to the end.
+#[test]
+fn a_run_goes_on_when_nobody_reads_its_table() {
+    let dir = tempfile::tempdir().unwrap();
+    folder(&dir.path().join("pets"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
+        .args(["finetune", "test_resnet", "--data", "pets", "--epochs", "3"])
+        .args(["--image-size", "28", "--batch-size", "4", "--no-report"])
+        .args(["--tensorboard", "off", "--out", "run"])
+        .current_dir(dir.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("standard output takes no more"), "{errors}");
+    let log = std::fs::read_to_string(dir.path().join("run/log.jsonl")).unwrap();
+    assert_eq!(log.lines().count(), 3);
+}
+
+/// What a class is called is its owner's business; a terminal is left alone all the same.
+#[cfg(unix)]
+#[test]
+fn classes_may_have_odd_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let pets = dir.path().join("pets");
+    folder(&pets);
+    let odd = "le\u{1b}[31mft";
+    let long = "right".repeat(40);
+    for part in ["train", "val"] {
+        let part = pets.join(part);
+        std::fs::rename(part.join("left"), part.join(odd)).unwrap();
+        std::fs::rename(part.join("right"), part.join(&long)).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let output = burn_zoo_in(dir.path(), arguments);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(output.status.success(), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        text
+    };
+    run(&[
+        "finetune",
+        "test_resnet",
+        "--data",
+        "pets",
+        "--epochs",
+        "1",
+        "--image-size",
+        "28",
+        "--batch-size",
+        "4",
+        "--no-report",
+        "--tensorboard",
+        "off",
+        "--out",
+        "run",
+    ]);
+    run(&["eval", "run"]);
+    let image = format!("pets/val/{odd}/0.png");
+    let table = run(&["predict", "run", &image]);
+    assert!(table.contains(r"\u{1b}"), "{table}");
+    let json = run(&["predict", "run", &image, "--json"]);
+    let json: Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!(json["classes"][0], odd);
+}

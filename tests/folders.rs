@@ -1009,6 +1009,22 @@ mod links {
                 )
             );
         }
+        // A part that is another one says too much good of a model.
+        let dir = Dir::of(&["train/a/1.png", "train/b/1.png"]);
+        dir.link("train", "val");
+        let report = ImageFolder::open(dir.at("")).unwrap().report;
+        let told: Vec<String> = report
+            .warnings
+            .iter()
+            .map(|w| dir.clean(&w.to_string()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "DIR/val/a: the same images as in DIR/train/a, in another part; folders that are in \
+              two parts: 2"
+            ]
+        );
         // Through a folder that lies elsewhere.
         let dir = Dir::of(&["data/a/1.png", "elsewhere/1.png"]);
         dir.link("../elsewhere", "data/b");

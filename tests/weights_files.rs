@@ -837,6 +837,13 @@ fn keys_are_taken_in_order_and_the_others_are_known() {
         ["a", "checkpoint.state_dict", "checkpoint.ema"]
     );
     assert_eq!(opened(&path, Some("checkpoint.ema")).0, "b");
+    let inner = dict(&[("state_dict", state("a")), ("ema", state("b"))]);
+    let path = torch(&folder, &[("checkpoint", dict(&[("model", inner)]))]);
+    let (_, key, others) = opened(&path, None);
+    assert_eq!(
+        [key, others],
+        ["checkpoint.model.state_dict", "checkpoint.model.ema"]
+    );
     // A key beside tensors is part of their names.
     let mixed = dict(&[
         ("model", state("a")),

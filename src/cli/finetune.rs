@@ -15,7 +15,7 @@ use serde_json::json;
 use super::progress::{Stop, Watch};
 use super::recipe::{BatchSizeArg, RecipeArgs};
 use super::task::{ImageArgs, StartArgs, Task, task};
-use super::{WeightsArgs, names_weights, print, print_json, progress};
+use super::{WeightsArgs, names_weights, notice, print, print_json, progress};
 
 #[derive(Args)]
 pub struct FinetuneArgs {
@@ -316,9 +316,12 @@ impl FinetuneArgs {
                         format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
                     });
                     let verdict = if trial.fits { "fits" } else { "too much" };
-                    eprintln!("batch size {:>5}: {peak}, {verdict}", trial.batch_size);
+                    notice::say(format_args!(
+                        "batch size {:>5}: {peak}, {verdict}",
+                        trial.batch_size
+                    ));
                 })?;
-        eprintln!("batch size: {}", found.batch_size);
+        notice::say(format_args!("batch size: {}", found.batch_size));
         task.recipe.batch_size = found.batch_size;
         Ok(())
     }

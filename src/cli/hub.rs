@@ -42,7 +42,7 @@ impl FetchArgs {
                 Ok(spec) => print(format!("{name}: {}", spec.weights_in_words()))?,
                 Err(error) if several => {
                     failed += 1;
-                    eprintln!("error: {}", super::notice::plain(format_args!("{error:#}")));
+                    super::notice::say(format_args!("error: {error:#}"));
                 }
                 Err(error) => return Err(error),
             }

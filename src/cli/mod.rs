@@ -324,7 +324,7 @@ pub fn run() -> ExitCode {
             .num_threads(threads)
             .build_global()
     {
-        eprintln!("error: --threads {threads}: {error}");
+        notice::say(format_args!("error: --threads {threads}: {error}"));
         return ExitCode::FAILURE;
     }
     let device = || burn_zoo::device_with(&cli.device, &mut |text| notice::tell(text));
@@ -351,7 +351,7 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", notice::plain(in_words(&error)));
+            notice::say(format_args!("error: {}", in_words(&error)));
             let interrupted = matches!(
                 error.downcast_ref(),
                 Some(burn_zoo::Error::Interrupted { .. })

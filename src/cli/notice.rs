@@ -1,6 +1,7 @@
 //! What a user must be told beside the result: what was left out, cut, chosen for them or overruled.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -19,10 +20,15 @@ pub fn plain(text: impl Display) -> String {
     plain
 }
 
+/// Says it on standard error. Where nobody reads that any more, nobody is told.
+pub fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{}", plain(text));
+}
+
 /// Says it on standard error, and keeps it for the field `warnings` of a JSON document.
 pub fn tell(text: impl Display) {
     let text = text.to_string();
-    eprintln!("{}", plain(&text));
+    say(&text);
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     told.push(text);
 }

@@ -1,5 +1,6 @@
 //! What a person sees while something takes long. All of it goes to standard error.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -106,7 +107,7 @@ impl Stop {
             if flag.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
-            eprintln!("\nstopping after this step; press Ctrl-C again to leave at once");
+            notice::say("\nstopping after this step; press Ctrl-C again to leave at once");
         })?;
         Ok(Self(stop))
     }
@@ -171,9 +172,18 @@ impl Watch {
         self.batches = Some(self.bars.add(bar(steps, what)));
     }
 
-    fn print(&self, line: &str) {
+    fn print(&mut self, line: &str) {
         // The bars step aside while a line is written.
-        self.bars.suspend(|| println!("{line}"));
+        let written = self.bars.suspend(|| writeln!(std::io::stdout(), "{line}"));
+        if let Err(error) = written {
+            // A run is worth more than its table: `| head` has seen enough, a full disk has not.
+            self.lines = false;
+            self.bars.suspend(|| {
+                notice::tell(format!(
+                    "standard output takes no more ({error}); the run goes on"
+                ));
+            });
+        }
     }
 }
 
@@ -208,10 +218,10 @@ impl Monitor for Watch {
         self.run = Some(bar);
         if run.steps_done > 0 {
             self.bars.suspend(|| {
-                eprintln!(
+                notice::say(format_args!(
                     "going on after epoch {} and {} steps",
                     run.epochs_done, run.steps_done
-                );
+                ));
             });
         }
         Ok(())

@@ -366,7 +366,11 @@ impl DataArgs {
         if !matches!(splits.report.division, Division::Seeded { .. }) {
             self.divided_already();
         }
-        eprintln!("images: {}: {}", path.display(), splits.report);
+        notice::say(format_args!(
+            "images: {}: {}",
+            path.display(),
+            splits.report
+        ));
         Ok(splits)
     }
 
@@ -385,15 +389,17 @@ impl DataArgs {
 
     /// Says so where a division was asked for, and the images have one of their own.
     fn divided_already(&self) {
-        let share = self.valid_share.is_some_and(|share| share != VALID_SHARE);
-        let seed = self.split_seed.is_some_and(|seed| seed != SPLIT_SEED);
-        for (flag, given) in [("--valid-share", share), ("--split-seed", seed)] {
-            if given {
-                let name = self.name();
-                notice::tell(format!(
-                    "{flag} has no effect: {name} has validation images of its own"
-                ));
-            }
+        let name = self.name();
+        if self.valid_share.is_some_and(|share| share != VALID_SHARE) {
+            notice::tell(format!(
+                "--valid-share has no effect: {name} has validation images of its own"
+            ));
+        }
+        if self.split_seed.is_some_and(|seed| seed != SPLIT_SEED) {
+            notice::tell(format!(
+                "--split-seed divides nothing: {name} has validation images of its own; of a \
+                 folder it chooses the images that --limit-train and --limit-test leave"
+            ));
         }
     }
 

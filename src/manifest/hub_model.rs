@@ -258,8 +258,11 @@ fn label_names(value: &Value, num_classes: usize) -> Checked<Vec<String>> {
         // An empty map names nothing.
         return Ok(if map.is_empty() { Vec::new() } else { names });
     }
-    match rules::texts(value) {
-        Ok(names) if names.len() == num_classes => Ok(names),
+    // Any text: what a folder or a label is called is its owner's business.
+    let names = value.as_list().unwrap_or_default().iter();
+    let names: Option<Vec<String>> = names.map(|n| n.as_text().map(str::to_owned)).collect();
+    match names {
+        Some(names) if !names.is_empty() && names.len() == num_classes => Ok(names),
         _ if value.as_list().is_some_and(<[Value]>::is_empty) => Ok(Vec::new()),
         _ => Err(format!("a list of {num_classes} names").into()),
     }

@@ -271,24 +271,41 @@ fn keys_with_tensors(entries: &Entries) -> Vec<String> {
     keys
 }
 
-/// The keys with tensors in them; of a key that holds several known ones, these.
+/// The keys with tensors in them, followed as [`descend`] does, averages included.
 fn all_keys(root: &Entries) -> Vec<String> {
     let mut all = Vec::new();
     for key in keys_with_tensors(root) {
-        let inner: Vec<&str> = match root.get(&key) {
-            Some(PickleValue::Dict(entries)) => known(entries, &PLAIN)
-                .chain(known(entries, &AVERAGES))
-                .map(|(inner, _)| inner)
-                .collect(),
-            _ => Vec::new(),
-        };
-        if inner.len() > 1 {
-            all.extend(inner.iter().map(|inner| format!("{key}.{inner}")));
-        } else {
-            all.push(key);
+        if let Some(value) = nested(root, &key) {
+            follow(key, value, 1, &mut all);
         }
     }
     all
+}
+
+fn follow(path: String, value: &PickleValue, depth: usize, all: &mut Vec<String>) {
+    match known_within(value, depth) {
+        Some(inner) => {
+            for (key, value) in inner {
+                follow(format!("{path}.{key}"), value, depth + 1, all);
+            }
+        }
+        None => all.push(path),
+    }
+}
+
+/// The known keys in a value that holds tensors under nothing else.
+fn known_within(value: &PickleValue, depth: usize) -> Option<Vec<(&'static str, &PickleValue)>> {
+    let PickleValue::Dict(entries) = value else {
+        return None;
+    };
+    if depth >= DEEPEST_KEY {
+        return None;
+    }
+    let inner: Vec<_> = known(entries, &PLAIN)
+        .chain(known(entries, &AVERAGES))
+        .collect();
+    let holding = entries.values().filter(|value| holds_tensors(value));
+    (!inner.is_empty() && inner.len() == holding.count()).then_some(inner)
 }
 
 /// Where the weights may be, best first, by their keys; the key is empty for the whole file.
@@ -331,21 +348,13 @@ fn descend<'a>(
     depth: usize,
     found: &mut Vec<(String, &'a PickleValue)>,
 ) {
-    if let PickleValue::Dict(entries) = value
-        && depth < DEEPEST_KEY
-    {
-        let inner: Vec<_> = known(entries, &PLAIN)
-            .chain(known(entries, &AVERAGES))
-            .collect();
-        let holding = entries.values().filter(|value| holds_tensors(value));
-        if !inner.is_empty() && inner.len() == holding.count() {
-            let plain = inner.iter().filter(|(key, _)| PLAIN.contains(key)).count();
-            let chosen = if plain > 0 { plain } else { inner.len() };
-            for (key, value) in inner.into_iter().take(chosen) {
-                descend(format!("{path}.{key}"), value, depth + 1, found);
-            }
-            return;
+    if let Some(inner) = known_within(value, depth) {
+        let plain = inner.iter().filter(|(key, _)| PLAIN.contains(key)).count();
+        let chosen = if plain > 0 { plain } else { inner.len() };
+        for (key, value) in inner.into_iter().take(chosen) {
+            descend(format!("{path}.{key}"), value, depth + 1, found);
         }
+        return;
     }
     found.push((path, value));
 }

@@ -8,7 +8,7 @@ use burn_zoo::train::Prediction;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use super::super::print;
+use super::super::{notice, print};
 
 /// What is known of one image.
 pub struct Row {
@@ -84,10 +84,13 @@ impl Screen {
         }
         let predictions = match &row.result {
             Ok(predictions) => predictions,
-            Err(reason) => return print(format!("{:path$}  error: {reason}", row.path)),
+            Err(reason) => {
+                let line = format!("{:path$}  error: {reason}", row.path);
+                return print(notice::plain(line));
+            }
         };
         let Some((best, others)) = predictions.split_first() else {
-            return print(&row.path);
+            return print(notice::plain(&row.path));
         };
         let percent = |p: &Prediction| 100.0 * p.probability;
         let others: Vec<String> = others
@@ -101,7 +104,7 @@ impl Screen {
             percent(best),
             others.join(", ")
         );
-        print(line.trim_end())
+        print(notice::plain(line.trim_end()))
     }
 }
 

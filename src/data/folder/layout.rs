@@ -1,5 +1,6 @@
 //! Telling the parts of a data set and its classes by the names of folders.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
@@ -117,6 +118,7 @@ fn enter(root: &Path, options: &FolderOptions) -> Result<(Walk, Places)> {
         extensions: options.checked_extensions()?,
         broken: options.broken,
         left_out: LeftOut::default(),
+        folders: HashMap::new(),
     };
     is_folder(root)?;
     let top = walk.level(root)?;

@@ -132,6 +132,16 @@ pub enum FolderWarning {
         /// How many.
         count: usize,
     },
+    /// The same folders are in two parts, by links, so that the second says too much good of a
+    /// model.
+    SharedFolders {
+        /// The first of them.
+        path: PathBuf,
+        /// The same folder in an earlier part.
+        other: PathBuf,
+        /// How many.
+        count: usize,
+    },
     /// Links lead to a folder twice; its images are taken once.
     SameFolder {
         /// The folder as it was come across again.
@@ -242,6 +252,18 @@ impl fmt::Display for FolderWarning {
             FolderWarning::StrayImages { path, count } => {
                 write!(f, "{}: images in no class's folder, ", path.display())?;
                 write!(f, "which are left out: {count}")
+            }
+            FolderWarning::SharedFolders { path, other, count } => {
+                write!(
+                    f,
+                    "{}: the same images as in {}",
+                    path.display(),
+                    other.display()
+                )?;
+                write!(
+                    f,
+                    ", in another part; folders that are in two parts: {count}"
+                )
             }
             FolderWarning::SameFolder { path } => {
                 write!(f, "{}: links lead here twice", path.display())?;

@@ -172,6 +172,8 @@ pub(super) struct Walk {
     pub(super) extensions: BTreeSet<String>,
     pub(super) broken: Broken,
     pub(super) left_out: LeftOut,
+    /// The folders of the parts before, by their canonical paths.
+    pub(super) folders: HashMap<PathBuf, PathBuf>,
 }
 
 /// What systems and tools leave in folders, in lower case.
@@ -308,7 +310,26 @@ impl Walk {
             class.files = groups.into_iter().flat_map(|(_, files)| files).collect();
             classes.push(class);
         }
+        self.tell_of_shared(&base, seen);
         Ok(Tree { base, classes })
+    }
+
+    /// Says so where a link makes folders of an earlier part a part once more.
+    fn tell_of_shared(&mut self, base: &Path, seen: HashMap<PathBuf, (usize, PathBuf)>) {
+        let mut shared = Vec::new();
+        for (canonical, (_, path)) in seen {
+            let path = base.join(path);
+            match self.folders.get(&canonical) {
+                Some(other) => shared.push((path, other.clone())),
+                None => drop(self.folders.insert(canonical, path)),
+            }
+        }
+        let count = shared.len();
+        if let Some((path, other)) = shared.into_iter().min() {
+            self.left_out
+                .warnings
+                .push(FolderWarning::SharedFolders { path, other, count });
+        }
     }
 
     /// The images in one folder; the folders in it become pending.
