@@ -514,6 +514,160 @@ fn a_finished_run_is_extended() {
     );
 }
 
+/// Images of which some cannot be read, ever.
+struct Holes(Arc<ImageSet>, &'static [usize]);
+
+impl ImageData for Holes {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        if self.1.contains(&index) {
+            return Err(Error::Image {
+                path: "photo.jpg".into(),
+                reason: "cut short".to_owned(),
+            });
+        }
+        ImageData::get(&*self.0, index)
+    }
+    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+        ImageData::label(&*self.0, index)
+    }
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+}
+
+/// Steps that are not made leave schedule, freezing and added epochs where they are.
+#[test]
+fn broken_images_do_not_delay_the_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = FashionMnist::bundled().unwrap();
+    let vit = || {
+        let spec = Zoo::test_vit().weights(Weights::Random(3)).adapt(1, 10);
+        spec.image_size(32).build(&device()).unwrap()
+    };
+    let sets = |holes: &'static [usize]| {
+        let train = Holes(Arc::new(data.train().take_first(12)), holes);
+        (Arc::new(train), Arc::new(data.test().take_first(20)))
+    };
+    let options = |extend: Option<usize>| FitOptions {
+        skip_broken: true,
+        ..extend.map_or_else(quiet, extended)
+    };
+    let unfreeze = Unfreeze::at([(0.0, Freeze::Backbone), (1.0, Freeze::Nothing)]);
+    for accumulate in [1, 2] {
+        let recipe = Recipe::full()
+            .epochs(3)
+            .batch_size(1)
+            .learning_rate(1e-3)
+            .schedule(Schedule::linear())
+            .unfreeze(unfreeze.clone())
+            .feature_cache("off".parse().unwrap())
+            .accumulate(accumulate);
+        let run = |name: &str, holes: &'static [usize], monitor: &mut dyn Monitor| {
+            let (train, valid) = sets(holes);
+            let dir = dir.path().join(format!("{name}-{accumulate}"));
+            recipe.fit_with(vit(), train, valid, dir, options(None), monitor)
+        };
+        let go_on = |name: &str, holes: &'static [usize], extend: Option<usize>| {
+            let (train, valid) = sets(holes);
+            let dir = dir.path().join(format!("{name}-{accumulate}"));
+            resume(dir, &device(), train, valid, options(extend), &mut Silent)
+        };
+        let plan = |run: &Run| -> Vec<_> {
+            let epochs = run.epochs().iter();
+            epochs
+                .map(|e| (e.frozen.clone(), e.learning_rate, e.rates.clone()))
+                .collect()
+        };
+
+        /// The rates of each epoch's first step.
+        #[derive(Default)]
+        struct Firsts(Vec<(usize, Vec<f64>)>, Notices);
+        impl Monitor for Firsts {
+            fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+                if self.0.last().is_none_or(|(epoch, _)| *epoch != step.epoch) {
+                    self.0.push((step.epoch, step.rates.clone()));
+                }
+                Ok(())
+            }
+            fn notice(&mut self, text: &str) {
+                self.1.notice(text);
+            }
+        }
+        let holes = &[1, 4, 5, 8, 10];
+        let (mut whole_watch, mut watch) = (Firsts::default(), Firsts::default());
+        let whole = run("whole", &[], &mut whole_watch).unwrap();
+        let broken = run("broken", holes, &mut watch).unwrap();
+        assert_eq!(plan(&broken), plan(&whole), "{accumulate}");
+        let frees = |watch: &Firsts| -> Vec<bool> {
+            let firsts = watch.0.iter();
+            firsts.map(|(_, rates)| rates[0] > 0.0).collect()
+        };
+        assert_eq!(frees(&watch), [false, true, true]);
+        assert_eq!(frees(&whole_watch), frees(&watch));
+        let few = |watch: &Firsts| -> Vec<String> {
+            let notices = watch.1.0.iter();
+            notices.filter(|n| n.contains("planned")).cloned().collect()
+        };
+        assert_eq!(few(&whole_watch), Vec::<String>::new());
+        assert_eq!(few(&watch).len(), 3, "{:?}", watch.1.0);
+        if accumulate == 1 {
+            let expected =
+                "epoch 1: 7 steps were made and 12 planned, as 5 images could not be read";
+            assert_eq!(few(&watch)[0], expected);
+        }
+        let told = watch.1.0.iter();
+        let told = told.filter(|n| n.starts_with("left out of training: "));
+        assert_eq!(told.count(), holes.len());
+
+        // Interrupted in the middle of the second epoch.
+        let stopped = run("stopped", holes, &mut StopAfter(9));
+        assert!(matches!(stopped, Err(Error::Interrupted { .. })));
+        same_run(&broken, &go_on("stopped", holes, None).unwrap());
+
+        let whole = go_on("whole", &[], Some(5)).unwrap();
+        let broken = go_on("broken", holes, Some(5)).unwrap();
+        assert_eq!(plan(&broken), plan(&whole), "{accumulate}");
+        let config = RunConfig::open(broken.dir()).unwrap();
+        assert_eq!(config.extended[0].from_step, 3 * 12 / accumulate);
+    }
+}
+
+/// Added epochs are asked for their own schedule over their own length.
+#[test]
+fn added_epochs_tell_of_a_schedule_that_is_too_long_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let step: Schedule = "step:30".parse().unwrap();
+    let told = |notices: &Notices| {
+        let notices = notices.0.iter();
+        notices.filter(|n| n.contains("the rate falls")).count()
+    };
+    let mut notices = Notices::default();
+    let recipe = Recipe::feature_extraction()
+        .epochs(1)
+        .batch_size(32)
+        .schedule(step.clone());
+    let first = dir.path().join("step");
+    fit(&recipe, &first, &mut notices).unwrap();
+    assert_eq!(told(&notices), 1);
+    copy(&first, &dir.path().join("cosine"));
+    for (name, schedule, expected) in [("cosine", Schedule::cosine(), 0), ("step", step, 1)] {
+        let options = FitOptions {
+            extend: Some(Extension {
+                epochs: 2,
+                schedule: Some(schedule),
+                learning_rate: None,
+            }),
+            ..quiet()
+        };
+        let mut notices = Notices::default();
+        extend(&dir.path().join(name), options, &mut notices).unwrap();
+        assert_eq!(told(&notices), expected, "{name}: {:?}", notices.0);
+    }
+}
+
 /// What a run is doing is not changed under way, and a run that has ended says so.
 #[test]
 fn only_a_finished_run_is_extended() {

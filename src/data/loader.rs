@@ -1,6 +1,6 @@
 //! Batches, made by worker threads and handed out in a fixed order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -238,6 +238,19 @@ impl Loader {
     pub fn broken(&self) -> Vec<BrokenImage> {
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
         broken.values().cloned().collect()
+    }
+
+    /// What is wrong with an image, if it could not be read.
+    pub(crate) fn broken_at(&self, index: usize) -> Option<BrokenImage> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.get(&index).cloned()
+    }
+
+    /// The images that could not be read so far and are not known yet, in the data's own order.
+    pub(crate) fn broken_beside(&self, known: &HashSet<usize>) -> Vec<BrokenImage> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = broken.values().filter(|b| !known.contains(&b.index));
+        new.cloned().collect()
     }
 
     /// The batches of this epoch, counted from 0. The same epoch is always the same.

@@ -41,6 +41,13 @@ pub(crate) struct State {
     pub batches: usize,
     /// Steps of the optimiser that are done.
     pub steps: usize,
+    /// `steps` as the next epoch began; `None` between epochs, and in checkpoints of before.
+    #[serde(default)]
+    pub began: Option<usize>,
+    /// Where in the plan the last complete epoch ended. This is `steps` but for those that were not
+    /// made for want of images that can be read. Checkpoints of before have none.
+    #[serde(default)]
+    pub ended: Option<usize>,
     /// What the batches of the next epoch gave so far.
     pub seen: Seen,
     /// What a monitor asked to be frozen, in place of what the plan says.

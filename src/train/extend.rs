@@ -26,7 +26,8 @@ pub struct Extension {
 pub struct Extended {
     /// Epochs that were done before.
     pub from_epoch: usize,
-    /// Steps of the optimiser that were done before.
+    /// Where in the plan the run was before: the steps of the optimiser that were done, with those
+    /// that were left out for want of images that can be read.
     pub from_step: usize,
     /// Epochs that were added.
     pub epochs: usize,
@@ -71,7 +72,7 @@ impl RunConfig {
             && asked.learning_rate.is_none_or(|own| own == rate)
     }
 
-    /// The epochs that are added to a run which has done so many epochs and steps.
+    /// The epochs that are added to a run which has done so many epochs and steps of the plan.
     pub(super) fn extended_by(
         &self,
         asked: &Extension,

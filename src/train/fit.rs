@@ -19,8 +19,8 @@ use super::memory_advice::catch_out_of_memory;
 use super::monitor::{All, Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
 use super::run::{Hold, Log, RunConfig, SkippedImage};
 use super::single_value::{single_value_error, single_value_norms};
-use super::{Clip, Ema, EpochRecord, Extension, Plan, Precision, Recipe, Run, Schedule};
-use crate::data::{Batch, ImageData, Loader, LoaderConfig};
+use super::{Clip, Ema, EpochRecord, Extension, Plan, Precision, Recipe, Run, Schedule, Warmup};
+use crate::data::{Batch, BrokenImage, ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
 use crate::features::host_vec;
 use crate::freeze::Freeze;
@@ -74,6 +74,8 @@ pub(super) struct Setup {
     epochs: usize,
     /// The schedule of the run's last stretch.
     schedule: Schedule,
+    /// Epochs of the run's last stretch, if they were added to it.
+    added: Option<usize>,
     /// Epochs after which a plateau is looked for.
     plateau_from: f64,
     /// Height and width of the first image.
@@ -161,7 +163,8 @@ pub fn resume(
     // Epochs that were added, of which there is no checkpoint yet, are still to be begun.
     let begun = state.extended == config.extended.len();
     let finished = begun && (state.epoch >= config.epochs() || state.stopped);
-    let done = [state.epoch, state.steps];
+    // Checkpoints of before do not say where the plan is: there it is where the steps are.
+    let done = [state.epoch, state.ended.unwrap_or(state.steps)];
     // A command that is given once more asks for what is there.
     let is_there = |asked: &mut Extension| asked.epochs <= done[0] && config.goes_with(asked);
     if finished {
@@ -205,7 +208,8 @@ pub fn resume(
     log.change_config(&options.arguments, added.as_ref())?;
     if let Some(added) = added {
         let frozen = state.freeze.clone();
-        let frozen = frozen.unwrap_or_else(|| setup.plan.freeze_at(state.steps).to_string());
+        let frozen =
+            frozen.unwrap_or_else(|| setup.plan.freeze_at(setup.place(&state)).to_string());
         let again = match recipe.early_stopping {
             Some(_) => "; early stopping waits anew",
             None => "",
@@ -384,6 +388,33 @@ fn wants_best(state: &State) -> bool {
 }
 
 impl Setup {
+    /// The place in the plan of a step that begins with the next batch.
+    ///
+    /// It follows from the batches, as fewer steps are made where batches have no image that can be
+    /// read: the schedule and what is frozen would lag behind the epochs.
+    fn place(&self, state: &State) -> usize {
+        state.epoch * self.steps + state.batches / self.recipe.accumulate
+    }
+
+    /// The place in the plan of the last batch so far.
+    fn last_place(&self, state: &State) -> usize {
+        let before = state.epoch * self.steps;
+        match state.batches.checked_sub(1) {
+            Some(last) => before + last / self.recipe.accumulate,
+            None => before.saturating_sub(1),
+        }
+    }
+
+    /// What of its schedule the run's last stretch never comes to, in words.
+    fn unused_schedule(&self) -> Option<String> {
+        let recipe = &self.recipe;
+        let Some(added) = self.added else {
+            return recipe.schedule.unused(&recipe.warmup, recipe.epochs);
+        };
+        let text = self.schedule.unused(&Warmup::default(), added)?;
+        Some(format!("the added epochs, as a run of their own: {text}"))
+    }
+
     /// The rates of a step, after what a plateau has made of them.
     fn rates(&self, step: usize, state: &State) -> super::StepRates {
         let mut rates = self.plan.at(step);
@@ -403,6 +434,7 @@ impl Setup {
         for added in &config.extended {
             self.plan.extend(added, scaling);
             self.schedule = added.schedule.clone();
+            self.added = Some(added.epochs);
             self.plateau_from = 0.0;
         }
         self.epochs = config.epochs();
@@ -533,6 +565,7 @@ pub(super) fn prepare(
         Setup {
             epochs: recipe.epochs,
             schedule: recipe.schedule.clone(),
+            added: None,
             plateau_from: recipe.warmup.epochs,
             size,
             least,
@@ -668,7 +701,7 @@ fn train(
         epochs_done: progress.state.epoch,
         steps_done: progress.state.steps,
     })?;
-    if let Some(text) = recipe.schedule.unused(&recipe.warmup, recipe.epochs) {
+    if let Some(text) = setup.unused_schedule() {
         monitor.notice(&text);
     }
     let late = plan.changes().iter();
@@ -690,6 +723,9 @@ fn train(
     let mut told_single = false;
     // Sizes at which one image alone is a batch that everything now free can learn from.
     let mut sound = HashSet::new();
+    let mut told = Told::of(&progress.state);
+    // A change of what is frozen, in whose place in the plan no step was made.
+    let mut changed_before = false;
 
     while progress.state.epoch < setup.epochs && !progress.state.stopped {
         let epoch = progress.state.epoch + 1;
@@ -706,15 +742,15 @@ fn train(
         )?;
         let began = Instant::now();
         let before = progress.state.seen.seconds;
-        // A run that goes on with the validation shows the rates of its last step.
-        let last = usize::from(progress.state.batches > 0);
-        let mut rates = setup.rates(progress.state.steps.saturating_sub(last), &progress.state);
+        if progress.state.batches == 0 {
+            progress.state.began = Some(progress.state.steps);
+        }
 
         // Training: each turn is one step of the optimiser.
         let inputs =
             |rest: &Frozen, batches: usize| rest.epoch(&setup.train, recipe, epoch as u64, batches);
         let mut images = inputs(&rest, progress.state.batches);
-        while !images.is_empty() {
+        'steps: while !images.is_empty() {
             obey(&mut control, &mut progress)?;
             let at = |step: usize| -> Result<Freeze> {
                 match &progress.state.freeze {
@@ -722,12 +758,14 @@ fn train(
                     None => Ok(plan.freeze_at(step).clone()),
                 }
             };
-            let freeze = at(progress.state.steps)?;
+            let place = setup.place(&progress.state);
+            let freeze = at(place)?;
             // A run that goes on does not say again what it began with.
-            let changed = match &frozen {
+            let differs = match &frozen {
                 Some(before) => *before != freeze,
-                None => at(progress.state.steps.saturating_sub(1))? != freeze,
+                None => at(setup.last_place(&progress.state))? != freeze,
             };
+            let changed = std::mem::take(&mut changed_before) || differs;
             if frozen.as_ref() != Some(&freeze) {
                 set_frozen(&mut progress, &freeze, recipe)?;
                 frozen = Some(freeze);
@@ -740,7 +778,7 @@ fn train(
                 };
                 images = inputs(&rest, progress.state.batches);
             }
-            rates = setup.rates(progress.state.steps, &progress.state);
+            let rates = setup.rates(place, &progress.state);
 
             let in_loss = match recipe.precision {
                 Precision::F16 => progress.state.scale.factor(),
@@ -762,8 +800,22 @@ fn train(
                     }
                 };
                 progress.state.batches += 1;
-                note_skipped(&setup.train, &portion.skipped, &mut progress.state, monitor);
-                let Some(batch) = portion.input else { continue };
+                let skipped = portion.skipped;
+                note_skipped(
+                    &setup.train,
+                    skipped,
+                    &mut told,
+                    &mut progress.state,
+                    monitor,
+                );
+                let Some(batch) = portion.input else {
+                    if step_batches == 0 {
+                        // The step begins with a later batch, whose place the plan is asked for.
+                        changed_before = changed;
+                        continue 'steps;
+                    }
+                    continue;
+                };
                 // Where one image is alone in its batch, a normalisation may have nothing to learn
                 // from; PyTorch refuses such a batch.
                 let size = batch.size.unwrap_or(setup.size);
@@ -783,15 +835,19 @@ fn train(
                             ));
                         }
                         told_single = true;
+                        if step_batches == 0 {
+                            changed_before = changed;
+                            continue 'steps;
+                        }
                         continue;
                     }
                     sound.insert(size);
                 }
                 check_labels(&batch.targets, progress.model.num_classes())?;
                 // Dropout is the same whether or not the run was interrupted before.
-                let place = format!("noise {epoch} {}", progress.state.batches);
+                let stream = format!("noise {epoch} {}", progress.state.batches);
                 let Progress { model, state, .. } = &mut progress;
-                let (loss, gradients) = noise::with(recipe.seed, &place, || {
+                let (loss, gradients) = noise::with(recipe.seed, &stream, || {
                     catch_out_of_memory(recipe, setup.least, || {
                         forward_backward(setup, model, in_loss, &mut state.seen, batch)
                     })
@@ -881,7 +937,10 @@ fn train(
                 progress.checkpoint(setup, &mut log)?;
             }
         }
+        let whole = images.is_empty();
         drop(images);
+        // Also those of a run that goes on with the validation.
+        let rates = setup.rates(setup.last_place(&progress.state), &progress.state);
         check_trained(setup, &progress.state, epoch)?;
         let resting = match &frozen {
             Some(freeze) => freeze.clone(),
@@ -889,9 +948,7 @@ fn train(
             None => {
                 let freeze = match &progress.state.freeze {
                     Some(text) => text.parse()?,
-                    None => plan
-                        .freeze_at(progress.state.steps.saturating_sub(1))
-                        .clone(),
+                    None => plan.freeze_at(setup.last_place(&progress.state)).clone(),
                 };
                 set_frozen(&mut progress, &freeze, recipe)?;
                 freeze
@@ -923,7 +980,13 @@ fn train(
             Ok(None) => return Err(interrupted(setup, &progress, &mut log)),
             Err(error) => return Err(left(error, setup, &progress, &mut log)),
         };
-        note_skipped_in_validation(&setup.valid, result.images, &mut progress.state, monitor);
+        note_skipped_in_validation(
+            &setup.valid,
+            result.images,
+            &mut told,
+            &mut progress.state,
+            monitor,
+        );
         if !result.loss.is_finite() {
             let rate = rates.head();
             return Err(diverged(&log, result.loss, epoch, &progress.state, rate));
@@ -954,6 +1017,18 @@ fn train(
                 + setup.valid.num_images().saturating_sub(result.images),
         };
         let state = &mut progress.state;
+        if let (Some(began), true, images @ 1..) = (state.began, whole, state.left_out.len())
+            && state.steps - began < setup.steps
+        {
+            monitor.notice(&format!(
+                "epoch {epoch}: {} steps were made and {} planned, as {images} images could not be \
+                 read",
+                state.steps - began,
+                setup.steps
+            ));
+        }
+        state.ended = Some(setup.last_place(state) + 1);
+        state.began = None;
         state.epoch = epoch;
         state.batches = 0;
         state.seen = Seen::default();
@@ -1025,57 +1100,84 @@ fn moment<'a>(setup: &'a Setup, progress: &'a Progress, log: &'a Log) -> Moment<
         valid: &setup.valid,
         model: &progress.model,
         average: progress.ema.as_ref().map(Ema::model),
-        step: progress.state.steps,
+        step: setup.place(&progress.state),
         steps: setup.steps,
         own: progress.state.freeze.is_some(),
         least: setup.least,
     }
 }
 
-/// Remembers the training images of a batch that could not be read, and tells of those that are new.
-fn note_skipped(loader: &Loader, skipped: &[usize], state: &mut State, monitor: &mut dyn Monitor) {
-    if skipped.is_empty() {
-        return;
+/// The images that could not be read and were told of, by their index: what a state has in a list,
+/// which would be searched for each batch.
+struct Told {
+    train: HashSet<usize>,
+    valid: HashSet<usize>,
+}
+
+impl Told {
+    fn of(state: &State) -> Self {
+        let of = |part: &str| {
+            let skipped = state.skipped.iter().filter(|known| known.part == part);
+            skipped.map(|known| known.image.index).collect()
+        };
+        Self {
+            train: of(TRAIN),
+            valid: of(VALID),
+        }
     }
-    state.left_out.extend(skipped);
-    tell_skipped(loader, TRAIN, "training", state, monitor);
+}
+
+/// Remembers the training images of a batch that could not be read, and tells of those that are new.
+fn note_skipped(
+    loader: &Loader,
+    mut skipped: Vec<usize>,
+    told: &mut Told,
+    state: &mut State,
+    monitor: &mut dyn Monitor,
+) {
+    state.left_out.extend(&skipped);
+    skipped.sort_unstable();
+    skipped.retain(|index| told.train.insert(*index));
+    let images = skipped.into_iter().filter_map(|i| loader.broken_at(i));
+    tell_skipped(images, TRAIN, "training", state, monitor);
 }
 
 /// The same for validation, which looked at so many images.
 fn note_skipped_in_validation(
     loader: &Loader,
     images: usize,
+    told: &mut Told,
     state: &mut State,
     monitor: &mut dyn Monitor,
 ) {
-    if images < loader.num_images() && tell_skipped(loader, VALID, "validation", state, monitor) {
-        monitor.notice(&format!(
-            "validation looks at {images} of {} images",
-            loader.num_images()
-        ));
+    if images >= loader.num_images() {
+        return;
     }
+    let new = loader.broken_beside(&told.valid);
+    if new.is_empty() {
+        return;
+    }
+    told.valid.extend(new.iter().map(|image| image.index));
+    tell_skipped(new, VALID, "validation", state, monitor);
+    monitor.notice(&format!(
+        "validation looks at {images} of {} images",
+        loader.num_images()
+    ));
 }
 
 /// The parts of the data, as [`SkippedImage::part`] has them.
 const TRAIN: &str = "train";
 const VALID: &str = "valid";
 
-/// Tells of each image that could not be read once; whether there was a new one.
+/// Tells of images that could not be read.
 fn tell_skipped(
-    loader: &Loader,
+    images: impl IntoIterator<Item = BrokenImage>,
     part: &str,
     what: &str,
     state: &mut State,
     monitor: &mut dyn Monitor,
-) -> bool {
-    let before = state.skipped.len();
-    for image in loader.broken() {
-        let same = |known: &SkippedImage| known.part == part && known.image.index == image.index;
-        // Images that are read ahead are told of when their batch comes.
-        let seen = part == VALID || state.left_out.contains(&image.index);
-        if !seen || state.skipped.iter().any(same) {
-            continue;
-        }
+) {
+    for image in images {
         monitor.notice(&format!(
             "left out of {what}: {}: {}",
             image.name, image.reason
@@ -1085,7 +1187,6 @@ fn tell_skipped(
             image,
         });
     }
-    state.skipped.len() > before
 }
 
 /// An epoch without a step has no result.

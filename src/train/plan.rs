@@ -398,7 +398,8 @@ impl Plan {
             }
         }
         self.phases.push(Phase {
-            start: added.from_step,
+            // An epoch of before may have ended early, and this one is counted from its beginning.
+            start: added.from_epoch * self.steps_per_epoch,
             epochs: added.epochs as f64,
             rate: added.learning_rate * scaling,
             schedule: added.schedule.clone(),
