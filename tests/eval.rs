@@ -81,6 +81,30 @@ impl Room {
         found
     }
 
+    /// What `report` says of the run.
+    fn report(&self, code: i32, more: &[&str]) -> String {
+        let output = self.command(&[&["report", "run"], more].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        errors
+    }
+
+    /// Overwrites every image of a class: with no image at all, or its data alone, which only
+    /// decoding shows.
+    fn damage(&self, class: &str, data_alone: bool) {
+        for entry in fs::read_dir(self.path.join(class)).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            if data_alone {
+                let start = bytes.windows(4).position(|name| name == b"IDAT").unwrap() + 4;
+                bytes[start..start + 8].fill(0xff);
+            } else {
+                bytes = b"no image".to_vec();
+            }
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+
     fn fail(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.command(&[&["eval"], arguments].concat());
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -258,6 +282,82 @@ fn parts_are_chosen_and_the_others_named() {
 }
 
 #[test]
+fn broken_images_of_a_run_move_no_others() {
+    let room = Room::new();
+    room.images("flat", &[("cat", 10), ("dog", 10), ("fish", 10)]);
+    room.train("flat", &[]);
+    let config = fs::read_to_string(room.path.join("run/config.toml")).unwrap();
+    assert!(config.contains("left_out = []"), "{config}");
+    let whole = room.eval(&["run"]);
+    // Two of the ten are for validation.
+    room.damage("flat/cat", false);
+    let error = room.fail(1, &["run"]);
+    assert!(error.contains("--skip-broken"), "{error}");
+    for more in [&[][..], &["--verify"]] {
+        let found = room.eval(&[&["run", "--skip-broken"], more].concat());
+        assert_eq!(counts(&found), (4, 6, Some("val")));
+        let text = warnings(&found);
+        assert!(text.contains("4 of 6 images are judged"), "{text}");
+        assert_eq!(text.matches("left out of the evaluation").count(), 2);
+        assert!(text.contains("flat/cat/"), "{text}");
+        assert_eq!(text.contains("--verify"), !more.is_empty(), "{text}");
+        // The others are the same as before.
+        for class in [1, 2] {
+            assert_eq!(found["confusion"][class], whole["confusion"][class]);
+        }
+    }
+    let found = room.eval(&["run", "--skip-broken", "--part", "train"]);
+    assert_eq!(counts(&found), (16, 24, Some("train")));
+    if cfg!(feature = "plots") {
+        let errors = room.report(1, &[]);
+        assert!(errors.contains("--skip-broken"), "{errors}");
+        let errors = room.report(0, &["--skip-broken"]);
+        assert!(errors.contains("4 of 6 images are judged"), "{errors}");
+        let page = fs::read_to_string(room.path.join("run/report.html")).unwrap();
+        assert!(page.contains("4 of 6 for validation could be read"));
+    }
+    room.damage("flat/dog", true);
+    room.damage("flat/fish", true);
+    let error = room.fail(1, &["run", "--skip-broken"]);
+    assert!(
+        error.contains("at least one image that can be read"),
+        "{error}"
+    );
+    // Without an image the division is another one.
+    fs::remove_file(room.path.join("flat/cat/0.png")).unwrap();
+    let error = room.fail(1, &["run", "--skip-broken"]);
+    assert!(
+        error.contains("24 for training and 6 for validation, found 23 and 6"),
+        "{error}"
+    );
+}
+
+#[test]
+fn damage_that_only_decoding_shows_is_left_out() {
+    let room = Room::new();
+    room.images("flat", &[("cat", 10), ("dog", 10), ("fish", 10)]);
+    room.damage("flat/dog", true);
+    room.train("flat", &["--skip-broken"]);
+    // The run keeps that they are left out.
+    let found = room.eval(&["run"]);
+    assert_eq!(counts(&found), (4, 6, Some("val")));
+    assert!(warnings(&found).contains("flat/dog/"), "{found}");
+    if cfg!(feature = "plots") {
+        let errors = room.report(0, &[]);
+        assert!(errors.contains("4 of 6 images are judged"), "{errors}");
+        assert_eq!(errors.matches("left out of the report").count(), 2);
+    }
+    // Of other images, too.
+    let error = room.fail(1, &["run", "--data", "flat"]);
+    assert!(
+        error.contains("flat/dog/") && error.contains("--skip-broken"),
+        "{error}"
+    );
+    let found = room.eval(&["run", "--data", "flat", "--skip-broken"]);
+    assert_eq!(counts(&found), (20, 30, None));
+}
+
+#[test]
 fn fashion_mnist_has_two_parts() {
     let room = Room::new();
     let out = room.at("run");
@@ -281,6 +381,11 @@ fn fashion_mnist_has_two_parts() {
     );
     let found = room.eval(&["run"]);
     assert_eq!(counts(&found), (30, 1000, Some("test")));
+    // The run's images are not chosen anew.
+    if cfg!(feature = "plots") {
+        let errors = room.report(0, &[]);
+        assert!(!errors.contains("unless --data"), "{errors}");
+    }
     assert_eq!(
         counts(&room.eval(&["run", "--part", "val"])),
         (30, 1000, Some("test"))

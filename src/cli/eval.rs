@@ -55,19 +55,36 @@ impl EvalArgs {
         let model = open(&self.dir, device)?;
         let chosen = self.images(&model.info().classes)?;
         let images = by_name(chosen.images.clone(), &model)?;
-        let (judged, of) = (images.len(), chosen.of);
-        if judged < of {
-            notice::tell(format!("{judged} of {of} images are judged"));
-        }
         let size = self.image_size.or(model.info().image_size);
         let preprocess = model.preprocess(size);
         let config = LoaderConfig {
             batch_size: self.batch_size,
             views: self.tta,
+            // Damage that the quick look does not see shows when the image is decoded.
+            skip_broken: chosen.skip_broken,
             ..LoaderConfig::default()
         };
         let loader = Loader::new(images, preprocess, config, device)?;
-        let result = model.evaluate(&loader)?;
+        let result = model.evaluate(&loader);
+        let broken = loader.broken();
+        if chosen.skip_broken {
+            for image in &broken {
+                notice::tell(format!(
+                    "left out of the evaluation: {}: {}",
+                    image.name, image.reason
+                ));
+            }
+        }
+        let result = match result {
+            Err(error) if !broken.is_empty() && !chosen.skip_broken => {
+                return Err(self.data.with_skip_broken(error));
+            }
+            result => result?,
+        };
+        let (judged, of) = (result.images, chosen.of);
+        if judged < of {
+            notice::tell(format!("{judged} of {of} images are judged"));
+        }
         let missing = missing(&result);
         if !missing.is_empty() {
             notice::tell(format!(
@@ -106,8 +123,8 @@ impl EvalArgs {
         let run = run_of(&self.dir)?;
         if self.data.data.is_some() {
             let chosen = self.data.given(classes, self.part)?;
-            if let Some((_, own)) = &run
-                && trained_on(&own.data, &self.data, chosen.part)
+            if let Some(own) = &run
+                && trained_on(&own.images.data, &self.data, chosen.part)
             {
                 notice::tell(format!(
                     "warning: the run was trained on images of {}, so that this is no test; \
@@ -117,7 +134,12 @@ impl EvalArgs {
             }
             return Ok(chosen);
         }
-        let Some((_, mut own)) = run else {
+        let Some(OfRun {
+            dir,
+            config,
+            mut images,
+        }) = run
+        else {
             notice::tell(format!(
                 "{} is no run that says what it was validated on, so {} is taken; --data names \
                  other images",
@@ -126,18 +148,35 @@ impl EvalArgs {
             ));
             return self.data.given(classes, self.part);
         };
-        own.data.limit_test = self.data.limit_test.or(own.data.limit_test);
-        let limit_train = self.data.limit_test.or(own.limit_train);
-        own.data.skip_broken |= self.data.skip_broken;
-        own.data.max_pixels = self.data.max_pixels.or(own.data.max_pixels);
-        own.data
-            .own(limit_train, self.part)
-            .with_context(|| format!("the images of the run {}", self.dir.display()))
+        let context = || format!("the images of the run {}", self.dir.display());
+        images.data.skip_broken |= self.data.skip_broken;
+        images.data.max_pixels = self.data.max_pixels.or(images.data.max_pixels);
+        let mut whole = None;
+        if images.data.folder().is_some() {
+            let opened = images.open_to_judge(&dir, &config);
+            whole = opened.with_context(context)?.whole;
+            if self.data.verify {
+                notice::tell("--verify: of a run's images, those that are judged are all decoded");
+            }
+        } else {
+            images.data.verify |= self.data.verify;
+        }
+        images.data.limit_test = self.data.limit_test.or(images.data.limit_test);
+        let limit_train = self.data.limit_test.or(images.limit_train);
+        let own = images.data.own(whole, limit_train, self.part);
+        own.with_context(context)
     }
 }
 
+/// A run and its images.
+struct OfRun {
+    dir: PathBuf,
+    config: RunConfig,
+    images: ImageArgs,
+}
+
 /// The run that a folder is, or that it is the best model or a checkpoint of.
-fn run_of(dir: &Path) -> Result<Option<(PathBuf, ImageArgs)>> {
+fn run_of(dir: &Path) -> Result<Option<OfRun>> {
     let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
     let holds = |folder: &&Path| folder.join("config.toml").is_file();
     let Some(run) = dir.ancestors().take(3).find(holds) else {
@@ -150,7 +189,11 @@ fn run_of(dir: &Path) -> Result<Option<(PathBuf, ImageArgs)>> {
         Err(error) => return Err(error.into()),
     };
     let images = ImageArgs::of_run(run, &config)?;
-    Ok(Some((run.to_path_buf(), images)))
+    Ok(Some(OfRun {
+        dir: run.to_path_buf(),
+        config,
+        images,
+    }))
 }
 
 /// Whether a run that was trained on `own` saw images of this part of `given`, as far as their names
@@ -204,6 +247,10 @@ impl ImageData for Relabelled {
 
     fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.images.name(index)
     }
 }
 

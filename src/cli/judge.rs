@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+#[cfg(feature = "plots")]
+use burn_zoo::Error;
 use burn_zoo::prelude::*;
 #[cfg(feature = "plots")]
 use burn_zoo::report::Report;
@@ -10,6 +12,8 @@ use burn_zoo::report::Report;
 use burn_zoo::train::RunConfig;
 use clap::Args;
 
+#[cfg(feature = "plots")]
+use super::notice;
 use super::{model_folder, open, print};
 
 #[cfg(feature = "plots")]
@@ -17,17 +21,39 @@ use super::{model_folder, open, print};
 pub struct ReportArgs {
     /// The folder of a run
     run: PathBuf,
+    /// Leave out images that cannot be read, instead of stopping
+    #[arg(long)]
+    skip_broken: bool,
 }
 
 #[cfg(feature = "plots")]
 impl ReportArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let config = RunConfig::open(&self.run)?;
-        let data = super::task::ImageArgs::of_run(&self.run, &config)?.open()?;
+        let mut images = super::task::ImageArgs::of_run(&self.run, &config)?;
+        images.data.skip_broken |= self.skip_broken;
+        let data = images.open_to_judge(&self.run, &config)?;
         let model = open(&self.run, device)?;
-        let page = super::progress::report(|| {
-            Report::of_run(&self.run, &model, data.test).and_then(|report| report.write(&self.run))
+        let of = data.test.len();
+        let skip = images.data.skip_broken;
+        let made = super::progress::report(|| {
+            let (report, left_out) = Report::of_run_but_broken(&self.run, &model, data.test, skip)?;
+            Ok((report.write(&self.run)?, left_out))
+        });
+        let (page, left_out) = made.map_err(|error| match error {
+            Error::Image { .. } => images.data.with_skip_broken(error),
+            error => error.into(),
         })?;
+        for image in &left_out {
+            notice::tell(format!(
+                "left out of the report: {}: {}",
+                image.name, image.reason
+            ));
+        }
+        if !left_out.is_empty() {
+            let judged = of.saturating_sub(left_out.len());
+            notice::tell(format!("{judged} of {of} images are judged"));
+        }
         print(page.display())
     }
 }

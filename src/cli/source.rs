@@ -43,10 +43,15 @@ pub struct DataArgs {
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,
-    /// What was left out when a run began, from the folder of the images on.
+    /// What was left out when a run began, from the folder of the images on. `None` for runs of
+    /// earlier versions, which did not keep it.
     #[arg(skip)]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Vec<String>>,
+    /// The images are those of a run, so that nobody has chosen them now.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub of_run: bool,
     /// Images are not looked at before they are used, as for a run that goes on with them.
     #[arg(skip)]
     #[serde(skip)]
@@ -55,7 +60,7 @@ pub struct DataArgs {
     /// its header and end does not see
     #[arg(long)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    verify: bool,
+    pub verify: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +106,8 @@ pub struct Chosen {
     pub of: usize,
     /// The name of the data set, or where it is.
     pub data: String,
+    /// Whether those that cannot be read are left out.
+    pub skip_broken: bool,
     /// What they are, in words.
     pub what: String,
 }
@@ -117,6 +124,8 @@ pub struct Data {
     pub source: String,
     /// Those that were left out, from the folder of the images on.
     pub left_out: Vec<String>,
+    /// All of a folder or of a CSV file, without a limit.
+    pub whole: Option<Splits>,
 }
 
 const NAMES: &str = "expected fashion-mnist, fashion-mnist-mini, fractals[:KEY=VALUE,..], a folder, \
@@ -197,7 +206,7 @@ impl DataArgs {
     /// Opens the images.
     pub fn open(&self, limit_train: Option<usize>) -> Result<Data> {
         let name = self.name();
-        if self.data.is_none() {
+        if self.data.is_none() && !self.of_run {
             let name = self.name();
             notice::tell(format!("images: {name}, unless --data names others"));
         }
@@ -234,6 +243,7 @@ impl DataArgs {
             train: Arc::new(train),
             test: Arc::new(test),
             left_out: Vec::new(),
+            whole: None,
         })
     }
 
@@ -307,6 +317,7 @@ impl DataArgs {
             train: Arc::new(train),
             test: Arc::new(test),
             left_out: Vec::new(),
+            whole: None,
         })
     }
 
@@ -348,7 +359,8 @@ impl DataArgs {
 
     fn left_out(&self) -> Vec<PathBuf> {
         let root = self.root().unwrap_or(Path::new(""));
-        self.left_out.iter().map(|path| root.join(path)).collect()
+        let left_out = self.left_out.iter().flatten();
+        left_out.map(|path| root.join(path)).collect()
     }
 
     /// Opens a folder or a CSV file, and says what was left out.
@@ -411,10 +423,19 @@ impl DataArgs {
             Error::Data { path, .. } => !path.is_dir() && !is_csv(path),
             _ => false,
         };
-        if of_image && !self.skip_broken {
-            return anyhow!("{error}; --skip-broken leaves out what cannot be read");
+        if of_image {
+            self.with_skip_broken(error)
+        } else {
+            error.into()
         }
-        error.into()
+    }
+
+    /// The error of an image that cannot be read, with what helps.
+    pub fn with_skip_broken(&self, error: Error) -> anyhow::Error {
+        if self.skip_broken {
+            return error.into();
+        }
+        anyhow!("{error}; --skip-broken leaves out what cannot be read")
     }
 
     fn some(&self, set: ImageFolder, limit: Option<usize>) -> ImageFolder {
@@ -435,12 +456,13 @@ impl DataArgs {
             path.to_str().map(str::to_owned)
         });
         Ok(Data {
-            train: Arc::new(self.some(splits.train, limit_train)),
-            test: Arc::new(self.some(splits.valid, self.limit_test)),
+            train: Arc::new(self.some(splits.train.clone(), limit_train)),
+            test: Arc::new(self.some(splits.valid.clone(), self.limit_test)),
             channels,
             any_size: true,
             left_out: left_out.collect(),
             source: format!("{}: {}", path.display(), splits.report),
+            whole: Some(splits),
         })
     }
 }
@@ -494,17 +516,22 @@ impl DataArgs {
             part: whole.part,
             of,
             data: self.name().to_owned(),
+            skip_broken: self.skip_broken,
             what,
         })
     }
 
-    /// A part of the images of a run, divided as the run divided them.
-    pub fn own(&self, limit_train: Option<usize>, part: Option<Part>) -> Result<Chosen> {
+    /// A part of the images of a run, which `splits` has as the run divided them.
+    pub fn own(
+        &self,
+        splits: Option<Splits>,
+        limit_train: Option<usize>,
+        part: Option<Part>,
+    ) -> Result<Chosen> {
         let part = part.unwrap_or(Part::Valid);
-        let Some(path) = self.folder() else {
+        let (Some(splits), Some(path)) = (splits, self.folder()) else {
             return self.made(limit_train, part);
         };
-        let splits = self.splits(path)?;
         // Where the set has no validation part, its test part is what a run is validated on.
         let (set, limit) = match part {
             Part::Train => (Some(splits.train), limit_train),
@@ -526,6 +553,7 @@ impl DataArgs {
             images: Arc::new(self.some(set, limit)),
             part: Some(part),
             data: self.name().to_owned(),
+            skip_broken: self.skip_broken,
             what: format!(
                 "the {part} images of {}, as the run divides them",
                 path.display()
@@ -557,6 +585,7 @@ impl DataArgs {
             part: Some(shown),
             of,
             data: self.name().to_owned(),
+            skip_broken: self.skip_broken,
             what: format!("the {shown} images of {}", self.name()),
         })
     }

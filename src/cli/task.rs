@@ -26,9 +26,10 @@ impl ImageArgs {
     /// Those that a run began with.
     pub fn of_run(dir: &Path, config: &RunConfig) -> Result<Self> {
         let arguments = config.data.arguments.clone();
-        let images: Self = arguments
+        let mut images: Self = arguments
             .try_into()
             .with_context(|| format!("{}: the images are not named in it", dir.display()))?;
+        images.data.of_run = true;
         let Some(data) = images.data.data.as_deref() else {
             return Ok(images);
         };
@@ -78,19 +79,44 @@ impl ImageArgs {
         self.data.unchecked = true;
         let found = self.open();
         self.data.unchecked = false;
-        let expected = [config.data.train_images, config.data.valid_images];
-        match found {
-            Ok(data) if [data.train.len(), data.test.len()] == expected => Ok(data),
-            // An earlier version did not keep what was left out when the run began.
-            _ => self.open(),
+        if self.data.left_out.is_some() {
+            return found;
         }
+        // An earlier version did not keep what was left out when the run began.
+        let data = match found {
+            Ok(data) if is_of(config, &data) => data,
+            _ => self.open()?,
+        };
+        self.data.left_out = Some(data.left_out.clone());
+        Ok(data)
+    }
+
+    /// [`open_again`](Self::open_again) to judge images as the run divided them: their counts must
+    /// be the run's, or images of its training may be among those of its validation.
+    pub fn open_to_judge(&mut self, dir: &Path, config: &RunConfig) -> Result<source::Data> {
+        let data = self.open_again(config)?;
+        if !is_of(config, &data) {
+            bail!(
+                "--data: expected the images of the run {}, {} for training and {} for validation, \
+                 found {} and {}; they cannot be divided as the run divided them, and --data with \
+                 `eval` judges others",
+                dir.display(),
+                config.data.train_images,
+                config.data.valid_images,
+                data.train.len(),
+                data.test.len()
+            );
+        }
+        Ok(data)
     }
 
     /// As a run folder keeps them: found again from any folder, without those that were left out.
     pub fn kept(&self, left_out: &[String]) -> Result<toml::Table> {
         let mut table = toml::Table::try_from(self)?;
+        // A run that goes on keeps what it left out when it began. That nothing was left out is
+        // kept as well: it says that a later count is not to be explained by it.
         if let Some(toml::Value::Table(data)) = table.get_mut("data")
-            && !left_out.is_empty()
+            && self.data.left_out.is_none()
         {
             data.insert("left_out".to_owned(), left_out.to_vec().into());
         }
@@ -108,6 +134,12 @@ impl ImageArgs {
         }
         Ok(table)
     }
+}
+
+/// Whether there are as many images as a run had.
+fn is_of(config: &RunConfig, data: &source::Data) -> bool {
+    let expected = [config.data.train_images, config.data.valid_images];
+    [data.train.len(), data.test.len()] == expected
 }
 
 /// Whether `--data` names no file or folder.

@@ -1,11 +1,11 @@
 //! A report of a run folder.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
-use crate::data::{ImageData, Loader, LoaderConfig, class_difference};
+use crate::data::{BrokenImage, ImageData, Loader, LoaderConfig, Without, class_difference};
 use crate::error::{Error, Result};
 use crate::model::Classifier;
 use crate::train::{EpochRecord, LoggedStep, RunConfig, RunFiles, best};
@@ -25,10 +25,32 @@ impl Report {
         model: &Classifier,
         valid: Arc<dyn ImageData>,
     ) -> Result<Self> {
+        let (report, _) = Self::of_run_but_broken(dir, model, valid, false)?;
+        Ok(report)
+    }
+
+    /// [`of_run`](Self::of_run) that also says which images for validation it tells nothing of:
+    /// those that the run left out, and with `skip_broken` those that cannot be read now, which are
+    /// an error otherwise.
+    ///
+    /// # Errors
+    /// As [`of_run`](Self::of_run), and [`Error::InvalidArgument`] if no image is left.
+    pub fn of_run_but_broken(
+        dir: impl AsRef<Path>,
+        model: &Classifier,
+        valid: Arc<dyn ImageData>,
+        skip_broken: bool,
+    ) -> Result<(Self, Vec<BrokenImage>)> {
         let files = RunFiles::open(dir.as_ref())?;
         let config = &files.config;
+        let all = valid.len();
         // What the run left out cannot be shown either.
         let valid = files.validated(valid);
+        let skipped = files.skipped.iter();
+        let mut left_out: Vec<BrokenImage> = skipped
+            .filter(|skipped| skipped.part == "valid" && skipped.image.index < all)
+            .map(|skipped| skipped.image.clone())
+            .collect();
         // A run whose model has more classes than its data knows no names.
         let expected = &config.data.classes;
         if !expected.is_empty()
@@ -42,6 +64,7 @@ impl Report {
             model.preprocess(config.recipe.image_size),
             LoaderConfig {
                 batch_size: config.recipe.batch_size,
+                skip_broken,
                 ..LoaderConfig::default()
             },
             &model.device(),
@@ -59,9 +82,14 @@ impl Report {
             }
             true
         })?;
+        // Mistakes are counted among those that were judged.
+        let broken = loader.broken();
+        let unread: BTreeSet<usize> = broken.iter().map(|image| image.index).collect();
+        let judged = Without::new(valid, &unread);
+        left_out.extend(broken);
         let mut mistakes = Vec::new();
         for wrong in surest.into_sorted() {
-            let (image, label) = valid.get(wrong.index)?;
+            let (image, label) = judged.get(wrong.index)?;
             mistakes.push(Mistake {
                 image,
                 truth: model.class_name(label),
@@ -75,12 +103,12 @@ impl Report {
         let best_epoch = metric.best(epochs).map(|index| &epochs[index]);
         let (rates, freezes) = rates(&files);
         let info = model.info();
-        Ok(Self {
+        let report = Self {
             title: format!("{} on {}", info.architecture, name(&config.data.source)),
             subtitle: format!(
                 "{} images for training, {}; starting from {}",
                 config.data.train_images,
-                validation(config.data.valid_images, valid.len()),
+                validation(config.data.valid_images, all, judged.len()),
                 config.model_text("weights")
             ),
             summary: summary(epochs, best_epoch, &files),
@@ -118,7 +146,8 @@ impl Report {
             mistakes,
             configuration: files.text.clone(),
             environment: environment(config, epochs),
-        })
+        };
+        Ok((report, left_out))
     }
 }
 
@@ -132,13 +161,18 @@ fn name(source: &str) -> &str {
     }
 }
 
-/// How many images the run was validated on, and how many there are now, on which this report is
-/// made.
-fn validation(then: usize, now: usize) -> String {
-    if then == now {
-        return format!("{then} for validation");
+/// How many images for validation the run had, how many there are now, and how many of them could
+/// be read and were judged for this report.
+fn validation(then: usize, now: usize, judged: usize) -> String {
+    let tell = "of which matrix, classes and mistakes tell";
+    match (then == now, now == judged) {
+        (true, true) => format!("{judged} for validation"),
+        (true, false) => format!("{judged} of {now} for validation could be read, {tell}"),
+        (false, true) => format!("{then} for validation, {now} by now, {tell}"),
+        (false, false) => {
+            format!("{then} for validation, {now} by now, {judged} could be read, {tell}")
+        }
     }
-    format!("{then} for validation, {now} by now, of which matrix, classes and mistakes tell")
 }
 
 fn summary(
@@ -327,8 +361,9 @@ mod tests {
 
     #[test]
     fn other_images_than_those_of_the_run_are_told() {
-        assert_eq!(validation(100, 100), "100 for validation");
-        let told = validation(100, 120);
+        assert_eq!(validation(100, 100, 100), "100 for validation");
+        assert!(validation(100, 100, 98).starts_with("98 of 100 for validation"));
+        let told = validation(100, 120, 120);
         assert!(
             told.contains("100") && told.contains("120 by now"),
             "{told}"

@@ -200,7 +200,7 @@ fn classes(html: &mut String, report: &Report) {
         };
         add!(
             html,
-            "<p>Of all images, <strong>{}</strong> were recognised.{weak}</p>\n",
+            "<p>Of all images that were judged, <strong>{}</strong> were recognised.{weak}</p>\n",
             text::percent(accuracy, 2)
         );
     }

@@ -100,18 +100,24 @@ pub(super) fn over_views(logits: Tensor<2>, views: usize) -> Tensor<2> {
 
 impl Classifier {
     /// Looks at every image of a loader and compares. It never runs in training mode, whatever the
-    /// device, and changes nothing.
+    /// device, and changes nothing. With
+    /// [`LoaderConfig::skip_broken`](crate::data::LoaderConfig::skip_broken) images that cannot be
+    /// read are left out: [`Evaluation::images`] is how many were judged, and [`Loader::broken`]
+    /// names the others.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if there are labels the model has no class for, if the loader
-    /// leaves images out ([`LoaderConfig::drop_last`](crate::data::LoaderConfig::drop_last)), and
-    /// if the model's scores are not numbers; and whatever reading images meets.
+    /// leaves images out ([`LoaderConfig::drop_last`](crate::data::LoaderConfig::drop_last)), if
+    /// no image is left, and if the model's scores are not numbers; and whatever reading images meets.
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation> {
         let found = self
             .evaluate_while(loader, Precision::F32, |_| true)?
             .ok_or_else(|| Error::argument("data", "at least one image", "none"))?;
         let given = loader.num_images();
-        if found.images != given {
+        let config = loader.config();
+        // Images that cannot be read are left out where that was asked for.
+        let may_miss = config.skip_broken && !config.drop_last && !config.drop_single;
+        if found.images != given && !may_miss {
             return Err(Error::argument(
                 "drop_last",
                 format!("a loader of all {given} images, without `drop_last`"),
