@@ -353,7 +353,10 @@ fn print_evaluation(result: &Evaluation, chosen: &Chosen) -> Result<()> {
     } else {
         format!("{} of {}", result.images, chosen.of)
     };
-    print(format!("images: {}: {share}\n", chosen.what))?;
+    print(notice::plain(format_args!(
+        "images: {}: {share}\n",
+        chosen.what
+    )))?;
     if result.confusion.is_empty() {
         return Ok(());
     }
@@ -375,9 +378,12 @@ fn print_evaluation(result: &Evaluation, chosen: &Chosen) -> Result<()> {
         let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
         let cells = [share].into_iter().chain(counts).map(right);
         table.add_row(
-            [Cell::new(format!("{index} {}", class.name))]
-                .into_iter()
-                .chain(cells),
+            [Cell::new(notice::plain(format_args!(
+                "{index} {}",
+                class.name
+            )))]
+            .into_iter()
+            .chain(cells),
         );
     }
     print(table)
