@@ -7,8 +7,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most bytes that may be held at once. A target that trains a model raises it.
-pub static LIMIT: AtomicUsize = AtomicUsize::new(256 << 20);
+/// The most bytes that may be held at once. A target that trains a model raises it. The crate `tiff`
+/// reserves up to 256 MiB for the values that a tag claims to have, before it reads the first.
+pub static LIMIT: AtomicUsize = AtomicUsize::new(288 << 20);
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// The system's allocator within [`LIMIT`].
