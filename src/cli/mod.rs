@@ -24,7 +24,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use burn_zoo::manifest::non_commercial;
 use burn_zoo::prelude::*;
 use burn_zoo::weights::LoadReport;
@@ -302,7 +302,7 @@ fn probability(text: &str) -> Result<f64, String> {
 fn print(text: impl std::fmt::Display) -> Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => Ok(result?),
+        result => result.context("standard output"),
     }
 }
 
