@@ -313,7 +313,7 @@ impl Error {
     }
 
     /// Shorthand for [`Error::InvalidArgument`].
-    pub(crate) fn argument(
+    pub fn argument(
         argument: impl Into<String>,
         expected: impl Into<String>,
         found: impl ToString,

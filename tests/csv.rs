@@ -2,48 +2,21 @@
 //! which part an image belongs to, images that are named twice; and what is said of it.
 #![cfg(feature = "image")]
 
+#[path = "common/labelled_folder.rs"]
+mod labelled_folder;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Cursor;
-use std::path::PathBuf;
 
 use burn_zoo::data::{
     Check, CsvOptions, CsvReport, CsvSplit, Division, FolderOptions, ImageData, ImageFolder, Splits,
 };
+use labelled_folder::{Dir, comma, contains, first, images, table};
 use proptest::prelude::*;
 
-/// A folder of images of two classes, `cat/0.png` to `cat/5.png` and `dog/0.png` to `dog/5.png`,
-/// whose path in messages becomes `DIR`.
-struct Dir {
-    path: PathBuf,
-    _temporary: tempfile::TempDir,
-}
-
-const IMAGES: usize = 6;
-
+/// What the library makes of a table, with the folder's path as `DIR`.
 impl Dir {
-    fn new() -> Self {
-        let temporary = tempfile::tempdir().unwrap();
-        let dir = Self {
-            path: fs::canonicalize(temporary.path()).unwrap(),
-            _temporary: temporary,
-        };
-        for (path, _) in images() {
-            dir.image(&path);
-        }
-        dir
-    }
-
-    fn image(&self, path: &str) {
-        let path = self.path.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut bytes = Cursor::new(Vec::new());
-        let image = image::GrayImage::from_pixel(1, 1, image::Luma([7]));
-        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-        fs::write(path, bytes.into_inner()).unwrap();
-    }
-
     fn try_open(
         &self,
         name: &str,
@@ -114,34 +87,6 @@ impl Dir {
         let all: BTreeSet<String> = images().map(|(path, _)| path).collect();
         assert_eq!(found, all);
         assert_eq!(splits.train.len() + splits.valid.len(), all.len());
-    }
-}
-
-/// Paths and labels.
-fn images() -> impl Iterator<Item = (String, &'static str)> {
-    ["cat", "dog"]
-        .into_iter()
-        .flat_map(|class| (0..IMAGES).map(move |image| (format!("{class}/{image}.png"), class)))
-}
-
-/// A file with this header, and a line for each image.
-fn table(header: &str, line: impl Fn(&str, &str) -> String) -> String {
-    let lines: String = images()
-        .map(|(path, label)| line(&path, label) + "\n")
-        .collect();
-    if header.is_empty() {
-        return lines;
-    }
-    format!("{header}\n{lines}")
-}
-
-fn comma(path: &str, label: &str) -> String {
-    format!("{path},{label}")
-}
-
-fn contains(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{text}: lacks {part}");
     }
 }
 
@@ -425,10 +370,6 @@ fn backslashes_are_slashes_where_there_is_such_a_file() {
     contains(&text, &["DIR/cat\\none.png", "line 14 of DIR/l.csv"]);
 }
 
-fn first(path: &str) -> bool {
-    path.ends_with("0.png")
-}
-
 #[test]
 fn a_column_is_the_split() {
     let dir = Dir::new();
@@ -652,145 +593,5 @@ proptest! {
         if let Err(error) = dir.try_open("l.csv", bytes, CsvOptions::default()) {
             prop_assert!(error.contains("DIR/"), "{}", error);
         }
-    }
-}
-
-#[cfg(all(feature = "cli", feature = "flex"))]
-mod command {
-    use super::*;
-    use std::process::Command;
-
-    /// Standard output and standard error of the command, and whether it succeeded.
-    fn burn_zoo(dir: &Dir, arguments: &[&str]) -> (bool, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
-            .args(arguments)
-            .env("BURN_DEVICE", "flex")
-            .current_dir(&dir.path)
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (
-            output.status.success(),
-            text(&output.stdout),
-            text(&output.stderr),
-        )
-    }
-
-    fn error(dir: &Dir, arguments: &[&str]) -> String {
-        let (success, _, errors) = burn_zoo(dir, arguments);
-        assert!(!success, "{arguments:?}: {errors}");
-        errors
-    }
-
-    const TRAIN: [&str; 9] = [
-        "finetune",
-        "test_resnet",
-        "--image-size",
-        "32",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "4",
-        "--no-report",
-    ];
-
-    fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
-        [&TRAIN[..], more].concat()
-    }
-
-    /// The flags reach the file, are kept for the evaluation of the run, and what was chosen is in
-    /// the document.
-    #[test]
-    fn columns_are_given_kept_and_told() {
-        let dir = Dir::new();
-        let content = table("photo#kind#where#note", |p, l| {
-            let part = if first(p) { "val" } else { "train" };
-            format!("{p}#{l}#{part}#{l}")
-        });
-        fs::write(dir.path.join("l.tsv"), content).unwrap();
-        let (success, out, errors) = burn_zoo(
-            &dir,
-            &train(&[
-                "--data",
-                "l.tsv",
-                "--csv-delimiter",
-                "#",
-                "--csv-path-column",
-                "photo",
-                "--csv-label-column",
-                "1",
-                "--csv-split-column",
-                "where",
-                "--out",
-                "run",
-                "--json",
-            ]),
-        );
-        assert!(success, "{errors}");
-        contains(&errors, &["`photo`", "`kind`", "`where`"]);
-        let document: serde_json::Value = serde_json::from_str(&out).unwrap();
-        contains(
-            &document["warnings"].to_string(),
-            &["`photo`", "`kind`", "`where`"],
-        );
-        let config = fs::read_to_string(dir.path.join("run/config.toml")).unwrap();
-        contains(
-            &config,
-            &["csv_label_column = \"1\"", "csv_split_column = \"where\""],
-        );
-        let (success, _, errors) = burn_zoo(&dir, &["eval", "run"]);
-        assert!(success, "{errors}");
-        contains(&errors, &["`photo`", "`kind`", "`where`"]);
-
-        let content = table("path,label,split", |p, l| format!("{p},{l},train"));
-        fs::write(dir.path.join("l.csv"), content).unwrap();
-        let (success, _, errors) = burn_zoo(
-            &dir,
-            &train(&[
-                "--data",
-                "l.csv",
-                "--csv-split-column",
-                "none",
-                "--out",
-                "none",
-            ]),
-        );
-        assert!(success, "{errors}");
-        contains(&errors, &["`split` is left aside"]);
-        let config = fs::read_to_string(dir.path.join("none/config.toml")).unwrap();
-        assert!(!config.contains("csv_label_column"), "{config}");
-    }
-
-    #[test]
-    fn flags_that_cannot_be_followed() {
-        let dir = Dir::new();
-        fs::write(dir.path.join("l.csv"), table("path,label", comma)).unwrap();
-        fs::write(dir.path.join("l.txt"), table("path,label", comma)).unwrap();
-        for flag in [
-            ["--csv-path-column", "a"],
-            ["--csv-label-column", "a"],
-            ["--csv-split-column", "a"],
-            ["--csv-delimiter", ";"],
-        ] {
-            let arguments = train(&["--data", ".", flag[0], flag[1]]);
-            contains(
-                &error(&dir, &arguments),
-                &[flag[0], "--data", ".csv or .tsv", "`.`"],
-            );
-            // Without --data there is nothing that it could mean.
-            contains(&error(&dir, &train(&flag)), &["--data"]);
-        }
-        let arguments = train(&["--data", "l.csv", "--csv-delimiter", "ab"]);
-        contains(
-            &error(&dir, &arguments),
-            &["--csv-delimiter", "one character", "tab"],
-        );
-        let arguments = train(&["--data", "l.csv", "--csv-label-column", "breed"]);
-        contains(
-            &error(&dir, &arguments),
-            &["--csv-label-column", "l.csv", "\"breed\""],
-        );
-        let arguments = train(&["--data", "l.txt"]);
-        contains(&error(&dir, &arguments), &["l.txt", ".csv or .tsv"]);
     }
 }

@@ -1,14 +1,14 @@
 //! Every example runs, on the bundled sample, and prints what it says it prints.
-#![cfg(all(feature = "flex", feature = "fashion-mnist-mini", feature = "plots"))]
+#![cfg(all(feature = "flex", feature = "fashion-mnist-mini"))]
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// `cargo test` builds the examples beside the command.
+/// `cargo test` builds the examples beside the tests.
 fn example(name: &str) -> PathBuf {
-    let command = PathBuf::from(env!("CARGO_BIN_EXE_burn-zoo"));
+    let test = std::env::current_exe().unwrap();
     let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    command.parent().unwrap().join("examples").join(name)
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
 /// Runs an example in a folder of its own; what it printed, and the folder.
@@ -88,46 +88,4 @@ fn own_loop() {
     assert!(lines[0].starts_with("epoch 1: accuracy 0.") && lines[0].ends_with("frozen: backbone"));
     assert!(lines[1].starts_with("epoch 2: accuracy 0.") && lines[1].ends_with("frozen: nothing"));
     assert_eq!(lines[2], "4927186 parameters");
-}
-
-#[test]
-#[cfg(feature = "cli")]
-fn pretrain_fractals() {
-    let arguments =
-        "--model test_resnet --categories 4 --per-category 60 --size 16 --epochs 3 --out run";
-    let arguments: Vec<&str> = arguments.split(' ').collect();
-    let (text, dir) = run("pretrain_fractals", &arguments);
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "4 categories, 240 images an epoch");
-    assert_eq!(
-        lines.last(),
-        Some(&"weights: run/bundled/model.safetensors")
-    );
-    let written = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
-    let half = written("run/bundled/model.safetensors") as f64;
-    // Matrices take half the room.
-    let share = half / written("run/best/model.safetensors") as f64;
-    assert!((0.5..0.56).contains(&share), "{share}");
-}
-
-#[test]
-#[cfg(all(feature = "cli", feature = "bundled-weights"))]
-fn bundled_against_random() {
-    let arguments = "--data mini --per-class 5 --recipes features --seeds 1,2 --out results.csv";
-    let arguments: Vec<&str> = arguments.split(' ').collect();
-    let (text, dir) = run("bundled_against_random", &arguments);
-    let row = text
-        .lines()
-        .find(|line| line.starts_with("| 5 | features | "));
-    let gain = row
-        .and_then(|row| row.rsplit('|').nth(1))
-        .expect(&text)
-        .trim();
-    assert!(gain.parse::<f64>().unwrap() > 5.0, "{text}");
-    let results = std::fs::read_to_string(dir.path().join("results.csv")).unwrap();
-    assert_eq!(results.lines().count(), 5);
-    assert!(
-        results.contains("\nresnet18,5,features,random,2,0."),
-        "{results}"
-    );
 }

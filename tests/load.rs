@@ -1,38 +1,17 @@
 //! Strict loading: what agrees loads, what differs is one error that lists all of it.
 
 mod common;
+#[path = "common/state_dict.rs"]
+mod state_dict;
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use burn_zoo::prelude::*;
-use burn_zoo::weights::HostTensor;
 use burn_zoo::{Error, Spec};
 use common::rule_model;
 use half::{bf16, f16};
 use safetensors::{Dtype, tensor::TensorView};
-
-type State = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
-
-fn f32_bytes(tensor: &HostTensor) -> Vec<u8> {
-    tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect()
-}
-
-/// A sound state dict of test_resnet with seven classes, `num_batches_tracked` included.
-fn state() -> State {
-    let model = rule_model(Zoo::test_resnet().num_classes(7), &Device::default());
-    let mut state = State::new();
-    for (name, tensor) in model.state_dict().unwrap() {
-        if let Some(norm) = name.strip_suffix("running_mean") {
-            let count = (Dtype::I64, vec![], 5i64.to_le_bytes().to_vec());
-            state.insert(format!("{norm}num_batches_tracked"), count);
-        }
-        let bytes = f32_bytes(&tensor);
-        state.insert(name, (Dtype::F32, tensor.shape, bytes));
-    }
-    state
-}
+use state_dict::{State, checkpoint, doubled, f32_bytes, prefixed, renamed, state};
 
 fn write(dir: &Path, state: &State) -> PathBuf {
     let path = dir.join("weights.safetensors");
@@ -266,99 +245,9 @@ fn values_that_are_not_finite_are_refused() {
 
 // ---- Files as other tools write them ------------------------------------------------------------
 
-/// The same tensors by other names.
-fn renamed(state: &State, name: impl Fn(&str) -> String) -> State {
-    let rename =
-        |(old, tensor): (&String, &(Dtype, Vec<usize>, Vec<u8>))| (name(old), tensor.clone());
-    state.iter().map(rename).collect()
-}
-
-fn prefixed(state: &State, prefix: &str) -> State {
-    renamed(state, |name| format!("{prefix}{name}"))
-}
-
 /// One tensor that no model knows.
 fn stranger() -> (Dtype, Vec<usize>, Vec<u8>) {
     (Dtype::F32, vec![1], vec![0; 4])
-}
-
-/// The same tensors with all values doubled.
-fn doubled(state: &State) -> State {
-    let mut state = state.clone();
-    for (dtype, _, bytes) in state.values_mut() {
-        if *dtype == Dtype::F32 {
-            let (values, _) = bytes.as_chunks();
-            let twice = |value: &[u8; 4]| (2.0 * f32::from_le_bytes(*value)).to_le_bytes();
-            *bytes = values.iter().flat_map(twice).collect();
-        }
-    }
-    state
-}
-
-/// A checkpoint as `torch.save` writes it: a dictionary of state dicts, whose keys may be in each
-/// other (`model.state_dict`), and an object that is no tensor beside them.
-fn checkpoint(dir: &Path, sections: &[(&str, &State)]) -> PathBuf {
-    fn text(value: &str) -> Vec<u8> {
-        let length = (value.len() as u32).to_le_bytes();
-        [b"X".as_slice(), &length, value.as_bytes()].concat()
-    }
-    fn numbers(values: &[usize]) -> Vec<u8> {
-        let number = |value: &usize| [b"J".as_slice(), &(*value as u32).to_le_bytes()].concat();
-        let numbers: Vec<u8> = values.iter().flat_map(number).collect();
-        [b"(".as_slice(), &numbers, b"t"].concat()
-    }
-    let mut storages: Vec<&[u8]> = Vec::new();
-    let mut pickle = b"\x80\x02}(".to_vec();
-    pickle.extend(text("args"));
-    // What argparse leaves behind; no part of the weights.
-    pickle.extend(b"cargparse\nNamespace\n)\x81}b");
-    for (key, state) in sections {
-        let keys: Vec<&str> = key.split('.').collect();
-        pickle.extend(
-            keys.iter()
-                .flat_map(|key| [text(key), b"}(".to_vec()].concat()),
-        );
-        for (name, (dtype, shape, bytes)) in *state {
-            let storage = match dtype {
-                Dtype::I64 => "LongStorage",
-                Dtype::F64 => "DoubleStorage",
-                _ => "FloatStorage",
-            };
-            let mut strides = vec![1; shape.len()];
-            for index in (1..shape.len()).rev() {
-                strides[index - 1] = strides[index] * shape[index];
-            }
-            pickle.extend(text(name));
-            pickle.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-            pickle.extend(text("storage"));
-            pickle.extend(format!("ctorch\n{storage}\n").bytes());
-            pickle.extend(text(&storages.len().to_string()));
-            pickle.extend(text("cpu"));
-            let count = shape.iter().product::<usize>() as u32;
-            pickle.extend([b"J".as_slice(), &count.to_le_bytes()].concat());
-            pickle.extend(b"tQK\x00");
-            pickle.extend(numbers(shape));
-            pickle.extend(numbers(&strides));
-            pickle.extend(b"\x89NtR");
-            storages.push(bytes);
-        }
-        pickle.extend(keys.iter().map(|_| b'u'));
-    }
-    pickle.extend(b"u.");
-    let path = dir.join("checkpoint.pth");
-    let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-    let options =
-        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    archive.start_file("archive/data.pkl", options).unwrap();
-    archive.write_all(&pickle).unwrap();
-    for (index, bytes) in storages.iter().enumerate() {
-        archive
-            .start_file(format!("archive/data/{index}"), options)
-            .unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap();
-    path
 }
 
 /// Builds, and asserts that the backbone is that of the rule (with all values doubled or not).
@@ -778,62 +667,4 @@ fn a_file_that_does_not_fit_is_recognised() {
         assert!(text.contains(named), "{text}");
     }
     assert_backbone(spec(&path).weights_key("teacher"), 1.0);
-}
-
-#[cfg(all(feature = "cli", feature = "flex"))]
-#[test]
-fn the_command_chooses_and_tells() {
-    let dir = tempfile::tempdir().unwrap();
-    let average = prefixed(&doubled(&state()), "module.");
-    let path = checkpoint(
-        dir.path(),
-        &[("state_dict", &state()), ("state_dict_ema", &average)],
-    );
-    let input = dir.path().join("input.safetensors");
-    let values = vec![0; 4 * 3 * 32 * 32];
-    let view = TensorView::new(Dtype::F32, vec![1, 3, 32, 32], &values).unwrap();
-    std::fs::write(
-        &input,
-        safetensors::serialize([("input", view)], None).unwrap(),
-    )
-    .unwrap();
-    let logits = |weights: &str, flags: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_burn-zoo"));
-        command.args(["logits", "test_resnet", "--weights", weights]);
-        command.arg("--input").arg(&input);
-        command
-            .arg("--output")
-            .arg(dir.path().join("out.safetensors"));
-        let output = command
-            .args(flags)
-            .env("BURN_DEVICE", "flex")
-            .output()
-            .unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        (output.status.success(), told)
-    };
-    let file = path.to_str().unwrap();
-    let (ok, told) = logits(file, &[]);
-    assert!(ok && told.lines().count() == 1, "{told}");
-    assert!(
-        told.contains("`state_dict`") && told.contains("`state_dict_ema`"),
-        "{told}"
-    );
-    let chosen = [
-        "--weights-key",
-        "state_dict_ema",
-        "--weights-prefix",
-        "module.",
-    ];
-    let (ok, told) = logits(file, &chosen);
-    assert!(ok && told.contains("`module.`"), "{told}");
-    for (weights, flags) in [
-        ("random", ["--weights-key", "model"]),
-        ("random", ["--weights-prefix", "model."]),
-        (file, ["--weights-key", "model"]),
-        (file, ["--weights-prefix", "model."]),
-    ] {
-        let (ok, told) = logits(weights, &flags);
-        assert!(!ok && told.contains(flags[0]), "{told}");
-    }
 }

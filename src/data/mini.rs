@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::fashion_mnist::{FashionMnist, image_set};
+use burn_zoo_fashion_mnist_mini::SAMPLE;
+
 use super::idx;
 use super::image_set::ImageSet;
 use crate::error::Result;
-
-const SAMPLE: &[u8] = include_bytes!("fashion_mnist_mini.bin.gz");
 
 /// The training and the test images of the sample.
 pub(super) fn read() -> Result<(ImageSet, ImageSet)> {

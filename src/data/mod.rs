@@ -5,7 +5,6 @@ mod download;
 mod fashion_mnist;
 #[cfg(feature = "image")]
 mod folder;
-mod fractals;
 mod idx;
 mod image_set;
 mod loader;
@@ -30,7 +29,6 @@ pub use folder::{
     Division, FolderOptions, FolderReport, FolderWarning, ImageFiles, ImageFolder, Part, Skipped,
     Splits, Whole,
 };
-pub use fractals::{Colour, FractalOptions, Fractals, Jitter};
 pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler};
 pub(crate) use loader::{Part as LoaderPart, check_loading, labels};

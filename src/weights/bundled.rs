@@ -13,10 +13,7 @@ pub(crate) const NAMES: [&str; 1] = ["resnet18.fractal.safetensors"];
 
 /// The files by their names.
 #[cfg(feature = "bundled-weights")]
-const FILES: &[(&str, &[u8])] = &[(
-    "resnet18.fractal.safetensors",
-    include_bytes!("../../weights-manifest/resnet18.fractal.safetensors"),
-)];
+use burn_zoo_bundled_weights::FILES;
 
 #[cfg(not(feature = "bundled-weights"))]
 const FILES: &[(&str, &[u8])] = &[];

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use burn_zoo::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
+/// A file of `tests/fixtures`, which the packages of the workspace share.
 pub fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let folders = package.ancestors().map(|dir| dir.join("tests/fixtures"));
+    let fixtures = folders.into_iter().find(|dir| dir.is_dir()).unwrap();
+    fixtures.join(name)
 }
 
 /// The written rule by which both sides generate values; see `tests/fixtures/rule.py`.

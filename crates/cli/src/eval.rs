@@ -1,0 +1,393 @@
+//! `eval`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use burn_zoo::data::{ImageData, Loader, LoaderConfig, Part};
+use burn_zoo::prelude::*;
+use burn_zoo::preprocess::Image;
+use burn_zoo::preprocess::augment::Views;
+use burn_zoo::train::{Evaluation, RunConfig};
+use clap::Args;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde_json::{Value, json};
+
+use crate::flags::{count, pixels};
+use crate::model_folder::open;
+use crate::output::{print, print_json};
+use crate::source::Chosen;
+use crate::task::ImageArgs;
+use crate::{notice, source};
+
+#[derive(Args)]
+#[command(
+    after_help = "Every image of what --data names is judged: of a folder of classes or a \
+    CSV file all of it, of a set with parts the one that --part names (unasked test, else val). \
+    Without --data it is the images that the run was validated on. Classes are matched by their \
+    names, and a set may lack some of them. How many images of how many were judged is in the \
+    output."
+)]
+pub struct EvalArgs {
+    /// The folder of a run or of an exported model
+    dir: PathBuf,
+    #[command(flatten)]
+    data: source::DataArgs,
+    /// Judge this part: train, val or test [default: of a run's own images val; of a set with parts
+    /// test, else val; a set without parts is taken whole]
+    #[arg(long, value_name = "PART")]
+    part: Option<Part>,
+    /// Images in a batch
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = count::<65_536>)]
+    batch_size: usize,
+    /// Side of the images in pixels [default: that of the training]
+    #[arg(long, value_name = "N", value_parser = pixels)]
+    image_size: Option<usize>,
+    /// Average over several views of each image: one, flip, five-crop or ten-crop
+    #[arg(long, value_name = "VIEWS", default_value_t)]
+    tta: Views,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl EvalArgs {
+    pub fn run(self, device: &Device) -> Result<()> {
+        self.divides_nothing()?;
+        let model = open(&self.dir, device)?;
+        let chosen = self.images(&model.info().classes)?;
+        let images = by_name(chosen.images.clone(), &model)?;
+        let size = self.image_size.or(model.info().image_size);
+        let preprocess = model.preprocess(size);
+        let config = LoaderConfig {
+            batch_size: self.batch_size,
+            views: self.tta,
+            // Damage that the quick look does not see shows when the image is decoded.
+            skip_broken: chosen.skip_broken,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(images, preprocess, config, device)?;
+        let result = model.evaluate(&loader);
+        let broken = loader.broken();
+        if chosen.skip_broken {
+            for image in &broken {
+                notice::tell(format!(
+                    "left out of the evaluation: {}: {}",
+                    image.name, image.reason
+                ));
+            }
+        }
+        let result = match result {
+            Err(error) if !broken.is_empty() && !chosen.skip_broken => {
+                return Err(self.data.with_skip_broken(error));
+            }
+            result => result?,
+        };
+        let (judged, of) = (result.images, chosen.of);
+        if judged < of {
+            notice::tell(format!("{judged} of {of} images are judged"));
+        }
+        let missing = missing(&result);
+        if !missing.is_empty() {
+            notice::tell(format!(
+                "no images of {} of the model's {} classes, about which this says nothing: {}",
+                missing.len(),
+                result.per_class.len(),
+                first_few(&missing)
+            ));
+        }
+        if self.json {
+            return print_json(&document(&result, &chosen, &missing)?);
+        }
+        print_evaluation(&result, &chosen)
+    }
+
+    /// What `eval` has no use for is not overlooked.
+    fn divides_nothing(&self) -> Result<()> {
+        // The seed also chooses the images of a folder that --limit-test leaves.
+        let data = self.data.data.as_ref().and_then(|_| self.data.folder());
+        let chooses = self.data.limit_test.is_some() && data.is_some();
+        let flags = [
+            ("--valid-share", self.data.valid_share.is_some()),
+            ("--split-seed", self.data.split_seed.is_some() && !chooses),
+        ];
+        if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
+            bail!(
+                "{flag}: `eval` divides nothing: it takes all of --data, and a run's own images as \
+                 the run divided them; leave {flag} away"
+            );
+        }
+        Ok(())
+    }
+
+    /// Those that were asked for; unasked, those that a run was validated on.
+    fn images(&self, classes: &[String]) -> Result<Chosen> {
+        let run = run_of(&self.dir)?;
+        if self.data.data.is_some() {
+            let chosen = self.data.given(classes, self.part)?;
+            if let Some(own) = &run
+                && trained_on(&own.images.data, &self.data, chosen.part)
+            {
+                notice::tell(format!(
+                    "warning: the run was trained on images of {}, so that this is no test; \
+                     without --data its validation images alone are judged",
+                    self.data.name()
+                ));
+            }
+            return Ok(chosen);
+        }
+        let Some(OfRun {
+            dir,
+            config,
+            mut images,
+        }) = run
+        else {
+            notice::tell(format!(
+                "{} is no run that says what it was validated on, so {} is taken; --data names \
+                 other images",
+                self.dir.display(),
+                self.data.name()
+            ));
+            return self.data.given(classes, self.part);
+        };
+        let context = || format!("the images of the run {}", self.dir.display());
+        images.data.skip_broken |= self.data.skip_broken;
+        images.data.max_pixels = self.data.max_pixels.or(images.data.max_pixels);
+        let mut whole = None;
+        if images.data.folder().is_some() {
+            let opened = images.open_to_judge(&dir, &config);
+            whole = opened.with_context(context)?.whole;
+            if self.data.verify {
+                notice::tell("--verify: of a run's images, those that are judged are all decoded");
+            }
+        } else {
+            images.data.verify |= self.data.verify;
+        }
+        images.data.limit_test = self.data.limit_test.or(images.data.limit_test);
+        let limit_train = self.data.limit_test.or(images.limit_train);
+        let own = images.data.own(whole, limit_train, self.part);
+        own.with_context(context)
+    }
+}
+
+/// A run and its images.
+struct OfRun {
+    dir: PathBuf,
+    config: RunConfig,
+    images: ImageArgs,
+}
+
+/// The run that a folder is, or that it is the best model or a checkpoint of.
+fn run_of(dir: &Path) -> Result<Option<OfRun>> {
+    let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
+    let holds = |folder: &&Path| folder.join("config.toml").is_file();
+    let Some(run) = dir.ancestors().take(3).find(holds) else {
+        return Ok(None);
+    };
+    let config = match RunConfig::open(run) {
+        Ok(config) => config,
+        // Another program's file, above a folder that is no part of it.
+        Err(_) if run != dir => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let images = ImageArgs::of_run(run, &config)?;
+    Ok(Some(OfRun {
+        dir: run.to_path_buf(),
+        config,
+        images,
+    }))
+}
+
+/// Whether a run that was trained on `own` saw images of this part of `given`, as far as their names
+/// tell.
+fn trained_on(own: &source::DataArgs, given: &source::DataArgs, part: Option<Part>) -> bool {
+    let is_training = |part: Option<Part>| matches!(part, None | Some(Part::Train));
+    let place = |data: &source::DataArgs| fs::canonicalize(data.folder()?).ok();
+    match (place(own), place(given)) {
+        (Some(own), Some(given)) => given.strip_prefix(&own).is_ok_and(|below| {
+            // The folder of a part, perhaps.
+            let first = below.iter().next().and_then(|name| name.to_str());
+            let folder = first.and_then(|name| name.parse().ok());
+            is_training(part) && is_training(folder)
+        }),
+        _ => own.name() == given.name() && is_training(part),
+    }
+}
+
+/// Images whose labels count the classes of a model.
+struct Relabelled {
+    images: Arc<dyn ImageData>,
+    /// The model's label for each of the images'.
+    labels: Vec<usize>,
+    classes: Vec<String>,
+}
+
+impl Relabelled {
+    fn relabel(&self, label: usize) -> burn_zoo::Result<usize> {
+        let found = self.labels.get(label).copied();
+        found.ok_or_else(|| burn_zoo::Error::InvalidArgument {
+            argument: "label".to_owned(),
+            expected: format!("below {}", self.labels.len()),
+            found: label.to_string(),
+        })
+    }
+}
+
+impl ImageData for Relabelled {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        let (image, label) = self.images.get(index)?;
+        Ok((image, self.relabel(label)?))
+    }
+
+    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+        self.relabel(self.images.label(index)?)
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.images.name(index)
+    }
+}
+
+/// The images with labels by the names of the model's classes.
+fn by_name(images: Arc<dyn ImageData>, model: &Classifier) -> Result<Arc<dyn ImageData>> {
+    let classes = &model.info().classes;
+    let own = images.classes();
+    if classes.is_empty() {
+        if own.len() != model.num_classes() {
+            bail!(
+                "--data: expected {} classes, since the model does not name its classes and they \
+                 are matched by their order, found {}",
+                model.num_classes(),
+                own.len()
+            );
+        }
+        notice::tell(
+            "the model does not name its classes: those of --data are matched by their order",
+        );
+        return Ok(images);
+    }
+    if own == classes {
+        return Ok(images);
+    }
+    let label = |name: &String| classes.iter().position(|class| class == name);
+    let unknown: Vec<String> = own
+        .iter()
+        .filter(|name| label(name).is_none())
+        .cloned()
+        .collect();
+    if !unknown.is_empty() {
+        bail!(
+            "--data: expected the model's classes alone ({}), found {}; the names must be the same",
+            first_few(classes),
+            first_few(&unknown)
+        );
+    }
+    Ok(Arc::new(Relabelled {
+        labels: own.iter().filter_map(label).collect(),
+        classes: classes.clone(),
+        images,
+    }))
+}
+
+/// The classes that nothing was said about.
+fn missing(result: &Evaluation) -> Vec<String> {
+    let missing = result.per_class.iter().filter(|class| class.images == 0);
+    missing.map(|class| class.name.clone()).collect()
+}
+
+/// Some names as a person reads them.
+fn first_few(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// The evaluation, and what it is about.
+fn document(result: &Evaluation, chosen: &Chosen, missing: &[String]) -> Result<Value> {
+    let mut value = serde_json::to_value(result)?;
+    // A class without images has no accuracy.
+    let classes = value.get_mut("per_class").and_then(Value::as_array_mut);
+    for class in classes.into_iter().flatten() {
+        if class["images"] == 0 {
+            class["accuracy"] = Value::Null;
+        }
+    }
+    if let Some(object) = value.as_object_mut() {
+        let more = [
+            ("balanced_accuracy", json!(result.balanced_accuracy())),
+            ("of", json!(chosen.of)),
+            ("part", json!(chosen.part.map(Part::name))),
+            ("data", json!(chosen.data)),
+            ("missing_classes", json!(missing)),
+        ];
+        object.extend(more.map(|(key, value)| (key.to_owned(), value)));
+    }
+    Ok(value)
+}
+
+fn print_evaluation(result: &Evaluation, chosen: &Chosen) -> Result<()> {
+    print(format!(
+        "accuracy {:.2} %, balanced {:.2} %, top-5 {:.2} %, loss {:.4} over {} images",
+        100.0 * result.accuracy,
+        100.0 * result.balanced_accuracy(),
+        100.0 * result.top5_accuracy,
+        result.loss,
+        result.images
+    ))?;
+    let share = if result.images == chosen.of {
+        format!("all {}", chosen.of)
+    } else {
+        format!("{} of {}", result.images, chosen.of)
+    };
+    print(notice::plain(format_args!(
+        "images: {}: {share}\n",
+        chosen.what
+    )))?;
+    if result.confusion.is_empty() {
+        return Ok(());
+    }
+    print("Rows are the true classes, columns what the model said.")?;
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let numbers = (0..result.per_class.len()).map(|class| class.to_string());
+    let header = ["class".to_owned(), "accuracy".to_owned()];
+    table.set_header(header.into_iter().chain(numbers));
+    for (index, (class, row)) in result.per_class.iter().zip(&result.confusion).enumerate() {
+        let counts = row.iter().map(|n| match n {
+            0 => String::new(),
+            n => n.to_string(),
+        });
+        let share = match class.images {
+            0 => "-".to_owned(),
+            _ => format!("{:.1} %", 100.0 * class.accuracy),
+        };
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        let cells = [share].into_iter().chain(counts).map(right);
+        table.add_row(
+            [Cell::new(notice::plain(format_args!(
+                "{index} {}",
+                class.name
+            )))]
+            .into_iter()
+            .chain(cells),
+        );
+    }
+    print(table)
+}

@@ -1,0 +1,54 @@
+//! `export`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use burn_zoo::prelude::*;
+use clap::Args;
+
+use crate::model_folder::{model_folder, open};
+use crate::output::print;
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// The folder of a run
+    run: PathBuf,
+    /// The folder to write
+    dir: PathBuf,
+    /// Write into a folder that is there already
+    #[arg(long)]
+    overwrite: bool,
+    /// Write kernels and matrices as 16-bit numbers, in half the room
+    #[arg(long)]
+    half: bool,
+}
+
+impl ExportArgs {
+    pub fn run(self, device: &Device) -> Result<()> {
+        let model = open(&self.run, device)?;
+        if !self.overwrite && !is_free(&self.dir) {
+            bail!(
+                "{} exists already; pass --overwrite to write into it",
+                self.dir.display()
+            );
+        }
+        match self.half {
+            true => model.export_half(&self.dir)?,
+            false => model.export(&self.dir)?,
+        }
+        print(format!(
+            "{} -> {}\nopen it with timm.create_model(\"local-dir:{}\", pretrained=True)",
+            model_folder(&self.run)?.display(),
+            self.dir.display(),
+            self.dir.display()
+        ))
+    }
+}
+
+/// Whether nothing would be overwritten there.
+fn is_free(dir: &Path) -> bool {
+    match dir.read_dir() {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => !dir.exists(),
+    }
+}

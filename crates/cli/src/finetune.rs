@@ -1,0 +1,429 @@
+//! `finetune`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail};
+use burn_zoo::prelude::*;
+use burn_zoo::train::{BatchSearch, Extension, FitOptions, Monitor, Run, RunConfig, TensorBoard};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::json;
+
+use crate::model::{WeightsArgs, names_weights};
+use crate::output::{print, print_json};
+use crate::progress::{Stop, Watch};
+use crate::recipe::{BatchSizeArg, RecipeArgs};
+use crate::task::{ImageArgs, StartArgs, Task, task};
+use crate::{notice, progress};
+
+#[derive(Args)]
+pub struct FinetuneArgs {
+    // The first, since what is read is taken out of the arguments.
+    #[command(flatten)]
+    _checked: ForResume,
+    /// An architecture (see `burn-zoo list`), arch.tag, hf-hub:OWNER/REPO or local-dir:DIR
+    #[arg(required_unless_present = "resume")]
+    model: Option<String>,
+    /// Go on with the run in this folder, from its last whole checkpoint; nothing else is needed. A
+    /// finished run trains on with --epochs N, N epochs in all, and with --schedule and --lr for
+    /// those that are added. --data says where images are that were moved, --skip-broken leaves
+    /// out those that cannot be read
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    images: ImageArgs,
+    #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// The run folder [default: runs/MODEL-DATA-1, or the next number that is free]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace an old run in the same folder
+    #[arg(long, requires = "out")]
+    overwrite: bool,
+    /// Where TensorBoard's event files go: a folder, or off [default: in the run folder]
+    #[arg(long, value_name = "DIR|off")]
+    tensorboard: Option<String>,
+    /// Memory that --batch-size auto may take, in GiB [default: four fifths of what is free]
+    #[arg(long, value_name = "GIB")]
+    memory_budget: Option<f64>,
+    /// Show burn's dashboard in place of bars and a table
+    #[cfg(feature = "tui")]
+    #[arg(long, conflicts_with = "json")]
+    tui: bool,
+    /// Train once more from these weights, with the same recipe and seed, into OUT-against, and show
+    /// both: what a backbone is worth. --weights-key and --weights-prefix do not count for these
+    #[arg(long, value_name = "bundled|hub[:TAG]|random|FILE")]
+    against: Option<String>,
+    /// Write no report.html at the end
+    #[arg(long)]
+    no_report: bool,
+    /// End with one JSON document on standard output, and print nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+impl FinetuneArgs {
+    pub fn run(self, device: Device) -> Result<()> {
+        let started = Instant::now();
+        if let Some(gib) = self.memory_budget
+            && !(gib > 0.0 && gib.is_finite())
+        {
+            bail!("--memory-budget: expected a number above 0, found {gib}");
+        }
+        if self.memory_budget.is_some() && self.recipe.batch_size != Some(BatchSizeArg::Auto) {
+            bail!("--memory-budget: only with --batch-size auto");
+        }
+        let tensorboard = match self.tensorboard.as_deref() {
+            None => TensorBoard::RunFolder,
+            Some("off") => TensorBoard::Off,
+            Some(folder) => TensorBoard::Folder(folder.into()),
+        };
+        let mut options = FitOptions {
+            overwrite: self.overwrite,
+            tensorboard,
+            skip_broken: self.images.data.skip_broken,
+            ..FitOptions::default()
+        };
+        let mut against = None;
+        let (run, valid) = match &self.resume {
+            Some(dir) => self.go_on(dir, device, options)?,
+            None => {
+                let name = self.model.as_deref().unwrap_or_default();
+                let recipe = self.recipe.recipe(self.start.options.image_size)?;
+                let folders = self.out.as_deref().map(|out| {
+                    let other = self.against.as_ref().map(|_| Self::folder_against(out));
+                    std::iter::once(out.to_path_buf()).chain(other)
+                });
+                for out in folders.into_iter().flatten() {
+                    // The library speaks of choosing; here that has a flag.
+                    Run::check_folder(&out, self.overwrite).map_err(|error| match error {
+                        burn_zoo::Error::Exists { path, .. } if !self.overwrite => anyhow!(
+                            "{} exists already; choose another folder with --out, or replace an \
+                             old run with --overwrite",
+                            path.display()
+                        ),
+                        error => error.into(),
+                    })?;
+                }
+                let weights = self.start.weights.as_deref();
+                let choice = &self.start.choice;
+                let mut task = self.task(name, weights, choice, recipe, device.clone())?;
+                if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
+                    self.find_batch_size(&mut task)?;
+                }
+                let Task {
+                    model,
+                    data,
+                    recipe,
+                } = task;
+                let out = self
+                    .out
+                    .clone()
+                    .unwrap_or_else(|| self.default_folder(name));
+                // Before anything trains, so that a mistake in them shows at once.
+                let other = match &self.against {
+                    Some(weights) => Some(self.task_against(&model, weights, device)?),
+                    None => None,
+                };
+                options.data = data.source.clone();
+                options.arguments = self.images.kept(&data.left_out)?;
+                let mut watch = self.watch()?;
+                let valid = data.test.clone();
+                let watch = watch.as_mut();
+                let run = recipe.fit_with(model, data.train, data.test, &out, options, watch)?;
+                against = match other {
+                    Some(task) => Some(self.fit_against(task, &out)?),
+                    None => None,
+                };
+                (run, valid)
+            }
+        };
+        let report = match self.no_report {
+            true => None,
+            false => Some(progress::report(|| run.write_report(valid))?),
+        };
+        let best = run.best();
+        if self.json {
+            return print_json(&json!({
+                "run": run.dir(),
+                "epochs": run.epochs().len(),
+                "best_epoch": best.epoch,
+                "valid_accuracy": best.valid_accuracy,
+                "valid_loss": best.valid_loss,
+                "skipped_images": run.skipped_images().len(),
+                "seconds": started.elapsed().as_secs_f64(),
+                "report": report,
+                "against": against.as_ref().map(|other| json!({
+                    "run": other.dir(),
+                    "weights": self.against,
+                    "best_epoch": other.best().epoch,
+                    "valid_accuracy": other.best().valid_accuracy,
+                    "valid_loss": other.best().valid_loss,
+                })),
+            }));
+        }
+        if let Some(other) = &against {
+            print(format!("\n{}", self.comparison(&run, other)))?;
+        }
+        print(format!(
+            "\nbest: {best}\nmodel: {}\ncurves and log: {}",
+            run.dir().join("best").display(),
+            run.dir().display()
+        ))?;
+        match report {
+            Some(path) => print(format!("report: {}", path.display())),
+            None => Ok(()),
+        }
+    }
+
+    fn task(
+        &self,
+        name: &str,
+        weights: Option<&str>,
+        choice: &WeightsArgs,
+        recipe: Recipe,
+        device: Device,
+    ) -> Result<Task> {
+        task(
+            name,
+            &self.images,
+            &self.start.options,
+            weights,
+            choice,
+            recipe,
+            device,
+        )
+    }
+
+    /// The folder of the run from the other weights.
+    fn folder_against(out: &Path) -> PathBuf {
+        let mut name = out.as_os_str().to_owned();
+        name.push("-against");
+        name.into()
+    }
+
+    /// The same architecture with other weights, everything else being equal.
+    fn task_against(&self, model: &Classifier, weights: &str, device: Device) -> Result<Task> {
+        let recipe = self.recipe.recipe(self.start.options.image_size)?;
+        let architecture = &model.info().architecture;
+        // The key and the prefix were chosen for the first file.
+        let choice = WeightsArgs::default();
+        let mut task = self.task(architecture, Some(weights), &choice, recipe, device)?;
+        if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
+            self.find_batch_size(&mut task)?;
+        }
+        Ok(task)
+    }
+
+    fn fit_against(&self, task: Task, out: &Path) -> Result<Run> {
+        if let (Some(weights), false) = (&self.against, self.json) {
+            print(format!("\nThe same from weights: {weights}"))?;
+        }
+        let (model, data) = (task.model, task.data);
+        let options = FitOptions {
+            overwrite: self.overwrite,
+            data: data.source.clone(),
+            arguments: self.images.kept(&data.left_out)?,
+            tensorboard: TensorBoard::Off,
+            skip_broken: self.images.data.skip_broken,
+            extend: None,
+        };
+        let out = Self::folder_against(out);
+        let mut watch = self.watch()?;
+        let watch = watch.as_mut();
+        let run = task
+            .recipe
+            .fit_with(model, data.train, data.test, &out, options, watch)?;
+        Ok(run)
+    }
+
+    /// Both runs side by side.
+    fn comparison(&self, run: &Run, other: &Run) -> comfy_table::Table {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_header(["weights", "accuracy", "loss", "best epoch"]);
+        let named = self.model.as_deref().filter(|model| names_weights(model));
+        let own = self.start.weights.as_deref().or(named);
+        let rows = [(own, run), (self.against.as_deref(), other)];
+        for (weights, run) in rows {
+            let best = run.best();
+            table.add_row([
+                weights.unwrap_or("random").to_owned(),
+                format!("{:.1} %", 100.0 * best.valid_accuracy),
+                format!("{:.3}", best.valid_loss),
+                best.epoch.to_string(),
+            ]);
+        }
+        let gain = run.best().valid_accuracy - other.best().valid_accuracy;
+        table.add_row(["gain".to_owned(), format!("{:+.1} points", 100.0 * gain)]);
+        table
+    }
+
+    fn go_on(
+        &self,
+        dir: &Path,
+        device: Device,
+        mut options: FitOptions,
+    ) -> Result<(Run, Arc<dyn ImageData>)> {
+        let config = RunConfig::open(dir)?;
+        let mut images = ImageArgs::to_go_on(dir, &config, &self.images)?;
+        let data = images.open_again(&config)?;
+        options.arguments = images.kept(&[])?;
+        options.skip_broken = images.data.skip_broken;
+        options.extend = self.recipe.epochs.map(|epochs| Extension {
+            epochs,
+            schedule: self.recipe.schedule.clone(),
+            learning_rate: self.recipe.lr,
+        });
+        let mut watch = self.watch()?;
+        let valid = data.test.clone();
+        let run =
+            burn_zoo::train::resume(dir, &device, data.train, data.test, options, watch.as_mut())?;
+        Ok((run, valid))
+    }
+
+    /// What a person sees meanwhile.
+    fn watch(&self) -> Result<Box<dyn Monitor>> {
+        let stop = Stop::on_ctrl_c()?;
+        #[cfg(feature = "tui")]
+        if self.tui {
+            return Ok(Box::new(crate::dashboard::Dashboard::new(stop)?));
+        }
+        Ok(Box::new(Watch::new(stop, !self.json)))
+    }
+
+    fn find_batch_size(&self, task: &mut Task) -> Result<()> {
+        let budget = self
+            .memory_budget
+            .map(|gib| (gib * (1u64 << 30) as f64) as u64);
+        let search = BatchSearch {
+            budget,
+            skip_broken: self.images.data.skip_broken,
+            ..BatchSearch::default()
+        };
+        let found =
+            task.recipe
+                .find_batch_size(&task.model, task.data.train.clone(), search, |trial| {
+                    // The next trial is measured without what this one held.
+                    crate::allocator::give_back();
+                    let peak = trial.peak.map_or("unknown".to_owned(), |bytes| {
+                        format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+                    });
+                    let verdict = if trial.fits { "fits" } else { "too much" };
+                    notice::say(format_args!(
+                        "batch size {:>5}: {peak}, {verdict}",
+                        trial.batch_size
+                    ));
+                })?;
+        notice::say(format_args!("batch size: {}", found.batch_size));
+        task.recipe.batch_size = found.batch_size;
+        Ok(())
+    }
+
+    /// The first free one of `runs/MODEL-DATA-1`, `-2`, ..
+    fn default_folder(&self, model: &str) -> PathBuf {
+        let data = Path::new(self.images.data.name())
+            .file_name()
+            .unwrap_or_default();
+        // A folder of a model goes by its own name.
+        let folder = crate::model_folder::folder_of(model).and_then(Path::file_name);
+        let model = folder.map_or(model.into(), |name| name.to_string_lossy());
+        let name = format!("{model}-{}", data.to_string_lossy());
+        let name = name.replace(['/', ':', '@', ',', '='], "-");
+        (1usize..)
+            .map(|number| Path::new("runs").join(format!("{name}-{number}")))
+            .find(|dir| !dir.exists() && !Self::folder_against(dir).exists())
+            .unwrap_or_default()
+    }
+}
+
+/// Refuses what does not go with `--resume`, by the name of what was given. It has no argument of its
+/// own.
+struct ForResume;
+
+impl ForResume {
+    /// What goes with `--resume`.
+    const TAKEN: [&str; 12] = [
+        "resume",
+        "epochs",
+        "schedule",
+        "lr",
+        "data",
+        "skip_broken",
+        "tensorboard",
+        "no_report",
+        "json",
+        "tui",
+        "device",
+        "threads",
+    ];
+
+    fn check(given: &[&str]) -> Result<(), String> {
+        if !given.contains(&"resume") {
+            return Ok(());
+        }
+        let flag = |id: &&str| match *id {
+            "model" => "MODEL".to_owned(),
+            id => format!("--{}", id.replace('_', "-")),
+        };
+        let refused: Vec<String> = given
+            .iter()
+            .filter(|id| !Self::TAKEN.contains(id))
+            .map(flag)
+            .collect();
+        if !refused.is_empty() {
+            return Err(format!(
+                "{} cannot be used with --resume: the run goes on with the model, the images and \
+                 the recipe that it began with",
+                refused.join(", ")
+            ));
+        }
+        let alone: Vec<String> = given
+            .iter()
+            .filter(|id| ["schedule", "lr"].contains(id))
+            .map(flag)
+            .collect();
+        if !alone.is_empty() && !given.contains(&"epochs") {
+            return Err(format!(
+                "{} cannot be used with --resume alone, but with --resume and --epochs N, for the \
+                 epochs that are added to a finished run",
+                alone.join(", ")
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl FromArgMatches for ForResume {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let typed = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        // Groups of arguments are named after our types, in upper case.
+        let ids = matches.ids().map(clap::Id::as_str);
+        let given: Vec<&str> = ids
+            .filter(|id| !id.starts_with(char::is_uppercase))
+            .filter(typed)
+            .collect();
+        Self::check(&given)
+            .map(|()| Self)
+            .map_err(|text| clap::Error::raw(ErrorKind::ArgumentConflict, format!("{text}\n")))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        Self::from_arg_matches(matches).map(drop)
+    }
+}
+
+impl Args for ForResume {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
+}

@@ -1,0 +1,185 @@
+//! The model that a command works on: its flags, its weights, how it is built.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use burn_zoo::manifest::non_commercial;
+use burn_zoo::prelude::*;
+use burn_zoo::weights::LoadReport;
+use clap::Args;
+
+use crate::flags::pixels;
+use crate::{model_folder, notice, progress};
+
+/// How a model is built from an architecture's name.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Channels of the images [default: those of the weights]
+    #[arg(long, value_name = "N")]
+    pub in_channels: Option<usize>,
+    /// Classes; 0 for no head [default: those of the weights]
+    #[arg(long, value_name = "N")]
+    pub num_classes: Option<usize>,
+    /// Side of the images in pixels
+    #[arg(long, value_name = "N", value_parser = pixels)]
+    pub image_size: Option<usize>,
+    /// Global pooling: avg, max, avgmax, catavgmax, token or none
+    #[arg(long, value_parser = Pool::from_timm_name)]
+    pub pool: Option<Pool>,
+    /// How the first convolution is brought to other channels: fold, sum, repeat, or an
+    /// initialisation such as xavier_uniform
+    #[arg(long, value_name = "RULE", default_value_t)]
+    pub stem: StemRule,
+    /// How a new head starts: pytorch, course, xavier_uniform, kaiming_normal, .. [default:
+    /// upstream's rule]
+    #[arg(long, value_name = "INIT")]
+    pub head_init: Option<Init>,
+    /// Mean of the images that the weights were trained on, one number a channel
+    #[arg(long, value_delimiter = ',', requires = "std", value_name = "M,..")]
+    pub mean: Option<Vec<f64>>,
+    /// Standard deviation of the images that the weights were trained on
+    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "S,..")]
+    pub std: Option<Vec<f64>>,
+}
+
+impl ModelArgs {
+    /// What a model's name and `--weights` stand for, adapted as asked.
+    pub fn spec(&self, model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
+        self.adapt(chosen(model, weights, seed)?)
+    }
+
+    pub fn adapt(&self, spec: Spec) -> Result<Spec> {
+        let mut spec = spec.stem_rule(self.stem.clone());
+        if let Some(init) = &self.head_init {
+            spec = spec.head_init(init.clone());
+        }
+        if let Some(channels) = self.in_channels {
+            spec = spec.in_channels(channels);
+        }
+        if let Some(classes) = self.num_classes {
+            spec = spec.num_classes(classes);
+        }
+        if let Some(size) = self.image_size {
+            spec = spec.image_size(size);
+        }
+        if let Some(pool) = self.pool {
+            spec = spec.pool(pool);
+        }
+        if let (Some(mean), Some(std)) = (&self.mean, &self.std) {
+            spec = spec.normalization(Normalization::new(mean.clone(), std.clone())?);
+        }
+        Ok(spec)
+    }
+}
+
+/// Which tensors of a weights file are the model's.
+#[derive(Args, Default)]
+pub struct WeightsArgs {
+    /// The key of the weights file that is taken, such as state_dict_ema [default: found]
+    #[arg(long, value_name = "KEY")]
+    pub weights_key: Option<String>,
+    /// What the names in the weights file begin with, such as backbone. [default: found]
+    #[arg(long, value_name = "PREFIX")]
+    pub weights_prefix: Option<String>,
+}
+
+impl WeightsArgs {
+    pub fn choose(&self, spec: Spec) -> Spec {
+        let mut spec = spec;
+        if let Some(key) = &self.weights_key {
+            spec = spec.weights_key(key);
+        }
+        if let Some(prefix) = &self.weights_prefix {
+            spec = spec.weights_prefix(prefix);
+        }
+        spec
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.weights_key.is_none() && self.weights_prefix.is_none()
+    }
+}
+
+/// Whether a model's name says by itself where its weights come from.
+pub fn names_weights(model: &str) -> bool {
+    model_folder::folder_of(model).is_some() || model.starts_with("hf-hub:") || model.contains('.')
+}
+
+/// A model by name, with the weights that `--weights` asks for: `bundled`, `random`, `hub`, `hub:TAG`,
+/// `original`, `original:TAG` or a file; unasked, those that the name says, else random ones. A folder
+/// has weights of its own.
+pub fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
+    model_folder::tell_of_namesake(model);
+    let spec = match model_folder::folder_of(model) {
+        Some(dir) => of_folder(dir, weights)?,
+        None => Zoo::get(model).map_err(|error| model_folder::or_folder(error, model))?,
+    };
+    Ok(match weights {
+        None if names_weights(model) => spec,
+        None | Some("random") => spec.weights(Weights::Random(seed)),
+        Some("bundled") => spec.weights(Weights::Bundled),
+        Some("hub") => spec,
+        Some("original") => spec.original(),
+        Some(text) => match text.split_once(':') {
+            Some(("hub", tag)) => spec.weights(tag),
+            Some(("original", tag)) => spec.weights(tag).original(),
+            _ => spec.weights(Weights::File(text.into())),
+        },
+    })
+}
+
+/// The model in a folder, unless other weights are asked for: then its architecture is what counts.
+pub fn of_folder(dir: &Path, weights: Option<&str>) -> Result<Spec> {
+    let spec = model_folder::spec_of(dir)?;
+    let shown = dir.display();
+    let named = |text: &str| {
+        let kind = text.split(':').next().unwrap_or_default();
+        kind == "hub" || kind == "original"
+    };
+    match weights {
+        None => notice::tell(format!("weights: those of the model in {shown}")),
+        Some(text) if named(text) => bail!(
+            "--weights {text}: {shown} has weights of its own; leave --weights out, or name the \
+             architecture, {}",
+            spec.architecture()
+        ),
+        Some(_) => {}
+    }
+    Ok(spec)
+}
+
+/// Fetches what a spec names, with a bar, and says before it does if its licence forbids commercial
+/// use.
+pub fn fetch(spec: &Spec) -> Result<Spec> {
+    warn_of_licence(spec);
+    spec.assumed().iter().for_each(notice::tell);
+    Ok(progress::fetch(|watch| spec.fetch(watch))?)
+}
+
+/// Builds a model, with its weights fetched, and tells what was taken from their file.
+pub fn build(spec: &Spec, device: &Device) -> Result<Classifier> {
+    let model = fetch(spec)?.build(device)?;
+    if let Some(summary) = model.load_report().and_then(LoadReport::summary) {
+        notice::tell(summary);
+    }
+    let unseen = model.backbone.unseen_edge();
+    if unseen > 0 {
+        notice::tell(format!(
+            "warning: {unseen} pixels at the right and lower edges of an image are not seen: they \
+             are no whole patch; another --image-size leaves none over"
+        ));
+    }
+    Ok(model)
+}
+
+pub fn warn_of_licence(spec: &Spec) {
+    if let Some(licence) = spec.licence()
+        && non_commercial(&licence)
+    {
+        let weights = spec.weights_in_words();
+        let name = spec.architecture();
+        notice::tell(format!(
+            "{name}, {weights}: licence {licence}, which forbids commercial use"
+        ));
+    }
+}

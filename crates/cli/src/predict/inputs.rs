@@ -1,0 +1,161 @@
+//! From what is written on the command line to files.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use burn_zoo::data::{FolderOptions, ImageFiles};
+use glob::MatchOptions;
+
+use crate::notice;
+
+/// A file to classify, or something that led to none.
+pub struct Input {
+    pub path: PathBuf,
+    /// Why there is nothing to read.
+    pub fault: Option<String>,
+}
+
+impl Input {
+    fn file(path: PathBuf) -> Self {
+        Self { path, fault: None }
+    }
+
+    fn fault(path: &Path, reason: impl Into<String>) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            fault: Some(reason.into()),
+        }
+    }
+}
+
+/// What the arguments lead to, in their order and sorted within each folder: files as they are,
+/// folders with those below, and patterns that the shell has left alone.
+pub fn gather(arguments: &[PathBuf]) -> Result<Vec<Input>> {
+    let mut inputs = Vec::new();
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        if argument.exists() || !text.contains(['*', '?', '[']) {
+            take(argument, &mut inputs)?;
+        } else {
+            matching(argument, &text, &mut inputs)?;
+        }
+    }
+    if inputs.iter().all(|input| input.fault.is_some()) {
+        bail!("no image to classify: {}", faults(&inputs));
+    }
+    tell_of_repeated(&inputs);
+    Ok(inputs)
+}
+
+/// What a pattern matches, as a shell would have it.
+fn matching(argument: &Path, pattern: &str, inputs: &mut Vec<Input>) -> Result<()> {
+    let options = MatchOptions {
+        require_literal_leading_dot: true,
+        ..MatchOptions::new()
+    };
+    let paths = match glob::glob_with(pattern, options) {
+        Ok(paths) => paths,
+        Err(error) => {
+            let reason = format!("no such file, and no pattern: {error}");
+            inputs.push(Input::fault(argument, reason));
+            return Ok(());
+        }
+    };
+    let before = inputs.len();
+    for path in paths {
+        match path {
+            Ok(path) => take(&path, inputs)?,
+            Err(error) => inputs.push(Input::fault(error.path(), error.error().to_string())),
+        }
+    }
+    if inputs.len() == before {
+        inputs.push(Input::fault(argument, "no file matches this pattern"));
+    }
+    Ok(())
+}
+
+fn take(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
+    if path.is_dir() {
+        return folder(path, inputs);
+    }
+    inputs.push(match path.metadata() {
+        Ok(_) => Input::file(path.to_path_buf()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Input::fault(path, "no such file or folder")
+        }
+        Err(error) => Input::fault(path, error.to_string()),
+    });
+    Ok(())
+}
+
+/// The images below a folder; what else is there is told.
+fn folder(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
+    let found = match ImageFiles::below(path, &FolderOptions::default()) {
+        Ok(found) => found,
+        Err(error) => {
+            inputs.push(Input::fault(path, error.without_path()));
+            return Ok(());
+        }
+    };
+    for warning in &found.warnings {
+        notice::tell(format!("warning: {warning}"));
+    }
+    if found.files.is_empty() && found.broken.is_empty() {
+        let left_out = found.left_out();
+        let reason = if left_out.is_empty() {
+            "the folder is empty".to_owned()
+        } else {
+            format!("no image in this folder; {}", left_out.join("; "))
+        };
+        inputs.push(Input::fault(path, reason));
+        return Ok(());
+    }
+    for line in found.left_out() {
+        notice::tell(format!("{}: {line}", path.display()));
+    }
+    let broken = found.broken.into_iter().map(|skipped| Input {
+        path: skipped.path,
+        fault: Some(skipped.reason),
+    });
+    let mut all: Vec<Input> = found.files.into_iter().map(Input::file).collect();
+    all.extend(broken);
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    inputs.extend(all);
+    Ok(())
+}
+
+/// Why there is nothing, for an error: the first few of the faults.
+fn faults(inputs: &[Input]) -> String {
+    const SHOWN: usize = 5;
+    let line = |input: &Input| {
+        let reason = input.fault.as_deref().unwrap_or_default();
+        format!("{}: {reason}", input.path.display())
+    };
+    let mut text = inputs
+        .iter()
+        .take(SHOWN)
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("; ");
+    if inputs.len() > SHOWN {
+        text.push_str(&format!("; and {} more", inputs.len() - SHOWN));
+    }
+    text
+}
+
+fn tell_of_repeated(inputs: &[Input]) {
+    let mut seen = HashSet::new();
+    let files = inputs.iter().filter(|input| input.fault.is_none());
+    let repeated = files
+        .filter(|input| {
+            let path = input.path.canonicalize();
+            !seen.insert(path.unwrap_or_else(|_| input.path.clone()))
+        })
+        .count();
+    if repeated > 0 {
+        notice::tell(format!(
+            "{repeated} of the images were given before; each is classified as often as it is given"
+        ));
+    }
+}

@@ -1,0 +1,250 @@
+//! Where results go: a table on the screen, a file, a JSON document.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use burn_zoo::train::Prediction;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::notice;
+use crate::output::print;
+
+/// What is known of one image.
+pub struct Row {
+    pub path: String,
+    /// Its classes, the best first, or why there are none.
+    pub result: Result<Vec<Prediction>, String>,
+}
+
+impl Row {
+    /// As an object of JSON, with the path by this name.
+    fn json(&self, path: &str) -> Value {
+        match &self.result {
+            Ok(predictions) => json!({ path: self.path, "predictions": predictions }),
+            Err(reason) => json!({ path: self.path, "error": reason }),
+        }
+    }
+}
+
+pub enum Output {
+    Screen(Screen),
+    File(Box<File>),
+    /// Kept for one JSON document.
+    Document(Vec<Value>),
+}
+
+impl Output {
+    pub fn write(&mut self, row: &Row) -> Result<()> {
+        match self {
+            Output::Screen(screen) => screen.write(row),
+            Output::File(file) => file.write(row),
+            Output::Document(rows) => {
+                rows.push(row.json("image"));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A table whose rows are printed as they come.
+pub struct Screen {
+    path: usize,
+    class: usize,
+    begun: bool,
+}
+
+/// Columns are no wider than this; what is longer is shown in full, out of line.
+const WIDEST: usize = 60;
+
+impl Screen {
+    /// A table for these paths and classes.
+    pub fn new<'a>(
+        paths: impl Iterator<Item = &'a Path>,
+        classes: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let width = |text: &str| text.chars().count();
+        let paths = paths.map(|path| width(&path.to_string_lossy()));
+        let fit = |heading: &str, widest: Option<usize>| {
+            widest.unwrap_or_default().clamp(width(heading), WIDEST)
+        };
+        Self {
+            path: fit("image", paths.max()),
+            class: fit("class", classes.map(width).max()),
+            begun: false,
+        }
+    }
+
+    fn write(&mut self, row: &Row) -> Result<()> {
+        let (path, class) = (self.path, self.class);
+        if !self.begun {
+            self.begun = true;
+            let line = format!("{:path$}  {:class$}  probability  next", "image", "class");
+            print(line)?;
+        }
+        let predictions = match &row.result {
+            Ok(predictions) => predictions,
+            Err(reason) => {
+                let line = format!("{:path$}  error: {reason}", row.path);
+                return print(notice::plain(line));
+            }
+        };
+        let Some((best, others)) = predictions.split_first() else {
+            return print(notice::plain(&row.path));
+        };
+        let percent = |p: &Prediction| 100.0 * p.probability;
+        let others: Vec<String> = others
+            .iter()
+            .map(|p| format!("{} {:.2} %", p.name, percent(p)))
+            .collect();
+        let line = format!(
+            "{:path$}  {:class$}  {:>9.2} %  {}",
+            row.path,
+            best.name,
+            percent(best),
+            others.join(", ")
+        );
+        print(notice::plain(line.trim_end()))
+    }
+}
+
+/// A file that appears whole, at the end.
+pub struct File {
+    path: PathBuf,
+    overwrite: bool,
+    top_k: usize,
+    form: Form,
+}
+
+enum Form {
+    Csv(Box<csv::Writer<NamedTempFile>>),
+    JsonLines(BufWriter<NamedTempFile>),
+}
+
+/// Whether a file can be written: asked before anything is computed.
+pub fn check(path: &Path, overwrite: bool) -> Result<()> {
+    let shown = path.display();
+    if !is(path, "csv") && !is(path, "jsonl") {
+        bail!("--output: expected a name that ends in .csv or .jsonl, found {shown}");
+    }
+    if path.is_dir() {
+        bail!("--output: expected a file, found the folder {shown}");
+    }
+    if !overwrite && path.exists() {
+        return Err(exists(path));
+    }
+    Ok(())
+}
+
+fn is(path: &Path, extension: &str) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case(extension))
+}
+
+fn exists(path: &Path) -> anyhow::Error {
+    anyhow!(
+        "--output: {} exists already; pass --overwrite to replace it",
+        path.display()
+    )
+}
+
+impl File {
+    /// Begins a file with columns for so many classes of an image.
+    pub fn create(path: &Path, overwrite: bool, top_k: usize) -> Result<Self> {
+        check(path, overwrite)?;
+        // A link stays a link: the file behind it is replaced.
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".burn-zoo-");
+        // Temporary files are private by default; what a user asks for should not be.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+        let file = builder
+            .tempfile_in(dir)
+            .with_context(|| format!("--output: cannot write into {}", dir.display()))?;
+        let form = match is(path, "csv") {
+            true => Form::Csv(Box::new(csv::Writer::from_writer(file))),
+            false => Form::JsonLines(BufWriter::new(file)),
+        };
+        let mut file = Self {
+            path: target,
+            overwrite,
+            top_k,
+            form,
+        };
+        file.heading()?;
+        Ok(file)
+    }
+
+    /// `path,class,probability,class_2,probability_2,..,error`
+    fn heading(&mut self) -> Result<()> {
+        let Form::Csv(writer) = &mut self.form else {
+            return Ok(());
+        };
+        let mut names = vec!["path".to_owned()];
+        for rank in 1..=self.top_k {
+            let end = match rank {
+                1 => String::new(),
+                rank => format!("_{rank}"),
+            };
+            names.extend([format!("class{end}"), format!("probability{end}")]);
+        }
+        names.push("error".to_owned());
+        writer.write_record(names)?;
+        Ok(())
+    }
+
+    fn write(&mut self, row: &Row) -> Result<()> {
+        let written = match &mut self.form {
+            Form::JsonLines(writer) => writeln!(writer, "{}", row.json("path")),
+            Form::Csv(writer) => {
+                let (predictions, error) = match &row.result {
+                    Ok(predictions) => (predictions.as_slice(), ""),
+                    Err(reason) => (&[][..], reason.as_str()),
+                };
+                let mut fields = vec![row.path.clone()];
+                for rank in 0..self.top_k {
+                    fields.extend(match predictions.get(rank) {
+                        Some(p) => [p.name.clone(), json!(p.probability).to_string()],
+                        None => Default::default(),
+                    });
+                }
+                fields.push(error.to_owned());
+                writer.write_record(fields).map_err(std::io::Error::from)
+            }
+        };
+        written.with_context(|| self.cannot_write())
+    }
+
+    fn cannot_write(&self) -> String {
+        format!("--output: cannot write {}", self.path.display())
+    }
+
+    /// Gives the file its name.
+    pub fn finish(self) -> Result<()> {
+        let cannot_write = self.cannot_write();
+        let file = match self.form {
+            Form::Csv(writer) => writer.into_inner().map_err(|e| e.into_error()),
+            Form::JsonLines(writer) => writer.into_inner().map_err(|e| e.into_error()),
+        };
+        let file = file.with_context(|| cannot_write.clone())?;
+        file.as_file()
+            .sync_all()
+            .with_context(|| cannot_write.clone())?;
+        let kept = match self.overwrite {
+            true => file.persist(&self.path),
+            false => file.persist_noclobber(&self.path),
+        };
+        match kept {
+            Ok(_) => Ok(()),
+            // Somebody else has written it meanwhile.
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(exists(&self.path))
+            }
+            Err(error) => Err(error.error).with_context(|| cannot_write),
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! From a name to a tuned model: the manifest, the hub and the command together, against a local
+//! server that speaks the hub's routes.
+
+#[path = "../../../tests/common/mod.rs"]
+mod common;
+#[allow(dead_code)]
+#[path = "../../../tests/common/hub_server.rs"]
+mod hub_server;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use burn_zoo::prelude::*;
+use common::{Fixture, relative_error, rule, rule_model, sample};
+use hub_server::{COMMIT, HubServer, sha256};
+use safetensors::{Dtype, tensor::TensorView};
+
+/// A hub with a test_resnet whose values follow the rule, in the repository `me/mine`, and a
+/// manifest of the user's that names it `test_resnet.mine`.
+struct World {
+    dir: tempfile::TempDir,
+    server: HubServer,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("model");
+        let spec = Zoo::test_resnet().image_size(64);
+        let spec = spec.normalization(Normalization::inception());
+        rule_model(spec, &Device::default())
+            .export(&folder)
+            .unwrap();
+        let weights = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let config = std::fs::read(folder.join("config.json")).unwrap();
+        let server = HubServer::start(b"another model");
+        server.put("me/mine", "model.safetensors", &weights, true);
+        server.put("me/mine", "config.json", &config, false);
+        let world = Self { dir, server };
+        world.manifest(&sha256(&weights), weights.len(), "cc-by-nc-4.0");
+        world
+    }
+
+    fn manifest(&self, sha256: &str, bytes: usize, licence: &str) {
+        let text = format!(
+            "[test_resnet.mine]\nrepository = \"me/mine\"\nfile = \"model.safetensors\"\n\
+             revision = \"{COMMIT}\"\nsha256 = \"{sha256}\"\nbytes = {bytes}\n\
+             licence = \"{licence}\"\ninput_size = [3, 64, 64]\nmean = [0.5, 0.5, 0.5]\n\
+             std = [0.5, 0.5, 0.5]\ninterpolation = \"bilinear\"\ncrop_pct = 0.95\n\
+             crop_mode = \"center\"\nnum_classes = 1000\nfirst_conv = \"conv1.0\"\n\
+             classifier = \"fc\"\n"
+        );
+        std::fs::write(self.dir.path().join("mine.toml"), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("HF_ENDPOINT", &self.server.url)
+            .env("HF_HOME", self.dir.path().join("hf"))
+            .env("NO_PROXY", "127.0.0.1")
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("HF_TOKEN")
+            .env("BURN_ZOO_MANIFEST", self.dir.path().join("mine.toml"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> (String, String) {
+        let output = self.command(arguments, environment);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let (out, errors) = (text(output.stdout), text(output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {out}{errors}");
+        (out, errors)
+    }
+
+    fn fail(&self, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let output = self.command(arguments, environment);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
+        errors
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn input(&self, channels: usize) -> String {
+        let path = self.path("in.safetensors");
+        let shape = vec![1, channels, 64, 64];
+        let values = rule("input", &shape);
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F32, shape, &bytes).unwrap();
+        std::fs::write(
+            &path,
+            safetensors::serialize([("input", view)], None).unwrap(),
+        )
+        .unwrap();
+        path
+    }
+}
+
+/// An image of the fixtures.
+fn some_png() -> std::path::PathBuf {
+    let images = std::fs::read_dir(common::fixture("pixels"))
+        .unwrap()
+        .flatten();
+    let mut images = images.map(|entry| entry.path());
+    images
+        .find(|path| path.extension().is_some_and(|e| e == "png"))
+        .unwrap()
+}
+
+fn logits(path: &str) -> Vec<f32> {
+    Fixture::open(path).get("logits").to_vec()
+}
+
+#[test]
+fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
+    let world = World::new();
+    let (out, errors) = world.run(&["fetch", "test_resnet.mine"], &[]);
+    assert!(
+        out.starts_with("test_resnet.mine: ") && out.contains("models--me--mine"),
+        "{out}"
+    );
+    // The licence is shown before anything is fetched.
+    assert!(
+        errors.contains("licence cc-by-nc-4.0, which forbids commercial use"),
+        "{errors}"
+    );
+    assert!(!world.server.seen().is_empty());
+
+    let input = world.input(3);
+    let output = world.path("out.safetensors");
+    let files = ["--input", &input, "--output", &output];
+    let expected = Fixture::open("parity/test_resnet.safetensors");
+    let arguments = [
+        &["logits", "test_resnet.mine"][..],
+        &["logits", "test_resnet", "--weights", "hub:mine"],
+        &["logits", "test_resnet.mine", "--weights", "hub"],
+    ];
+    for arguments in arguments {
+        for offline in ["0", "1"] {
+            std::fs::remove_file(&output).ok();
+            world.run(
+                &[arguments, &files].concat(),
+                &[("HF_HUB_OFFLINE", offline)],
+            );
+            let found = sample(&logits(&output), 64);
+            let error = relative_error(&found, expected.get("c3.s64.logits"));
+            assert!(error < 2e-5, "off by {error:e}");
+        }
+    }
+    let image = some_png();
+    let image = image.to_str().unwrap();
+    for weights in [
+        &["test_resnet.mine", image][..],
+        &["test_resnet", image, "--weights", "hub:mine"],
+    ] {
+        let (out, _) = world.run(&[&["predict"], weights, &["--top-k", "2"]].concat(), &[]);
+        assert_eq!(out.lines().count(), 2, "{out}");
+    }
+    let error = world.fail(&["predict", "test_resnet", image], &[]);
+    assert!(
+        error.contains("--weights: expected hub, hub:TAG or a file"),
+        "{error}"
+    );
+    assert_eq!(
+        world.server.seen().len(),
+        0,
+        "a cached file needs no request"
+    );
+
+    // A file that was altered is noticed and not used.
+    let (listed, _) = world.run(&["cache", "list"], &[]);
+    assert!(
+        listed.contains("me/mine") && listed.contains("yes"),
+        "{listed}"
+    );
+    let (sound, _) = world.run(&["verify"], &[]);
+    assert!(sound.ends_with(" files\n"), "{sound}");
+    let snapshot = format!("hf/hub/models--me--mine/snapshots/{COMMIT}/model.safetensors");
+    let blob = std::fs::canonicalize(world.dir.path().join(snapshot)).unwrap();
+    let mut bytes = std::fs::read(&blob).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let error = world.fail(&[arguments[0], &files].concat(), &offline);
+    assert!(
+        error.contains("me/mine") && error.to_lowercase().contains("sha-256"),
+        "{error}"
+    );
+    assert!(world.fail(&["verify"], &[]).contains("1 of "), "altered");
+    // Online it is fetched anew, and that is told.
+    let (_, errors) = world.run(&["fetch", "test_resnet.mine"], &[]);
+    assert!(errors.contains("the cached file was altered"), "{errors}");
+
+    let (removed, _) = world.run(&["cache", "rm", "test_resnet.mine"], &[]);
+    assert!(removed.contains("files, "), "{removed}");
+    let (empty, _) = world.run(&["verify"], &[]);
+    assert!(empty.starts_with("nothing is cached in "), "{empty}");
+    let error = world.fail(&[arguments[0], &files].concat(), &offline);
+    assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
+}
+
+#[test]
+fn wrong_bytes_are_refused_with_both_checksums() {
+    let world = World::new();
+    let other = "0".repeat(64);
+    world.manifest(&other, 1_912_345, "mit");
+    let error = world.fail(&["fetch", "test_resnet.mine"], &[]);
+    assert!(error.contains("me/mine"), "{error}");
+    assert!(
+        error.contains("1912345") || error.contains(&other),
+        "{error}"
+    );
+    let (listed, _) = world.run(&["cache", "list"], &[]);
+    assert!(listed.starts_with("nothing is cached"), "{listed}");
+}
+
+#[test]
+fn a_repository_says_itself_what_it_holds() {
+    let world = World::new();
+    let input = world.input(3);
+    let output = world.path("out.safetensors");
+    let files = ["--input", &input, "--output", &output];
+    let expected = Fixture::open("parity/test_resnet.safetensors");
+    // The licence that a repository's configuration names is shown, too.
+    let config = world.path("model/config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replacen(
+        "\"pretrained_cfg\": {",
+        "\"pretrained_cfg\": {\"license\": \"cc-by-nc-4.0\",",
+        1,
+    );
+    world
+        .server
+        .put("me/unfree", "config.json", text.as_bytes(), false);
+    let (_, errors) = world.run(&["info", "hf-hub:me/unfree"], &[]);
+    assert!(
+        errors.contains("licence cc-by-nc-4.0, which forbids commercial use"),
+        "{errors}"
+    );
+
+    for name in ["hf-hub:me/mine", &format!("hf-hub:me/mine@{COMMIT}")] {
+        for weights in [&[][..], &["--weights", "hub"]] {
+            world.run(&[&["logits", name][..], weights, &files].concat(), &[]);
+            let found = sample(&logits(&output), 64);
+            let error = relative_error(&found, expected.get("c3.s64.logits"));
+            assert!(error < 2e-5, "off by {error:e}");
+        }
+    }
+    let local = format!("local-dir:{}", world.path("model"));
+    world.run(&[&["logits", &local][..], &files].concat(), &[]);
+    let error = relative_error(&sample(&logits(&output), 64), expected.get("c3.s64.logits"));
+    assert!(error < 2e-5, "off by {error:e}");
+
+    let error = world.fail(
+        &[&["logits", "hf-hub:me/nothing"][..], &files].concat(),
+        &[],
+    );
+    assert!(error.contains("me/nothing"), "{error}");
+    let error = world.fail(&[&["logits", "hf-hub:../../etc"][..], &files].concat(), &[]);
+    assert!(error.contains("expected"), "{error}");
+}
+
+/// The names of the classes come with the weights, and stay while the head does.
+#[test]
+fn the_classes_of_a_repository_have_names() {
+    let world = World::new();
+    let folder = world.dir.path().join("named");
+    let names = ["cat", "dog", "eel"].map(str::to_owned).to_vec();
+    let model = rule_model(
+        Zoo::test_resnet().num_classes(3).image_size(64),
+        &Device::default(),
+    );
+    model.with_classes(names).unwrap().export(&folder).unwrap();
+    for (file, large) in [("model.safetensors", true), ("config.json", false)] {
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        world.server.put("me/named", file, &bytes, large);
+    }
+    let image = some_png();
+    let local = format!("local-dir:{}", folder.display());
+    // Upstream's own file is known of an entry of the manifest only.
+    let error = world.fail(&["fetch", "--original", "hf-hub:me/named"], &[]);
+    assert!(
+        error.contains("--original") && error.contains("hf-hub:me/named"),
+        "{error}"
+    );
+    for name in ["hf-hub:me/named", &local] {
+        let (out, _) = world.run(&["predict", name, image.to_str().unwrap()], &[]);
+        assert!(
+            ["cat", "dog", "eel"].iter().all(|name| out.contains(name)),
+            "{out}"
+        );
+    }
+}
+
+/// What a configuration leaves open is told with what it is taken to be.
+#[test]
+fn what_a_configuration_leaves_open_is_told() {
+    let world = World::new();
+    let folder = world.dir.path().join("model");
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let local = format!("local-dir:{}", folder.display());
+    let (_, errors) = world.run(&["fetch", &local], &[]);
+    assert!(!errors.contains("is not given"), "{errors}");
+    for key in ["mean", "std"] {
+        config["pretrained_cfg"]
+            .as_object_mut()
+            .unwrap()
+            .remove(key);
+    }
+    std::fs::write(&path, config.to_string()).unwrap();
+    let (_, errors) = world.run(&["fetch", &local], &[]);
+    for key in ["mean", "std"] {
+        let words = format!("config.json: {key} is not given: ImageNet's");
+        assert!(errors.contains(&words), "{errors}");
+    }
+}
+
+/// Upstream's own file, verified by the hash prefix in its name.
+#[test]
+fn the_original_is_a_second_source() {
+    let world = World::new();
+    let bytes = std::fs::read(world.dir.path().join("model/model.safetensors")).unwrap();
+    let prefix = &sha256(&bytes)[..8];
+    let name = format!("test_resnet-{prefix}.pth");
+    world.server.put("me/mine", &name, &bytes, false);
+    let path = world.path("mine.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let url = format!("{}/me/mine/resolve/main/{name}", world.server.url);
+    let with = |url: &str, prefix: &str| {
+        let more = format!("url = \"{url}\"\nurl_sha256_prefix = \"{prefix}\"\n");
+        std::fs::write(&path, format!("{text}{more}")).unwrap();
+    };
+    let cache = world.path("cache");
+    let environment = [("BURN_ZOO_CACHE", cache.as_str())];
+    let fetch = ["fetch", "test_resnet.mine", "--original"];
+
+    // Wrong bytes: both sides are named, and nothing is left behind.
+    with(&url, "00000000");
+    let error = world.fail(&fetch, &environment);
+    let expected = "expected a SHA-256 that begins with 00000000, as the file's name says, found ";
+    assert!(
+        error.contains(expected) && error.contains(prefix),
+        "{error}"
+    );
+    let left = std::fs::read_dir(Path::new(&cache).join("weights"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0);
+    with(
+        &format!("{}/me/mine/resolve/main/gone.pth", world.server.url),
+        prefix,
+    );
+    assert!(
+        world
+            .fail(&fetch, &environment)
+            .contains("the server answered 404")
+    );
+
+    with(&url, prefix);
+    let (out, _) = world.run(&fetch, &environment);
+    assert!(out.contains(&name), "{out}");
+    world.server.seen();
+    let input = world.input(3);
+    let output = world.path("out.safetensors");
+    let logits_of = ["--input", &input, "--output", &output];
+    let arguments = ["logits", "test_resnet", "--weights", "original:mine"];
+    world.run(&[&arguments[..], &logits_of].concat(), &environment);
+    let expected = Fixture::open("parity/test_resnet.safetensors");
+    let error = relative_error(&sample(&logits(&output), 64), expected.get("c3.s64.logits"));
+    assert!(error < 2e-5, "off by {error:e}");
+    assert_eq!(
+        world.server.seen().len(),
+        0,
+        "a cached file needs no request"
+    );
+
+    // An altered one is fetched anew; without a network it is an error.
+    let cached = Path::new(&cache).join("weights").join(&name);
+    std::fs::write(&cached, "altered").unwrap();
+    let offline = [environment[0], ("HF_HUB_OFFLINE", "1")];
+    assert!(world.fail(&fetch, &offline).contains("HF_HUB_OFFLINE"));
+    world.run(&fetch, &environment);
+    assert_eq!(std::fs::read(&cached).unwrap(), bytes);
+}
+
+#[test]
+fn fetched_weights_are_adapted_and_tuned() {
+    let world = World::new();
+    let out = world.path("run");
+    let arguments = [
+        "finetune",
+        "test_resnet.mine",
+        "--recipe",
+        "features",
+        "--image-size",
+        "64",
+        "--limit-train",
+        "64",
+        "--limit-test",
+        "50",
+        "--epochs",
+        "1",
+        "--out",
+        &out,
+    ];
+    world.run(&arguments, &[]);
+    let config = std::fs::read_to_string(Path::new(&out).join("config.toml")).unwrap();
+    let config: toml::Table = config.parse().unwrap();
+    let origin = config["model"]["weights"].as_str().unwrap();
+    assert_eq!(
+        origin,
+        "test_resnet.mine (licence cc-by-nc-4.0); first convolution from 3 to 1 channels: fold; \
+         new head of 10 classes: pytorch (seed 42)"
+    );
+    // The normalisation of the entry, folded to one channel, goes with the model.
+    let mean = config["model"]["normalization"]["mean"].as_array().unwrap();
+    assert_eq!(mean, &[toml::Value::Float(0.5)]);
+    let exported = std::fs::read_to_string(Path::new(&out).join("best/config.json")).unwrap();
+    let exported: serde_json::Value = serde_json::from_str(&exported).unwrap();
+    assert_eq!(exported["pretrained_cfg"]["interpolation"], "bilinear");
+    assert_eq!(exported["pretrained_cfg"]["crop_pct"], 0.95);
+}
+
+#[test]
+fn the_manifest_is_listed_and_checked() {
+    let world = World::new();
+    let (out, _) = world.run(&["list", "test_resnet.*"], &[]);
+    assert!(
+        out.contains("test_resnet.r160_in1k *") && out.contains("no commercial use"),
+        "{out}"
+    );
+    let (out, _) = world.run(&["list", "--check"], &[]);
+    assert!(out.ends_with(" entries, all sound\n"), "{out}");
+    let path = world.path("mine.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("crop_pct = 0.95", "crop_pct = 9.5")).unwrap();
+    let error = world.fail(&["list", "--check"], &[]);
+    assert!(
+        error.contains("mine.toml") && error.contains("line 12: "),
+        "{error}"
+    );
+    let error = world.fail(&["fetch", "resnet18.tv9"], &[]);
+    assert!(
+        error.contains("mine.toml"),
+        "a broken manifest is named first: {error}"
+    );
+}
