@@ -46,7 +46,7 @@ fn the_entry_says_what_the_file_is() {
         panic!("{:?}", entry.source);
     };
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("weights-manifest")
+        .join("../bundled-weights")
         .join(name);
     let bytes = std::fs::read(path).unwrap();
     assert_eq!(
