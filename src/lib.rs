@@ -45,14 +45,15 @@
 //! |---|---|---|
 //! | `flex` | yes | burn's CPU backend |
 //! | `cuda`, `wgpu`, `ndarray` | no | burn's other backends |
-//! | `cli` | yes | the command `burn-zoo` |
-//! | `tui` | no | burn's dashboard: `burn-zoo finetune --tui` |
 //! | `hub` | yes | fetching weights from the Hugging Face hub |
 //! | `image` | yes | reading PNG, JPEG, WebP, GIF, BMP and TIFF files; folders of images |
-//! | `plots` | yes | curves of a run and its report as pictures |
-//! | `tensorboard` | yes | TensorBoard's event files |
 //! | `download` | yes | fetching FashionMNIST from its official mirror |
-//! | `fashion-mnist-mini` | yes | a sample of FashionMNIST inside the library, 3 MB |
+//! | `plots` | no | curves of a run and its report as pictures |
+//! | `tensorboard` | no | TensorBoard's event files |
+//! | `bundled-weights` | no | weights of a ResNet-18 inside the program, 23 MB |
+//! | `fashion-mnist-mini` | no | a sample of FashionMNIST inside the program, 3 MB |
+//!
+//! The command `burn-zoo` is the package `burn-zoo-cli`; it has all of them but the other backends.
 
 #![deny(missing_docs)]
 
