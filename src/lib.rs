@@ -57,44 +57,43 @@
 
 #![deny(missing_docs)]
 
-pub mod adapt;
+pub mod adapt {
+    //! How the first layer is adapted.
+
+    pub use crate::build::StemRule;
+}
 mod build;
 #[cfg(feature = "flex")]
 mod cpu;
 pub mod data;
 mod device;
 pub mod error;
-mod export;
-mod features;
-pub mod freeze;
-mod fused;
+mod files;
+mod infer;
 pub mod init;
-pub mod manifest;
 mod memory;
 mod model;
 pub mod nn;
 mod panics;
-mod params;
 pub mod preprocess;
 #[cfg(feature = "plots")]
 pub mod report;
-mod spec;
-mod summary;
 pub mod train;
 pub mod weights;
 #[path = "../zoo/mod.rs"]
 pub mod zoo;
 
+pub use build::{Spec, Zoo};
 pub use device::{device, device_name, device_with};
 pub use error::{Error, Result};
-pub use export::write_file;
-pub use features::{Features, Pool};
-pub use freeze::{Freeze, FrozenNorm};
-pub use fused::Fused;
+pub use files::write_file;
+pub use infer::Fused;
 pub use memory::Memory;
-pub use model::{Backbone, Classifier, FirstConv, Group, Head, InputSize, ModelInfo};
-pub use spec::{Spec, Zoo};
-pub use summary::{Layer, Summary};
+pub use model::{
+    Backbone, Classifier, Features, FirstConv, Freeze, FrozenNorm, Group, Head, InputSize, Layer,
+    ModelInfo, Pool, Summary, freeze,
+};
+pub use weights::manifest;
 
 /// What a program that uses this crate needs, to import at once.
 pub mod prelude {

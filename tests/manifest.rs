@@ -4,16 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use burn_zoo::Error;
 use burn_zoo::manifest::{HubModel, Manifest, Pin, Source, USER_FILE, USER_VARIABLE};
 use burn_zoo::preprocess::{CropMode, Interpolation};
-use burn_zoo::{Error, zoo};
-
-fn known(name: &str) -> burn_zoo::Result<()> {
-    zoo::find(name).map(drop)
-}
 
 fn bundled() -> Manifest {
-    Manifest::bundled(known).unwrap()
+    Manifest::bundled().unwrap()
 }
 
 fn hub(entry: &burn_zoo::manifest::Entry) -> (&str, Option<&str>, Option<&Pin<String>>) {
@@ -343,7 +339,7 @@ fn licences_that_forbid_commercial_use_are_known() {
     for licence in ["apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "ncsa", ""] {
         assert!(!non_commercial(licence), "{licence}");
     }
-    let mut mine = Manifest::empty(known);
+    let mut mine = Manifest::default();
     mine.add_str(ENTRY, "my.toml").unwrap();
     let entry = mine.get("resnet18.mine").unwrap();
     assert!(entry.licence.is_none() && !entry.non_commercial());
@@ -421,7 +417,7 @@ fn with(line: usize, text: &str) -> String {
 }
 
 fn refusal(text: &str) -> String {
-    let mut manifest = Manifest::empty(known);
+    let mut manifest = Manifest::default();
     let error = manifest.add_str(text, "my.toml").expect_err(text);
     assert_eq!(manifest.entries().count(), 0);
     error.to_string()
@@ -436,7 +432,7 @@ fn refused(line: usize, text: &str, expected: &str) {
 
 #[test]
 fn a_sound_entry_is_accepted() {
-    let mut manifest = Manifest::empty(known);
+    let mut manifest = Manifest::default();
     manifest.add_str(ENTRY, "my.toml").unwrap();
     let entry = manifest.get("resnet18.mine").unwrap();
     assert_eq!(hub(entry), ("me/mine", Some("model.safetensors"), None));
@@ -488,8 +484,8 @@ fn a_sound_entry_is_accepted() {
     assert!(entry.non_commercial());
 
     // Nothing is an empty manifest; an address on this machine is for trying things out.
-    Manifest::empty(known).add_str("", "my.toml").unwrap();
-    Manifest::empty(known)
+    Manifest::default().add_str("", "my.toml").unwrap();
+    Manifest::default()
         .add_str(
             &with(10, "url = \"http://127.0.0.1:8000/a.pth\""),
             "my.toml",
@@ -552,16 +548,7 @@ fn tables_of_another_form_are_refused() {
         "my.toml: line 1: resnet18: expected a tag of letters, digits, `_` and `-`, \
          found `\\u{1b}[31mred\\u{9b}`"
     );
-    fn only_resnet18(name: &str) -> burn_zoo::Result<()> {
-        match name {
-            "resnet18" => Ok(()),
-            name => Err(Error::UnknownModel {
-                name: name.to_owned(),
-                suggestions: vec!["resnet18".to_owned()],
-            }),
-        }
-    }
-    let error = Manifest::empty(only_resnet18)
+    let error = Manifest::default()
         .add_str(&with(1, "[resnett18.mine]"), "my.toml")
         .unwrap_err();
     assert_eq!(
@@ -617,7 +604,7 @@ fn only_the_crates_own_files_are_bundled() {
          `path`, found more"
     );
     let alone = with(2, bundled).replace("file = \"model.safetensors\"", "");
-    let mut manifest = Manifest::empty(known);
+    let mut manifest = Manifest::default();
     manifest.add_str(&alone, "my.toml").unwrap();
     let entry = manifest.get("resnet18.mine").unwrap();
     let expected = Source::Bundled("resnet18.fractal.safetensors".to_owned());
@@ -931,7 +918,7 @@ fn an_entry_replaces_none() {
 fn files_that_are_no_manifest_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let refusal = |path: &Path| {
-        let error = Manifest::empty(known).add_file(path).unwrap_err();
+        let error = Manifest::default().add_file(path).unwrap_err();
         let text = error.to_string();
         text.replace(&dir.path().display().to_string(), "DIR")
     };
@@ -973,7 +960,7 @@ fn files_that_are_no_manifest_are_refused() {
         assert!(refusal(&pipe).ends_with("found something else than a file"));
     }
     std::fs::write(&file, ENTRY).unwrap();
-    let mut manifest = Manifest::empty(known);
+    let mut manifest = Manifest::default();
     manifest.add_file(&file).unwrap();
     assert_eq!(manifest.get("resnet18.mine").unwrap().place.path, file);
 }
@@ -982,7 +969,7 @@ fn files_that_are_no_manifest_are_refused() {
 fn hostile_texts_are_errors() {
     let add = |text: &str| {
         // Sound or not, it comes back.
-        let _ = Manifest::empty(known).add_str(text, "my.toml");
+        let _ = Manifest::default().add_str(text, "my.toml");
     };
     for at in 0..=ENTRY.len() {
         add(&ENTRY[..at]);
@@ -1071,7 +1058,7 @@ fn user_files_are_found() {
 #[ignore = "run by user_files_are_found"]
 fn print_user_tags() {
     let bundled = bundled().entries().count();
-    let text = match Manifest::with_user_files(known) {
+    let text = match Manifest::with_user_files() {
         Ok(manifest) => {
             let names = manifest.entries().skip(bundled).map(|e| e.name.as_str());
             names.collect::<Vec<_>>().join(" ")
@@ -1102,12 +1089,12 @@ fn the_examples_of_the_documentation_are_sound() {
 }
 
 fn config(text: &str) -> HubModel {
-    HubModel::from_config(text, "config.json", known).unwrap()
+    HubModel::from_config(text, "config.json").unwrap()
 }
 
 #[track_caller]
 fn config_refused(text: &str, expected: &str) {
-    let error = HubModel::from_config(text, "config.json", known).unwrap_err();
+    let error = HubModel::from_config(text, "config.json").unwrap_err();
     assert_eq!(error.to_string(), format!("config.json: {expected}"));
 }
 
@@ -1251,7 +1238,7 @@ fn classes_have_the_names_that_are_given() {
             r#"{{"architecture": "resnet18", "num_classes": 3,
                 "pretrained_cfg": {{"label_names": {value}}}}}"#
         );
-        HubModel::from_config(&text, "config.json", known).map(|model| model.label_names)
+        HubModel::from_config(&text, "config.json").map(|model| model.label_names)
     };
     assert_eq!(names(r#"["a", "b", "c"]"#).unwrap(), ["a", "b", "c"]);
     assert_eq!(names(r#"{"2": "c", "0": "a"}"#).unwrap(), ["a", "1", "c"]);
@@ -1413,7 +1400,7 @@ fn malformed_configurations_are_refused_by_their_key() {
 
 #[test]
 fn hostile_configurations_are_errors() {
-    let read = |text: &str| HubModel::from_config(text, "config.json", known);
+    let read = |text: &str| HubModel::from_config(text, "config.json");
     let sound = include_str!("fixtures/export/timm_config.json");
     for at in 0..=sound.len() {
         let _ = read(&sound[..at]);

@@ -3,13 +3,13 @@
 //! A new family is a file beside this one, its line in `families!` and a parity fixture (see
 //! `docs/adding-a-backbone.md`). Nothing else names a family.
 
+pub(crate) mod bundled;
+
 use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
-use crate::features::Pool;
-use crate::manifest::Manifest;
-use crate::model::Backbone;
+use crate::model::{Backbone, Pool};
 
 /// What a backbone is built from, beside its own configuration.
 #[derive(Debug, Clone, Copy)]
@@ -45,17 +45,10 @@ pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
     ALL.iter().copied().flatten()
 }
 
-/// The weights manifest: the entries that come with the crate, and the user's own.
-///
-/// # Errors
-/// [`Error::Folder`] for a file of the user's that is malformed, with its line.
-pub fn manifest() -> Result<Manifest> {
-    Manifest::with_user_files(known)
-}
-
-/// Whether the zoo has this architecture; an error with suggestions if not.
-pub(crate) fn known(name: &str) -> Result<()> {
-    find(name).map(drop)
+/// The weights manifests that come with the crate, a family's under the name of its file: where
+/// each lies, and its text.
+pub(crate) fn manifests() -> impl Iterator<Item = (&'static str, &'static str)> {
+    MANIFESTS.iter().copied().chain([bundled::MANIFEST])
 }
 
 /// Looks an architecture up by its name.
@@ -135,6 +128,11 @@ macro_rules! families {
         $(pub mod $file;)+
 
         const ALL: &[&[Architecture]] = &[$($file::VARIANTS),+];
+
+        const MANIFESTS: &[(&str, &str)] = &[$((
+            concat!("weights-manifest/", stringify!($file), ".toml"),
+            include_str!(concat!("../weights-manifest/", stringify!($file), ".toml")),
+        )),+];
 
         /// A backbone of any family; it derefs to [`Backbone`].
         // A model has one of them, and its tensors outweigh any difference.

@@ -31,14 +31,12 @@ use burn::tensor::{Device, Tensor, activation::relu};
 
 use super::BackboneOptions;
 use crate::error::Result;
-use crate::features::{Features, Pool};
 use crate::init::Init;
-use crate::model::{Backbone, FirstConv, Group, InputSize};
+use crate::model::{Backbone, Features, FirstConv, Group, InputSize, KeyTable, Pool};
 use crate::nn::{
     BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, conv_norm, drop_path_rates, fork,
     max_pool2d,
 };
-use crate::weights::KeyTable;
 
 use BlockKind::{Basic, Bottleneck};
 

@@ -17,15 +17,15 @@ use burn::tensor::{Device, Tensor};
 
 use super::BackboneOptions;
 use crate::error::{Error, Result};
-use crate::features::{Features, Pool};
 use crate::init::Init;
-use crate::model::{Backbone, FirstConv, Group, InputSize};
+use crate::model::{
+    Backbone, Features, FirstConv, Group, HostTensor, InputSize, KeyTable, Pool,
+};
 use crate::nn::{
     attention, fork,
     Conv2d, Conv2dConfig, DropPath, LayerNorm, Linear, drop_path_rates, parameter,
 };
 use crate::preprocess::resample;
-use crate::weights::{HostTensor, KeyTable};
 
 variants! {
     family: VisionTransformer, paper: "https://arxiv.org/abs/2010.11929", pool: Pool::Token;

@@ -10,7 +10,7 @@ use super::fashion_mnist::{FILES, FashionMnist, locate};
 use super::idx;
 use super::mirror::{Mirror, Progress, RemoteFile};
 use crate::error::{Error, Result};
-use crate::weights::hex;
+use crate::files::hex;
 
 const CONNECT: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(600);

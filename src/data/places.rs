@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::data::fashion_mnist::FILES;
     use crate::data::mirror::RemoteFile;
-    use crate::weights::hex;
+    use crate::files::hex;
 
     /// The contents of the four files with one black image and one label each.
     fn contents() -> [Vec<u8>; 4] {

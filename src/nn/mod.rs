@@ -13,12 +13,14 @@ mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
+mod cross_entropy;
 mod drop;
 pub(crate) mod fused;
 mod layer_norm;
 mod linear;
 pub(crate) mod noise;
 mod pool;
+mod precision;
 pub(crate) mod trace;
 
 use burn::module::{Param, ParamId};
@@ -28,11 +30,13 @@ pub use attention::attention;
 pub use batch_norm::{BatchNorm2d, conv_norm};
 pub use buffer::Buffer;
 pub use conv::{Conv2d, Conv2dConfig};
+pub use cross_entropy::cross_entropy;
 pub(crate) use drop::drop_path_rates;
 pub use drop::{DropPath, Dropout};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pool::{avg_pool2d, max_pool2d};
+pub use precision::Precision;
 
 /// The input of a block whose two branches come together again, once for each of them. The block's
 /// output has to depend on both.

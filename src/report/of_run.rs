@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
 use crate::data::{BrokenImage, ImageData, Loader, LoaderConfig, Without, class_difference};
 use crate::error::{Error, Result};
+use crate::infer::best;
 use crate::model::Classifier;
-use crate::train::{EpochRecord, LoggedStep, RunConfig, RunFiles, best};
+use crate::train::{EpochRecord, LoggedStep, RunConfig, RunFiles};
 
 impl Report {
     /// Reads a run folder, and looks once more at every image for validation with the run's best

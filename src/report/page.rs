@@ -8,7 +8,7 @@ use super::tables;
 use super::text::{self, Escaped, isolated};
 use super::{Mistake, Report};
 use crate::error::Result;
-use crate::train::LARGEST_CONFUSION;
+use crate::infer::LARGEST_CONFUSION;
 
 /// The look of the page; that of its charts is [`svg::STYLE`].
 const STYLE: &str = include_str!("page.css");

@@ -12,14 +12,14 @@ use burn::tensor::{Bytes, Device};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::precision::LossScale;
+use super::loss_scale::LossScale;
 use super::stopping::Patience;
 use super::{Checkpoints, Ema, EpochRecord, Metric, ModelOptimizer, PlateauState, SkippedImage};
 use crate::error::{Error, Result};
-use crate::export::write_file;
+use crate::files::hex;
+use crate::files::write_file;
 use crate::model::Classifier;
-use crate::params;
-use crate::weights::hex;
+use crate::model::params;
 
 /// Name of the folder of checkpoints in a run folder.
 pub(super) const FOLDER: &str = "checkpoints";

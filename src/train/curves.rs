@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use super::EpochRecord;
 use crate::error::{Error, Result};
-use crate::export::write_file;
+use crate::files::write_file;
 
 /// Losses on the left, accuracies on the right, over the epochs.
 pub(super) fn write(path: &Path, epochs: &[EpochRecord]) -> Result<()> {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use burn::tensor::Tensor;
 
-use super::evaluate::best;
 use super::grid::{RIGHT_COLOR, WRONG_COLOR, image_grid};
 use super::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
 use super::{Backward, Control, EpochEnd, EpochRecord, Monitor, RunStart, StepRecord};
 use crate::error::{Error, Result};
-use crate::features::host_vec;
+use crate::infer::best;
 use crate::model::Classifier;
+use crate::model::host_vec;
 use crate::preprocess::{Image, Normalization};
 
 /// Writes loss, accuracies, rates, the norm of the gradients, speed and memory, histograms of

@@ -12,7 +12,6 @@ use burn::tensor::Device;
 
 use super::cache::{self, CachePlace, Frozen, Input, Moment, frozen_groups};
 use super::checkpoint::{self, Loaded, Seen, State};
-use super::evaluate::{Judged, best, check_labels, scalar};
 use super::gradients::{accumulate, clip_gradients, gradient_norm, scale};
 use super::loss::{Loss, Targets};
 use super::memory_advice::catch_out_of_memory;
@@ -20,14 +19,15 @@ use super::monitor::{All, Backward, Control, EpochEnd, EpochStart, Monitor, RunS
 use super::run::{Hold, Log, RunConfig, SkippedImage};
 use super::single_value::{single_value_error, single_value_norms};
 use super::{Clip, Ema, EpochRecord, Extension, Plan, Precision, Recipe, Run, Schedule, Warmup};
+use crate::data;
 use crate::data::{Batch, BrokenImage, ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
-use crate::features::host_vec;
-use crate::freeze::Freeze;
+use crate::infer::{Judged, best, check_labels, scalar};
 use crate::memory::Memory;
-use crate::model::{Classifier, InputSize};
+use crate::model::Freeze;
+use crate::model::host_vec;
+use crate::model::{Classifier, InputSize, params};
 use crate::nn::noise;
-use crate::{data, params};
 
 /// What a run may do beside training.
 #[derive(Debug, Clone, Default)]

@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::features::host_vec;
 use crate::model::Classifier;
+use crate::model::host_vec;
 
 /// How large gradients are kept from doing harm.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ mod checkpoint;
 #[cfg(feature = "plots")]
 mod curves;
 mod ema;
-mod evaluate;
+mod evaluate_inputs;
 #[cfg(feature = "tensorboard")]
 mod events;
 mod extend;
@@ -20,12 +20,11 @@ mod font;
 mod gradients;
 mod grid;
 mod loss;
+mod loss_scale;
 mod memory_advice;
 mod monitor;
 mod optimizer;
 mod plan;
-mod precision;
-mod predict;
 mod rates;
 mod recipe;
 mod run;
@@ -35,23 +34,23 @@ mod stopping;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
 
+pub use crate::infer::{
+    ClassScore, Evaluation, FilePrediction, FilePredictions, PredictOptions, Prediction,
+};
+pub use crate::nn::{Precision, cross_entropy};
 pub use batch_size::{BatchSearch, BatchSize, Trial};
 pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
-pub use evaluate::{ClassScore, Evaluation};
-#[cfg(feature = "plots")]
-pub(crate) use evaluate::{LARGEST_CONFUSION, best};
 pub use extend::{Extended, Extension};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
 pub use fit::{FitOptions, TensorBoard, resume};
 pub use gradients::{Clip, clip_gradients, gradient_norm};
 pub use grid::{RIGHT_COLOR, WRONG_COLOR, image_grid};
-pub use loss::{ClassWeights, Loss, Targets, cross_entropy};
+pub use loss::{ClassWeights, Loss, Targets};
+pub use loss_scale::LossScale;
 pub use monitor::{Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, Silent, StepRecord};
 pub use optimizer::{ModelOptimizer, Optimizer};
 pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
-pub use precision::{LossScale, Precision};
-pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
 pub use recipe::{Checkpoints, Recipe};
 pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles, SkippedImage};

@@ -7,9 +7,9 @@ use burn::tensor::Tensor;
 
 use super::{EpochRecord, Evaluation, Plan, Recipe};
 use crate::error::Result;
-use crate::freeze::Freeze;
 use crate::model::Classifier;
-use crate::params;
+use crate::model::Freeze;
+use crate::model::params;
 
 /// Watches a run. It may change what is frozen and end the run; what it returns as an error ends it
 /// at once. All methods do nothing by default.

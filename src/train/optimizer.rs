@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::model::Classifier;
-use crate::params;
+use crate::model::params;
 
 /// Which optimiser, with what it alone needs. In a recipe's file a value that is left out is the
 /// default.

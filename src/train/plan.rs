@@ -10,9 +10,9 @@ use super::rates::layer_ids;
 use super::recipe::as_text;
 use super::{BackboneRate, Extended, Per, Position, Rates, Recipe, Schedule, Warmup};
 use crate::error::{Error, Result};
-use crate::freeze::Freeze;
+use crate::model::Freeze;
+use crate::model::params;
 use crate::model::{Classifier, HEAD};
-use crate::params;
 
 /// How frozen parts join a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

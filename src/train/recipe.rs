@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::fit::{self, FitOptions};
 use super::loss::check_smoothing;
 use super::monitor::{Monitor, Silent};
-use super::precision::Precision;
 use super::stopping::{EarlyStopping, Metric};
 use super::{
     ClassWeights, Clip, EmaConfig, FeatureCache, ModelOptimizer, Optimizer, Per, Plan, RateScaling,
@@ -16,8 +15,9 @@ use super::{
 };
 use crate::data::{ImageData, Sampler};
 use crate::error::{Error, Result};
-use crate::freeze::{Freeze, FrozenNorm};
 use crate::model::Classifier;
+use crate::model::{Freeze, FrozenNorm};
+use crate::nn::Precision;
 use crate::preprocess::augment::{Augment, Mixing};
 
 /// A recipe: what trains, for how long, and how fast.
@@ -580,7 +580,7 @@ impl Recipe {
 pub(super) mod as_text {
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    use crate::freeze::Freeze;
+    use crate::model::Freeze;
 
     pub fn serialize<S: Serializer>(value: &Freeze, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)

@@ -19,7 +19,7 @@ use crate::data::BrokenImage;
 use crate::data::{ImageData, Without};
 use crate::device::device_name;
 use crate::error::{Error, Result};
-use crate::export::{TEMPORARY, write_file};
+use crate::files::{TEMPORARY, write_file};
 use crate::memory::Memory;
 use crate::model::Classifier;
 use crate::preprocess::Normalization;
@@ -646,7 +646,7 @@ impl Log {
     ) -> Result<()> {
         let info = model.info();
         let trainable = model.trainable_parameters();
-        let all = crate::params::list(model);
+        let all = crate::model::params::list(model);
         let config = Config {
             burn_zoo: env!("CARGO_PKG_VERSION"),
             model: Model {
@@ -661,7 +661,7 @@ impl Log {
                 trainable: all
                     .iter()
                     .filter(|p| trainable.contains(&p.path))
-                    .map(crate::params::ParamInfo::num_elements)
+                    .map(crate::model::params::ParamInfo::num_elements)
                     .sum(),
                 device: device_name(&model.device()),
                 threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 
 use crate::error::{Error, Result};
 use crate::model::Classifier;
+use crate::model::params;
 use crate::nn::trace;
-use crate::params;
 
 /// The batch normalisations that train and whose input is a single position for one image of this
 /// height and width, by their paths. PyTorch refuses such a batch.

@@ -186,7 +186,7 @@ impl WeightsFile {
     }
 
     /// A file that lies in memory, in safetensors' format. Errors name it by `path`.
-    pub(super) fn in_memory(path: PathBuf, bytes: &'static [u8]) -> Result<Self> {
+    pub(crate) fn in_memory(path: PathBuf, bytes: &'static [u8]) -> Result<Self> {
         let open = || match Format::of(&bytes[..bytes.len().min(HEAD as usize)]) {
             Ok(Format::Safetensors { header }) => {
                 safetensors::open(io::Cursor::new(bytes), header, bytes.len() as u64)

@@ -1,9 +1,9 @@
 //! `fetch`, `verify` and `cache`.
 
 use anyhow::{Result, bail};
+use burn_zoo::manifest::Manifest;
 use burn_zoo::prelude::*;
 use burn_zoo::weights::hub::{Hub, Outcome};
-use burn_zoo::zoo;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use indicatif::HumanBytes;
@@ -28,7 +28,7 @@ impl FetchArgs {
     pub fn run(self) -> Result<()> {
         let mut names = self.names.clone();
         if let Some(pattern) = &self.all {
-            let manifest = zoo::manifest()?;
+            let manifest = Manifest::with_user_files()?;
             let found = manifest.find(pattern);
             if found.is_empty() {
                 bail!("--all: no weights match `{pattern}`; `burn-zoo list --tags` names them");
@@ -164,7 +164,7 @@ fn repository(name: &str) -> Result<String> {
     if name.contains('/') {
         return Ok(name.trim_start_matches("hf-hub:").to_owned());
     }
-    let manifest = zoo::manifest()?;
+    let manifest = Manifest::with_user_files()?;
     match &manifest.get(name)?.source {
         burn_zoo::manifest::Source::Hub { repository, .. } => Ok(repository.clone()),
         burn_zoo::manifest::Source::Bundled(_) => bail!("{name} is part of burn-zoo, not cached"),

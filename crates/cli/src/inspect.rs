@@ -1,9 +1,8 @@
 //! `list` and `info`.
 
 use anyhow::{Result, bail};
-use burn_zoo::manifest::Entry;
+use burn_zoo::manifest::{Entry, Manifest};
 use burn_zoo::prelude::*;
-use burn_zoo::zoo;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -44,7 +43,7 @@ struct Row {
 impl ListArgs {
     pub fn run(self) -> Result<()> {
         if self.check {
-            let manifest = zoo::manifest()?;
+            let manifest = Manifest::with_user_files()?;
             return print(format!("{} entries, all sound", manifest.entries().count()));
         }
         if self.tags || self.pattern.contains('.') {
@@ -98,7 +97,7 @@ impl ListArgs {
 
 impl ListArgs {
     fn tags(&self) -> Result<()> {
-        let manifest = zoo::manifest()?;
+        let manifest = Manifest::with_user_files()?;
         let entries = manifest.find(&self.pattern);
         if entries.is_empty() {
             bail!(

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::Check;
 use crate::error::Result;
+use crate::files::hex;
 use crate::preprocess::DecodeLimits;
-use crate::weights::hex;
 
 /// A file at a time: its path, size and times, and how it was looked at.
 pub(super) type Key = u128;

@@ -13,14 +13,14 @@ use super::CachePlace;
 use super::kept::{Filled, Kept, Request};
 use crate::data::{Batch, Batches, Loader, LoaderPart};
 use crate::error::Result;
-use crate::features::Features;
-use crate::fused::Fused;
+use crate::files::hex;
+use crate::infer::Fused;
+use crate::model::Features;
+use crate::model::params;
 use crate::model::{Between, Classifier, Map};
-use crate::params;
 use crate::train::memory_advice::catch_out_of_memory;
 use crate::train::monitor::Monitor;
 use crate::train::{Plan, Precision, Recipe};
-use crate::weights::hex;
 
 /// What goes into the part of a model that trains.
 pub(in crate::train) struct Input {

@@ -9,9 +9,9 @@ use super::store::{Store, Writer, width};
 use super::{CachePlace, FeatureCache};
 use crate::data::Loader;
 use crate::error::{Error, Result};
-use crate::features::{Features, host_vec};
 use crate::memory;
 use crate::model::Between;
+use crate::model::{Features, host_vec};
 
 /// What the first groups of a model make of each image of a set.
 pub(in crate::train) struct Kept {

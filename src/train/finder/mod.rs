@@ -120,7 +120,7 @@ impl RateSweep {
             path: path.to_path_buf(),
             reason: format!("the curve could not be drawn: {reason}"),
         })?;
-        crate::export::write_file(path, svg.as_bytes())
+        crate::files::write_file(path, svg.as_bytes())
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::error::Error;
+
 /// A file of the hub, as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
@@ -507,7 +509,21 @@ pub enum HubError {
     },
 }
 
+impl From<Box<HubError>> for Error {
+    fn from(error: Box<HubError>) -> Self {
+        Error::Hub(error)
+    }
+}
+
 impl HubError {
+    /// The cause of an [`Error::Hub`]; `None` of any other error.
+    pub fn of(error: &Error) -> Option<&HubError> {
+        match error {
+            Error::Hub(cause) => cause.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// An operation in the cache that failed, for use in `map_err`.
     pub(super) fn io(
         action: &'static str,

@@ -22,7 +22,7 @@ use super::error::{At, Authority, HubError};
 use super::verify::{Checksum, checksum_like, is_hex, read_through};
 use super::wanted::Wanted;
 use super::{Hub, Limits, Progress};
-use crate::weights::hex;
+use crate::files::hex;
 
 /// The redirects that are followed, as many as browsers and hf-hub do.
 const REDIRECTS: usize = 10;

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{Entry, Repo};
 use super::error::HubError;
-use crate::weights::hex;
+use crate::files::hex;
 
 /// Time stamps of files come from a clock that ticks every 1 to 10 ms: a change within the tick of
 /// the recorded one would go unnoticed, so nothing younger than this is recorded.

@@ -1,0 +1,177 @@
+//! Surgery on a model that stands: other input channels, another head, other values.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use burn::module::{Module, ParamId};
+
+use super::checks::{check_channels, check_classes, check_pool};
+use super::initial::{fresh_head, initial_value};
+use super::spec::Spec;
+use super::stem::{Shift, StemRule, adapt_conv};
+use crate::error::{Error, Result};
+use crate::init::{Init, Rng};
+use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, freeze, params};
+use crate::zoo;
+
+impl Classifier {
+    /// Replaces the first convolution by one for `in_channels` channels, made from the present one
+    /// by `rule`. The normalisation of the images changes with it. What was frozen stays frozen; an
+    /// optimiser made before starts anew.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for zero channels, or for a rule that does not apply.
+    pub fn reset_stem(mut self, in_channels: usize, rule: &StemRule, seed: u64) -> Result<Self> {
+        check_channels(in_channels)?;
+        let first = self.backbone.first_conv();
+        let name = format!("{}.weight", first.conv);
+        let values = params::read(&self)?;
+        let find = |path: &str| values.iter().find(|(p, _)| p == path).map(|(_, t)| t);
+        let Some(weight) = find(&name) else {
+            return Err(Error::Pattern {
+                pattern: name,
+                reason: "the model has no such parameter".to_owned(),
+            });
+        };
+        let mut rng = Rng::new(seed, &name);
+        let adapted = adapt_conv(
+            weight,
+            in_channels,
+            rule,
+            &self.info.normalization,
+            &mut rng,
+        )?;
+
+        let spec = Spec::like(&self).in_channels(in_channels);
+        let device = self.device();
+        let mut rebuilt = spec.skeleton(in_channels, self.num_classes(), &device)?;
+        let shift = Shift::of(&first, &adapted);
+        rebuilt = params::write(rebuilt, |path, shape| {
+            if path == name {
+                return Ok(Some(adapted.weight.data.clone()));
+            }
+            let value = find(path).filter(|tensor| tensor.shape == shape);
+            Ok(value.map(|tensor| shift.apply(path, tensor.data.clone())))
+        })?;
+        // What was frozen stays frozen.
+        let training = params::training_state(&self);
+        rebuilt = params::set_training(rebuilt, |path| {
+            let trains = training.get(path).copied().unwrap_or(true);
+            params::Training {
+                gradient: trains,
+                flag: trains,
+            }
+        });
+        let info = Arc::make_mut(&mut self.info);
+        info.normalization = info.normalization.for_channels(in_channels);
+        rebuilt.info = self.info;
+        Ok(rebuilt)
+    }
+
+    /// Replaces the head by a fresh one for `num_classes` classes, which trains; 0 takes it away.
+    /// The classes' names are forgotten. An optimiser made before knows nothing of the new head.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for too many classes, for classes without a pooling, or for a rule
+    /// that does not apply.
+    pub fn reset_head(mut self, num_classes: usize, init: &Init, seed: u64) -> Result<Self> {
+        check_classes(num_classes)?;
+        check_pool(self.head.pool(), num_classes)?;
+        Arc::make_mut(&mut self.info).classes.clear();
+        let device = self.device();
+        self.head = Head::new(
+            self.backbone.num_features(),
+            num_classes,
+            self.head.pool(),
+            self.info.drop_rate,
+            &device,
+        );
+        let values = fresh_head(num_classes, self.num_features(), init, seed)?;
+        params::write(self, |path, _| Ok(values.get(path)))
+    }
+
+    /// Gives the weights and biases of a group new values: weights by `init`, biases by the rule's
+    /// own way with biases, normalisations their neutral values (scale 1, shift 0, mean 0,
+    /// variance 1).
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`], or [`Error::InvalidArgument`] for a rule that does not apply.
+    pub fn init_group(self, group: &str, init: &Init, seed: u64) -> Result<Self> {
+        let groups = self.all_groups();
+        let Some(found) = groups.iter().find(|g| g.name == group) else {
+            return Err(self.unknown_group(group, groups));
+        };
+        let prefix = found.prefix.clone();
+        self.init_where(|path| path.starts_with(&prefix), init, seed)
+    }
+
+    /// As [`init_group`](Self::init_group), for the parameters whose path matches a regular
+    /// expression (unanchored).
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] for a pattern that is no regular expression or matches nothing,
+    /// [`Error::InvalidArgument`] for a rule that does not apply.
+    pub fn init_matching(self, pattern: &str, init: &Init, seed: u64) -> Result<Self> {
+        let regex = freeze::compile(pattern)?;
+        let paths: Vec<String> = params::list(&self).into_iter().map(|p| p.path).collect();
+        if !paths.iter().any(|path| regex.is_match(path)) {
+            return Err(freeze::no_match(pattern, &paths));
+        }
+        self.init_where(|path| regex.is_match(path), init, seed)
+    }
+
+    fn init_where(self, wanted: impl Fn(&str) -> bool, init: &Init, seed: u64) -> Result<Self> {
+        let all = params::list(&self);
+        params::write(self, |path, shape| {
+            if !wanted(path) {
+                return Ok(None);
+            }
+            let rule = |_: &str, shape: &[usize]| {
+                if shape.len() > 1 {
+                    init.clone()
+                } else {
+                    Init::Ones
+                }
+            };
+            initial_value(path, shape, &all, rule, seed).map(Some)
+        })
+    }
+
+    /// The same model with other rates of dropout (before the head) and of stochastic depth (at the
+    /// last block), both at least 0 and below 1.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a rate out of range.
+    pub fn with_drop_rates(self, drop_rate: f64, drop_path_rate: f64) -> Result<Self> {
+        let architecture = zoo::find(&self.info.architecture)?;
+        let mut spec = Spec::of(architecture.name)
+            .pool(self.head.pool())
+            .drop_rate(drop_rate)
+            .drop_path_rate(drop_path_rate);
+        spec.image_size = match self.backbone.input_size() {
+            InputSize::Exactly(size) => Some(size),
+            InputSize::AtLeast(_) => self.info.image_size,
+        };
+        spec.validate()?;
+        // The rates are part of the structure, so the values move into another one.
+        let device = self.device();
+        let mut model = spec.skeleton(self.in_channels(), self.num_classes(), &device)?;
+        let mut values: HashMap<String, HostTensor> =
+            params::read(&self.valid())?.into_iter().collect();
+        model = params::write(model, |path, _| {
+            Ok(values.remove(path).map(|tensor| tensor.data))
+        })?;
+        let info = ModelInfo {
+            drop_rate,
+            drop_path_rate,
+            ..ModelInfo::clone(&self.info)
+        };
+        model.info = Arc::new(info);
+        let ids: HashMap<String, ParamId> = params::list(&self)
+            .into_iter()
+            .map(|p| (p.path, p.id))
+            .collect();
+        params::with_ids(model, |path| ids.get(path).copied())
+            .ok_or_else(|| Error::argument("model", "the same parameters", "others"))
+    }
+}

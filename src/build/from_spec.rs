@@ -1,0 +1,74 @@
+//! From a spec to a model.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::initial::initial_value;
+use super::resolve::{bundled, resolve};
+use super::spec::{IMAGENET_CLASSES, Spec};
+use super::stem::StemRule;
+use crate::error::{Error, Result};
+use crate::model::{Classifier, HEAD, params};
+use crate::weights::{Weights, WeightsFile};
+
+impl Spec {
+    /// Builds the model on a device. On one with autodiff it is ready to train.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a parameter out of range or weights that were not chosen;
+    /// [`Error::Io`], [`Error::WeightsFormat`], [`Error::NonFinite`] for a file that cannot be
+    /// used; [`Error::WeightsMismatch`] if any tensor is missing, left over, or of another shape or
+    /// type, but for the first convolution and the head where the spec asks for others, and for
+    /// what is outside of the key and the prefix under which the model is found. What was taken and
+    /// what was left out is in the model's [`load_report`](Classifier::load_report).
+    pub fn build(&self, device: &Device) -> Result<Classifier> {
+        self.validate()?;
+        let spec = resolve(self, &mut |_| {})?;
+        let model = match &spec.weights {
+            Weights::Random(seed) => spec.build_random(*seed, device)?,
+            Weights::File(path) => {
+                let (key, prefix) = (self.weights_key.as_deref(), self.weights_prefix.as_deref());
+                spec.build_from(&WeightsFile::open_at(path, key, prefix)?, device)?
+            }
+            Weights::Bundled => spec.build_from(&bundled(spec.architecture)?, device)?,
+            other => {
+                let expected = "weights that are a file";
+                return Err(Error::argument("weights", expected, other));
+            }
+        };
+        // The names belong to the classes of the weights; a new head has another number of them.
+        match spec.classes.len() == model.num_classes() {
+            true => model.with_classes(spec.classes),
+            false => Ok(model),
+        }
+    }
+
+    fn build_random(&self, seed: u64, device: &Device) -> Result<Classifier> {
+        let in_channels = self.in_channels.unwrap_or(3);
+        let num_classes = self.num_classes.unwrap_or(IMAGENET_CLASSES);
+        let model = self.skeleton(in_channels, num_classes, device)?;
+        let all = params::list(&model);
+        let first = format!("{}.weight", model.backbone.first_conv().conv);
+        let rules = model.clone();
+        let rule = |path: &str, shape: &[usize]| match &self.stem_rule {
+            StemRule::Init(init) if path == first => init.clone(),
+            _ if path.starts_with(HEAD) => self.head_rule(&rules, shape),
+            _ => rules.backbone.init_rule(path, shape),
+        };
+        params::write(model, |path, shape| {
+            initial_value(path, shape, &all, rule, seed).map(Some)
+        })
+    }
+}
+
+impl Classifier {
+    /// Opens a folder that [`export`](Self::export) or timm's `save_for_hf` wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Folder`] for a configuration that is missing or cannot be used,
+    /// and whatever [`Spec::build`] finds.
+    pub fn open(dir: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Spec::of_folder(dir)?.build(device)
+    }
+}

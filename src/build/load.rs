@@ -1,0 +1,330 @@
+//! The strict comparison of a model with a weights file, and its values from there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use super::checks::{check_channels, check_classes};
+use super::initial::{FreshHead, fresh_head};
+use super::skeleton::HEAD_WEIGHT;
+use super::spec::{IMAGENET_CLASSES, Spec};
+use super::stem::{Shift, StemRule, adapt_conv};
+use crate::error::{Error, LoadReport, Mismatch, Result};
+use crate::init::Rng;
+use crate::model::{Classifier, HEAD, HostTensor, KeyTable, params};
+use crate::weights::{COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
+use crate::zoo;
+
+impl Spec {
+    pub(super) fn build_from(&self, file: &WeightsFile, device: &Device) -> Result<Classifier> {
+        let (names, backbone) = self.backbone_names(device)?;
+        // Compare everything before anything is read.
+        let fits = self.fits(file, &names, &backbone, device)?;
+        let clean: Vec<&Fit> = fits.iter().filter(|fit| fit.report.is_clean()).collect();
+        match (&clean[..], fits.first()) {
+            ([fit], _) => self.read(file, fit, &names),
+            ([], Some(fit)) => {
+                let mut report = fit.report.clone();
+                if let Some(hint) = self.head_hint(&report, &names) {
+                    report.hints.push(hint);
+                } else {
+                    report.hints.extend(self.architecture_hint(file, device));
+                }
+                report.hints.extend(file.hints(&fit.layout, &backbone));
+                Err(Error::WeightsMismatch(Box::new(report)))
+            }
+            _ => {
+                let layouts: Vec<_> = clean.iter().map(|fit| &fit.layout).collect();
+                Err(file.ambiguous_key(&layouts))
+            }
+        }
+    }
+
+    /// A model with made-up channels and classes, which tells what the layers are called.
+    fn sketch(&self, device: &Device) -> Result<Classifier> {
+        self.skeleton(3, 1, device)
+            .or_else(|_| self.skeleton(3, 0, device))
+    }
+
+    /// Upstream's names, and those of the backbone's tensors.
+    fn backbone_names(&self, device: &Device) -> Result<(KeyTable, Vec<String>)> {
+        let sketch = self.sketch(device)?;
+        let names = sketch.backbone.key_table();
+        let backbone = params::list(&sketch)
+            .iter()
+            .filter(|slot| !slot.path.starts_with(HEAD))
+            .map(|slot| names.name(&slot.path))
+            .collect();
+        Ok((names, backbone))
+    }
+
+    /// The model beside each part of the file that may be its weights.
+    fn fits(
+        &self,
+        file: &WeightsFile,
+        names: &KeyTable,
+        backbone: &[String],
+        device: &Device,
+    ) -> Result<Vec<Fit>> {
+        let layouts = file.layouts(backbone)?;
+        let fits = layouts
+            .into_iter()
+            .map(|layout| self.fit(file, layout, names, device));
+        fits.collect()
+    }
+
+    /// What to do if nothing but the head keeps the file from fitting.
+    fn head_hint(&self, report: &LoadReport, names: &KeyTable) -> Option<String> {
+        let head = [HEAD_WEIGHT, HEAD_BIAS].map(|path| names.name(path));
+        let only_head = report.missing.contains(&head[0])
+            && report.missing.iter().all(|name| head.contains(name))
+            && report.unused.iter().all(|name| is_head(name))
+            && report.shapes.is_empty()
+            && report.types.is_empty();
+        only_head.then(|| {
+            format!(
+                "only the head is missing or built otherwise; num_classes(N) (--num-classes N) \
+                 makes a new `{}` of N classes",
+                head[0].trim_end_matches(".weight")
+            )
+        })
+    }
+
+    /// Other architectures of the zoo that the file fits.
+    fn architecture_hint(&self, file: &WeightsFile, device: &Device) -> Option<String> {
+        let fits = |name: &'static str| -> Result<bool> {
+            let spec = Spec::of(name).num_classes(1);
+            let (names, backbone) = spec.backbone_names(device)?;
+            let fits = spec.fits(file, &names, &backbone, device)?;
+            Ok(fits.iter().any(|fit| fit.report.is_clean()))
+        };
+        let others: Vec<&str> = zoo::architectures()
+            .map(|other| other.name)
+            .filter(|name| *name != self.architecture && fits(name).unwrap_or(false))
+            .collect();
+        (!others.is_empty()).then(|| format!("the file fits {}", others.join(", ")))
+    }
+
+    /// Compares the model with the tensors of a layout, but for what the spec replaces.
+    fn fit(
+        &self,
+        file: &WeightsFile,
+        layout: Layout,
+        names: &KeyTable,
+        device: &Device,
+    ) -> Result<Fit> {
+        let tensors = file.tensors_in(layout.section);
+        let sketch = self.sketch(device)?;
+        let conv = format!("{}.weight", sketch.backbone.first_conv().conv);
+        let dim = |path: &str, dim: usize| {
+            let shape = &tensors.get(&layout.name(&names.name(path)))?.shape;
+            shape.get(dim).copied()
+        };
+        let (file_channels, file_classes) = match self.declared {
+            Some((channels, classes)) => (Some(channels), Some(classes)),
+            None => (
+                dim(&conv, 1).filter(|c| check_channels(*c).is_ok()),
+                dim(HEAD_WEIGHT, 0).filter(|c| *c > 0 && check_classes(*c).is_ok()),
+            ),
+        };
+        let in_channels = self.in_channels.or(file_channels).unwrap_or(3);
+        let num_classes = self
+            .num_classes
+            .or(file_classes)
+            .unwrap_or(IMAGENET_CLASSES);
+
+        let model = self.skeleton(in_channels, num_classes, device)?;
+        let makes_head = self.num_classes.is_some() && file_classes != Some(num_classes);
+        let fresh = if makes_head && num_classes > 0 {
+            Some(fresh_head(
+                num_classes,
+                model.num_features(),
+                &self.head_rule(&model, &[num_classes, model.num_features()]),
+                self.seed,
+            )?)
+        } else {
+            None
+        };
+
+        let key = file.key_of(layout.section);
+        let mut report = LoadReport {
+            path: file.path().to_path_buf(),
+            model: self.describe(in_channels, num_classes),
+            key: key.map(str::to_owned),
+            other_keys: file.keys_but(key).into_iter().map(str::to_owned).collect(),
+            prefix: layout.prefix.clone(),
+            naming: layout.naming.in_words(),
+            ..LoadReport::default()
+        };
+        let mut expected: HashSet<String> = HashSet::new();
+        for slot in &params::list(&model) {
+            let upstream = names.name(&slot.path);
+            let name = layout.name(&upstream);
+            if let Some(norm) = name.strip_suffix("running_mean") {
+                expected.insert(format!("{norm}num_batches_tracked"));
+            }
+            if makes_head && slot.path.starts_with(HEAD) {
+                continue;
+            }
+            let mut shape = slot.shape.clone();
+            if slot.path == conv {
+                shape[1] = file_channels.unwrap_or(in_channels);
+            }
+            compare(
+                &model,
+                &slot.path,
+                &upstream,
+                &shape,
+                tensors.get(&name),
+                &mut report,
+            );
+            expected.insert(name);
+        }
+        for name in tensors.keys().filter(|name| !expected.contains(*name)) {
+            match name.strip_prefix(&layout.prefix) {
+                Some(rest) if rest == COUNTER || (makes_head && is_head(rest)) => {
+                    report.left_out.push(name.clone());
+                }
+                Some(rest) => report.unused.push(rest.to_owned()),
+                None => report.left_out.push(name.clone()),
+            }
+        }
+        Ok(Fit {
+            layout,
+            model,
+            fresh,
+            file_channels,
+            report,
+        })
+    }
+
+    /// Reads the values of a model that fits.
+    fn read(&self, file: &WeightsFile, fit: &Fit, names: &KeyTable) -> Result<Classifier> {
+        let model = fit.model.clone();
+        let first = model.backbone.first_conv();
+        let conv = format!("{}.weight", first.conv);
+        let (in_channels, num_classes) = (model.in_channels(), model.num_classes());
+        let tensor = |path: &str| -> Result<HostTensor> {
+            let name = fit.layout.name(&names.name(path));
+            let info = file.tensors_in(fit.layout.section).get(&name);
+            Ok(HostTensor {
+                shape: info.map(|info| info.shape.clone()).unwrap_or_default(),
+                data: file.read_in(fit.layout.section, &name)?,
+            })
+        };
+
+        let adapted = match fit.file_channels {
+            Some(from) if from != in_channels || matches!(self.stem_rule, StemRule::Init(_)) => {
+                let mut rng = Rng::new(self.seed, &conv);
+                Some(adapt_conv(
+                    &tensor(&conv)?,
+                    in_channels,
+                    &self.stem_rule,
+                    &self.trained_normalization(),
+                    &mut rng,
+                )?)
+            }
+            _ => None,
+        };
+        let shift = adapted.as_ref().map(|adapted| Shift::of(&first, adapted));
+        let path = file.path().display();
+        let mut origin = self.origin.clone().unwrap_or_else(|| path.to_string());
+        if let Some(key) = &self.weights_key {
+            origin += &format!("; key {key}");
+        }
+        if let Some(prefix) = &self.weights_prefix {
+            origin += &format!("; prefix {prefix}");
+        }
+        if adapted.is_some() {
+            let from = fit.file_channels.unwrap_or(in_channels);
+            let rule = &self.stem_rule;
+            origin += &format!("; first convolution from {from} to {in_channels} channels: {rule}");
+        }
+        if fit.fresh.is_some() {
+            let rule = self.head_rule(&model, &[num_classes, model.num_features()]);
+            origin += &format!(
+                "; new head of {num_classes} classes: {rule} (seed {})",
+                self.seed
+            );
+        }
+        let mut model = model;
+        let info = Arc::make_mut(&mut model.info);
+        info.origin = origin;
+        info.loaded = Some(Arc::new(fit.report.clone()));
+        let rules = model.clone();
+        params::write(model, |path, shape| {
+            if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
+                return Ok(Some(value));
+            }
+            if let Some(adapted) = &adapted
+                && path == conv
+            {
+                return Ok(Some(adapted.weight.data.clone()));
+            }
+            let mut tensor = tensor(path)?;
+            if tensor.shape != shape {
+                tensor.data = rules.backbone.resample(path, &tensor, shape);
+            }
+            Ok(Some(match &shift {
+                Some(shift) => shift.apply(path, tensor.data),
+                None => tensor.data,
+            }))
+        })
+    }
+
+    fn describe(&self, in_channels: usize, num_classes: usize) -> String {
+        let name = self.architecture;
+        format!("{name} with {in_channels} input channels and {num_classes} classes")
+    }
+}
+
+/// A model beside the tensors that a layout of a file has for it.
+struct Fit {
+    layout: Layout,
+    model: Classifier,
+    /// The head, if the spec replaces that of the file.
+    fresh: Option<FreshHead>,
+    file_channels: Option<usize>,
+    report: LoadReport,
+}
+
+/// Compares one tensor of the model with the file's, if it has one.
+fn compare(
+    model: &Classifier,
+    path: &str,
+    name: &str,
+    shape: &[usize],
+    found: Option<&TensorInfo>,
+    report: &mut LoadReport,
+) {
+    let Some(info) = found else {
+        report.missing.push(name.to_owned());
+        return;
+    };
+    let mismatch = |expected: String, found: String| Mismatch {
+        name: name.to_owned(),
+        expected,
+        found,
+    };
+    // A size that the family knows how to bring to the model's is what the spec asked for.
+    let resampled = || model.backbone.resamples(path, &info.shape, shape);
+    if !info.dtype.is_loadable() {
+        report.types.push(mismatch(
+            "f32, f16, bf16 or f64".to_owned(),
+            info.dtype.to_string(),
+        ));
+    } else if info.shape != shape && !resampled() {
+        report
+            .shapes
+            .push(mismatch(format!("{shape:?}"), format!("{:?}", info.shape)));
+    } else {
+        report.matched += 1;
+        if info.dtype != DType::F32 {
+            let type_name = info.dtype.to_string();
+            *report.converted.entry(type_name).or_default() += 1;
+        }
+    }
+}
+
+const HEAD_BIAS: &str = "head.fc.bias";

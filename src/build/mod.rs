@@ -1,0 +1,20 @@
+//! From a spec to a model: a name, its weights as a file, the strict comparison, the adaptation.
+
+mod adapt;
+mod bundled;
+mod by_name;
+mod checks;
+mod config;
+mod from_spec;
+mod initial;
+mod load;
+#[cfg(feature = "hub")]
+mod original;
+mod resolve;
+mod skeleton;
+mod spec;
+mod stem;
+
+pub use by_name::Zoo;
+pub use spec::Spec;
+pub use stem::StemRule;

@@ -1,0 +1,333 @@
+//! From the name of weights to a file, and to what is known about it.
+
+use std::path::Path;
+
+#[cfg(feature = "hub")]
+use super::config::read_config;
+use super::spec::Spec;
+use crate::error::{Error, Result};
+use crate::files::file_sha256;
+use crate::preprocess::Normalization;
+use crate::weights::manifest::{Entry, Manifest, Source};
+use crate::weights::{Progress, Weights, WeightsFile};
+
+impl Spec {
+    /// The entry of the weights manifest that this spec's weights name, if they name one: licence,
+    /// published accuracy, preprocessing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there is no such entry.
+    pub fn entry(&self) -> Result<Option<Entry>> {
+        let name = match &self.weights {
+            Weights::Default | Weights::Original(None) => self.architecture.to_owned(),
+            Weights::Tag(tag) | Weights::Original(Some(tag)) => {
+                format!("{}.{tag}", self.architecture)
+            }
+            Weights::Bundled => return bundled_entry(self.architecture).map(Some),
+            _ => return Ok(None),
+        };
+        Manifest::with_user_files()?.get(&name).cloned().map(Some)
+    }
+
+    /// The licence of the weights, from their entry in the manifest or from the configuration of
+    /// their repository; `None` is unknown, not free. See
+    /// [`non_commercial`](crate::manifest::non_commercial).
+    pub fn licence(&self) -> Option<String> {
+        let entry = self.entry().ok().flatten();
+        entry.map_or(self.licence.clone(), |entry| entry.licence)
+    }
+
+    /// Fetches the weights, unless they are cached, and gives the spec with them as a file. A spec
+    /// whose weights are a file already, or random, comes back as it is.
+    ///
+    /// # Errors
+    /// [`Error::Hub`] for whatever the network, the disk or the hub can add.
+    pub fn fetch(&self, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
+        resolve(self, progress)
+    }
+}
+
+/// The entry of an architecture's weights that come with the crate.
+fn bundled_entry(architecture: &str) -> Result<Entry> {
+    let is_bundled = |entry: &&Entry| matches!(entry.source, Source::Bundled(_));
+    let manifest = Manifest::with_user_files()?;
+    let found = manifest.tags(architecture).find(is_bundled);
+    found.cloned().ok_or_else(|| {
+        let names: Vec<&str> = manifest
+            .entries()
+            .filter(is_bundled)
+            .map(Entry::architecture)
+            .collect();
+        let expected = format!(
+            "an architecture with bundled weights ({})",
+            names.join(", ")
+        );
+        Error::argument(
+            "weights",
+            expected,
+            format!("bundled weights of {architecture}"),
+        )
+    })
+}
+
+/// The file of an architecture's weights that come with the crate.
+pub(crate) fn bundled(architecture: &str) -> Result<WeightsFile> {
+    let entry = bundled_entry(architecture)?;
+    match &entry.source {
+        Source::Bundled(file) => super::bundled::open(&entry, file),
+        _ => Err(Error::NotBundled { name: entry.name }),
+    }
+}
+
+/// The spec with its weights as a file, and with what their entry or their repository says about
+/// them. A spec whose weights are a file already, or random, stays as it is.
+pub(crate) fn resolve(spec: &Spec, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
+    check_choice(spec)?;
+    if let Some(entry) = spec.entry()? {
+        return of_entry(spec, &entry, progress);
+    }
+    match &spec.weights {
+        Weights::Hub {
+            repository,
+            revision,
+        } => of_repository(spec, repository, revision.as_deref(), progress),
+        _ => Ok(spec.clone()),
+    }
+}
+
+/// A key and a prefix are those of a file that the caller knows.
+fn check_choice(spec: &Spec) -> Result<()> {
+    if matches!(spec.weights, Weights::File(_)) {
+        return Ok(());
+    }
+    let asked = [
+        ("weights_key (--weights-key)", &spec.weights_key),
+        ("weights_prefix (--weights-prefix)", &spec.weights_prefix),
+    ];
+    match asked.into_iter().find(|(_, value)| value.is_some()) {
+        Some((argument, _)) => Err(Error::argument(
+            argument,
+            "weights that are a file",
+            &spec.weights,
+        )),
+        None => Ok(()),
+    }
+}
+
+fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<Spec> {
+    let weights = match &entry.source {
+        _ if matches!(spec.weights, Weights::Original(_)) => {
+            Weights::File(fetch_original(entry, progress)?)
+        }
+        Source::File(path) => {
+            check_file(path, entry)?;
+            Weights::File(path.clone())
+        }
+        Source::Hub { .. } => Weights::File(fetch_entry(entry, progress)?),
+        Source::Bundled(_) => Weights::Bundled,
+    };
+    let data = &entry.data;
+    let mut resolved = spec.clone();
+    if resolved.normalization.is_none() {
+        resolved.normalization = Some(Normalization::new(data.mean.clone(), data.std.clone())?);
+    }
+    resolved.resizing = resolved.resizing.or(Some(data.resizing()));
+    resolved.image_size = resolved.image_size.or(Some(data.input_size[1]));
+    let mut resolved = resolved.declared_weights(weights, data.input_size[0], entry.num_classes);
+    resolved.origin = Some(origin(&entry.name, entry.licence.as_deref()));
+    Ok(resolved)
+}
+
+/// A local file must be what its entry says.
+fn check_file(path: &Path, entry: &Entry) -> Result<()> {
+    let differs = |what: &str, expected: String, found: String| Error::WeightsFormat {
+        path: path.to_path_buf(),
+        reason: format!("{}: expected {what} {expected}, found {found}", entry.name),
+    };
+    if let Some(bytes) = entry.bytes.as_ref().and_then(|pin| pin.confirmed()) {
+        let found = path.metadata().map_err(Error::io("read", path))?.len();
+        if found != *bytes {
+            return Err(differs("a size of", bytes.to_string(), found.to_string()));
+        }
+    }
+    if let Some(expected) = entry.sha256.as_ref().and_then(|pin| pin.confirmed()) {
+        let found = file_sha256(path)?;
+        if found != *expected {
+            return Err(differs("SHA-256", expected.clone(), found));
+        }
+    }
+    Ok(())
+}
+
+/// Where weights come from, in words.
+fn origin(name: &str, licence: Option<&str>) -> String {
+    let licence = licence.map_or("licence unknown".to_owned(), |l| format!("licence {l}"));
+    format!("{name} ({licence})")
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch_entry(entry: &Entry, _progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    Err(Error::NoHub {
+        name: entry.name.clone(),
+    })
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch_original(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    fetch_entry(entry, progress)
+}
+
+#[cfg(not(feature = "hub"))]
+fn of_repository(
+    _spec: &Spec,
+    repository: &str,
+    _revision: Option<&str>,
+    _progress: &mut dyn FnMut(Progress),
+) -> Result<Spec> {
+    Err(Error::NoHub {
+        name: format!("hf-hub:{repository}"),
+    })
+}
+
+#[cfg(feature = "hub")]
+fn fetch_original(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    match &entry.original {
+        Some(original) => super::original::fetch(original, progress),
+        None => Err(Error::argument(
+            format!("weights of {}", entry.architecture()),
+            "an entry with the address of its original",
+            &entry.name,
+        )),
+    }
+}
+
+#[cfg(feature = "hub")]
+fn fetch_entry(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
+    use crate::weights::hub::{Hub, Pin, Request};
+
+    let Source::Hub {
+        repository,
+        revision,
+        ..
+    } = &entry.source
+    else {
+        return Err(Error::argument("source", "a repository", &entry.name));
+    };
+    // What only one record says is asked for, but believed only if the hub confirms it.
+    let pin = Pin {
+        sha256: entry
+            .sha256
+            .as_ref()
+            .and_then(|pin| pin.confirmed())
+            .map(String::as_str),
+        bytes: entry
+            .bytes
+            .as_ref()
+            .and_then(|pin| pin.confirmed())
+            .copied(),
+    };
+    let confirmed = revision
+        .as_ref()
+        .and_then(|pin| pin.confirmed())
+        .map(String::as_str);
+    let names = entry.source.file_names();
+    let hub = Hub::from_env()?;
+    first_that_exists(&names, |file| {
+        let request = Request {
+            repository,
+            revision: confirmed,
+            file,
+            pin,
+        };
+        hub.fetch(&request, progress).map(|fetched| fetched.path)
+    })
+}
+
+/// Tries file names in order; only that a file is not there leads on to the next.
+#[cfg(feature = "hub")]
+fn first_that_exists<T>(names: &[&str], mut fetch: impl FnMut(&str) -> Result<T>) -> Result<T> {
+    use crate::weights::hub::HubError;
+
+    let mut last = Err(Error::argument("file", "a name to look for", "none"));
+    for name in names {
+        last = fetch(name);
+        match &last {
+            Err(error) if matches!(HubError::of(error), Some(HubError::FileNotFound { .. })) => {}
+            _ => break,
+        }
+    }
+    last
+}
+
+#[cfg(feature = "hub")]
+fn of_repository(
+    spec: &Spec,
+    repository: &str,
+    revision: Option<&str>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Spec> {
+    use crate::weights::hub::{Hub, Pin, Request};
+
+    let hub = Hub::from_env()?;
+    let mut fetch = |revision: Option<&str>, file: &str| {
+        let request = Request {
+            repository,
+            revision,
+            file,
+            pin: Pin::default(),
+        };
+        hub.fetch(&request, progress)
+    };
+    let config = fetch(revision, "config.json")?;
+    // The weights of the very commit whose configuration was read.
+    let commit = Some(config.commit.as_str());
+    let names = ["model.safetensors", "pytorch_model.bin"];
+    let path = first_that_exists(&names, |file| Ok(fetch(commit, file)?.path))?;
+    let found = read_config(&config.path, Weights::File(path))?;
+    if found.architecture != spec.architecture {
+        return Err(Error::argument(
+            format!("hf-hub:{repository}"),
+            format!("weights of {}", spec.architecture),
+            found.architecture,
+        ));
+    }
+    let mut resolved = spec.clone();
+    resolved.weights = found.weights;
+    resolved.declared = found.declared;
+    resolved.resizing = resolved.resizing.or(found.resizing);
+    resolved.normalization = resolved.normalization.or(found.normalization);
+    resolved.image_size = resolved.image_size.or(found.image_size);
+    resolved.pool = resolved.pool.or(found.pool);
+    let name = format!("hf-hub:{repository}@{}", config.commit);
+    resolved.origin = Some(origin(&name, found.licence.as_deref()));
+    resolved.licence = found.licence;
+    resolved.classes = found.classes;
+    Ok(resolved)
+}
+
+/// The spec of a timm-style repository: its configuration is fetched, unless it is cached, and says
+/// which architecture it is.
+#[cfg(feature = "hub")]
+pub(crate) fn spec_of_repository(repository: &str, revision: Option<&str>) -> Result<Spec> {
+    use crate::weights::hub::{Hub, Pin, Request};
+
+    let request = Request {
+        repository,
+        revision,
+        file: "config.json",
+        pin: Pin::default(),
+    };
+    let config = Hub::from_env()?.fetch(&request, &mut |_| {})?;
+    let weights = Weights::Hub {
+        repository: repository.to_owned(),
+        revision: Some(config.commit),
+    };
+    read_config(&config.path, weights)
+}
+
+#[cfg(not(feature = "hub"))]
+pub(crate) fn spec_of_repository(repository: &str, _revision: Option<&str>) -> Result<Spec> {
+    Err(Error::NoHub {
+        name: format!("hf-hub:{repository}"),
+    })
+}

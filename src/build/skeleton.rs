@@ -1,0 +1,146 @@
+//! The structure of a model, without its values.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use super::checks::{check_channels, check_classes, check_pool};
+use super::spec::{IMAGENET_CLASSES, Spec};
+use crate::error::{Error, Result};
+use crate::init::Init;
+use crate::model::{Classifier, Head, ModelInfo, Pool};
+use crate::preprocess::{Normalization, check_size};
+use crate::zoo::{self, BackboneOptions};
+
+/// Path of the last layer's weight.
+pub(super) const HEAD_WEIGHT: &str = "head.fc.weight";
+
+impl Spec {
+    /// A spec that builds a model of the same make, without its weights.
+    pub(crate) fn like(model: &Classifier) -> Self {
+        let info = &model.info;
+        let mut spec =
+            zoo::find(&info.architecture).map_or_else(|_| Self::of(""), |a| Self::of(a.name));
+        spec.in_channels = Some(model.in_channels());
+        spec.num_classes = Some(model.num_classes());
+        spec.image_size = info.image_size;
+        spec.pool = Some(model.head.pool());
+        spec.drop_rate = info.drop_rate;
+        spec.drop_path_rate = info.drop_path_rate;
+        spec.normalization = Some(info.normalization.clone());
+        spec.resizing = Some(info.resizing);
+        spec
+    }
+
+    /// Builds the model with zeros for all its values, whatever the weights: for a caller who sets
+    /// them himself ([`Classifier::map_state_dict`]) or wants to see the shapes. The zeros take no
+    /// memory until somebody looks at them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a parameter out of range.
+    pub fn build_zeros(&self, device: &Device) -> Result<Classifier> {
+        self.validate()?;
+        let (channels, classes) = self.declared.unwrap_or((3, IMAGENET_CLASSES));
+        let channels = self.in_channels.unwrap_or(channels);
+        self.skeleton(channels, self.num_classes.unwrap_or(classes), device)
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        if let Some(channels) = self.in_channels {
+            check_channels(channels)?;
+        }
+        if let Some(classes) = self.num_classes {
+            check_classes(classes)?;
+        }
+        check_size(self.image_size)?;
+        for (name, rate) in [
+            ("drop_rate", self.drop_rate),
+            ("drop_path_rate", self.drop_path_rate),
+        ] {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(Error::argument(
+                    name,
+                    "a probability of at least 0 and below 1",
+                    rate,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The model with lazy zeros for parameters.
+    pub(super) fn skeleton(
+        &self,
+        in_channels: usize,
+        num_classes: usize,
+        device: &Device,
+    ) -> Result<Classifier> {
+        let architecture = zoo::find(self.architecture)?;
+        let options = BackboneOptions {
+            in_channels,
+            image_size: self.image_size,
+            drop_path_rate: self.drop_path_rate,
+        };
+        let backbone = (architecture.build)(&options, device)?;
+        let pool = self.pool.unwrap_or(architecture.pool);
+        if !backbone.supports(pool) {
+            let supported: Vec<&str> = Pool::ALL
+                .into_iter()
+                .filter(|pool| backbone.supports(*pool))
+                .map(|pool| {
+                    if pool == Pool::None {
+                        "none"
+                    } else {
+                        pool.timm_name()
+                    }
+                })
+                .collect();
+            return Err(Error::argument(
+                "pool",
+                format!(
+                    "one that {} has: {}",
+                    self.architecture,
+                    supported.join(", ")
+                ),
+                pool.timm_name(),
+            ));
+        }
+        check_pool(pool, num_classes)?;
+        let head = Head::new(
+            backbone.num_features(),
+            num_classes,
+            pool,
+            self.drop_rate,
+            device,
+        );
+        Ok(Classifier {
+            backbone,
+            head,
+            info: Arc::new(ModelInfo {
+                architecture: self.architecture.to_owned(),
+                image_size: self.image_size,
+                normalization: self.trained_normalization().for_channels(in_channels),
+                resizing: self.resizing.unwrap_or_default(),
+                classes: Vec::new(),
+                drop_rate: self.drop_rate,
+                drop_path_rate: self.drop_path_rate,
+                origin: self
+                    .origin
+                    .clone()
+                    .unwrap_or_else(|| self.weights.to_string()),
+                loaded: None,
+            }),
+        })
+    }
+
+    pub(super) fn trained_normalization(&self) -> Normalization {
+        let asked = self.normalization.clone();
+        asked.unwrap_or_else(Normalization::imagenet)
+    }
+
+    /// The rule of a fresh head: the one that was asked for, else upstream's.
+    pub(super) fn head_rule(&self, model: &Classifier, shape: &[usize]) -> Init {
+        let asked = self.head_init.clone();
+        asked.unwrap_or_else(|| model.backbone.init_rule(HEAD_WEIGHT, shape))
+    }
+}

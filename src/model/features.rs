@@ -1,0 +1,124 @@
+//! What a backbone computes, and how it becomes one vector per image.
+
+use burn::tensor::Tensor;
+
+use super::host_tensor::host_vec;
+use crate::error::{Error, Result};
+
+/// What a backbone computes: a feature map or a row of tokens.
+#[derive(Debug, Clone)]
+pub enum Features {
+    /// `[batch, channels, height, width]`, as convolutional networks have it.
+    Map(Tensor<4>),
+    /// `[batch, tokens, channels]`, as transformers have it.
+    Tokens(Tensor<3>),
+}
+
+impl Features {
+    /// The shape, batch first.
+    pub fn dims(&self) -> Vec<usize> {
+        match self {
+            Features::Map(x) => x.dims().to_vec(),
+            Features::Tokens(x) => x.dims().to_vec(),
+        }
+    }
+
+    /// Pools a feature map over its positions, [`Pool::None`] flattens it. Tokens, which no
+    /// convolutional family has, are flattened.
+    ///
+    /// # Shapes
+    /// - output: `[batch, channels * pool.multiplier()]`
+    pub fn pool_map(self, pool: Pool) -> Tensor<2> {
+        let map = match self {
+            Features::Map(map) => map,
+            Features::Tokens(tokens) => return tokens.flatten(1, 2),
+        };
+        let [batch, channels, height, width] = map.dims();
+        let flat = map.reshape([batch, channels, height * width]);
+        let mean = || flat.clone().mean_dim(2).reshape([batch, channels]);
+        let max = || flat.clone().max_dim(2).reshape([batch, channels]);
+        match pool {
+            Pool::Avg => mean(),
+            Pool::Max => max(),
+            Pool::AvgMax => (mean() + max()) * 0.5,
+            Pool::CatAvgMax => Tensor::cat(vec![mean(), max()], 1),
+            Pool::Token | Pool::None => flat.reshape([batch, channels * height * width]),
+        }
+    }
+
+    /// The values in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device cannot hand them over.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        let data = match self {
+            Features::Map(x) => x.to_data(),
+            Features::Tokens(x) => x.to_data(),
+        };
+        host_vec(data)
+    }
+}
+
+/// How a backbone's features become one vector per image; timm's `global_pool`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// The mean over positions (over the patch tokens, in a transformer).
+    Avg,
+    /// The maximum over positions (over the patch tokens, in a transformer).
+    Max,
+    /// Half the sum of the mean and the maximum.
+    AvgMax,
+    /// The mean and the maximum side by side: twice the features.
+    CatAvgMax,
+    /// The class token. Transformers only.
+    Token,
+    /// Nothing: the features are flattened as they are. Only without a head.
+    None,
+}
+
+impl Pool {
+    /// Every pooling, in the order in which it is documented.
+    pub const ALL: [Pool; 6] = [
+        Pool::Avg,
+        Pool::Max,
+        Pool::AvgMax,
+        Pool::CatAvgMax,
+        Pool::Token,
+        Pool::None,
+    ];
+
+    /// timm's name for it; no pooling is the empty string.
+    pub fn timm_name(self) -> &'static str {
+        match self {
+            Pool::Avg => "avg",
+            Pool::Max => "max",
+            Pool::AvgMax => "avgmax",
+            Pool::CatAvgMax => "catavgmax",
+            Pool::Token => "token",
+            Pool::None => "",
+        }
+    }
+
+    /// The pooling with this timm name; `none` stands for the empty string.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] that lists the names.
+    pub fn from_timm_name(name: &str) -> Result<Pool> {
+        Pool::ALL
+            .into_iter()
+            .find(|pool| pool.timm_name() == name || (*pool == Pool::None && name == "none"))
+            .ok_or_else(|| {
+                Error::argument(
+                    "global_pool",
+                    "avg, max, avgmax, catavgmax, token or none",
+                    format!("`{name}`"),
+                )
+            })
+    }
+
+    /// How many times the backbone's features the pooled vector is long.
+    pub fn multiplier(self) -> usize {
+        if self == Pool::CatAvgMax { 2 } else { 1 }
+    }
+}

@@ -1,0 +1,75 @@
+//! A model's values by upstream's names.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+
+use super::classifier::Classifier;
+use super::host_tensor::HostTensor;
+use super::params;
+use crate::error::{Error, Result};
+
+impl Classifier {
+    /// Every parameter and every running statistic, by upstream's name.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device cannot hand the values over.
+    pub fn state_dict(&self) -> Result<BTreeMap<String, HostTensor>> {
+        let names = self.backbone.key_table();
+        let tensors = params::read(&self.valid())?;
+        Ok(tensors
+            .into_iter()
+            .map(|(path, tensor)| (names.name(&path), tensor))
+            .collect())
+    }
+
+    /// The gradients that a backward pass left, by upstream's name; frozen parameters have none.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device cannot hand the values over.
+    pub fn gradient_dict(
+        &self,
+        gradients: &GradientsParams,
+    ) -> Result<BTreeMap<String, HostTensor>> {
+        let names = self.backbone.key_table();
+        let tensors = params::gradients(self, gradients)?;
+        Ok(tensors
+            .into_iter()
+            .map(|(path, tensor)| (names.name(&path), tensor))
+            .collect())
+    }
+
+    /// Upstream's name and the shape of every parameter and running statistic, without reading
+    /// any.
+    pub fn state_shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        let names = self.backbone.key_table();
+        params::list(self)
+            .into_iter()
+            .map(|p| (names.name(&p.path), p.shape))
+            .collect()
+    }
+
+    /// Replaces values: `value` gets upstream's name and the shape in PyTorch's layout, and answers
+    /// with the new values, row-major, or with `None` to keep the old ones.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there are more or fewer values than the shape says.
+    pub fn map_state_dict(
+        self,
+        mut value: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
+    ) -> Result<Self> {
+        let names = self.backbone.key_table();
+        params::write(self, |path, shape| {
+            let name = names.name(path);
+            let Some(values) = value(&name, shape) else {
+                return Ok(None);
+            };
+            if values.len() != shape.iter().product::<usize>() {
+                let expected = format!("values for {shape:?}");
+                return Err(Error::argument(name, expected, values.len()));
+            }
+            Ok(Some(values))
+        })
+    }
+}

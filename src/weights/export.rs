@@ -1,0 +1,239 @@
+//! Tuned weights as a folder.
+//!
+//! An exported folder is what timm's `save_for_hf` writes: `model.safetensors` with upstream's names
+//! and shapes, `config.json`, and a model card. timm opens it with
+//! `timm.create_model("local-dir:DIR", pretrained=True)`,
+//! [`Classifier::open`](crate::Classifier::open) opens it exactly.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::module::Module;
+use safetensors::tensor::{Dtype, View};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::files::write_file;
+use crate::model::{Classifier, InputSize, params};
+use crate::zoo;
+
+/// Name of the weights file in an exported folder.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// How every model card of ours begins.
+const FRONT_MATTER: &str =
+    "---\ntags:\n- image-classification\n- timm\n- burn\nlibrary_name: timm\n---\n";
+/// Name of the configuration in an exported folder.
+pub(crate) const CONFIG: &str = "config.json";
+
+impl Classifier {
+    /// Writes the model into a folder: `model.safetensors`, `config.json` and a model card. Each
+    /// file appears whole or not at all; files of these names are replaced, but for a model card
+    /// that is not ours.
+    ///
+    /// Running statistics are the newest. `num_batches_tracked`, which only a momentum of `None`
+    /// uses in PyTorch, is written as 0.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be written.
+    pub fn export(&self, dir: impl AsRef<Path>) -> Result<()> {
+        self.export_in(dir.as_ref(), Dtype::F32)
+    }
+
+    /// [`export`](Self::export) in half the room: kernels and matrices as 16-bit numbers (IEEE 754
+    /// half precision, to the nearest), vectors such as running statistics in 32 bits as before. timm,
+    /// torchvision and this crate read such files as any other.
+    ///
+    /// # Errors
+    /// As [`export`](Self::export), and [`Error::InvalidArgument`] for a value above 65504, which has
+    /// no such number.
+    pub fn export_half(&self, dir: impl AsRef<Path>) -> Result<()> {
+        self.export_in(dir.as_ref(), Dtype::F16)
+    }
+
+    fn export_in(&self, dir: &Path, matrices: Dtype) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let model = self.valid();
+        model.write_weights(&dir.join(WEIGHTS), matrices)?;
+        // Somebody else's README stays.
+        let card = dir.join("README.md");
+        let old = std::fs::read_to_string(&card);
+        if !card.exists() || old.is_ok_and(|text| text.starts_with(FRONT_MATTER)) {
+            write_file(&card, model.card().as_bytes())?;
+        }
+        // Last, so that a folder whose weights are of another make than its configuration is one
+        // that was interrupted; opening it is an error then.
+        let config = pretty(&model.timm_config())?;
+        write_file(&dir.join(CONFIG), config.as_bytes())
+    }
+
+    fn write_weights(&self, path: &Path, matrices: Dtype) -> Result<()> {
+        let names = self.backbone.key_table();
+        let mut tensors: Vec<(String, Bytes)> = Vec::new();
+        for (path, tensor) in params::read(self)? {
+            let name = names.name(&path);
+            if let Some(layer) = name.strip_suffix("running_mean") {
+                let count = Bytes {
+                    dtype: Dtype::I64,
+                    shape: Vec::new(),
+                    bytes: vec![0; 8],
+                };
+                tensors.push((format!("{layer}num_batches_tracked"), count));
+            }
+            let dtype = match tensor.shape.len() {
+                0 | 1 => Dtype::F32,
+                _ => matrices,
+            };
+            let bytes = match dtype {
+                Dtype::F16 => halves(&name, &tensor.data)?,
+                _ => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            };
+            let shape = tensor.shape;
+            tensors.push((
+                name,
+                Bytes {
+                    dtype,
+                    shape,
+                    bytes,
+                },
+            ));
+        }
+        // Python's readers refuse a file that does not say it is PyTorch's.
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| {
+            Error::WeightsFormat {
+                path: path.to_path_buf(),
+                reason: format!("cannot be written: {error}"),
+            }
+        })?;
+        write_file(path, &bytes)
+    }
+
+    /// The configuration in the form of timm's `save_for_hf`.
+    fn timm_config(&self) -> Value {
+        let info = &self.info;
+        let pool = self.head.pool();
+        let names = self.backbone.key_table();
+        let first = self.backbone.first_conv().conv;
+        let upstream_size = zoo::find(&info.architecture).map_or(224, |a| a.image_size);
+        let (size, fixed) = match self.backbone.input_size() {
+            InputSize::Exactly(size) => (size, true),
+            InputSize::AtLeast(_) => (info.image_size.unwrap_or(upstream_size), false),
+        };
+        let mut args = Map::new();
+        args.insert("in_chans".to_owned(), json!(self.in_channels()));
+        args.insert("num_classes".to_owned(), json!(self.num_classes()));
+        args.insert("global_pool".to_owned(), json!(pool.timm_name()));
+        args.extend(self.backbone.timm_args(pool));
+        for (name, rate) in [
+            ("drop_rate", info.drop_rate),
+            ("drop_path_rate", info.drop_path_rate),
+        ] {
+            if rate > 0.0 {
+                args.insert(name.to_owned(), json!(rate));
+            }
+        }
+        let mut config = json!({
+            "architecture": info.architecture,
+            "num_classes": self.num_classes(),
+            "num_features": self.backbone.num_features(),
+            "global_pool": pool.timm_name(),
+            "model_args": args,
+            "pretrained_cfg": {
+                "custom_load": false,
+                "input_size": [self.in_channels(), size, size],
+                "fixed_input_size": fixed,
+                "interpolation": info.resizing.interpolation,
+                "crop_pct": info.resizing.crop_pct,
+                "crop_mode": info.resizing.crop_mode,
+                "mean": info.normalization.mean(),
+                "std": info.normalization.std(),
+                "num_classes": self.num_classes(),
+                "classifier": names.name("head.fc"),
+            },
+        });
+        // timm would adapt the layer it names to other channels than three, once more.
+        if self.in_channels() == 3 {
+            config["pretrained_cfg"]["first_conv"] = json!(names.name(&first));
+        }
+        if !info.classes.is_empty() {
+            config["label_names"] = json!(info.classes);
+        }
+        config
+    }
+
+    /// A model card, the README of a repository on the hub.
+    fn card(&self) -> String {
+        let info = &self.info;
+        let classes = match info.classes.as_slice() {
+            [] => format!("{} classes", self.num_classes()),
+            names => format!("{} classes: {}", names.len(), names.join(", ")),
+        };
+        format!(
+            "{FRONT_MATTER}# {architecture}\n\n\
+             {architecture} with {channels} input channel(s) and {classes}.\n\n\
+             - parameters: {parameters}\n\
+             - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
+             - started from: {origin}\n\n\
+             ```python\n\
+             import timm\n\
+             model = timm.create_model(\"local-dir:PATH\", pretrained=True)\n\
+             ```\n\n\
+             ```rust\n\
+             let model = burn_zoo::Classifier::open(\"PATH\", &device)?;\n\
+             ```\n",
+            architecture = info.architecture,
+            channels = self.in_channels(),
+            parameters = self.num_parameters(),
+            mean = info.normalization.mean(),
+            std = info.normalization.std(),
+            origin = info.origin,
+        )
+    }
+}
+
+fn pretty(value: &impl Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::argument("config", "values that JSON can hold", error))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// The 16-bit numbers next to these.
+fn halves(name: &str, values: &[f32]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for value in values {
+        let half = half::f16::from_f32(*value);
+        if value.is_finite() && !half.is_finite() {
+            let expected = format!("at most {}, the largest 16-bit number", half::f16::MAX);
+            return Err(Error::argument(name, expected, value));
+        }
+        bytes.extend_from_slice(&half.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+/// A tensor's bytes, as the safetensors crate wants them.
+struct Bytes {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for Bytes {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.bytes.as_slice().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
