@@ -60,9 +60,9 @@
 pub mod adapt {
     //! How the first layer is adapted.
 
-    pub use crate::build::StemRule;
+    pub use crate::builder::StemRule;
 }
-mod build;
+mod builder;
 #[cfg(feature = "flex")]
 mod cpu;
 pub mod data;
@@ -83,7 +83,7 @@ pub mod weights;
 #[path = "../zoo/mod.rs"]
 pub mod zoo;
 
-pub use build::{Spec, Zoo};
+pub use builder::{Spec, Zoo};
 pub use device::{device, device_name, device_with};
 pub use error::{Error, Result};
 pub use files::write_file;

@@ -1072,7 +1072,7 @@ fn print_user_tags() {
 fn the_examples_of_the_documentation_are_sound() {
     for text in [
         include_str!("../weights-manifest/README.md"),
-        &include_str!("../src/manifest/mod.rs")
+        &include_str!("../src/weights/manifest/mod.rs")
             .replace("//! ", "")
             .replace("//!", ""),
     ] {

@@ -19,12 +19,12 @@ pub(crate) mod fused;
 mod layer_norm;
 mod linear;
 pub(crate) mod noise;
+mod parameter;
 mod pool;
 mod precision;
 pub(crate) mod trace;
 
-use burn::module::{Param, ParamId};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 pub use attention::attention;
 pub use batch_norm::{BatchNorm2d, conv_norm};
@@ -35,6 +35,7 @@ pub(crate) use drop::drop_path_rates;
 pub use drop::{DropPath, Dropout};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
+pub use parameter::parameter;
 pub use pool::{avg_pool2d, max_pool2d};
 pub use precision::Precision;
 
@@ -48,26 +49,6 @@ pub fn fork<const D: usize>(input: Tensor<D>) -> [Tensor<D>; 2] {
     return crate::cpu::fork(input);
     #[cfg(not(feature = "flex"))]
     [input.clone(), input]
-}
-
-/// A trainable parameter of this shape that holds zeros once somebody looks at it.
-///
-/// It is lazy so that a model whose values come from a file never allocates the zeros.
-pub fn parameter<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    Param::uninitialized(
-        ParamId::new(),
-        move |device: &Device, require_grad| {
-            let zeros = Tensor::zeros(shape, device);
-            if require_grad {
-                zeros.require_grad()
-            } else {
-                zeros
-            }
-        },
-        device.clone(),
-        true,
-        shape.into(),
-    )
 }
 
 /// Whether a parameter path names a buffer: state that is saved with the model and never trained.

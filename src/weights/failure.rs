@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::layout::quoted;
+use super::quote::{quoted, shown};
 use crate::error::Error;
 
 /// An error without the file's path.
@@ -123,23 +123,4 @@ impl From<io::Error> for Failure {
             _ => Failure::Io(error),
         }
     }
-}
-
-/// Text from a file as it may stand in a message: on one line, without control characters, and
-/// short.
-pub(super) fn shown(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let mut out = String::new();
-    for c in text.chars() {
-        if out.len() >= LONGEST {
-            out.push('…');
-            break;
-        }
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }

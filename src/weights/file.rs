@@ -17,61 +17,17 @@
 //! - everything else, with a word on what it seems to be.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::failure::{Failure, shown};
+use super::contents::{Contents, DType, Section, TensorInfo};
+use super::failure::Failure;
 use super::format::{Format, HEAD};
 use super::layout::{self, Layout, Naming};
+use super::quote::{quoted, shown};
 use super::{pytorch, safetensors};
 use crate::error::{Error, Result};
-
-/// Element type of a tensor in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DType {
-    /// IEEE 754 half precision.
-    F16,
-    /// The upper half of a single-precision number.
-    BF16,
-    /// IEEE 754 single precision.
-    F32,
-    /// IEEE 754 double precision.
-    F64,
-    /// Any other type, which no weights are read from: `i64`, `u8`, `bool` and so on.
-    Other(String),
-}
-
-impl DType {
-    /// Whether [`WeightsFile::read_f32`] reads this type. But for those of [`DType::F64`], which
-    /// are rounded, all of its values are then exact as `f32`.
-    pub fn is_loadable(&self) -> bool {
-        !matches!(self, DType::Other(_))
-    }
-}
-
-impl fmt::Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DType::F16 => "f16",
-            DType::BF16 => "bf16",
-            DType::F32 => "f32",
-            DType::F64 => "f64",
-            DType::Other(name) => name,
-        })
-    }
-}
-
-/// What a file says of one of its tensors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Length of each dimension, outermost first; empty for a single number.
-    pub shape: Vec<usize>,
-    /// Type of the elements.
-    pub dtype: DType,
-}
 
 /// An open weights file: its table of contents, and the means to read its values.
 ///
@@ -95,31 +51,6 @@ pub struct WeightsFile {
     prefix: String,
     /// The tensors of the first section without that prefix, if there is one.
     stripped: Option<BTreeMap<String, TensorInfo>>,
-}
-
-/// Where the values of an open file come from; the names are those of `Section::tensors`.
-#[derive(Debug)]
-pub(super) enum Source {
-    Safetensors(safetensors::Values),
-    PyTorch(BTreeMap<String, pytorch_reader::Tensor>),
-}
-
-/// The tensors under one key of a file, or those of a file without keys.
-#[derive(Debug)]
-pub(super) struct Section {
-    pub(super) key: Option<String>,
-    pub(super) tensors: BTreeMap<String, TensorInfo>,
-    pub(super) source: Source,
-}
-
-/// What there is to know of a file, in either format.
-#[derive(Debug)]
-pub(super) struct Contents {
-    /// Where the weights may be, best first; never empty.
-    pub(super) sections: Vec<Section>,
-    /// The keys at the top of the file that hold tensors.
-    pub(super) keys: Vec<String>,
-    pub(super) metadata: BTreeMap<String, String>,
 }
 
 impl WeightsFile {
@@ -396,7 +327,7 @@ impl WeightsFile {
         if !others.is_empty() {
             hints.push(format!(
                 "keys that hold tensors, too: {}; weights_key (--weights-key KEY) takes one",
-                layout::quoted(&others)
+                quoted(&others)
             ));
         }
         hints
@@ -434,16 +365,9 @@ impl Section {
             .try_reserve_exact(count)
             .map_err(|_| Failure::Io(io::ErrorKind::OutOfMemory.into()))?;
 
-        match &self.source {
-            Source::Safetensors(file) => file.read(name, count, size, |block| {
-                convert(called, &info.dtype, block, &mut values)
-            })?,
-            Source::PyTorch(tensors) => {
-                if let Some(tensor) = tensors.get(name) {
-                    convert(called, &info.dtype, &tensor.read()?, &mut values)?;
-                }
-            }
-        }
+        self.values.read(name, count, size, &mut |block| {
+            convert(called, &info.dtype, block, &mut values)
+        })?;
         if values.len() != count {
             return Err(Failure::Format(format!(
                 "tensor `{}` has {} values, but its shape says {count}",
@@ -491,18 +415,4 @@ fn convert(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Re
             value,
         }),
     }
-}
-
-/// The most dimensions a tensor may have, as in PyTorch. Rearranging a view's elements takes time
-/// in proportion to it.
-const MOST_DIMENSIONS: usize = 64;
-
-pub(super) fn check_rank(name: &str, rank: usize) -> Result<(), Failure> {
-    if rank <= MOST_DIMENSIONS {
-        return Ok(());
-    }
-    Err(Failure::Format(format!(
-        "tensor `{}` has {rank} dimensions; at most {MOST_DIMENSIONS} are supported",
-        shown(name)
-    )))
 }

@@ -1,6 +1,6 @@
 //! Tells by a file's first bytes which format it has, or what else it seems to be.
 
-use super::failure::shown;
+use super::quote::shown;
 
 /// How many bytes of a file tell its format.
 pub(super) const HEAD: u64 = 512;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::failure::shown;
-use super::file::Section;
+use super::contents::Section;
+use super::quote::{quoted, shown};
 
 /// Keys of a checkpoint that hold the weights themselves, best first.
 pub(super) const PLAIN: [&str; 6] = [
@@ -247,22 +247,6 @@ pub(super) fn first_segments(section: &Section) -> Vec<String> {
     segments.into_iter().collect()
 }
 
-/// Quotes names for a message.
-pub(super) fn quoted<S: AsRef<str>>(names: &[S]) -> String {
-    const SHOWN: usize = 8;
-    let some: Vec<String> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{}`", shown(name.as_ref())))
-        .collect();
-    let rest = names.len().saturating_sub(SHOWN);
-    if rest == 0 {
-        some.join(", ")
-    } else {
-        format!("{} and {rest} more", some.join(", "))
-    }
-}
-
 /// Signs of other libraries' models: all of these must be at the end of some name, or within it if
 /// they end in a point.
 const SIGNS: [(&[&str], &str); 12] = [
@@ -392,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_prefix_is_found_among_names_that_end_alike() {
-        use super::super::file::{DType, Source, TensorInfo};
+        use super::super::contents::{DType, TensorInfo};
         let blocks = (0..20).map(|block| format!("layer1.{block}.conv1.weight"));
         let backbone: Vec<String> = std::iter::once("conv1.weight".to_owned())
             .chain(blocks)
@@ -407,7 +391,7 @@ mod tests {
         let section = Section {
             key: None,
             tensors: names.map(|name| (name, info.clone())).collect(),
-            source: Source::PyTorch(BTreeMap::new()),
+            values: Box::new(BTreeMap::<String, pytorch_reader::Tensor>::new()),
         };
         let found = prefixes_that_fit(&section, &backbone);
         assert_eq!(found, ["student.", "teacher.net."]);

@@ -1,6 +1,7 @@
 //! A load report in one line.
 
-use super::layout::{is_average, quoted};
+use super::layout::is_average;
+use super::quote::quoted;
 use crate::error::{LoadReport, printable};
 
 impl LoadReport {

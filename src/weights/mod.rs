@@ -12,6 +12,7 @@
 //! is outside of the key and the prefix, the tensors of a head that the adaptation replaces.
 //! [`LoadReport`] says what was taken, what was left out, and what differs.
 
+mod contents;
 mod export;
 mod failure;
 mod file;
@@ -24,13 +25,15 @@ pub mod manifest;
 mod pickle;
 mod progress;
 mod pytorch;
+mod quote;
 mod safetensors;
 mod source;
 
 pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};
+pub use contents::{DType, TensorInfo};
 pub(crate) use export::{CONFIG, WEIGHTS};
-pub use file::{DType, TensorInfo, WeightsFile};
+pub use file::WeightsFile;
 pub(crate) use layout::{COUNTER, Layout, is_head};
 pub use progress::Progress;
 pub use source::Weights;

@@ -10,10 +10,11 @@ use std::path::Path;
 use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::failure::{Failure, shown};
-use super::file::{Contents, DType, Section, Source, TensorInfo, check_rank};
+use super::contents::{Contents, DType, Section, TensorInfo, Values, check_rank};
+use super::failure::Failure;
 use super::layout::{AVERAGES, PLAIN};
 use super::pickle::check_pickles;
+use super::quote::shown;
 
 /// What the reader calls a tensor in a tree of plain values.
 const TENSOR: &str = "torch.Tensor";
@@ -204,7 +205,7 @@ fn take_section(
     Ok(Section {
         key,
         tensors: infos,
-        source: Source::PyTorch(values),
+        values: Box::new(values),
     })
 }
 
@@ -489,4 +490,19 @@ fn torch_script() -> Failure {
     Failure::format(
         "it is a TorchScript archive, which holds a program; save the model's state_dict() instead",
     )
+}
+
+impl Values for BTreeMap<String, pytorch_reader::Tensor> {
+    fn read(
+        &self,
+        name: &str,
+        _count: usize,
+        _size: usize,
+        block: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self.get(name) {
+            Some(tensor) => block(&tensor.read()?),
+            None => Ok(()),
+        }
+    }
 }

@@ -11,8 +11,9 @@ use ::safetensors::Dtype;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use super::failure::{Failure, shown};
-use super::file::{Contents, DType, Section, Source, TensorInfo, check_rank};
+use super::contents::{Contents, DType, Section, TensorInfo, Values, check_rank};
+use super::failure::Failure;
+use super::quote::shown;
 
 /// How many bytes are read at once; a multiple of every element's size.
 const BLOCK: usize = 1 << 18;
@@ -33,7 +34,7 @@ pub(super) fn open(
     let section = Section {
         key: None,
         tensors,
-        source: Source::Safetensors(Values { file, begins }),
+        values: Box::new(FileValues { file, begins }),
     };
     Ok(Contents {
         sections: vec![section],
@@ -51,21 +52,19 @@ impl Bytes for io::Cursor<&'static [u8]> {}
 
 /// The values in an open file.
 #[derive(Debug)]
-pub(super) struct Values {
+struct FileValues {
     file: Mutex<Box<dyn Bytes>>,
     /// Where each tensor begins, counted from the start of the file.
     begins: BTreeMap<String, u64>,
 }
 
-impl Values {
-    /// Reads the `count` elements of `size` bytes of a tensor and hands them to `each` in blocks,
-    /// in this machine's byte order.
-    pub(super) fn read(
+impl Values for FileValues {
+    fn read(
         &self,
         name: &str,
         count: usize,
         size: usize,
-        mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let begin = self.begins.get(name).copied().unwrap_or_default();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
