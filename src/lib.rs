@@ -91,7 +91,7 @@ pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{
     Backbone, Classifier, Features, FirstConv, Freeze, FrozenNorm, Group, Head, InputSize, Layer,
-    ModelInfo, Pool, Summary, freeze,
+    ModelInfo, OtherNames, Pool, Summary, freeze,
 };
 pub use weights::manifest;
 

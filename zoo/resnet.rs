@@ -32,7 +32,7 @@ use burn::tensor::{Device, Tensor, activation::relu};
 use super::BackboneOptions;
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Backbone, Features, FirstConv, Group, InputSize, KeyTable, Pool};
+use crate::model::{Backbone, Features, FirstConv, Group, InputSize, KeyTable, OtherNames, Pool};
 use crate::nn::{
     BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, conv_norm, drop_path_rates, fork,
     max_pool2d,
@@ -328,6 +328,24 @@ impl Backbone for ResNet {
             ]
         };
         KeyTable::new(stem.iter().chain(&[("stage*", "layer*"), ("head.fc", "fc")]))
+    }
+
+    /// Those of a `Sequential` of torchvision's children without the last two, which is the body of
+    /// a fastai `Learner`. After the first convolution and its normalisation come an activation and
+    /// a pooling.
+    fn other_names(&self) -> Vec<OtherNames> {
+        let children = [
+            ("conv1", "0"),
+            ("bn1", "1"),
+            ("layer1", "4"),
+            ("layer2", "5"),
+            ("layer3", "6"),
+            ("layer4", "7"),
+        ];
+        vec![OtherNames {
+            whose: "the body of a fastai Learner",
+            table: KeyTable::new(&children),
+        }]
     }
 
     fn first_conv(&self) -> FirstConv {

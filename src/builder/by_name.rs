@@ -1,14 +1,10 @@
 //! The models by name.
 
 use super::resolve::spec_of_repository;
-use super::spec::Spec;
+use super::spec::{Spec, Zoo};
 use crate::error::Result;
 use crate::weights::manifest::{Manifest, wildcard};
 use crate::zoo::{self, Architecture};
-
-/// The models by name: `Zoo::resnet18()`, `Zoo::get("resnet18")`.
-#[derive(Debug, Clone, Copy)]
-pub struct Zoo;
 
 impl Zoo {
     /// What this name stands for:

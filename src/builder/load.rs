@@ -12,26 +12,28 @@ use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::{Shift, StemRule, adapt_conv};
 use crate::error::{Error, LoadReport, Mismatch, Result};
 use crate::init::Rng;
-use crate::model::{Classifier, HEAD, HostTensor, KeyTable, params};
+use crate::model::{Classifier, HEAD, HostTensor, KeyTable, OtherNames, params};
 use crate::weights::{COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
 use crate::zoo;
 
 impl Spec {
     pub(super) fn build_from(&self, file: &WeightsFile, device: &Device) -> Result<Classifier> {
-        let (names, backbone) = self.backbone_names(device)?;
+        let names = self.names(device)?;
         // Compare everything before anything is read.
-        let fits = self.fits(file, &names, &backbone, device)?;
+        let fits = self.fits(file, &names, device)?;
         let clean: Vec<&Fit> = fits.iter().filter(|fit| fit.report.is_clean()).collect();
         match (&clean[..], fits.first()) {
-            ([fit], _) => self.read(file, fit, &names),
+            ([fit], _) => self.read(file, fit, &names.upstream),
             ([], Some(fit)) => {
                 let mut report = fit.report.clone();
-                if let Some(hint) = self.head_hint(&report, &names) {
+                if let Some(hint) = self.head_hint(&report, &names.upstream) {
                     report.hints.push(hint);
                 } else {
                     report.hints.extend(self.architecture_hint(file, device));
                 }
-                report.hints.extend(file.hints(&fit.layout, &backbone));
+                report
+                    .hints
+                    .extend(file.hints(&fit.layout, &names.backbone));
                 Err(Error::WeightsMismatch(Box::new(report)))
             }
             _ => {
@@ -47,30 +49,28 @@ impl Spec {
             .or_else(|_| self.skeleton(3, 0, device))
     }
 
-    /// Upstream's names, and those of the backbone's tensors.
-    fn backbone_names(&self, device: &Device) -> Result<(KeyTable, Vec<String>)> {
+    /// The names of the model's tensors.
+    fn names(&self, device: &Device) -> Result<Names> {
         let sketch = self.sketch(device)?;
-        let names = sketch.backbone.key_table();
+        let upstream = sketch.backbone.key_table();
         let backbone = params::list(&sketch)
             .iter()
             .filter(|slot| !slot.path.starts_with(HEAD))
-            .map(|slot| names.name(&slot.path))
+            .map(|slot| upstream.name(&slot.path))
             .collect();
-        Ok((names, backbone))
+        Ok(Names {
+            upstream,
+            backbone,
+            others: sketch.backbone.other_names(),
+        })
     }
 
     /// The model beside each part of the file that may be its weights.
-    fn fits(
-        &self,
-        file: &WeightsFile,
-        names: &KeyTable,
-        backbone: &[String],
-        device: &Device,
-    ) -> Result<Vec<Fit>> {
-        let layouts = file.layouts(backbone)?;
+    fn fits(&self, file: &WeightsFile, names: &Names, device: &Device) -> Result<Vec<Fit>> {
+        let layouts = file.layouts(&names.backbone, &names.others)?;
         let fits = layouts
             .into_iter()
-            .map(|layout| self.fit(file, layout, names, device));
+            .map(|layout| self.fit(file, layout, &names.upstream, device));
         fits.collect()
     }
 
@@ -95,8 +95,8 @@ impl Spec {
     fn architecture_hint(&self, file: &WeightsFile, device: &Device) -> Option<String> {
         let fits = |name: &'static str| -> Result<bool> {
             let spec = Spec::of(name).num_classes(1);
-            let (names, backbone) = spec.backbone_names(device)?;
-            let fits = spec.fits(file, &names, &backbone, device)?;
+            let names = spec.names(device)?;
+            let fits = spec.fits(file, &names, device)?;
             Ok(fits.iter().any(|fit| fit.report.is_clean()))
         };
         let others: Vec<&str> = zoo::architectures()
@@ -154,7 +154,7 @@ impl Spec {
             key: key.map(str::to_owned),
             other_keys: file.keys_but(key).into_iter().map(str::to_owned).collect(),
             prefix: layout.prefix.clone(),
-            naming: layout.naming.in_words(),
+            naming: layout.naming.as_ref().map(|names| names.whose),
             ..LoadReport::default()
         };
         let mut expected: HashSet<String> = HashSet::new();
@@ -277,6 +277,15 @@ impl Spec {
         let name = self.architecture;
         format!("{name} with {in_channels} input channels and {num_classes} classes")
     }
+}
+
+/// What files may call the tensors of a model.
+struct Names {
+    /// From our paths to upstream's names.
+    upstream: KeyTable,
+    /// Upstream's names of the backbone's tensors.
+    backbone: Vec<String>,
+    others: Vec<OtherNames>,
 }
 
 /// A model beside the tensors that a layout of a file has for it.

@@ -15,6 +15,5 @@ mod skeleton;
 mod spec;
 mod stem;
 
-pub use by_name::Zoo;
-pub use spec::Spec;
+pub use spec::{Spec, Zoo};
 pub use stem::StemRule;

@@ -6,6 +6,10 @@ use crate::model::Pool;
 use crate::preprocess::{Normalization, Resizing};
 use crate::weights::Weights;
 
+/// The models by name: `Zoo::resnet18()`, `Zoo::get("resnet18")`.
+#[derive(Debug, Clone, Copy)]
+pub struct Zoo;
+
 /// What to build: an architecture, its weights, and how they are adapted. It holds no tensors, and
 /// making one reads nothing.
 ///

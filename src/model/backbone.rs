@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::features::{Features, Pool};
 use super::host_tensor::HostTensor;
-use super::key_table::KeyTable;
+use super::key_table::{KeyTable, OtherNames};
 use crate::init::Init;
 
 /// One step of a backbone, the unit in which it freezes: a stem, a stage, a block.
@@ -81,6 +81,11 @@ pub trait Backbone {
 
     /// Upstream's name for every parameter.
     fn key_table(&self) -> KeyTable;
+
+    /// Other names that files may have for the tensors.
+    fn other_names(&self) -> Vec<OtherNames> {
+        Vec::new()
+    }
 
     /// The layers that an adaptation of the input touches.
     fn first_conv(&self) -> FirstConv;

@@ -66,6 +66,15 @@ fn captures<'a>(pattern: &[String], segments: &[&'a str]) -> Option<Vec<&'a str>
     Some(found)
 }
 
+/// Names that files have for the tensors of a backbone, beside upstream's.
+#[derive(Debug, Clone)]
+pub struct OtherNames {
+    /// Whose they are, in words.
+    pub whose: &'static str,
+    /// From upstream's names to these.
+    pub table: KeyTable,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,5 +21,5 @@ pub(crate) use head::HEAD;
 pub use head::Head;
 pub use host_tensor::HostTensor;
 pub(crate) use host_tensor::host_vec;
-pub use key_table::KeyTable;
+pub use key_table::{KeyTable, OtherNames};
 pub use summary::{Layer, Summary};

@@ -24,10 +24,11 @@ use std::path::{Path, PathBuf};
 use super::contents::{Contents, DType, Section, TensorInfo};
 use super::failure::Failure;
 use super::format::{Format, HEAD};
-use super::layout::{self, Layout, Naming};
+use super::layout::{self, Layout};
 use super::quote::{quoted, shown};
 use super::{pytorch, safetensors};
 use crate::error::{Error, Result};
+use crate::model::OtherNames;
 
 /// An open weights file: its table of contents, and the means to read its values.
 ///
@@ -259,18 +260,22 @@ impl WeightsFile {
             .collect()
     }
 
-    /// Where the tensors of a model may be, by upstream's names of its backbone. If there are
-    /// several, each has all of these names, and is under another key.
+    /// Where the tensors of a model may be, by the names of its backbone: upstream's, and others that
+    /// files may have. If there are several, each has all of these names, and is under another key.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if all of the names are there twice, behind two prefixes.
     ///
     /// [`Error::InvalidArgument`]: crate::Error::InvalidArgument
-    pub(crate) fn layouts(&self, backbone: &[String]) -> Result<Vec<Layout>> {
+    pub(crate) fn layouts(
+        &self,
+        backbone: &[String],
+        other_names: &[OtherNames],
+    ) -> Result<Vec<Layout>> {
         let mut whole = Vec::new();
         let mut best: Option<(usize, Layout)> = None;
         for (index, section) in self.contents.sections.iter().enumerate() {
-            let found = layout::layouts(index, section, &self.base, backbone);
+            let found = layout::layouts(index, section, &self.base, backbone, other_names);
             let complete: Vec<&Layout> = found
                 .iter()
                 .filter(|(count, _)| *count >= backbone.len())
@@ -296,7 +301,7 @@ impl WeightsFile {
         let default = Layout {
             section: 0,
             prefix: self.prefix.clone(),
-            naming: Naming::Upstream,
+            naming: None,
         };
         Ok(vec![best.map_or(default, |(_, layout)| layout)])
     }

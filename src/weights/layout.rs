@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::contents::Section;
 use super::quote::{quoted, shown};
+use crate::model::OtherNames;
 
 /// Keys of a checkpoint that hold the weights themselves, best first.
 pub(super) const PLAIN: [&str; 6] = [
@@ -99,64 +100,22 @@ pub(super) fn common_prefix<T>(names: &BTreeMap<String, T>, base: &str) -> Strin
     shared.unwrap_or(base).to_owned()
 }
 
-/// By whose names a file calls the tensors of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// Those of the model's own key table.
-    Upstream,
-    /// Those of a `Sequential` of the children of torchvision's ResNet without its last two, which
-    /// is the body of a fastai `Learner`.
-    Children,
-}
-
-impl Naming {
-    const ALL: [Naming; 2] = [Naming::Upstream, Naming::Children];
-
-    /// Whose names these are, if they are not the model's own.
-    pub(crate) fn in_words(self) -> Option<&'static str> {
-        match self {
-            Naming::Upstream => None,
-            Naming::Children => Some("the body of a fastai Learner"),
-        }
-    }
-
-    /// This library's name for a tensor of the backbone; `None` if it has none.
-    fn of(self, upstream: &str) -> Option<String> {
-        if self == Naming::Upstream {
-            return Some(upstream.to_owned());
-        }
-        let (first, rest) = upstream.split_once('.')?;
-        // After the first convolution and its normalisation come an activation and a pooling.
-        let child = match first {
-            "conv1" => 0,
-            "bn1" => 1,
-            _ => {
-                3 + first
-                    .strip_prefix("layer")?
-                    .parse::<usize>()
-                    .ok()
-                    .filter(|n| *n < 10)?
-            }
-        };
-        Some(format!("{child}.{rest}"))
-    }
-}
-
 /// Where in a file the tensors of a model are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Layout {
     pub section: usize,
     pub prefix: String,
-    pub naming: Naming,
+    /// The names that the file has, if not upstream's.
+    pub naming: Option<OtherNames>,
 }
 
 impl Layout {
     /// The name, in the file, of the tensor that upstream calls this.
     pub fn name(&self, upstream: &str) -> String {
-        let name = self
-            .naming
-            .of(upstream)
-            .unwrap_or_else(|| upstream.to_owned());
+        let name = match &self.naming {
+            Some(other) => other.table.name(upstream),
+            None => upstream.to_owned(),
+        };
         format!("{}{name}", self.prefix)
     }
 }
@@ -168,11 +127,18 @@ pub(super) fn layouts(
     section: &Section,
     base: &str,
     backbone: &[String],
+    other_names: &[OtherNames],
 ) -> Vec<(usize, Layout)> {
     let known: Vec<&str> = WRAPPERS.iter().copied().chain([FIRST_CHILD]).collect();
     let mut found = Vec::new();
-    for naming in Naming::ALL {
-        let names: Option<HashSet<String>> = backbone.iter().map(|name| naming.of(name)).collect();
+    for naming in std::iter::once(None).chain(other_names.iter().map(Some)) {
+        let names: Option<HashSet<String>> = match naming {
+            None => Some(backbone.iter().cloned().collect()),
+            Some(other) => backbone
+                .iter()
+                .map(|name| other.table.upstream(name))
+                .collect(),
+        };
         let Some(names) = names else { continue };
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for name in section.tensors.keys().filter(|n| n.starts_with(base)) {
@@ -189,7 +155,7 @@ pub(super) fn layouts(
             let layout = Layout {
                 section: index,
                 prefix,
-                naming,
+                naming: naming.cloned(),
             };
             (count, layout)
         }));
@@ -395,15 +361,5 @@ mod tests {
         };
         let found = prefixes_that_fit(&section, &backbone);
         assert_eq!(found, ["student.", "teacher.net."]);
-    }
-
-    #[test]
-    fn the_children_of_a_resnet_are_counted() {
-        let child = |name: &str| Naming::Children.of(name);
-        assert_eq!(child("conv1.weight").as_deref(), Some("0.weight"));
-        assert_eq!(child("bn1.running_mean").as_deref(), Some("1.running_mean"));
-        assert_eq!(child("layer4.1.bn2.bias").as_deref(), Some("7.1.bn2.bias"));
-        assert_eq!(child("patch_embed.proj.weight"), None);
-        assert_eq!(child("layer99999999999999999999.0.weight"), None);
     }
 }
