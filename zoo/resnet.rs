@@ -434,9 +434,10 @@ impl Block {
             x = conv_norm(conv, bn, x, None, true);
             (conv, bn) = (conv3, bn3);
         }
-        match self.drop_path.is_active(&x) {
-            false => conv_norm(conv, bn, x, Some(shortcut), true),
-            true => relu(self.drop_path.forward(conv_norm(conv, bn, x, None, false)) + shortcut),
+        if self.drop_path.is_active(&x) {
+relu(self.drop_path.forward(conv_norm(conv, bn, x, None, false)) + shortcut)
+} else {
+conv_norm(conv, bn, x, Some(shortcut), true)
         }
     }
 }

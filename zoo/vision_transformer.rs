@@ -307,9 +307,10 @@ impl Block {
 
     /// The last layer of a branch, and the tokens that went around the branch.
     fn add(&self, last: &Linear, branch: Tensor<3>, around: Tensor<3>) -> Tensor<3> {
-        match self.drop_path.is_active(&branch) {
-            true => around + self.drop_path.forward(last.forward(branch)),
-            false => last.forward_add(branch, around),
+        if self.drop_path.is_active(&branch) {
+around + self.drop_path.forward(last.forward(branch))
+} else {
+last.forward_add(branch, around)
         }
     }
 }

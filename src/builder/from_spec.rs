@@ -38,9 +38,10 @@ impl Spec {
             }
         };
         // The names belong to the classes of the weights; a new head has another number of them.
-        match spec.classes.len() == model.num_classes() {
-            true => model.with_classes(spec.classes),
-            false => Ok(model),
+        if spec.classes.len() == model.num_classes() {
+            model.with_classes(spec.classes)
+        } else {
+            Ok(model)
         }
     }
 

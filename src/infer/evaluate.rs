@@ -57,7 +57,7 @@ pub struct ClassScore {
 
 /// A batch that was looked at.
 #[cfg_attr(not(feature = "plots"), allow(dead_code))] // the report looks at single images
-pub(crate) struct Judged<'a> {
+pub(crate) struct BatchScores<'a> {
     /// Counted from 1.
     pub batch: usize,
     /// Place of its first image in the set.
@@ -69,7 +69,7 @@ pub(crate) struct Judged<'a> {
 }
 
 /// The scores of a batch.
-pub(crate) struct Scored {
+pub(crate) struct BatchLogits {
     pub logits: Tensor<2>,
     pub labels: Tensor<1, Int>,
     pub targets: Vec<usize>,
@@ -138,7 +138,7 @@ impl Classifier {
         &self,
         loader: &Loader,
         precision: Precision,
-        look: impl FnMut(&Judged<'_>) -> bool,
+        look: impl FnMut(&BatchScores<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let model = self.valid();
         let device = model.device();
@@ -148,27 +148,27 @@ impl Classifier {
             let pixels = batch.images.without_autodiff().to_device(&device);
             let pixels = pixels.cast(precision.dtype());
             let logits = fused::with(&prepared, || model.forward(pixels))?;
-            Ok(Scored {
+            Ok(BatchLogits {
                 logits: over_views(logits.cast(Precision::F32.dtype()), batch.views),
                 labels: batch.labels.to_device(&device),
                 targets: batch.targets,
             })
         });
-        self.judge(batches, look)
+        self.compare_with_labels(batches, look)
     }
 
     /// Compares the scores of all batches with the labels.
-    pub(crate) fn judge(
+    pub(crate) fn compare_with_labels(
         &self,
-        batches: impl Iterator<Item = Result<Scored>>,
-        mut look: impl FnMut(&Judged<'_>) -> bool,
+        batches: impl Iterator<Item = Result<BatchLogits>>,
+        mut look: impl FnMut(&BatchScores<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let classes = self.num_classes();
         let mut loss = 0.0;
         let (mut images, mut top5) = (0, 0);
         let mut taken_for: BTreeMap<(usize, usize), usize> = BTreeMap::new();
         for (index, batch) in batches.enumerate() {
-            let Scored {
+            let BatchLogits {
                 logits,
                 labels,
                 targets,
@@ -182,7 +182,7 @@ impl Classifier {
                 top5 += usize::from(better < 5);
                 *taken_for.entry((label, best(row))).or_default() += 1;
             }
-            let judged = Judged {
+            let judged = BatchScores {
                 batch: index + 1,
                 first: images,
                 scores: &scores,
@@ -255,13 +255,11 @@ pub(crate) fn best(scores: &[f32]) -> usize {
 
 /// How many classes score better than this one. A score that is not a number never wins.
 fn rank(scores: &[f32], label: usize) -> usize {
-    match scores[label].is_nan() {
-        true => scores.len(),
-        false => scores
-            .iter()
-            .filter(|score| **score > scores[label])
-            .count(),
+    if scores[label].is_nan() {
+        return scores.len();
     }
+    let better = scores.iter().filter(|score| **score > scores[label]);
+    better.count()
 }
 
 /// Every label must be one of the model's classes.

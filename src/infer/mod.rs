@@ -6,7 +6,7 @@ mod predict;
 
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::LARGEST_CONFUSION;
+pub(crate) use evaluate::{BatchLogits, BatchScores, best, check_labels, scalar};
 pub use evaluate::{ClassScore, Evaluation};
-pub(crate) use evaluate::{Judged, Scored, best, check_labels, scalar};
 pub use fused::Fused;
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};

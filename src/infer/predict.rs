@@ -230,7 +230,7 @@ impl Iterator for FilePredictions {
             let pixels = self.pixels();
             let first = self.read;
             self.read += pixels.files;
-            self.judge(first, pixels);
+            self.score(first, pixels);
         }
         self.ready.pop_front()
     }
@@ -250,7 +250,7 @@ impl FilePredictions {
     }
 
     /// Asks the model, and puts the results in the files' order.
-    fn judge(&mut self, first: usize, pixels: Pixels) {
+    fn score(&mut self, first: usize, pixels: Pixels) {
         let mut results = pixels.failed;
         for group in pixels.groups {
             let count = group.files.len();

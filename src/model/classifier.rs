@@ -81,9 +81,10 @@ impl Classifier {
     /// - output: `[batch, num_classes]`, or `[batch, num_features * pool.multiplier()]`
     pub fn forward_head(&self, features: Features, pre_logits: bool) -> Tensor<2> {
         let pooled = self.backbone.pool(features, self.head.pool);
-        match pre_logits {
-            true => pooled,
-            false => self.score(pooled),
+        if pre_logits {
+            pooled
+        } else {
+            self.score(pooled)
         }
     }
 
@@ -100,9 +101,10 @@ impl Classifier {
         let x = (0..groups).fold(Features::Map(images), |x, index| {
             self.backbone.forward_group(index, x)
         });
-        Ok(match groups == self.backbone.groups().len() {
-            true => Between::Pooled(self.forward_head(x, true)),
-            false => Between::Features(x),
+        Ok(if groups == self.backbone.groups().len() {
+            Between::Pooled(self.forward_head(x, true))
+        } else {
+            Between::Features(x)
         })
     }
 

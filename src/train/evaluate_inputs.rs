@@ -5,7 +5,7 @@ use burn::module::Module;
 use super::cache::Inputs;
 use super::recipe::Recipe;
 use crate::error::Result;
-use crate::infer::{Evaluation, Judged, Scored};
+use crate::infer::{BatchLogits, BatchScores, Evaluation};
 use crate::model::Classifier;
 use crate::nn::Precision;
 
@@ -15,7 +15,7 @@ impl Classifier {
         &self,
         inputs: Inputs<'_>,
         recipe: &Recipe,
-        look: impl FnMut(&Judged<'_>) -> bool,
+        look: impl FnMut(&BatchScores<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let model = self.valid();
         let batches = inputs.map(|input| {
@@ -23,12 +23,12 @@ impl Classifier {
             let targets = std::mem::take(&mut input.targets);
             let labels = input.labels.clone();
             let logits = input.score(&model, recipe)?;
-            Ok(Scored {
+            Ok(BatchLogits {
                 logits: logits.cast(Precision::F32.dtype()),
                 labels,
                 targets,
             })
         });
-        self.judge(batches, look)
+        self.compare_with_labels(batches, look)
     }
 }

@@ -22,7 +22,7 @@ use super::{Clip, Ema, EpochRecord, Extension, Plan, Precision, Recipe, Run, Sch
 use crate::data;
 use crate::data::{Batch, BrokenImage, ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
-use crate::infer::{Judged, best, check_labels, scalar};
+use crate::infer::{BatchScores, best, check_labels, scalar};
 use crate::memory::Memory;
 use crate::model::Freeze;
 use crate::model::host_vec;
@@ -958,7 +958,7 @@ fn train(
         // Validation.
         let valid_batches = setup.valid.num_batches();
         let mut judge = |model: &Classifier, average: bool| {
-            let look = |judged: &Judged<'_>| {
+            let look = |judged: &BatchScores<'_>| {
                 monitor.validated(judged.batch, valid_batches);
                 !monitor.should_stop()
             };

@@ -23,7 +23,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// Whether [`WeightsFile::read_f32`] reads this type. But for those of [`DType::F64`], which
+    /// Whether [`WeightsFile::read_f32`](super::WeightsFile::read_f32) reads this type. But for those of [`DType::F64`], which
     /// are rounded, all of its values are then exact as `f32`.
     pub fn is_loadable(&self) -> bool {
         !matches!(self, DType::Other(_))

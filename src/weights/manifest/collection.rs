@@ -162,9 +162,10 @@ impl Manifest {
 
 /// A tag, marked if it is the default.
 fn label(entry: &Entry) -> String {
-    match entry.default {
-        true => format!("{} (default)", entry.tag()),
-        false => entry.tag().to_owned(),
+    if entry.default {
+        format!("{} (default)", entry.tag())
+    } else {
+        entry.tag().to_owned()
     }
 }
 

@@ -263,9 +263,12 @@ impl<'d, 'a> Reader<'d, 'a> {
         };
         let input_size = self.required("input_size", square)?;
         let channels = input_size[0];
-        let one_each = |list: Vec<f64>| match list.len() == channels {
-            true => Ok(list),
-            false => Err(format!("{channels} numbers, one a channel of input_size").into()),
+        let one_each = |list: Vec<f64>| {
+            if list.len() == channels {
+                Ok(list)
+            } else {
+                Err(format!("{channels} numbers, one a channel of input_size").into())
+            }
         };
         let test_input_size =
             self.optional("test_input_size", |value| match rules::input_size(value)? {
