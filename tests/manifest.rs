@@ -551,10 +551,10 @@ fn tables_of_another_form_are_refused() {
     let error = Manifest::default()
         .add_str(&with(1, "[resnett18.mine]"), "my.toml")
         .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "my.toml: line 1: unknown model `resnett18`; did you mean resnet18?"
-    );
+    let message = error.to_string();
+    for named in ["my.toml", "line 1", "`resnett18`", "resnet18,"] {
+        assert!(message.contains(named), "{message}");
+    }
 }
 
 const KEYS: &str = "default, bundled, repository, file, path, revision, revision_hint, sha256, sha256_hint, \
