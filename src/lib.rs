@@ -63,8 +63,6 @@ pub mod adapt {
     pub use crate::builder::StemRule;
 }
 mod builder;
-#[cfg(feature = "flex")]
-mod cpu;
 pub mod data;
 mod device;
 pub mod error;

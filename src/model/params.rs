@@ -205,7 +205,7 @@ pub(crate) fn write(
                     let device = param.lazy_device();
                     let tensor = Tensor::from_data(TensorData::new(values, shape), &device);
                     #[cfg(feature = "flex")]
-                    let tensor = crate::cpu::settled(tensor);
+                    let tensor = burn_zoo_cpu::settled(tensor);
                     let id = param.id;
                     param.transform_for_load(tensor, id)
                 }

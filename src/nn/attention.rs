@@ -39,7 +39,7 @@ fn on_cpu(qkv: &Tensor<3>, heads: usize) -> Option<Tensor<3>> {
     if trace::active() {
         return None;
     }
-    crate::cpu::tokens::attention(qkv, heads)
+    burn_zoo_cpu::tokens::attention(qkv, heads)
 }
 
 #[cfg(not(feature = "flex"))]

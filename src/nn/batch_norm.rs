@@ -97,7 +97,7 @@ impl BatchNorm2d {
         activate: bool,
         trains: bool,
     ) -> Option<Tensor<4>> {
-        use crate::cpu::{self, Take};
+        use burn_zoo_cpu::{self as cpu, Take};
 
         let take = match trains {
             true => Take::Batch,
@@ -170,14 +170,15 @@ pub fn conv_norm(
     #[cfg(feature = "flex")]
     if conv.bias.is_none() {
         let window = conv.window();
-        let given = crate::cpu::Given {
+        let given = burn_zoo_cpu::Given {
             affine: [norm.weight.val(), norm.bias.val()],
             statistics: [norm.running_mean.value(), norm.running_var.value()],
             epsilon: EPSILON,
         };
         let (kernels, other) = (conv.weight.val(), residual.as_ref());
         let own = prepared.as_ref().map(|known| known.own(conv.weight.id));
-        let output = crate::cpu::conv2d_norm(&input, &kernels, window, given, other, activate, own);
+        let output =
+            burn_zoo_cpu::conv2d_norm(&input, &kernels, window, given, other, activate, own);
         if let Some(output) = output {
             return output;
         }

@@ -126,8 +126,8 @@ impl Conv2d {
 
     /// The window for a room of our own.
     #[cfg(feature = "flex")]
-    pub(super) fn window(&self) -> crate::cpu::Window {
-        crate::cpu::Window {
+    pub(super) fn window(&self) -> burn_zoo_cpu::Window {
+        burn_zoo_cpu::Window {
             kernel: self.weight.lazy_shape()[2],
             stride: self.stride,
             padding: self.padding,
@@ -136,7 +136,7 @@ impl Conv2d {
 
     #[cfg(feature = "flex")]
     fn on_cpu(&self, input: &Tensor<4>, weight: &Tensor<4>) -> Option<Tensor<4>> {
-        crate::cpu::conv2d(input, weight, self.window())
+        burn_zoo_cpu::conv2d(input, weight, self.window())
     }
 
     #[cfg(not(feature = "flex"))]

@@ -13,9 +13,9 @@ use burn::tensor::Tensor;
 pub(crate) struct Prepared {
     folded: Mutex<HashMap<ParamId, Folded>>,
     #[cfg(feature = "flex")]
-    own: Mutex<HashMap<ParamId, Arc<crate::cpu::Prepared>>>,
+    own: Mutex<HashMap<ParamId, Arc<burn_zoo_cpu::Prepared>>>,
     #[cfg(feature = "flex")]
-    rows: Mutex<HashMap<ParamId, Arc<crate::cpu::tokens::Prepared>>>,
+    rows: Mutex<HashMap<ParamId, Arc<burn_zoo_cpu::tokens::Prepared>>>,
 }
 
 /// Kernels times the scale of the normalisation behind them, and what is added.
@@ -31,14 +31,14 @@ impl Prepared {
 
     /// The kernels as this crate's own operation wants them.
     #[cfg(feature = "flex")]
-    pub(super) fn own(&self, kernels: ParamId) -> Arc<crate::cpu::Prepared> {
+    pub(super) fn own(&self, kernels: ParamId) -> Arc<burn_zoo_cpu::Prepared> {
         let mut known = self.own.lock().unwrap_or_else(|held| held.into_inner());
         known.entry(kernels).or_default().clone()
     }
 
     /// The weight of an affine layer as this crate's own operation wants it.
     #[cfg(feature = "flex")]
-    pub(super) fn rows(&self, weight: ParamId) -> Arc<crate::cpu::tokens::Prepared> {
+    pub(super) fn rows(&self, weight: ParamId) -> Arc<burn_zoo_cpu::tokens::Prepared> {
         let mut known = self.rows.lock().unwrap_or_else(|held| held.into_inner());
         known.entry(weight).or_default().clone()
     }

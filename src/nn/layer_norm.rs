@@ -52,7 +52,7 @@ impl LayerNorm {
             return None;
         }
         let affine = [self.weight.val(), self.bias.val()];
-        crate::cpu::tokens::layer_norm(input, affine, self.epsilon)
+        burn_zoo_cpu::tokens::layer_norm(input, affine, self.epsilon)
     }
 
     #[cfg(not(feature = "flex"))]

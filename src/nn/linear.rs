@@ -80,7 +80,7 @@ impl Linear {
         }
         let parts = (self.weight.val(), self.bias.as_ref()?.val());
         let prepared = super::fused::current().map(|known| known.rows(self.weight.id));
-        crate::cpu::tokens::linear(input, parts, residual, gelu, prepared)
+        burn_zoo_cpu::tokens::linear(input, parts, residual, gelu, prepared)
     }
 
     #[cfg(not(feature = "flex"))]

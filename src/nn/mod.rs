@@ -46,7 +46,7 @@ pub use precision::Precision;
 /// - input and outputs: any, such as `[batch, channels, height, width]`
 pub fn fork<const D: usize>(input: Tensor<D>) -> [Tensor<D>; 2] {
     #[cfg(feature = "flex")]
-    return crate::cpu::fork(input);
+    return burn_zoo_cpu::fork(input);
     #[cfg(not(feature = "flex"))]
     [input.clone(), input]
 }

@@ -28,12 +28,12 @@ pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize
 
 #[cfg(feature = "flex")]
 fn on_cpu(input: &Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Option<Tensor<4>> {
-    let window = crate::cpu::Window {
+    let window = burn_zoo_cpu::Window {
         kernel,
         stride,
         padding,
     };
-    crate::cpu::max_pool2d(input, window)
+    burn_zoo_cpu::max_pool2d(input, window)
 }
 
 #[cfg(not(feature = "flex"))]

@@ -95,7 +95,7 @@ impl Ema {
                 let weight = 1.0 - self.decay;
                 param.map(|average| {
                     #[cfg(feature = "flex")]
-                    if let Some(average) = crate::cpu::blend(&average, &value, weight) {
+                    if let Some(average) = burn_zoo_cpu::blend(&average, &value, weight) {
                         return average;
                     }
                     average.clone() + (value - average).mul_scalar(weight)

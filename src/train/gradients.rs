@@ -105,7 +105,7 @@ pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.get::<D>(param.id) {
                 #[cfg(feature = "flex")]
-                if let Some(sum) = crate::cpu::square_sum(&gradient) {
+                if let Some(sum) = burn_zoo_cpu::square_sum(&gradient) {
                     self.here += sum;
                     return;
                 }
@@ -163,7 +163,7 @@ pub fn clip_gradients(model: &Classifier, gradients: &mut GradientsParams, clip:
 
 fn added<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "flex")]
-    if let Some(sum) = crate::cpu::add(&a, &b) {
+    if let Some(sum) = burn_zoo_cpu::add(&a, &b) {
         return sum;
     }
     a + b

@@ -17,11 +17,11 @@ use burn::optim::{
 use burn::tensor::{Bytes, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-#[cfg(feature = "flex")]
-use crate::cpu;
 use crate::error::{Error, Result};
 use crate::model::Classifier;
 use crate::model::params;
+#[cfg(feature = "flex")]
+use burn_zoo_cpu as cpu;
 
 /// Which optimiser, with what it alone needs. In a recipe's file a value that is left out is the
 /// default.

@@ -7,14 +7,14 @@ use rayon::prelude::*;
 
 use super::math::{gelu, gelu_slope};
 use super::product::{Right, View, product};
-use crate::cpu::simd::{Packed, room, vectorised};
+use crate::flex::simd::{Packed, room, vectorised};
 
 /// A weight `[out, in]` in the form that is computed with, kept from one forward pass to the next.
 #[derive(Debug, Default)]
 pub struct Prepared(OnceLock<Option<Packed>>);
 
 impl Prepared {
-    pub(in crate::cpu) fn get(
+    pub(in crate::flex) fn get(
         &self,
         weight: &[f32],
         [outputs, inputs]: [usize; 2],

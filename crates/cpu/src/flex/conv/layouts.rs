@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::Window;
-use crate::cpu::map::Sides;
-use crate::cpu::simd::room;
+use crate::flex::map::Sides;
+use crate::flex::simd::room;
 
 /// A map whose columns are sorted by their remainder modulo the stride, so that the columns under a
 /// tap of all windows of a row are neighbours: `[height][remainder][column][batch][channels]`.

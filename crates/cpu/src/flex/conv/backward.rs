@@ -7,12 +7,12 @@ use super::grouped::{self, Blocks};
 use super::kernels::{Kernels, kernels, transformed};
 use super::layouts::{Columns, Planes};
 use super::{FEW, Window, block, blocks, depthwise, joined};
-use crate::cpu::map::{self, Sides};
-use crate::cpu::simd::{Matrix, Shared, product, room};
-use crate::cpu::winograd::{self, Use};
+use crate::flex::map::{self, Sides};
+use crate::flex::simd::{Matrix, Shared, product, room};
+use crate::flex::winograd::{self, Use};
 
 /// The gradient of the input.
-pub(in crate::cpu) fn input_gradient(
+pub(in crate::flex) fn input_gradient(
     gradient: &FlexTensor,
     kernels: &Kernels,
     window: Window,
@@ -134,7 +134,7 @@ pub(in crate::cpu) fn input_gradient(
 }
 
 /// The gradient of the kernels of a convolution of `groups` groups.
-pub(in crate::cpu) fn kernel_gradient(
+pub(in crate::flex) fn kernel_gradient(
     x: &FlexTensor,
     gradient: &FlexTensor,
     window: Window,

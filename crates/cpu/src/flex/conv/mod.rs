@@ -17,12 +17,12 @@ use grouped::Blocks;
 use kernels::{Factor, transformed};
 
 pub(super) use backward::{input_gradient, kernel_gradient};
-pub(crate) use kernels::Prepared;
+pub use kernels::Prepared;
 pub(super) use kernels::{Kernels, settled};
 
 /// A square window that moves over a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
+pub struct Window {
     pub kernel: usize,
     pub stride: usize,
     pub padding: usize,

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use super::kernels::Factor;
 use super::layouts::{Columns, Planes};
 use super::{Finish, Window, block, blocks, taps_of_row};
-use crate::cpu::map::Sides;
-use crate::cpu::simd::{Matrix, Shared, room};
+use crate::flex::map::Sides;
+use crate::flex::simd::{Matrix, Shared, room};
 
 /// Where a row of positions is a product of fewer rows than this, several of them are gathered.
 pub(super) const THIN: usize = 48;

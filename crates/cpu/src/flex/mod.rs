@@ -24,7 +24,7 @@ mod pool;
 mod simd;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tokens;
+pub mod tokens;
 mod update;
 mod winograd;
 
@@ -38,12 +38,12 @@ use burn::backend::{
 };
 use burn::tensor::{DType, Tensor};
 
-pub(crate) use conv::{Prepared, Window};
-pub(crate) use update::{AdamRule, SgdRule};
+pub use conv::{Prepared, Window};
+pub use update::{AdamRule, SgdRule};
 
 /// What is done on top of a normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Epilogue {
+pub struct Epilogue {
     /// Whether negative values become zero.
     pub relu: bool,
     /// Whether a second map is added before that.
@@ -53,7 +53,7 @@ pub(crate) struct Epilogue {
 /// The operations that this room adds to burn. Maps are `[batch, channels, height, width]` in any
 /// layout.
 #[backend_extension(Flex, Autodiff)]
-pub(crate) trait CpuOps: Backend {
+pub trait CpuOps: Backend {
     /// A convolution with a square kernel `[out, in / groups, k, k]`, without bias.
     fn zoo_conv2d(
         x: FloatTensor<Self>,
@@ -204,7 +204,7 @@ fn is_here(tensors: &[&DispatchTensor]) -> bool {
 /// - x: `[batch, in, height, width]`
 /// - weight: `[out, in / groups, k, k]`
 /// - output: `[batch, out, height', width']`
-pub(crate) fn conv2d(x: &Tensor<4>, weight: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
+pub fn conv2d(x: &Tensor<4>, weight: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
     let [_, _, height, width] = x.dims();
     let [_, _, kernel, _] = weight.dims();
     if !groups_fit(x, weight) {
@@ -242,7 +242,7 @@ fn floats(types: &[DType]) -> bool {
 }
 
 /// The output of a normalisation, and what it saw.
-pub(crate) struct Normalised {
+pub struct Normalised {
     pub output: Tensor<4>,
     /// Mean and biased variance of the batch.
     pub statistics: [Tensor<1>; 2],
@@ -250,7 +250,7 @@ pub(crate) struct Normalised {
 
 /// Which statistics a normalisation takes.
 #[allow(clippy::large_enum_variant)] // made and taken apart at once
-pub(crate) enum Take {
+pub enum Take {
     /// The batch's.
     Batch,
     /// These: mean and variance.
@@ -263,7 +263,7 @@ pub(crate) enum Take {
 /// # Shapes
 /// - x, residual and output: `[batch, channels, height, width]`
 /// - weight, bias and statistics: `[channels]`
-pub(crate) fn batch_norm(
+pub fn batch_norm(
     x: &Tensor<4>,
     [weight, bias]: [Tensor<1>; 2],
     take: Take,
@@ -319,7 +319,7 @@ pub(crate) fn batch_norm(
 }
 
 /// A normalisation by given statistics.
-pub(crate) struct Given {
+pub struct Given {
     /// Scale and shift, `[channels]` each.
     pub affine: [Tensor<1>; 2],
     /// Mean and variance, `[channels]` each.
@@ -338,7 +338,7 @@ pub(crate) struct Given {
 ///
 /// `prepared` belongs to these kernels.
 #[allow(clippy::too_many_arguments)] // all that the two are made of
-pub(crate) fn conv2d_norm(
+pub fn conv2d_norm(
     x: &Tensor<4>,
     kernels: &Tensor<4>,
     window: Window,
@@ -390,7 +390,7 @@ pub(crate) fn conv2d_norm(
 
 /// A map for two branches that come together again. Their gradients are added in one go, by all
 /// threads; the loss has to depend on both branches.
-pub(crate) fn fork<const D: usize>(x: Tensor<D>) -> [Tensor<D>; 2] {
+pub fn fork<const D: usize>(x: Tensor<D>) -> [Tensor<D>; 2] {
     if !x.device().is_autodiff() || !floats(&[x.dtype()]) {
         return [x.clone(), x];
     }
@@ -407,7 +407,7 @@ pub(crate) fn fork<const D: usize>(x: Tensor<D>) -> [Tensor<D>; 2] {
 /// # Shapes
 /// - x: `[batch, channels, height, width]`
 /// - output: `[batch, channels, height', width']`
-pub(crate) fn max_pool2d(x: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
+pub fn max_pool2d(x: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
     let [_, _, height, width] = x.dims();
     let fits = |side: usize| side + 2 * window.padding >= window.kernel;
     if !fits(height) || !fits(width) || !floats(&[x.dtype()]) || window.kernel > 15 || empty(x) {
@@ -422,7 +422,7 @@ pub(crate) fn max_pool2d(x: &Tensor<4>, window: Window) -> Option<Tensor<4>> {
 }
 
 /// A step of SGD. All tensors are [`here`](handles), without a graph.
-pub(crate) fn sgd<const D: usize>(
+pub fn sgd<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     velocity: Option<Tensor<D>>,
@@ -439,7 +439,7 @@ pub(crate) fn sgd<const D: usize>(
 
 /// A step of Adam: parameter, first and second moment. All tensors are [`here`](handles), without a
 /// graph.
-pub(crate) fn adam<const D: usize>(
+pub fn adam<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
     moments: Option<[Tensor<D>; 2]>,
@@ -455,11 +455,7 @@ pub(crate) fn adam<const D: usize>(
 }
 
 /// `a + (b - a) weight`; `None` where it has to be put together from burn's operations.
-pub(crate) fn blend<const D: usize>(
-    a: &Tensor<D>,
-    b: &Tensor<D>,
-    weight: f64,
-) -> Option<Tensor<D>> {
+pub fn blend<const D: usize>(a: &Tensor<D>, b: &Tensor<D>, weight: f64) -> Option<Tensor<D>> {
     handles(&[a, b]).then(|| {
         let (a, b) = (primitive(a.clone()), primitive(b.clone()));
         from_primitive(update::blend(a, b, weight as f32))
@@ -467,18 +463,18 @@ pub(crate) fn blend<const D: usize>(
 }
 
 /// `a + b`, or `None` as [`blend`].
-pub(crate) fn add<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>> {
+pub fn add<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>> {
     handles(&[a, b])
         .then(|| from_primitive(update::add(primitive(a.clone()), primitive(b.clone()))))
 }
 
 /// The sum of all squares, or `None` as [`blend`].
-pub(crate) fn square_sum<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
+pub fn square_sum<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
     handles(&[tensor]).then(|| update::square_sum(&primitive(tensor.clone())))
 }
 
 /// Whether steps of an optimiser over these tensors are for this room.
-pub(crate) fn handles<const D: usize>(tensors: &[&Tensor<D>]) -> bool {
+pub fn handles<const D: usize>(tensors: &[&Tensor<D>]) -> bool {
     tensors.iter().all(|tensor| {
         let tensor = (*tensor).clone().into_dispatch();
         match tensor.kind {
@@ -490,7 +486,7 @@ pub(crate) fn handles<const D: usize>(tensors: &[&Tensor<D>]) -> bool {
 
 /// A parameter in the layout in which it is used here: kernels of a convolution as
 /// `[k][k][in][out]`. Anything else stays as it is.
-pub(crate) fn settled<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+pub fn settled<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let mut tensor = tensor.into_dispatch();
     if let DispatchTensorKind::Flex(BackendTensor::Float(values)) = &mut tensor.kind
         && D == 4

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::math::sum_of;
-use crate::cpu::simd::{room, vectorised};
+use crate::flex::simd::{room, vectorised};
 
 /// Numbers that one task normalises, about.
 const PART: usize = 1 << 14;

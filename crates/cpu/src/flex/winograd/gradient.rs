@@ -4,12 +4,12 @@ use rayon::prelude::*;
 
 use super::filter::{Filter, Four, LANES, Lanes, Two};
 use super::{MADE, TOGETHER, TRAINING, View, best_tile, whole};
-use crate::cpu::map::Sides;
-use crate::cpu::simd::{Matrix, Shared, product, room, vectorised};
+use crate::flex::map::Sides;
+use crate::flex::simd::{Matrix, Shared, product, room, vectorised};
 
 /// The gradient of 3x3 kernels of stride 1, `[tap][in][out]`; `None` where it is better computed
 /// without this. `direct` counts the products of each pair of channels then.
-pub(in crate::cpu) fn kernel_gradient(
+pub(in crate::flex) fn kernel_gradient(
     x: &[f32],
     input: Sides,
     gradient: &[f32],

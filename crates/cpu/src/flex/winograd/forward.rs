@@ -4,13 +4,13 @@ use rayon::prelude::*;
 
 use super::filter::{Filter, Four, LANES, Lanes, Two};
 use super::{TOGETHER, Transformed, View};
-use crate::cpu::conv::Finish;
-use crate::cpu::map::Sides;
-use crate::cpu::norm::at_least;
-use crate::cpu::simd::{Matrix, Shared, product, room, vectorised};
+use crate::flex::conv::Finish;
+use crate::flex::map::Sides;
+use crate::flex::norm::at_least;
+use crate::flex::simd::{Matrix, Shared, product, room, vectorised};
 
 /// A convolution with a 3x3 kernel of stride 1.
-pub(in crate::cpu) fn forward(
+pub(in crate::flex) fn forward(
     x: &[f32],
     input: Sides,
     kernels: &Transformed,

@@ -9,13 +9,13 @@ use rayon::prelude::*;
 
 use super::Window;
 use super::grouped::Blocks;
-use crate::cpu::map::Sides;
-use crate::cpu::simd::{Matrix, Packed, Shared, product, room};
-use crate::cpu::winograd::{Transformed, Use};
+use crate::flex::map::Sides;
+use crate::flex::simd::{Matrix, Packed, Shared, product, room};
+use crate::flex::winograd::{Transformed, Use};
 
 /// Kernels as `[tap][in][out]`.
 #[derive(Debug, Clone)]
-pub(in crate::cpu) struct Kernels {
+pub(in crate::flex) struct Kernels {
     values: Memory,
     pub input: usize,
     pub output: usize,
@@ -78,7 +78,7 @@ impl Kernels {
 }
 
 /// Kernels `[out, in, k, k]` that lie as `[k][k][in][out]`.
-pub(in crate::cpu) fn settled(weight: &FlexTensor) -> FlexTensor {
+pub(in crate::flex) fn settled(weight: &FlexTensor) -> FlexTensor {
     let shape = weight.layout().shape();
     if shape[2] != shape[3] || shape.num_elements() == 0 {
         return weight.clone();
@@ -133,7 +133,7 @@ pub(super) fn kernels(values: Vec<f32>, [output, input, kernel]: [usize; 3]) -> 
 /// Kernels in the form that is computed with, kept from one forward pass to the next. It belongs to
 /// kernels that do not change.
 #[derive(Debug, Default)]
-pub(crate) struct Prepared {
+pub struct Prepared {
     transformed: OnceLock<Option<Transformed>>,
     packed: OnceLock<Option<Packed>>,
     blocks: OnceLock<Blocks>,

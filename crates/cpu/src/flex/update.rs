@@ -11,7 +11,7 @@ use super::simd::{room, vectorised};
 
 /// SGD with momentum: `v = momentum v + g`, `p -= rate v` (or with Nesterov's look ahead).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SgdRule {
+pub struct SgdRule {
     pub rate: f32,
     pub momentum: f32,
     pub nesterov: bool,
@@ -22,7 +22,7 @@ pub(crate) struct SgdRule {
 /// Adam (Kingma & Ba, 2015, <https://arxiv.org/abs/1412.6980>), its decay as part of the gradient
 /// or decoupled (Loshchilov & Hutter, 2019, <https://arxiv.org/abs/1711.05101>).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AdamRule {
+pub struct AdamRule {
     pub rate: f32,
     pub betas: [f32; 2],
     pub epsilon: f32,

@@ -11,18 +11,30 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
 use super::{Given, Take, Window, batch_norm, conv2d, conv2d_norm, fork, max_pool2d};
-use crate::init::Rng;
 
 pub(super) fn device() -> Device {
     Device::flex().autodiff()
 }
 
 pub(super) fn random<const D: usize>(shape: [usize; D], name: &str) -> Tensor<D> {
-    let mut rng = Rng::new(11, name);
+    let mut state = name
+        .bytes()
+        .fold(11, |state, byte| mixed(state ^ u64::from(byte)));
     let values: Vec<f32> = (0..shape.iter().product())
-        .map(|_| rng.uniform(-1.0, 1.0) as f32)
+        .map(|_| {
+            state = mixed(state);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
         .collect();
     Tensor::from_data(TensorData::new(values, shape), &device())
+}
+
+/// A step of SplitMix64 (Steele et al., 2014): numbers that are the same in every run.
+fn mixed(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

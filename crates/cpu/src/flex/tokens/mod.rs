@@ -26,11 +26,11 @@ use burn::tensor::{Bytes, DType, Shape, Tensor};
 
 use super::{floats, is_here};
 
-pub(crate) use linear::Prepared;
+pub use linear::Prepared;
 
 /// What follows an affine layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Follow {
+pub struct Follow {
     pub gelu: bool,
     /// Whether another tensor is added.
     pub residual: bool,
@@ -39,7 +39,7 @@ pub(crate) struct Follow {
 /// What a transformer adds to burn's operations. Tensors have any rank; all but the last dimension
 /// are rows.
 #[backend_extension(Flex, Autodiff)]
-pub(crate) trait TokenOps: Backend {
+pub trait TokenOps: Backend {
     /// `x weightᵀ + bias` and what follows. The residual is only looked at where `follow` says so.
     fn zoo_linear(
         x: FloatTensor<Self>,
@@ -206,7 +206,7 @@ fn elsewhere(x: &DispatchTensor, others: &[&DispatchTensor]) -> bool {
 /// - x: `[.., in]`
 /// - weight: `[out, in]`, bias: `[out]`
 /// - residual and output: `[.., out]`
-pub(crate) fn linear<const D: usize>(
+pub fn linear<const D: usize>(
     x: &Tensor<D>,
     (weight, bias): (Tensor<2>, Tensor<1>),
     residual: Option<&Tensor<D>>,
@@ -241,7 +241,7 @@ pub(crate) fn linear<const D: usize>(
 /// # Shapes
 /// - x and output: `[.., features]`
 /// - weight, bias: `[features]`
-pub(crate) fn layer_norm<const D: usize>(
+pub fn layer_norm<const D: usize>(
     x: &Tensor<D>,
     [weight, bias]: [Tensor<1>; 2],
     epsilon: f64,
@@ -264,7 +264,7 @@ pub(crate) fn layer_norm<const D: usize>(
 /// # Shapes
 /// - qkv: `[batch, length, 3 * width]`, queries, keys and values of all heads
 /// - output: `[batch, length, width]`
-pub(crate) fn attention(qkv: &Tensor<3>, heads: usize) -> Option<Tensor<3>> {
+pub fn attention(qkv: &Tensor<3>, heads: usize) -> Option<Tensor<3>> {
     let [_, _, width] = qkv.dims();
     let fits = heads > 0 && width.is_multiple_of(3 * heads);
     if !fits || !floats(&[qkv.dtype()]) || qkv.dims().contains(&0) {

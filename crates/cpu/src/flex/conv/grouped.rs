@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::kernels::Kernels;
 use super::layouts::Columns;
 use super::{Finish, Tap, Window, taps_of_row};
-use crate::cpu::map::Sides;
-use crate::cpu::simd::{Matrix, PANEL, Packed, Shared, product, room};
+use crate::flex::map::Sides;
+use crate::flex::simd::{Matrix, PANEL, Packed, Shared, product, room};
 
 /// Kernels of groups that are computed at once, `[block][tap][in][out]`.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::simd::{self, Matrix, PANEL, Packed, Shared};
+use crate::flex::simd::{self, Matrix, PANEL, Packed, Shared};
 
 /// A matrix in a slice: where it begins, and how far apart its rows and its columns are.
 #[derive(Clone, Copy)]

@@ -4,13 +4,13 @@ use rayon::prelude::*;
 
 use super::filter::{Filter, Four, LANES, Lanes, Two};
 use super::{MADE, READ, TRAINING, best_tile, whole};
-use crate::cpu::conv::Kernels;
-use crate::cpu::map::Sides;
-use crate::cpu::simd::{Packed, Shared, room, vectorised};
+use crate::flex::conv::Kernels;
+use crate::flex::map::Sides;
+use crate::flex::simd::{Packed, Shared, room, vectorised};
 
 /// Kernels as `[place of a tile][in][out]`.
 #[derive(Debug)]
-pub(in crate::cpu) struct Transformed {
+pub(in crate::flex) struct Transformed {
     /// Outputs along a side of a tile: 2 or 4.
     pub(super) tile: usize,
     pub(super) values: Vec<f32>,
@@ -22,7 +22,7 @@ pub(in crate::cpu) struct Transformed {
 
 /// What kernels are transformed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cpu) enum Use {
+pub(in crate::flex) enum Use {
     /// One forward pass.
     Forward,
     /// Many of them.

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::math::{exp_of_negative, sum_of};
-use crate::cpu::simd::{self, Matrix, Shared, room, vectorised};
+use crate::flex::simd::{self, Matrix, Shared, room, vectorised};
 
 /// What is attended to by what.
 #[derive(Debug, Clone, Copy)]

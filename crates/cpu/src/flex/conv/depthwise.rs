@@ -4,8 +4,8 @@
 use rayon::prelude::*;
 
 use super::{Finish, Window};
-use crate::cpu::map::Sides;
-use crate::cpu::simd::{Shared, room, vectorised};
+use crate::flex::map::Sides;
+use crate::flex::simd::{Shared, room, vectorised};
 
 /// The taps of a window that lie inside of a map: their number, and where the position begins.
 fn taps_of(
