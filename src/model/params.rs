@@ -204,8 +204,7 @@ pub(crate) fn write(
                 Ok(Some(values)) => {
                     let device = param.lazy_device();
                     let tensor = Tensor::from_data(TensorData::new(values, shape), &device);
-                    #[cfg(feature = "flex")]
-                    let tensor = burn_zoo_cpu::settled(tensor);
+                    let tensor = burn_zoo_cpu::kernel_layout(tensor);
                     let id = param.id;
                     param.transform_for_load(tensor, id)
                 }

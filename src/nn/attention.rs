@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
+use burn_zoo_cpu::Attention;
 
 use super::trace;
 
@@ -13,7 +14,9 @@ use super::trace;
 ///   heads each, which divide `width`
 /// - output: `[batch, length, width]`
 pub fn attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
-    if let Some(output) = on_cpu(&qkv, heads) {
+    if !trace::active()
+        && let Some(output) = burn_zoo_cpu::attention(&qkv, Attention { heads })
+    {
         return output;
     }
     let [batch, length, width] = qkv.dims();
@@ -32,17 +35,4 @@ pub fn attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
     let mixed = scores.matmul(part(2));
     trace::product("AttentionValues", &mixed, macs);
     mixed.swap_dims(1, 2).reshape([batch, length, width])
-}
-
-#[cfg(feature = "flex")]
-fn on_cpu(qkv: &Tensor<3>, heads: usize) -> Option<Tensor<3>> {
-    if trace::active() {
-        return None;
-    }
-    burn_zoo_cpu::tokens::attention(qkv, heads)
-}
-
-#[cfg(not(feature = "flex"))]
-fn on_cpu(_qkv: &Tensor<3>, _heads: usize) -> Option<Tensor<3>> {
-    None
 }

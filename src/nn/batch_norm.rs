@@ -1,9 +1,9 @@
 //! Batch normalisation (Ioffe & Szegedy, 2015, <https://arxiv.org/abs/1502.03167>).
 
 use burn::module::{Flag, Module, Param};
-use burn::tensor::activation::relu;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, FloatDType, Tensor};
+use burn_zoo_cpu::{Act, Epilogue};
 
 use super::{Buffer, Conv2d, fused, parameter, trace};
 
@@ -50,84 +50,67 @@ impl BatchNorm2d {
     /// # Shapes
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.apply(input, None, false)
+        self.apply(input, Epilogue::default())
     }
 
-    fn apply(&self, input: Tensor<4>, residual: Option<Tensor<4>>, activate: bool) -> Tensor<4> {
+    fn apply(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         // In 32 bits whatever the activations are in, as in PyTorch's autocast.
         let dtype = input.dtype();
         let input = input.cast(FloatDType::F32);
-        let residual = residual.map(|residual| residual.cast(FloatDType::F32));
-        let trains = input.device().is_autodiff() && self.training.is_enabled();
-        let output = match self.on_cpu(&input, residual.as_ref(), activate, trains) {
-            Some(output) => output,
-            None => {
-                let output = match trains {
-                    true => self.forward_train(input),
-                    false => batch_norm(
-                        input,
-                        self.weight.val(),
-                        self.bias.val(),
-                        self.running_mean.value(),
-                        self.running_var.value(),
-                        EPSILON,
-                    ),
-                };
-                let output = match residual {
-                    Some(residual) => output + residual,
-                    None => output,
-                };
-                match activate {
-                    true => relu(output),
-                    false => output,
-                }
-            }
+        let residual = epilogue
+            .residual
+            .map(|residual| residual.clone().cast(FloatDType::F32));
+        let epilogue = Epilogue {
+            residual: residual.as_ref(),
+            act: epilogue.act,
+        };
+        let output = if input.device().is_autodiff() && self.training.is_enabled() {
+            self.normalize_by_batch(input, epilogue)
+        } else {
+            self.normalize(input, epilogue)
         };
         let output = output.cast(dtype);
         trace::layer("BatchNorm2d", self.weight.id, &output, 0);
         output
     }
 
-    /// The same in one pass, where this crate has its own operation for it.
-    #[cfg(feature = "flex")]
-    fn on_cpu(
-        &self,
-        input: &Tensor<4>,
-        residual: Option<&Tensor<4>>,
-        activate: bool,
-        trains: bool,
-    ) -> Option<Tensor<4>> {
-        use burn_zoo_cpu::{self as cpu, Take};
-
-        let take = match trains {
-            true => Take::Batch,
-            false => Take::Given([self.running_mean.value(), self.running_var.value()]),
+    /// Normalises by the running statistics.
+    fn normalize(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (mean, variance) = (self.running_mean.value(), self.running_var.value());
+        let norm = burn_zoo_cpu::BatchNorm {
+            weight: &weight,
+            bias: &bias,
+            mean: &mean,
+            variance: &variance,
+            epsilon: EPSILON,
         };
-        let affine = [self.weight.val(), self.bias.val()];
-        let result = cpu::batch_norm(input, affine, take, residual, activate, EPSILON)?;
-        if trains {
-            let [n, _, h, w] = input.dims();
-            self.follow(result.statistics, n * h * w);
-        }
-        Some(result.output)
+        burn_zoo_cpu::batch_norm(&input, norm, epilogue).unwrap_or_else(|| {
+            epilogue.apply(batch_norm(input, weight, bias, mean, variance, EPSILON))
+        })
     }
 
-    #[cfg(not(feature = "flex"))]
-    fn on_cpu(
-        &self,
-        _input: &Tensor<4>,
-        _residual: Option<&Tensor<4>>,
-        _activate: bool,
-        _trains: bool,
-    ) -> Option<Tensor<4>> {
-        None
-    }
-
-    fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
+    /// Normalises by the batch's statistics and moves the running ones.
+    fn normalize_by_batch(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         let [n, _, h, w] = input.dims();
-        let result = batch_norm_train(input, self.weight.val(), self.bias.val(), EPSILON);
-        self.follow([result.mean, result.variance], n * h * w);
-        result.output
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let norm = burn_zoo_cpu::BatchNormTrain {
+            weight: &weight,
+            bias: &bias,
+            epsilon: EPSILON,
+        };
+        let (output, statistics) = match burn_zoo_cpu::batch_norm_train(&input, norm, epilogue) {
+            Some(result) => (result.output, [result.mean, result.variance]),
+            None => {
+                let result = batch_norm_train(input, weight, bias, EPSILON);
+                (
+                    epilogue.apply(result.output),
+                    [result.mean, result.variance],
+                )
+            }
+        };
+        self.follow(statistics, n * h * w);
+        output
     }
 
     /// Moves the running statistics towards a batch's mean and biased variance over so many values.
@@ -163,39 +146,39 @@ pub fn conv_norm(
     residual: Option<Tensor<4>>,
     activate: bool,
 ) -> Tensor<4> {
-    if trace::active() {
-        return norm.apply(conv.forward(input), residual, activate);
+    let epilogue = Epilogue {
+        residual: residual.as_ref(),
+        act: if activate { Act::Relu } else { Act::None },
+    };
+    if trace::active() || input.device().is_autodiff() {
+        return norm.apply(conv.forward(input), epilogue);
     }
     let prepared = fused::current();
-    #[cfg(feature = "flex")]
-    if conv.bias.is_none() {
-        let window = conv.window();
-        let given = burn_zoo_cpu::Given {
-            affine: [norm.weight.val(), norm.bias.val()],
-            statistics: [norm.running_mean.value(), norm.running_var.value()],
+    let cache = prepared
+        .as_ref()
+        .map(|prepared| prepared.weight_cache(conv.weight.id));
+    let bias = conv.bias.as_ref().map(Param::val);
+    let kernels = conv.weight.val();
+    let on_cpu = burn_zoo_cpu::Conv2d {
+        bias: bias.as_ref(),
+        norm: Some(burn_zoo_cpu::BatchNorm {
+            weight: &norm.weight.val(),
+            bias: &norm.bias.val(),
+            mean: &norm.running_mean.value(),
+            variance: &norm.running_var.value(),
             epsilon: EPSILON,
-        };
-        let (kernels, other) = (conv.weight.val(), residual.as_ref());
-        let own = prepared.as_ref().map(|known| known.own(conv.weight.id));
-        let output =
-            burn_zoo_cpu::conv2d_norm(&input, &kernels, window, given, other, activate, own);
-        if let Some(output) = output {
-            return output;
-        }
+        }),
+        cache: cache.as_deref(),
+        ..conv.on_cpu(&kernels)
+    };
+    if let Some(output) = burn_zoo_cpu::conv2d(&input, on_cpu, epilogue) {
+        return output;
     }
-    let Some(prepared) = prepared.filter(|_| !input.device().is_autodiff()) else {
-        return norm.apply(conv.forward(input), residual, activate);
+    let Some(prepared) = prepared else {
+        return norm.apply(conv.forward(input), epilogue);
     };
     let (kernels, shift) = prepared.folded(conv.weight.id, || norm.fold(conv));
-    let output = conv.convolve(input, kernels, Some(shift));
-    let output = match residual {
-        Some(residual) => output + residual,
-        None => output,
-    };
-    match activate {
-        true => relu(output),
-        false => output,
-    }
+    epilogue.apply(conv.convolve(input, kernels, Some(shift)))
 }
 
 impl BatchNorm2d {

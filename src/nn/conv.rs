@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use burn_zoo_cpu::Epilogue;
 
 use super::{parameter, trace};
 
@@ -111,36 +112,23 @@ impl Conv2d {
         let dtype = input.dtype();
         let weight = weight.cast(dtype);
         let bias = bias.map(|bias| bias.cast(dtype));
-        match self.on_cpu(&input, &weight) {
-            Some(output) => match bias {
-                Some(bias) => output + bias.reshape([1, -1, 1, 1]),
-                None => output,
-            },
-            None => {
-                let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-                let options = ConvOptions::new(stride, padding, [1, 1], self.groups);
-                conv2d(input, weight, bias, options)
-            }
-        }
+        let conv = burn_zoo_cpu::Conv2d {
+            bias: bias.as_ref(),
+            ..self.on_cpu(&weight)
+        };
+        burn_zoo_cpu::conv2d(&input, conv, Epilogue::default()).unwrap_or_else(|| {
+            let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+            let options = ConvOptions::new(stride, padding, [1, 1], self.groups);
+            conv2d(input, weight, bias, options)
+        })
     }
 
-    /// The window for a room of our own.
-    #[cfg(feature = "flex")]
-    pub(super) fn window(&self) -> burn_zoo_cpu::Window {
-        burn_zoo_cpu::Window {
-            kernel: self.weight.lazy_shape()[2],
+    /// The convolution for the operations on a CPU, with these kernels and without bias.
+    pub(super) fn on_cpu<'a>(&self, weight: &'a Tensor<4>) -> burn_zoo_cpu::Conv2d<'a> {
+        burn_zoo_cpu::Conv2d {
             stride: self.stride,
             padding: self.padding,
+            ..burn_zoo_cpu::Conv2d::new(weight)
         }
-    }
-
-    #[cfg(feature = "flex")]
-    fn on_cpu(&self, input: &Tensor<4>, weight: &Tensor<4>) -> Option<Tensor<4>> {
-        burn_zoo_cpu::conv2d(input, weight, self.window())
-    }
-
-    #[cfg(not(feature = "flex"))]
-    fn on_cpu(&self, _input: &Tensor<4>, _weight: &Tensor<4>) -> Option<Tensor<4>> {
-        None
     }
 }

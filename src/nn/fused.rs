@@ -7,15 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use burn::module::ParamId;
 use burn::tensor::Tensor;
+use burn_zoo_cpu::WeightCache;
 
 /// What is known of the layers of one model, by the kernels' id.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     folded: Mutex<HashMap<ParamId, Folded>>,
-    #[cfg(feature = "flex")]
-    own: Mutex<HashMap<ParamId, Arc<burn_zoo_cpu::Prepared>>>,
-    #[cfg(feature = "flex")]
-    rows: Mutex<HashMap<ParamId, Arc<burn_zoo_cpu::tokens::Prepared>>>,
+    weight_caches: Mutex<HashMap<ParamId, Arc<WeightCache>>>,
 }
 
 /// Kernels times the scale of the normalisation behind them, and what is added.
@@ -29,18 +27,13 @@ impl Prepared {
         known.entry(kernels).or_insert_with(make).clone()
     }
 
-    /// The kernels as this crate's own operation wants them.
-    #[cfg(feature = "flex")]
-    pub(super) fn own(&self, kernels: ParamId) -> Arc<burn_zoo_cpu::Prepared> {
-        let mut known = self.own.lock().unwrap_or_else(|held| held.into_inner());
-        known.entry(kernels).or_default().clone()
-    }
-
-    /// The weight of an affine layer as this crate's own operation wants it.
-    #[cfg(feature = "flex")]
-    pub(super) fn rows(&self, weight: ParamId) -> Arc<burn_zoo_cpu::tokens::Prepared> {
-        let mut known = self.rows.lock().unwrap_or_else(|held| held.into_inner());
-        known.entry(weight).or_default().clone()
+    /// The cache of a weight, for the operations on a CPU.
+    pub(super) fn weight_cache(&self, weight: ParamId) -> Arc<WeightCache> {
+        let mut caches = self
+            .weight_caches
+            .lock()
+            .unwrap_or_else(|held| held.into_inner());
+        caches.entry(weight).or_default().clone()
     }
 }
 

@@ -30,7 +30,14 @@ impl LayerNorm {
     /// # Shapes
     /// - input and output: `[.., features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        if let Some(output) = self.on_cpu(&input) {
+        let norm = burn_zoo_cpu::LayerNorm {
+            weight: &self.weight.val(),
+            bias: &self.bias.val(),
+            epsilon: self.epsilon,
+        };
+        if !trace::active()
+            && let Some(output) = burn_zoo_cpu::layer_norm(&input, norm)
+        {
             return output;
         }
         // In 32 bits whatever the activations are in, as in PyTorch's autocast.
@@ -44,19 +51,5 @@ impl LayerNorm {
         .cast(dtype);
         trace::layer("LayerNorm", self.weight.id, &output, 0);
         output
-    }
-
-    #[cfg(feature = "flex")]
-    fn on_cpu<const D: usize>(&self, input: &Tensor<D>) -> Option<Tensor<D>> {
-        if trace::active() {
-            return None;
-        }
-        let affine = [self.weight.val(), self.bias.val()];
-        burn_zoo_cpu::tokens::layer_norm(input, affine, self.epsilon)
-    }
-
-    #[cfg(not(feature = "flex"))]
-    fn on_cpu<const D: usize>(&self, _input: &Tensor<D>) -> Option<Tensor<D>> {
-        None
     }
 }

@@ -1,10 +1,10 @@
 //! Affine layer.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor, module};
+use burn_zoo_cpu::{Act, Epilogue};
 
-use super::{parameter, trace};
+use super::{fused, parameter, trace};
 
 /// `torch.nn.Linear`, with its weight in PyTorch's layout.
 #[derive(Module, Debug)]
@@ -30,7 +30,7 @@ impl Linear {
     /// - input: `[.., in_features]`
     /// - output: `[.., out_features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        if let Some(output) = self.on_cpu(&input, None, false) {
+        if let Some(output) = self.on_cpu(&input, Epilogue::default()) {
             return output;
         }
         let dtype = input.dtype();
@@ -51,10 +51,9 @@ impl Linear {
     /// # Shapes
     /// As [`forward`](Self::forward).
     pub fn forward_gelu<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        match self.on_cpu(&input, None, true) {
-            Some(output) => output,
-            None => gelu(self.forward(input)),
-        }
+        let epilogue = Epilogue::act(Act::Gelu);
+        self.on_cpu(&input, epilogue)
+            .unwrap_or_else(|| epilogue.apply(self.forward(input)))
     }
 
     /// The layer, and `residual` added to what it gives.
@@ -62,34 +61,30 @@ impl Linear {
     /// # Shapes
     /// As [`forward`](Self::forward); residual: `[.., out_features]`
     pub fn forward_add<const D: usize>(&self, input: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
-        match self.on_cpu(&input, Some(&residual), false) {
-            Some(output) => output,
-            None => self.forward(input) + residual,
-        }
+        let epilogue = Epilogue {
+            residual: Some(&residual),
+            act: Act::None,
+        };
+        self.on_cpu(&input, epilogue)
+            .unwrap_or_else(|| epilogue.apply(self.forward(input)))
     }
 
-    #[cfg(feature = "flex")]
+    /// The layer in one pass over the output, where there is an operation for it.
     fn on_cpu<const D: usize>(
         &self,
         input: &Tensor<D>,
-        residual: Option<&Tensor<D>>,
-        gelu: bool,
+        epilogue: Epilogue<'_, D>,
     ) -> Option<Tensor<D>> {
         if trace::active() {
             return None;
         }
-        let parts = (self.weight.val(), self.bias.as_ref()?.val());
-        let prepared = super::fused::current().map(|known| known.rows(self.weight.id));
-        burn_zoo_cpu::tokens::linear(input, parts, residual, gelu, prepared)
-    }
-
-    #[cfg(not(feature = "flex"))]
-    fn on_cpu<const D: usize>(
-        &self,
-        _input: &Tensor<D>,
-        _residual: Option<&Tensor<D>>,
-        _gelu: bool,
-    ) -> Option<Tensor<D>> {
-        None
+        let bias = self.bias.as_ref().map(Param::val);
+        let cache = fused::current().map(|prepared| prepared.weight_cache(self.weight.id));
+        let layer = burn_zoo_cpu::Linear {
+            weight: &self.weight.val(),
+            bias: bias.as_ref(),
+            cache: cache.as_deref(),
+        };
+        burn_zoo_cpu::linear(input, layer, epilogue)
     }
 }

@@ -45,10 +45,7 @@ pub use precision::Precision;
 /// # Shapes
 /// - input and outputs: any, such as `[batch, channels, height, width]`
 pub fn fork<const D: usize>(input: Tensor<D>) -> [Tensor<D>; 2] {
-    #[cfg(feature = "flex")]
-    return burn_zoo_cpu::fork(input);
-    #[cfg(not(feature = "flex"))]
-    [input.clone(), input]
+    burn_zoo_cpu::fork(input)
 }
 
 /// Whether a parameter path names a buffer: state that is saved with the model and never trained.

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::module;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn_zoo_cpu::MaxPool2d;
 
 use super::trace;
 
@@ -12,7 +13,12 @@ use super::trace;
 /// - input: `[batch, channels, height, width]`
 /// - output: each side is `(side + 2 * padding - kernel) / stride + 1`
 pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
-    let output = on_cpu(&input, kernel, stride, padding).unwrap_or_else(|| {
+    let pool = MaxPool2d {
+        kernel,
+        stride,
+        padding,
+    };
+    let output = burn_zoo_cpu::max_pool2d(&input, pool).unwrap_or_else(|| {
         let options = MaxPoolOptions {
             kernel_size: [kernel; 2],
             stride: [stride; 2],
@@ -24,21 +30,6 @@ pub fn max_pool2d(input: Tensor<4>, kernel: usize, stride: usize, padding: usize
     });
     trace::pool("MaxPool2d", &output);
     output
-}
-
-#[cfg(feature = "flex")]
-fn on_cpu(input: &Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Option<Tensor<4>> {
-    let window = burn_zoo_cpu::Window {
-        kernel,
-        stride,
-        padding,
-    };
-    burn_zoo_cpu::max_pool2d(input, window)
-}
-
-#[cfg(not(feature = "flex"))]
-fn on_cpu(_: &Tensor<4>, _: usize, _: usize, _: usize) -> Option<Tensor<4>> {
-    None
 }
 
 /// `torch.nn.AvgPool2d(kernel, stride, ceil_mode=True, count_include_pad=False)`: a window that

@@ -94,11 +94,8 @@ impl Ema {
                 // What is frozen stays what it is to the last bit: a + (b - a) w with a = b.
                 let weight = 1.0 - self.decay;
                 param.map(|average| {
-                    #[cfg(feature = "flex")]
-                    if let Some(average) = burn_zoo_cpu::blend(&average, &value, weight) {
-                        return average;
-                    }
-                    average.clone() + (value - average).mul_scalar(weight)
+                    burn_zoo_cpu::lerp(&average, &value, weight)
+                        .unwrap_or_else(|| average.clone() + (value - average).mul_scalar(weight))
                 })
             }
         }

@@ -104,8 +104,7 @@ pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.get::<D>(param.id) {
-                #[cfg(feature = "flex")]
-                if let Some(sum) = burn_zoo_cpu::square_sum(&gradient) {
+                if let Some(sum) = burn_zoo_cpu::sum_of_squares(&gradient) {
                     self.here += sum;
                     return;
                 }
@@ -162,11 +161,7 @@ pub fn clip_gradients(model: &Classifier, gradients: &mut GradientsParams, clip:
 }
 
 fn added<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    #[cfg(feature = "flex")]
-    if let Some(sum) = burn_zoo_cpu::add(&a, &b) {
-        return sum;
-    }
-    a + b
+    burn_zoo_cpu::add(&a, &b).unwrap_or_else(|| a + b)
 }
 
 /// Adds gradients to those of earlier batches.

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::{ParamGroup, ParamId};
-#[cfg(feature = "flex")]
 use burn::optim::AdaptiveMomentumState;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
@@ -20,8 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::model::Classifier;
 use crate::model::params;
-#[cfg(feature = "flex")]
-use burn_zoo_cpu as cpu;
 
 /// Which optimiser, with what it alone needs. In a recipe's file a value that is left out is the
 /// default.
@@ -479,7 +476,7 @@ impl Update for Sgd {
     fn step<const D: usize>(
         &self,
         lr: f64,
-        tensor: Tensor<D>,
+        mut tensor: Tensor<D>,
         grad: Tensor<D>,
         state: Option<Velocity<D>>,
     ) -> (Tensor<D>, Option<Velocity<D>>) {
@@ -487,16 +484,14 @@ impl Update for Sgd {
             Optimizer::Sgd { momentum, nesterov } => (self.0.momentum.or(momentum), nesterov),
             _ => (0.0, false),
         };
-        let velocity = state.and_then(|state| state.0);
-        #[cfg(feature = "flex")]
-        if cpu::handles(&[&tensor, &grad]) && velocity.as_ref().is_none_or(|v| cpu::handles(&[v])) {
-            let rule = cpu::SgdRule {
-                rate: lr as f32,
-                momentum: momentum as f32,
-                nesterov,
-                decay: self.0.decay as f32,
-            };
-            let (tensor, velocity) = cpu::sgd(tensor, grad, velocity, rule);
+        let mut velocity = state.and_then(|state| state.0);
+        let sgd = burn_zoo_cpu::Sgd {
+            learning_rate: lr as f32,
+            momentum: momentum as f32,
+            nesterov,
+            weight_decay: self.0.decay as f32,
+        };
+        if burn_zoo_cpu::sgd_step(sgd, &mut tensor, &grad, &mut velocity) {
             return (tensor, velocity.map(|v| Velocity(Some(v))));
         }
         let grad = match self.0.decay > 0.0 {
@@ -523,28 +518,28 @@ impl Update for Sgd {
 }
 
 impl Live {
-    /// A step of Adam in one pass over memory, on tensors that [`cpu::handles`].
-    #[cfg(feature = "flex")]
+    /// A step of Adam in one pass over memory: whether there is an operation for these tensors.
     fn adam_on_cpu<const D: usize>(
         &self,
         lr: f64,
-        tensor: Tensor<D>,
-        grad: Tensor<D>,
-        state: Option<AdaptiveMomentumState<D>>,
-    ) -> (Tensor<D>, AdaptiveMomentumState<D>) {
-        let decoupled = matches!(self.kind, Optimizer::AdamW { .. } | Optimizer::Muon { .. });
-        let decay = self.decay as f32;
-        let rule = cpu::AdamRule {
-            rate: lr as f32,
+        tensor: &mut Tensor<D>,
+        grad: &Tensor<D>,
+        state: &mut Option<AdaptiveMomentumState<D>>,
+    ) -> bool {
+        let step = state.as_ref().map_or(0, |state| state.time) + 1;
+        let adam = burn_zoo_cpu::Adam {
+            learning_rate: lr as f32,
             betas: self.betas(),
             epsilon: self.epsilon(),
-            decay: if decoupled { 0.0 } else { decay },
-            decoupled: if decoupled { decay } else { 0.0 },
-            time: state.as_ref().map_or(0, |state| state.time) + 1,
+            weight_decay: self.decay as f32,
+            decoupled: matches!(self.kind, Optimizer::AdamW { .. } | Optimizer::Muon { .. }),
+            step,
         };
-        let moments = state.map(|state| [state.moment_1, state.moment_2]);
-        let (tensor, [first, second]) = cpu::adam(tensor, grad, moments, rule);
-        (tensor, AdaptiveMomentumState::new(rule.time, first, second))
+        let mut moments = state.take().map(|state| [state.moment_1, state.moment_2]);
+        let done = burn_zoo_cpu::adam_step(adam, tensor, grad, &mut moments);
+        let time = if done { step } else { step - 1 };
+        *state = moments.map(|[first, second]| AdaptiveMomentumState::new(time, first, second));
+        done
     }
 }
 
@@ -560,21 +555,15 @@ macro_rules! adams {
             fn step<const D: usize>(
                 &self,
                 lr: f64,
-                tensor: Tensor<D>,
+                mut tensor: Tensor<D>,
                 grad: Tensor<D>,
                 state: Option<Self::State<D>>,
             ) -> (Tensor<D>, Option<Self::State<D>>) {
-                #[cfg(feature = "flex")]
-                {
-                    let moments = state.iter().flat_map(|state| {
-                        [&state.momentum.moment_1, &state.momentum.moment_2]
-                    });
-                    let all: Vec<&Tensor<D>> = [&tensor, &grad].into_iter().chain(moments).collect();
-                    if cpu::handles(&all) {
-                        let state = state.map(|state| state.momentum);
-                        let (tensor, momentum) = self.0.adam_on_cpu(lr, tensor, grad, state);
-                        return (tensor, Some(burn::optim::$state { momentum }));
-                    }
+                let mut momentum = state.map(|state| state.momentum);
+                let done = self.0.adam_on_cpu(lr, &mut tensor, &grad, &mut momentum);
+                let state = momentum.map(|momentum| burn::optim::$state { momentum });
+                if done {
+                    return (tensor, state);
                 }
                 self.0.$build().step(lr, tensor, grad, state)
             }

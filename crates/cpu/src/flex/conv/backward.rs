@@ -1,62 +1,67 @@
-//! The ways back, to the input and to the kernels.
+//! The gradients of a convolution.
 
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::grouped::{self, Blocks};
-use super::kernels::{Kernels, kernels, transformed};
-use super::layouts::{Columns, Planes};
-use super::{FEW, Window, block, blocks, depthwise, joined};
-use crate::flex::map::{self, Sides};
-use crate::flex::simd::{Matrix, Shared, product, room};
-use crate::flex::winograd::{self, Use};
+use super::depthwise;
+use super::grouped;
+use super::layouts::{Columns, FEW_CHANNELS, Planes};
+use super::partition::{channel_block, channel_blocks, joined_rows, sum_of_parts};
+use crate::flex::feature_map::{self, MapShape};
+use crate::flex::group_blocks::GroupBlocks;
+use crate::flex::kernels::{self, Kernels};
+use crate::flex::matmul::{Matrix, product};
+use crate::flex::simd::{Shared, uninitialized};
+use crate::flex::window::Window;
+use crate::flex::winograd::{self, Purpose, Transformed};
 
 /// The gradient of the input.
-pub(in crate::flex) fn input_gradient(
+pub fn input_gradient(
     gradient: &FlexTensor,
     kernels: &Kernels,
     window: Window,
-    input: Sides,
+    input: MapShape,
 ) -> FlexTensor {
-    let output = Sides::of(gradient);
-    let gradient = map::values(gradient);
+    let output = MapShape::of(gradient);
+    let gradient = feature_map::values(gradient);
     if kernels.input < input.channels {
-        let values = match kernels.is_depthwise(input) {
-            true => depthwise::input_gradient(&gradient, output, kernels.values(), window, input),
-            false => {
-                let blocks = Blocks::new(kernels, input.channels, true);
-                grouped::input_gradient(&gradient, output, &blocks, window, input)
-            }
+        let values = if kernels.is_depthwise(input) {
+            depthwise::input_gradient(&gradient, output, kernels.values(), window, input)
+        } else {
+            let blocks = GroupBlocks::new(kernels, input.channels, true);
+            grouped::input_gradient(&gradient, output, &blocks, window, input)
         };
-        return map::tensor(values, input);
+        return feature_map::tensor(values, input);
     }
-    if let Some(turned) = transformed(kernels, Use::InputGradient, window, input, output) {
-        let mut values = room(input.len());
+    let purpose = Purpose::InputGradient;
+    if let Some(kernels) = Transformed::new(kernels, purpose, window, input, output) {
+        let mut values = uninitialized(input.len());
         let padding = window.kernel - 1 - window.padding;
         winograd::forward(
             &gradient,
             output,
-            &turned,
+            &kernels,
             padding,
             input,
             None,
             &mut values,
         );
-        return map::tensor(values, input);
+        return feature_map::tensor(values, input);
     }
-    let whole = input;
-    let (input, output) = joined(window, input, output);
+    let shape = input;
+    let (input, output) = joined_rows(window, input, output);
     let (stride, to) = (window.stride, input.channels);
     let columns = input.width.div_ceil(stride);
     // Sorted by remainder, as the forward pass reads it.
     let line = columns * input.position();
-    let mut sorted = room(input.height * stride * line);
-    let count = blocks(input.height * stride, to);
+    let mut sorted = uninitialized(input.height * stride * line);
+    let count = channel_blocks(input.height * stride, to);
     let shared = Shared::new(&mut sorted);
     (0..input.height * stride * count)
         .into_par_iter()
         .for_each(|task| {
-            let (line_index, (first, last)) = (task / count, block(task % count, count, to));
+            let (line_index, (first, last)) =
+                (task / count, channel_block(task % count, count, to));
             let (y, remainder) = (line_index / stride, line_index % stride);
             let there = (input.width + stride - 1 - remainder) / stride;
             let mut taps = Vec::with_capacity(window.taps());
@@ -96,30 +101,26 @@ pub(in crate::flex) fn input_gradient(
                         shared.at(line_index * line + column * input.position() + first),
                         to,
                         written,
-                        Matrix {
-                            start: gradient
-                                .as_ptr()
-                                .add(row * output.row() + from * output.position()),
-                            row: output.channels,
-                            column: 1,
-                        },
-                        Matrix {
-                            start: kernels
-                                .values()
-                                .as_ptr()
-                                .add((tap * to + first) * output.channels),
-                            row: 1,
-                            column: output.channels,
-                        },
+                        Matrix::new(
+                            &gradient,
+                            row * output.row() + from * output.position(),
+                            output.channels,
+                        ),
+                        Matrix::new(
+                            kernels.values(),
+                            (tap * to + first) * output.channels,
+                            output.channels,
+                        )
+                        .transposed(),
                     );
                 }
                 written = true;
             }
         });
     if stride == 1 {
-        return map::tensor(sorted, whole);
+        return feature_map::tensor(sorted, shape);
     }
-    let mut values = room(input.len());
+    let mut values = uninitialized(input.len());
     let position = input.position();
     values
         .par_chunks_mut(input.row().max(1))
@@ -130,57 +131,57 @@ pub(in crate::flex) fn input_gradient(
                 out.copy_from_slice(&sorted[place * position..(place + 1) * position]);
             }
         });
-    map::tensor(values, input)
+    feature_map::tensor(values, input)
 }
 
 /// The gradient of the kernels of a convolution of `groups` groups.
-pub(in crate::flex) fn kernel_gradient(
+pub fn kernel_gradient(
     x: &FlexTensor,
     gradient: &FlexTensor,
     window: Window,
     groups: usize,
 ) -> FlexTensor {
-    let (input, output) = (Sides::of(x), Sides::of(gradient));
-    let (x, gradient) = (map::values(x), map::values(gradient));
+    let (input, output) = (MapShape::of(x), MapShape::of(gradient));
+    let (x, gradient) = (feature_map::values(x), feature_map::values(gradient));
     let shape = [output.channels, input.channels / groups, window.kernel];
     if groups > 1 {
-        let values = match [input.channels, output.channels] == [groups; 2] {
-            true => depthwise::kernel_gradient(&x, input, &gradient, output, window),
-            false => grouped::kernel_gradient(&x, input, &gradient, output, window, groups),
+        let values = if [input.channels, output.channels] == [groups; 2] {
+            depthwise::kernel_gradient(&x, input, &gradient, output, window)
+        } else {
+            grouped::kernel_gradient(&x, input, &gradient, output, window, groups)
         };
-        return kernels(values, shape);
+        return kernels::tensor(values, shape);
     }
     if window.kernel == 3 && window.stride == 1 {
         let (padding, direct) = (window.padding, window.products(input));
-        let found = winograd::kernel_gradient(&x, input, &gradient, output, padding, direct);
-        if let Some(values) = found {
-            return kernels(values, shape);
+        let values = winograd::kernel_gradient(&x, input, &gradient, output, padding, direct);
+        if let Some(values) = values {
+            return kernels::tensor(values, shape);
         }
     }
-    let values = match input.channels <= FEW && window.taps() > 1 {
-        true => kernel_gradient_patches(&x, input, &gradient, output, window),
-        false => {
-            let (input, output) = joined(window, input, output);
-            kernel_gradient_taps(&x, input, &gradient, output, window)
-        }
+    let values = if input.channels <= FEW_CHANNELS && window.taps() > 1 {
+        kernel_gradient_patches(&x, input, &gradient, output, window)
+    } else {
+        let (input, output) = joined_rows(window, input, output);
+        kernel_gradient_taps(&x, input, &gradient, output, window)
     };
-    kernels(values, shape)
+    kernels::tensor(values, shape)
 }
 
 fn kernel_gradient_taps(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     gradient: &[f32],
-    output: Sides,
+    output: MapShape,
     window: Window,
 ) -> Vec<f32> {
     let columns = Columns::new(x, input, window);
     let (from, to) = (input.channels, output.channels);
-    let mut values = room(window.taps() * from * to);
-    let count = blocks(window.taps(), to);
+    let mut values = uninitialized(window.taps() * from * to);
+    let count = channel_blocks(window.taps(), to);
     let shared = Shared::new(&mut values);
     (0..window.taps() * count).into_par_iter().for_each(|task| {
-        let (tap, (first, last)) = (task / count, block(task % count, count, to));
+        let (tap, (first, last)) = (task / count, channel_block(task % count, count, to));
         let (ky, kx) = (tap / window.kernel, tap % window.kernel);
         let (left, right) = window.inside(kx, input.width);
         let (top, bottom) = window.inside(ky, input.height);
@@ -196,18 +197,12 @@ fn kernel_gradient_taps(
                         shared.at(tap * from * to + first),
                         to,
                         written,
-                        Matrix {
-                            start: columns.values.as_ptr().add(start),
-                            row: 1,
-                            column: from,
-                        },
-                        Matrix {
-                            start: gradient
-                                .as_ptr()
-                                .add(y * output.row() + left * output.position() + first),
-                            row: to,
-                            column: 1,
-                        },
+                        Matrix::new(&columns.values, start, from).transposed(),
+                        Matrix::new(
+                            gradient,
+                            y * output.row() + left * output.position() + first,
+                            to,
+                        ),
                     );
                 }
                 written = true;
@@ -226,9 +221,9 @@ const PARTS: usize = 8;
 
 fn kernel_gradient_patches(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     gradient: &[f32],
-    output: Sides,
+    output: MapShape,
     window: Window,
 ) -> Vec<f32> {
     let rows = output.width * output.batch;
@@ -239,8 +234,8 @@ fn kernel_gradient_patches(
     let parts: Vec<Vec<f32>> = (0..output.height.div_ceil(size))
         .into_par_iter()
         .map(|part| {
-            let mut sum = room(depth * output.channels);
-            let mut buffer = room(depth * rows);
+            let mut sum = uninitialized(depth * output.channels);
+            let mut buffer = uninitialized(depth * rows);
             let lines = part * size..((part + 1) * size).min(output.height);
             for (index, y) in lines.enumerate() {
                 planes.patches(y, output.width, &mut buffer);
@@ -251,21 +246,13 @@ fn kernel_gradient_patches(
                         sum.as_mut_ptr(),
                         output.channels,
                         index > 0,
-                        Matrix {
-                            start: buffer.as_ptr(),
-                            row: rows,
-                            column: 1,
-                        },
-                        Matrix {
-                            start: gradient.as_ptr().add(y * output.row()),
-                            row: output.channels,
-                            column: 1,
-                        },
+                        Matrix::new(&buffer, 0, rows),
+                        Matrix::new(gradient, y * output.row(), output.channels),
                     );
                 }
             }
             sum
         })
         .collect();
-    super::sum(parts)
+    sum_of_parts(parts)
 }

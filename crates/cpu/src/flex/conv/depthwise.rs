@@ -3,23 +3,11 @@
 
 use rayon::prelude::*;
 
-use super::{Finish, Window};
-use crate::flex::map::Sides;
-use crate::flex::simd::{Shared, room, vectorised};
-
-/// The taps of a window that lie inside of a map: their number, and where the position begins.
-fn taps_of(
-    window: Window,
-    (y, x): (usize, usize),
-    input: Sides,
-) -> impl Iterator<Item = (usize, usize)> {
-    (0..window.taps()).filter_map(move |tap| {
-        let row = usize::try_from(window.place(y, tap / window.kernel)).ok()?;
-        let column = usize::try_from(window.place(x, tap % window.kernel)).ok()?;
-        let inside = row < input.height && column < input.width;
-        inside.then_some((tap, row * input.row() + column * input.position()))
-    })
-}
+use super::partition::sum_of_parts;
+use crate::flex::epilogue::ChannelEpilogue;
+use crate::flex::feature_map::MapShape;
+use crate::flex::simd::{Shared, uninitialized, vectorised};
+use crate::flex::window::Window;
 
 /// `out += a b`, number by number.
 #[inline(always)]
@@ -30,13 +18,13 @@ fn add_products(out: &mut [f32], a: &[f32], b: &[f32]) {
 }
 
 /// The output of a convolution with kernels `[tap][channel]`.
-pub(super) fn forward(
+pub fn forward(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     kernels: &[f32],
     window: Window,
-    output: Sides,
-    finish: Option<&Finish<'_>>,
+    output: MapShape,
+    epilogue: Option<&ChannelEpilogue<'_>>,
     out: &mut [f32],
 ) {
     let channels = input.channels;
@@ -49,7 +37,7 @@ pub(super) fn forward(
             let out =
                 unsafe { std::slice::from_raw_parts_mut(shared.at(start), output.position()) };
             out.fill(0.0);
-            for (tap, from) in taps_of(window, (y, place), input) {
+            for (tap, from) in window.taps_at((y, place), input) {
                 let x = &x[from..from + input.position()];
                 let kernel = &kernels[tap * channels..][..channels];
                 vectorised(
@@ -61,23 +49,23 @@ pub(super) fn forward(
                 );
             }
         }
-        if let Some(finish) = finish {
+        if let Some(epilogue) = epilogue {
             let rows = output.width * output.batch;
-            finish.row(shared, row, rows, channels, (0, channels));
+            epilogue.apply_to_row(shared, row, rows, channels, (0, channels));
         }
     });
 }
 
 /// The gradient of the input.
-pub(super) fn input_gradient(
+pub fn input_gradient(
     gradient: &[f32],
-    output: Sides,
+    output: MapShape,
     kernels: &[f32],
     window: Window,
-    input: Sides,
+    input: MapShape,
 ) -> Vec<f32> {
     let channels = input.channels;
-    let mut values = room(input.len());
+    let mut values = uninitialized(input.len());
     let rows = values.par_chunks_mut(input.row().max(1)).enumerate();
     rows.for_each(|(y, row)| {
         row.fill(0.0);
@@ -109,11 +97,11 @@ pub(super) fn input_gradient(
 const PARTS: usize = 8;
 
 /// The gradient of the kernels, `[tap][channel]`.
-pub(super) fn kernel_gradient(
+pub fn kernel_gradient(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     gradient: &[f32],
-    output: Sides,
+    output: MapShape,
     window: Window,
 ) -> Vec<f32> {
     let channels = input.channels;
@@ -126,7 +114,7 @@ pub(super) fn kernel_gradient(
                 for place in 0..output.width {
                     let start = y * output.row() + place * output.position();
                     let gradient = &gradient[start..start + output.position()];
-                    for (tap, from) in taps_of(window, (y, place), input) {
+                    for (tap, from) in window.taps_at((y, place), input) {
                         let x = &x[from..from + input.position()];
                         let sums = &mut sums[tap * channels..][..channels];
                         vectorised(
@@ -143,5 +131,5 @@ pub(super) fn kernel_gradient(
             sums
         })
         .collect();
-    super::sum(parts)
+    sum_of_parts(parts)
 }

@@ -4,13 +4,16 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::Window;
-use crate::flex::map::Sides;
-use crate::flex::simd::room;
+use crate::flex::feature_map::MapShape;
+use crate::flex::simd::uninitialized;
+use crate::flex::window::Window;
+
+/// With so few input channels a product for each tap is too thin; then patches are copied.
+pub const FEW_CHANNELS: usize = 8;
 
 /// A map whose columns are sorted by their remainder modulo the stride, so that the columns under a
 /// tap of all windows of a row are neighbours: `[height][remainder][column][batch][channels]`.
-pub(super) struct Columns<'a> {
+pub struct Columns<'a> {
     pub values: Cow<'a, [f32]>,
     stride: usize,
     /// Columns of a remainder, those that are missing at the end included.
@@ -19,14 +22,14 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn new(values: &'a [f32], sides: Sides, window: Window) -> Self {
+    pub fn new(values: &'a [f32], shape: MapShape, window: Window) -> Self {
         let stride = window.stride;
-        let columns = sides.width.div_ceil(stride);
-        let position = sides.position();
+        let columns = shape.width.div_ceil(stride);
+        let position = shape.position();
         let values = match stride {
             1 => Cow::Borrowed(values),
             _ => {
-                let mut sorted = room(sides.height * stride * columns * position);
+                let mut sorted = uninitialized(shape.height * stride * columns * position);
                 // A kernel smaller than the stride steps over rows and columns.
                 let needed = |place: usize| {
                     let taps = 0..window.kernel as isize;
@@ -36,7 +39,7 @@ impl<'a> Columns<'a> {
                 };
                 sorted
                     .par_chunks_mut((stride * columns * position).max(1))
-                    .zip(values.par_chunks((sides.width * position).max(1)))
+                    .zip(values.par_chunks((shape.width * position).max(1)))
                     .enumerate()
                     .filter(|(y, _)| needed(*y))
                     .for_each(|(_, (out, row))| {
@@ -63,7 +66,7 @@ impl<'a> Columns<'a> {
     }
 
     /// Where the columns under a tap begin, at an offset from the first window's first tap.
-    pub(super) fn start(&self, y: usize, offset: isize, window: usize) -> usize {
+    pub fn start(&self, y: usize, offset: isize, window: usize) -> usize {
         let stride = self.stride as isize;
         let remainder = offset.rem_euclid(stride) as usize;
         let column = (window as isize + offset.div_euclid(stride)) as usize;
@@ -74,20 +77,20 @@ impl<'a> Columns<'a> {
 /// A map of few channels whose channels are apart and whose columns are sorted by their remainder
 /// modulo the stride, `[height][channel][remainder][column][batch]`: what a tap meets in one channel
 /// under all windows of a row lies side by side.
-pub(super) struct Planes {
+pub struct Planes {
     values: Vec<f32>,
-    input: Sides,
+    input: MapShape,
     window: Window,
     /// Columns of a remainder, those that are missing at the end included.
     columns: usize,
 }
 
 impl Planes {
-    pub(super) fn new(x: &[f32], input: Sides, window: Window) -> Self {
+    pub fn new(x: &[f32], input: MapShape, window: Window) -> Self {
         let columns = input.width.div_ceil(window.stride);
         let (batch, channels) = (input.batch, input.channels);
         let plane = window.stride * columns * batch;
-        let mut values = room(input.height * channels * plane);
+        let mut values = uninitialized(input.height * channels * plane);
         values
             .par_chunks_mut((channels * plane).max(1))
             .zip(x.par_chunks(input.row().max(1)))
@@ -116,7 +119,7 @@ impl Planes {
     }
 
     /// The patches under the windows of one row, `[tap][in][window][batch]`.
-    pub(super) fn patches(&self, y: usize, width: usize, out: &mut [f32]) {
+    pub fn patches(&self, y: usize, width: usize, out: &mut [f32]) {
         let (window, input) = (self.window, self.input);
         let rows = width * input.batch;
         let stride = window.stride as isize;
@@ -124,9 +127,10 @@ impl Planes {
             let (ky, kx) = (tap / window.kernel, tap % window.kernel);
             let out = &mut out[tap * input.channels * rows..(tap + 1) * input.channels * rows];
             let row = window.place(y, ky);
-            let (from, to) = match (0..input.height as isize).contains(&row) {
-                false => (0, 0),
-                true => window.inside(kx, input.width),
+            let (from, to) = if (0..input.height as isize).contains(&row) {
+                window.inside(kx, input.width)
+            } else {
+                (0, 0)
             };
             if from == to {
                 out.fill(0.0);

@@ -1,22 +1,36 @@
 //! Attention of several heads (Vaswani et al., 2017, <https://arxiv.org/abs/1706.03762>), for each
 //! image and head at a time, so that its scores stay in the cache.
 
+use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::math::{exp_of_negative, sum_of};
-use crate::flex::simd::{self, Matrix, Shared, room, vectorised};
+use super::rows;
+use crate::flex::matmul::{Matrix, product};
+use crate::flex::simd::{Shared, uninitialized, vectorised};
 
-/// What is attended to by what.
+/// The shape of queries, keys and values.
 #[derive(Debug, Clone, Copy)]
-pub struct Shape {
-    pub batch: usize,
-    pub length: usize,
-    pub heads: usize,
+struct Shape {
+    batch: usize,
+    length: usize,
+    heads: usize,
     /// Numbers of a head.
-    pub size: usize,
+    size: usize,
 }
 
 impl Shape {
+    /// Of `[batch, length, 3 * heads * size]`.
+    fn of(qkv: &FlexTensor, heads: usize) -> Self {
+        let shape = qkv.layout().shape();
+        Self {
+            batch: shape[0],
+            length: shape[1],
+            heads,
+            size: shape[2] / 3 / heads,
+        }
+    }
+
     /// Numbers of a token: all heads.
     fn width(&self) -> usize {
         self.heads * self.size
@@ -47,27 +61,13 @@ const QUERIES: usize = 64;
 /// Images times heads that are enough for one task each.
 const MANY: usize = 16;
 
-/// Numbers that lie in rows `row` apart.
-fn matrix(values: &[f32], start: usize, row: usize) -> Matrix {
-    Matrix {
-        start: values[start..].as_ptr(),
-        row,
-        column: 1,
-    }
-}
-
-fn transposed(matrix: Matrix) -> Matrix {
-    Matrix {
-        row: matrix.column,
-        column: matrix.row,
-        ..matrix
-    }
-}
-
 /// Of queries, keys and values `[batch, length, 3, heads, size]`: the mixed values
 /// `[batch, length, heads, size]`, and, where asked for, the scores
 /// `[batch, heads, length, length]`.
-pub fn forward(qkv: &[f32], shape: Shape, keep: bool) -> (Vec<f32>, Vec<f32>) {
+pub fn forward(qkv: &FlexTensor, heads: usize, keep: bool) -> (FlexTensor, Vec<f32>) {
+    let shape = Shape::of(qkv, heads);
+    let output_shape = rows::with_last(qkv, shape.width());
+    let qkv = &*rows::values(qkv);
     let Shape {
         batch,
         length,
@@ -77,43 +77,40 @@ pub fn forward(qkv: &[f32], shape: Shape, keep: bool) -> (Vec<f32>, Vec<f32>) {
     let tasks = batch * heads;
     let queries = if tasks < MANY { QUERIES } else { length };
     let parts = length.div_ceil(queries);
-    let mut out = room(batch * length * shape.width());
-    let mut kept = room(if keep { tasks * shape.scores() } else { 0 });
+    let mut out = uninitialized(batch * length * shape.width());
+    let mut kept = uninitialized(if keep { tasks * shape.scores() } else { 0 });
     let (to, scores) = (Shared::new(&mut out), Shared::new(&mut kept));
     (0..tasks * parts).into_par_iter().for_each_init(
-        || room(if keep { 0 } else { queries * length }),
+        || uninitialized(if keep { 0 } else { queries * length }),
         |own, part| {
             let (task, first) = (part / parts, part % parts * queries);
             let rows = queries.min(length - first);
             let start = |part| shape.start(task, part);
             // SAFETY: each task has its own rows of the scores and of the output.
             unsafe {
-                let scores = match keep {
-                    true => scores.at(task * shape.scores() + first * length),
-                    false => own.as_mut_ptr(),
+                let scores = if keep {
+                    scores.at(task * shape.scores() + first * length)
+                } else {
+                    own.as_mut_ptr()
                 };
-                let query = matrix(qkv, start(0) + first * shape.step(), shape.step());
-                let keys = transposed(matrix(qkv, start(1), shape.step()));
-                simd::product([rows, length, size], scores, length, false, query, keys);
+                let query = Matrix::new(qkv, start(0) + first * shape.step(), shape.step());
+                let keys = Matrix::new(qkv, start(1), shape.step()).transposed();
+                product([rows, length, size], scores, length, false, query, keys);
                 softmax(
                     std::slice::from_raw_parts_mut(scores, rows * length),
                     length,
                     shape.scale(),
                 );
-                let scores = Matrix {
-                    start: scores,
-                    row: length,
-                    column: 1,
-                };
-                let values = matrix(qkv, start(2), shape.step());
+                let scores = Matrix::at(scores, length);
+                let values = Matrix::new(qkv, start(2), shape.step());
                 let (image, head) = (task / heads, task % heads);
                 let to = to.at((image * length + first) * shape.width() + head * size);
                 let sides = [rows, size, length];
-                simd::product(sides, to, shape.width(), false, scores, values);
+                product(sides, to, shape.width(), false, scores, values);
             }
         },
     );
-    (out, kept)
+    (rows::tensor(out, output_shape), kept)
 }
 
 /// The softmax of each row times `scale`, which is positive.
@@ -151,51 +148,62 @@ fn largest(row: &[f32]) -> f32 {
 }
 
 /// The gradient of queries, keys and values, from the mixed values' gradient and the kept scores.
-pub fn backward(gradient: &[f32], qkv: &[f32], scores: &[f32], shape: Shape) -> Vec<f32> {
+pub fn backward(
+    gradient: &FlexTensor,
+    qkv: &FlexTensor,
+    scores: &[f32],
+    heads: usize,
+) -> FlexTensor {
+    let shape = Shape::of(qkv, heads);
+    let qkv_shape = qkv.layout().shape().clone();
+    let (gradient, qkv) = (&*rows::values(gradient), &*rows::values(qkv));
     let Shape {
         batch,
         length,
         heads,
         size,
     } = shape;
-    let mut out = room(qkv.len());
+    let mut out = uninitialized(qkv.len());
     let to = Shared::new(&mut out);
     let step = shape.step();
     (0..batch * heads).into_par_iter().for_each_init(
-        || room(shape.scores()),
+        || uninitialized(shape.scores()),
         |slopes, task| {
             let (image, head) = (task / heads, task % heads);
             let start = |part| shape.start(task, part);
             let weights = &scores[task * shape.scores()..][..shape.scores()];
             let from = image * length * shape.width() + head * size;
-            let g = matrix(gradient, from, shape.width());
-            let weights_at = matrix(weights, 0, length);
+            let g = Matrix::new(gradient, from, shape.width());
+            let weights_at = Matrix::new(weights, 0, length);
             let sides = [length, size, length];
             // SAFETY: each task writes what belongs to its image and head.
             unsafe {
                 // values: scoresᵀ g
                 let to_values = to.at(start(2));
-                simd::product(sides, to_values, step, false, transposed(weights_at), g);
+                product(sides, to_values, step, false, weights_at.transposed(), g);
                 // scores: g valuesᵀ, through the softmax
-                let values = transposed(matrix(qkv, start(2), step));
+                let values = Matrix::new(qkv, start(2), step).transposed();
                 let slope = slopes.as_mut_ptr();
-                simd::product([length, length, size], slope, length, false, g, values);
+                product([length, length, size], slope, length, false, g, values);
                 softmax_backward(slopes, weights, length, shape.scale());
-                let slope = matrix(slopes, 0, length);
-                let (queries, keys) = (matrix(qkv, start(0), step), matrix(qkv, start(1), step));
-                simd::product(sides, to.at(start(0)), step, false, slope, keys);
-                simd::product(
+                let slope = Matrix::new(slopes, 0, length);
+                let (queries, keys) = (
+                    Matrix::new(qkv, start(0), step),
+                    Matrix::new(qkv, start(1), step),
+                );
+                product(sides, to.at(start(0)), step, false, slope, keys);
+                product(
                     sides,
                     to.at(start(1)),
                     step,
                     false,
-                    transposed(slope),
+                    slope.transposed(),
                     queries,
                 );
             }
         },
     );
-    out
+    rows::tensor(out, qkv_shape)
 }
 
 /// What the scores' gradients say of the numbers that the softmax was taken of.

@@ -1,58 +1,42 @@
 //! Affine layers, with what follows them in a transformer: GELU, or the addition to the tokens that
 //! went around.
 
-use std::sync::OnceLock;
-
+use burn::backend::flex::FlexTensor;
+use burn::tensor::Shape;
 use rayon::prelude::*;
 
 use super::math::{gelu, gelu_slope};
-use super::product::{Right, View, product};
-use crate::flex::simd::{Packed, room, vectorised};
+use super::parallel_product::{Right, product};
+use super::rows::{self, sum_of_parts};
+use crate::flex::matmul::Matrix;
+use crate::flex::packed::Packed;
+use crate::flex::simd::{uninitialized, vectorised};
+use crate::flex::weight_forms::WeightForms;
 
-/// A weight `[out, in]` in the form that is computed with, kept from one forward pass to the next.
-#[derive(Debug, Default)]
-pub struct Prepared(OnceLock<Option<Packed>>);
-
-impl Prepared {
-    pub(in crate::flex) fn get(
-        &self,
-        weight: &[f32],
-        [outputs, inputs]: [usize; 2],
-    ) -> Option<&Packed> {
-        let make = || Packed::transposed(weight, inputs, outputs);
-        self.0.get_or_init(make).as_ref()
-    }
-}
-
-/// What becomes of the sums.
-#[derive(Clone, Copy)]
-pub struct After<'a> {
-    pub bias: &'a [f32],
-    /// Added to the output, `[rows, out]`.
-    pub residual: Option<&'a [f32]>,
-    /// Whether the output goes through GELU.
-    pub gelu: bool,
-}
-
-/// `x weightᵀ + bias` and what follows, for `x` of `[rows, in]` and `weight` of `[out, in]`.
+/// `gelu(x weightᵀ + bias + residual)` for `x` of `[.., in]` and `weight` of `[out, in]`, whose forms
+/// these are; without `gelu`, there is none.
 pub fn forward(
-    x: &[f32],
-    weight: &[f32],
-    sides: [usize; 2],
-    after: After<'_>,
-    prepared: &Prepared,
-) -> Vec<f32> {
-    let [outputs, inputs] = sides;
-    let rows = x.len() / inputs.max(1);
-    let right = match prepared.get(weight, sides) {
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    residual: Option<&FlexTensor>,
+    with_gelu: bool,
+    forms: &WeightForms,
+) -> FlexTensor {
+    let [outputs, inputs] = matrix_shape(weight);
+    let output_shape = rows::with_last(x, outputs);
+    let (x, weight, bias) = (rows::values(x), rows::values(weight), rows::values(bias));
+    let residual = residual.map(rows::values);
+    let count = x.len() / inputs.max(1);
+    let right = match forms.packed_rows(&weight, [outputs, inputs]) {
         Some(packed) => Right::Packed(packed),
-        None => Right::Plain(View::rows(weight, inputs).transposed()),
+        None => Right::Plain(Matrix::new(&weight, 0, inputs).transposed()),
     };
-    let x = View::rows(x, inputs);
-    product([rows, outputs, inputs], x, right, |row, column, out| {
-        let bias = &after.bias[column..][..out.len()];
-        let residual = after
-            .residual
+    let x = Matrix::new(&x, 0, inputs);
+    let epilogue = |row: usize, column: usize, out: &mut [f32]| {
+        let bias = &bias[column..][..out.len()];
+        let residual = residual
+            .as_ref()
             .map(|residual| &residual[row * outputs + column..][..out.len()]);
         vectorised(
             #[inline(always)]
@@ -60,39 +44,50 @@ pub fn forward(
                 for (out, bias) in out.iter_mut().zip(bias) {
                     *out += bias;
                 }
-                if after.gelu {
-                    out.iter_mut().for_each(|out| *out = gelu(*out));
-                }
                 if let Some(residual) = residual {
                     let pairs = out.iter_mut().zip(residual);
                     pairs.for_each(|(out, residual)| *out += residual);
                 }
+                if with_gelu {
+                    out.iter_mut().for_each(|out| *out = gelu(*out));
+                }
             },
         );
-    })
+    };
+    // SAFETY: both are slices of this size.
+    let output = unsafe { product([count, outputs, inputs], x, right, epilogue) };
+    rows::tensor(output, output_shape)
+}
+
+/// The shape of a weight: outputs, inputs.
+fn matrix_shape(weight: &FlexTensor) -> [usize; 2] {
+    let shape = weight.layout().shape();
+    [shape[0], shape[1]]
 }
 
 /// Numbers that a task passes over.
 const PART: usize = 1 << 14;
 
 /// GELU of each.
-pub fn gelu_of(x: &[f32]) -> Vec<f32> {
-    let mut out = room(x.len());
-    let parts = out.par_chunks_mut(PART).zip(x.par_chunks(PART));
+pub fn gelu_of(x: &FlexTensor) -> FlexTensor {
+    let values = rows::values(x);
+    let mut out = uninitialized(values.len());
+    let parts = out.par_chunks_mut(PART).zip(values.par_chunks(PART));
     parts.for_each(|(out, x)| {
         vectorised(
             #[inline(always)]
             || out.iter_mut().zip(x).for_each(|(out, x)| *out = gelu(*x)),
         );
     });
-    out
+    rows::tensor(out, x.layout().shape().clone())
 }
 
-/// A gradient before GELU, from the one behind it and what went in.
-pub fn gelu_backward(gradient: &[f32], x: &[f32]) -> Vec<f32> {
-    let mut out = room(x.len());
+/// The gradient of what goes into GELU, `x`.
+pub fn gelu_backward(gradient: &FlexTensor, x: &FlexTensor) -> FlexTensor {
+    let (values, inputs) = (rows::values(gradient), rows::values(x));
+    let mut out = uninitialized(inputs.len());
     out.par_chunks_mut(PART)
-        .zip(gradient.par_chunks(PART).zip(x.par_chunks(PART)))
+        .zip(values.par_chunks(PART).zip(inputs.par_chunks(PART)))
         .for_each(|(out, (gradient, x))| {
             vectorised(
                 #[inline(always)]
@@ -103,38 +98,53 @@ pub fn gelu_backward(gradient: &[f32], x: &[f32]) -> Vec<f32> {
                 },
             );
         });
-    out
+    rows::tensor(out, x.layout().shape().clone())
 }
 
 /// The input's gradient: `gradient weight`.
-pub fn input_gradient(gradient: &[f32], weight: &[f32], [outputs, inputs]: [usize; 2]) -> Vec<f32> {
-    let rows = gradient.len() / outputs.max(1);
-    let packed = Packed::new(weight, outputs, inputs);
-    let right = right(packed.as_ref(), weight, inputs);
-    let gradient = View::rows(gradient, outputs);
-    product([rows, inputs, outputs], gradient, right, |_, _, _| {})
+pub fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
+    let [outputs, inputs] = matrix_shape(weight);
+    let shape = rows::with_last(gradient, inputs);
+    let (gradient, weight) = (rows::values(gradient), rows::values(weight));
+    let count = gradient.len() / outputs.max(1);
+    let packed = Packed::new(&weight, outputs, inputs);
+    let right = right(packed.as_ref(), &weight, inputs);
+    let gradient = Matrix::new(&gradient, 0, outputs);
+    // SAFETY: both are slices of this size.
+    let output = unsafe { product([count, inputs, outputs], gradient, right, |_, _, _| {}) };
+    rows::tensor(output, shape)
 }
 
 /// The weight's gradient: `gradientᵀ x`.
-pub fn weight_gradient(gradient: &[f32], x: &[f32], [outputs, inputs]: [usize; 2]) -> Vec<f32> {
-    let rows = gradient.len() / outputs.max(1);
-    let packed = Packed::new(x, rows, inputs);
-    let right = right(packed.as_ref(), x, inputs);
-    let gradient = View::rows(gradient, outputs).transposed();
-    product([outputs, inputs, rows], gradient, right, |_, _, _| {})
+pub fn weight_gradient(gradient: &FlexTensor, x: &FlexTensor) -> FlexTensor {
+    let [outputs, inputs] = [last(gradient), last(x)];
+    let (gradient, x) = (rows::values(gradient), rows::values(x));
+    let count = x.len() / inputs.max(1);
+    let packed = Packed::new(&x, count, inputs);
+    let right = right(packed.as_ref(), &x, inputs);
+    let gradient = Matrix::new(&gradient, 0, outputs).transposed();
+    // SAFETY: both are slices of this size.
+    let output = unsafe { product([outputs, inputs, count], gradient, right, |_, _, _| {}) };
+    rows::tensor(output, Shape::from([outputs, inputs]))
 }
 
-fn right<'a>(packed: Option<&'a Packed>, values: &'a [f32], columns: usize) -> Right<'a> {
+/// A tensor's last dimension.
+fn last(tensor: &FlexTensor) -> usize {
+    tensor.layout().shape().last().copied().unwrap_or(1)
+}
+
+fn right<'a>(packed: Option<&'a Packed>, values: &[f32], columns: usize) -> Right<'a> {
     match packed {
         Some(packed) => Right::Packed(packed),
-        None => Right::Plain(View::rows(values, columns)),
+        None => Right::Plain(Matrix::new(values, 0, columns)),
     }
 }
 
 /// The bias's gradient: the sum of the rows.
-pub fn bias_gradient(gradient: &[f32], outputs: usize) -> Vec<f32> {
+pub fn bias_gradient(gradient: &FlexTensor) -> FlexTensor {
+    let outputs = last(gradient);
     let size = (PART / outputs.max(1)).max(1) * outputs;
-    let sums: Vec<Vec<f32>> = gradient
+    let sums: Vec<Vec<f32>> = rows::values(gradient)
         .par_chunks(size.max(1))
         .map(|rows| {
             let mut sums = vec![0.0; outputs];
@@ -149,5 +159,5 @@ pub fn bias_gradient(gradient: &[f32], outputs: usize) -> Vec<f32> {
             sums
         })
         .collect();
-    super::total(&sums, outputs)
+    rows::tensor(sum_of_parts(&sums, outputs), Shape::from([outputs]))
 }

@@ -1,19 +1,19 @@
 //! The transforms of Lavin and Gray, along one axis, for many channels at a time.
 
 /// Neighbouring channels that are computed together.
-pub(super) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// One number for each of those channels.
 #[derive(Clone, Copy)]
-pub(super) struct Lanes([f32; LANES]);
+pub struct Lanes([f32; LANES]);
 
 impl Lanes {
-    pub(super) const ZERO: Self = Self([0.0; LANES]);
+    pub const ZERO: Self = Self([0.0; LANES]);
 
     /// # Safety
     /// So many numbers may be read.
     #[inline(always)]
-    pub(super) unsafe fn load(from: *const f32) -> Self {
+    pub unsafe fn load(from: *const f32) -> Self {
         // SAFETY: as above; an array of numbers needs no other alignment than a number.
         Self(unsafe { from.cast::<[f32; LANES]>().read() })
     }
@@ -21,13 +21,13 @@ impl Lanes {
     /// # Safety
     /// So many numbers may be written.
     #[inline(always)]
-    pub(super) unsafe fn store(self, to: *mut f32) {
+    pub unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above.
         unsafe { to.cast::<[f32; LANES]>().write(self.0) }
     }
 
     #[inline(always)]
-    pub(super) fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+    pub fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
         let mut out = self;
         for i in 0..LANES {
             out.0[i] = f(self.0[i], other.0[i]);
@@ -36,7 +36,7 @@ impl Lanes {
     }
 
     #[inline(always)]
-    pub(super) fn times(self, factor: f32) -> Self {
+    pub fn times(self, factor: f32) -> Self {
         let mut out = self;
         for i in 0..LANES {
             out.0[i] *= factor;
@@ -46,7 +46,7 @@ impl Lanes {
 
     /// `self + factor * other`
     #[inline(always)]
-    pub(super) fn plus(self, factor: f32, other: Self) -> Self {
+    pub fn plus(self, factor: f32, other: Self) -> Self {
         self.zip(other, |a, b| a + b * factor)
     }
 }
@@ -68,7 +68,7 @@ impl std::ops::Sub for Lanes {
 }
 
 /// `F(M x M, 3 x 3)` along one axis; tiles have `T = M + 2` places.
-pub(super) trait Filter<const M: usize, const T: usize> {
+pub trait Filter<const M: usize, const T: usize> {
     fn input(d: [Lanes; T]) -> [Lanes; T];
     fn kernel(g: [Lanes; 3]) -> [Lanes; T];
     fn output(m: [Lanes; T]) -> [Lanes; M];
@@ -78,7 +78,7 @@ pub(super) trait Filter<const M: usize, const T: usize> {
     fn kernel_back(m: [Lanes; T]) -> [Lanes; 3];
 }
 
-pub(super) struct Two;
+pub struct Two;
 
 impl Filter<2, 4> for Two {
     #[inline(always)]
@@ -109,7 +109,7 @@ impl Filter<2, 4> for Two {
     }
 }
 
-pub(super) struct Four;
+pub struct Four;
 
 impl Filter<4, 6> for Four {
     #[inline(always)]

@@ -3,20 +3,21 @@
 use rayon::prelude::*;
 
 use super::filter::{Filter, Four, LANES, Lanes, Two};
-use super::{TOGETHER, Transformed, View};
-use crate::flex::conv::Finish;
-use crate::flex::map::Sides;
-use crate::flex::norm::at_least;
-use crate::flex::simd::{Matrix, Shared, product, room, vectorised};
+use super::tiles::{InputTiles, TILES_AT_ONCE};
+use super::transformed::Transformed;
+use crate::flex::epilogue::ChannelEpilogue;
+use crate::flex::feature_map::MapShape;
+use crate::flex::matmul::{Matrix, product};
+use crate::flex::simd::{Shared, at_least, uninitialized, vectorised};
 
 /// A convolution with a 3x3 kernel of stride 1.
-pub(in crate::flex) fn forward(
+pub fn forward(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     kernels: &Transformed,
     padding: usize,
-    output: Sides,
-    finish: Option<&Finish<'_>>,
+    output: MapShape,
+    epilogue: Option<&ChannelEpilogue<'_>>,
     out: &mut [f32],
 ) {
     let job = Job {
@@ -25,7 +26,7 @@ pub(in crate::flex) fn forward(
         kernels,
         padding,
         output,
-        finish,
+        epilogue,
         out: Shared::new(out),
     };
     match kernels.tile {
@@ -36,11 +37,11 @@ pub(in crate::flex) fn forward(
 
 struct Job<'a> {
     x: &'a [f32],
-    input: Sides,
+    input: MapShape,
     kernels: &'a Transformed,
     padding: usize,
-    output: Sides,
-    finish: Option<&'a Finish<'a>>,
+    output: MapShape,
+    epilogue: Option<&'a ChannelEpilogue<'a>>,
     out: Shared,
 }
 
@@ -50,13 +51,13 @@ impl Job<'_> {
         let tiles = self.output.height.div_ceil(M) * columns;
         let batch = self.output.batch;
         let (from, to) = (self.input.channels, self.output.channels);
-        let together = TOGETHER.div_ceil(batch).min(tiles);
-        let mut before = room(T * T * together * batch * from);
-        let mut after = room(T * T * together * batch * to);
+        let together = TILES_AT_ONCE.div_ceil(batch).min(tiles);
+        let mut before = uninitialized(T * T * together * batch * from);
+        let mut after = uninitialized(T * T * together * batch * to);
         let (before, after) = (Shared::new(&mut before), Shared::new(&mut after));
-        let view = View {
+        let input = InputTiles {
             x: self.x,
-            sides: self.input,
+            shape: self.input,
             padding: self.padding,
         };
         for first in (0..tiles).step_by(together) {
@@ -66,7 +67,7 @@ impl Job<'_> {
                 let place = ((first + tile) / columns, (first + tile) % columns);
                 vectorised(
                     #[inline(always)]
-                    || view.transform::<F, M, T>(place, before, tile * batch, rows),
+                    || input.transform::<F, M, T>(place, before, tile * batch, rows),
                 );
             });
             (0..T * T).into_par_iter().for_each(|place| {
@@ -74,21 +75,13 @@ impl Job<'_> {
                 // SAFETY: each place has its own parts of the three.
                 unsafe {
                     let out = after.at(place * rows * to);
-                    let tiles = Matrix {
-                        start: before.at(place * rows * from),
-                        row: from,
-                        column: 1,
-                    };
+                    let tiles = Matrix::at(before.at(place * rows * from), from);
                     match &kernels.packed {
                         Some(packed) => {
                             packed[place].product(rows, (0, to), out, to, false, tiles);
                         }
                         None => {
-                            let kernels = Matrix {
-                                start: kernels.values.as_ptr().add(place * from * to),
-                                row: kernels.strides[0],
-                                column: kernels.strides[1],
-                            };
+                            let kernels = kernels.place(place);
                             product([rows, to, from], out, to, false, tiles, kernels);
                         }
                     }
@@ -112,7 +105,7 @@ impl Job<'_> {
         row: usize,
         rows: usize,
     ) {
-        let Sides { height, width, .. } = self.output;
+        let MapShape { height, width, .. } = self.output;
         let (batch, channels) = (self.output.batch, self.output.channels);
         for n in 0..batch {
             for c in (0..channels).step_by(LANES) {
@@ -135,9 +128,9 @@ impl Job<'_> {
                             continue;
                         }
                         let at = ((y * width + x) * batch + n) * channels + c;
-                        let value = match self.finish {
+                        let value = match self.epilogue {
                             None => value,
-                            Some(finish) => finished(value, finish, at, c),
+                            Some(epilogue) => apply(epilogue, value, at, c),
                         };
                         // SAFETY: inside, and this tile is this task's alone.
                         unsafe { value.store(self.out.at(at)) };
@@ -148,20 +141,24 @@ impl Job<'_> {
     }
 }
 
-/// What a [`Finish`] makes of the channels from `c` on, at place `at` of the map.
+/// An epilogue of the channels from `c` on, at place `at` of the map.
 #[inline(always)]
-fn finished(value: Lanes, finish: &Finish<'_>, at: usize, c: usize) -> Lanes {
-    let floor = if finish.relu { 0.0 } else { f32::NEG_INFINITY };
+fn apply(epilogue: &ChannelEpilogue<'_>, value: Lanes, at: usize, c: usize) -> Lanes {
+    let floor = if epilogue.relu {
+        0.0
+    } else {
+        f32::NEG_INFINITY
+    };
     // SAFETY: both have a number for each channel, and channels come in whole lanes.
     let (scale, shift) = unsafe {
         (
-            Lanes::load(finish.scale.as_ptr().add(c)),
-            Lanes::load(finish.shift.as_ptr().add(c)),
+            Lanes::load(epilogue.scale.as_ptr().add(c)),
+            Lanes::load(epilogue.shift.as_ptr().add(c)),
         )
     };
     let mut value = value.zip(scale, |v, s| v * s) + shift;
-    if let Some(residual) = finish.residual {
-        // SAFETY: the residual is a map of the output's sides.
+    if let Some(residual) = epilogue.residual {
+        // SAFETY: the residual is a map of the output's shape.
         value = value + unsafe { Lanes::load(residual.as_ptr().add(at)) };
     }
     value.zip(value, |v, _| at_least(v, floor))

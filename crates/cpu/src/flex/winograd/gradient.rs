@@ -3,21 +3,24 @@
 use rayon::prelude::*;
 
 use super::filter::{Filter, Four, LANES, Lanes, Two};
-use super::{MADE, TOGETHER, TRAINING, View, best_tile, whole};
-use crate::flex::map::Sides;
-use crate::flex::simd::{Matrix, Shared, product, room, vectorised};
+use super::tiles::{
+    InputTiles, MAKE_COST, TILES_AT_ONCE, TRAINING_TILES, best_tile, in_whole_lanes,
+};
+use crate::flex::feature_map::MapShape;
+use crate::flex::matmul::{Matrix, product};
+use crate::flex::simd::{Shared, uninitialized, vectorised};
 
 /// The gradient of 3x3 kernels of stride 1, `[tap][in][out]`; `None` where it is better computed
 /// without this. `direct` counts the products of each pair of channels then.
-pub(in crate::flex) fn kernel_gradient(
+pub fn kernel_gradient(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     gradient: &[f32],
-    output: Sides,
+    output: MapShape,
     padding: usize,
     direct: usize,
 ) -> Option<Vec<f32>> {
-    if !whole(input.channels) || !whole(output.channels) {
+    if !in_whole_lanes(input.channels) || !in_whole_lanes(output.channels) {
         return None;
     }
     let job = Gradient {
@@ -27,17 +30,19 @@ pub(in crate::flex) fn kernel_gradient(
         output,
         padding,
     };
-    Some(match best_tile(TRAINING, MADE, direct, output)? {
-        2 => job.run::<Two, 2, 4>(),
-        _ => job.run::<Four, 4, 6>(),
-    })
+    Some(
+        match best_tile(TRAINING_TILES, MAKE_COST, direct, output)? {
+            2 => job.run::<Two, 2, 4>(),
+            _ => job.run::<Four, 4, 6>(),
+        },
+    )
 }
 
 struct Gradient<'a> {
     x: &'a [f32],
-    input: Sides,
+    input: MapShape,
     gradient: &'a [f32],
-    output: Sides,
+    output: MapShape,
     padding: usize,
 }
 
@@ -47,15 +52,15 @@ impl Gradient<'_> {
         let tiles = self.output.height.div_ceil(M) * columns;
         let batch = self.output.batch;
         let (from, to) = (self.input.channels, self.output.channels);
-        let together = TOGETHER.div_ceil(batch).min(tiles);
-        let mut inputs = room(T * T * together * batch * from);
-        let mut outputs = room(T * T * together * batch * to);
-        let mut sums = room(T * T * from * to);
+        let together = TILES_AT_ONCE.div_ceil(batch).min(tiles);
+        let mut inputs = uninitialized(T * T * together * batch * from);
+        let mut outputs = uninitialized(T * T * together * batch * to);
+        let mut sums = uninitialized(T * T * from * to);
         let (inputs, outputs) = (Shared::new(&mut inputs), Shared::new(&mut outputs));
         let sum = Shared::new(&mut sums);
-        let view = View {
+        let input = InputTiles {
             x: self.x,
-            sides: self.input,
+            shape: self.input,
             padding: self.padding,
         };
         for first in (0..tiles).step_by(together) {
@@ -66,7 +71,7 @@ impl Gradient<'_> {
                 vectorised(
                     #[inline(always)]
                     || {
-                        view.transform::<F, M, T>(place, inputs, tile * batch, rows);
+                        input.transform::<F, M, T>(place, inputs, tile * batch, rows);
                         self.transform_output::<F, M, T>(place, outputs, tile * batch, rows);
                     },
                 );
@@ -79,21 +84,13 @@ impl Gradient<'_> {
                         sum.at(place * from * to),
                         to,
                         first > 0,
-                        Matrix {
-                            start: inputs.at(place * rows * from),
-                            row: 1,
-                            column: from,
-                        },
-                        Matrix {
-                            start: outputs.at(place * rows * to),
-                            row: to,
-                            column: 1,
-                        },
+                        Matrix::at(inputs.at(place * rows * from), from).transposed(),
+                        Matrix::at(outputs.at(place * rows * to), to),
                     );
                 }
             });
         }
-        let mut values = room(9 * from * to);
+        let mut values = uninitialized(9 * from * to);
         let out = Shared::new(&mut values);
         (0..from).into_par_iter().for_each(|i| {
             vectorised(
@@ -135,7 +132,7 @@ impl Gradient<'_> {
         row: usize,
         rows: usize,
     ) {
-        let Sides { height, width, .. } = self.output;
+        let MapShape { height, width, .. } = self.output;
         let (batch, channels) = (self.output.batch, self.output.channels);
         for n in 0..batch {
             for c in (0..channels).step_by(LANES) {

@@ -1,37 +1,88 @@
-//! The ways to the output.
+//! The ways to the output of a convolution whose every output channel sees every input channel.
 
 use rayon::prelude::*;
 
-use super::kernels::Factor;
 use super::layouts::{Columns, Planes};
-use super::{Finish, Window, block, blocks, taps_of_row};
-use crate::flex::map::Sides;
-use crate::flex::simd::{Matrix, Shared, room};
+use super::partition::{channel_block, channel_blocks};
+use crate::flex::epilogue::ChannelEpilogue;
+use crate::flex::feature_map::MapShape;
+use crate::flex::kernels::Kernels;
+use crate::flex::matmul::{Matrix, product};
+use crate::flex::packed::Packed;
+use crate::flex::simd::{Shared, uninitialized};
+use crate::flex::window::{Window, taps_of_row};
+
+/// Kernels, packed or not.
+#[derive(Clone, Copy)]
+pub struct Factor<'a> {
+    kernels: &'a Kernels,
+    packed: Option<&'a Packed>,
+}
+
+impl<'a> Factor<'a> {
+    pub fn new(kernels: &'a Kernels, packed: Option<&'a Packed>) -> Self {
+        Self { kernels, packed }
+    }
+
+    /// The product of `m` rows of `a` with the kernels of all taps, or where `tap` says so of one,
+    /// for some of the outputs; as [`product`].
+    ///
+    /// # Safety
+    /// As [`product`].
+    pub unsafe fn multiply(
+        &self,
+        m: usize,
+        (first, last): (usize, usize),
+        out: *mut f32,
+        add: bool,
+        a: Matrix,
+        tap: Option<usize>,
+    ) {
+        let Kernels {
+            input,
+            output,
+            taps,
+            ..
+        } = *self.kernels;
+        // SAFETY: as above.
+        unsafe {
+            if let Some(packed) = self.packed {
+                return packed.product(m, (first, last), out, output, add, a);
+            }
+            let (depth, start) = match tap {
+                None => (taps * input, 0),
+                Some(tap) => (input, tap * input * output),
+            };
+            let kernels = Matrix::new(self.kernels.values(), start + first, output);
+            product([m, last - first, depth], out, output, add, a, kernels);
+        }
+    }
+}
 
 /// Where a row of positions is a product of fewer rows than this, several of them are gathered.
-pub(super) const THIN: usize = 48;
+pub const FEW_POSITIONS: usize = 48;
 
 /// Rows of a product of gathered positions.
 const GATHERED: usize = 256;
 
 /// The patches under the windows of several rows side by side, `[position][tap][in]`: a copy, and in
 /// exchange one large product in place of many thin ones.
-pub(super) fn gathered(
+pub fn gathered(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     factor: Factor<'_>,
     window: Window,
-    output: Sides,
-    finish: Option<&Finish<'_>>,
+    output: MapShape,
+    epilogue: Option<&ChannelEpilogue<'_>>,
     out: &mut [f32],
 ) {
     let (from, to) = (input.channels, output.channels);
     let depth = window.taps() * from;
     let row = output.width * output.batch;
     let lines = (GATHERED / row.max(1)).clamp(1, output.height);
-    let mut gathered = room(lines * row * depth);
+    let mut gathered = uninitialized(lines * row * depth);
     let shared = Shared::new(out);
-    let count = blocks(1, to);
+    let count = channel_blocks(1, to);
     for first in (0..output.height).step_by(lines) {
         let lines = lines.min(output.height - first);
         gathered[..lines * row * depth]
@@ -42,27 +93,23 @@ pub(super) fn gathered(
                 gather(x, input, window, (y, x_out), out);
             });
         (0..count).into_par_iter().for_each(|task| {
-            let (begin, end) = block(task, count, to);
+            let (begin, end) = channel_block(task, count, to);
             let start = first * output.row();
-            let patches = Matrix {
-                start: gathered.as_ptr(),
-                row: depth,
-                column: 1,
-            };
+            let patches = Matrix::new(&gathered, 0, depth);
             // SAFETY: all ranges are inside; this block of channels is this task's.
             unsafe {
                 let out = shared.at(start + begin);
                 factor.multiply(lines * row, (begin, end), out, false, patches, None);
             }
-            if let Some(finish) = finish {
-                finish.row(shared, start, lines * row, to, (begin, end));
+            if let Some(epilogue) = epilogue {
+                epilogue.apply_to_row(shared, start, lines * row, to, (begin, end));
             }
         });
     }
 }
 
 /// The patch under one window, `[batch][tap][in]`.
-fn gather(x: &[f32], input: Sides, window: Window, (y, x_out): (usize, usize), out: &mut [f32]) {
+fn gather(x: &[f32], input: MapShape, window: Window, (y, x_out): (usize, usize), out: &mut [f32]) {
     let channels = input.channels;
     let depth = window.taps() * channels;
     for ky in 0..window.kernel {
@@ -75,30 +122,32 @@ fn gather(x: &[f32], input: Sides, window: Window, (y, x_out): (usize, usize), o
             let start = (row * input.width as isize + column).max(0) as usize * input.position();
             for (n, patch) in out.chunks_exact_mut(depth).enumerate() {
                 let to = &mut patch[tap..tap + channels];
-                match inside {
-                    false => to.fill(0.0),
-                    true => to.copy_from_slice(&x[start + n * channels..][..channels]),
+                if inside {
+                    to.copy_from_slice(&x[start + n * channels..][..channels]);
+                } else {
+                    to.fill(0.0);
                 }
             }
         }
     }
 }
 
-pub(super) fn taps(
+/// Each tap's product with a row of positions, added up.
+pub fn taps(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     factor: Factor<'_>,
     window: Window,
-    output: Sides,
-    finish: Option<&Finish<'_>>,
+    output: MapShape,
+    epilogue: Option<&ChannelEpilogue<'_>>,
     out: &mut [f32],
 ) {
     let columns = Columns::new(x, input, window);
     let (from, to) = (input.channels, output.channels);
-    let count = blocks(output.height, to);
+    let count = channel_blocks(output.height, to);
     let shared = Shared::new(out);
     (0..output.height * count).into_par_iter().for_each(|task| {
-        let (y, (first, last)) = (task / count, block(task % count, count, to));
+        let (y, (first, last)) = (task / count, channel_block(task % count, count, to));
         let row = y * output.row();
         let mut written = false;
         let taps = taps_of_row(&window, y, input, output.width);
@@ -115,29 +164,26 @@ pub(super) fn taps(
             // SAFETY: all ranges are inside of their slices; this block of this row is this task's.
             unsafe {
                 let out = shared.at(row + tap.from * output.position() + first);
-                let positions = Matrix {
-                    start: columns.values.as_ptr().add(start),
-                    row: from,
-                    column: 1,
-                };
+                let positions = Matrix::new(&columns.values, start, from);
                 factor.multiply(m, (first, last), out, add, positions, Some(tap.tap));
             }
             written = true;
         }
-        if let Some(finish) = finish {
+        if let Some(epilogue) = epilogue {
             let rows = output.width * output.batch;
-            finish.row(shared, row, rows, to, (first, last));
+            epilogue.apply_to_row(shared, row, rows, to, (first, last));
         }
     });
 }
 
-pub(super) fn patches(
+/// The patches under the windows of one row, `[tap][in][position]`, for a few channels.
+pub fn patches(
     x: &[f32],
-    input: Sides,
+    input: MapShape,
     factor: Factor<'_>,
     window: Window,
-    output: Sides,
-    finish: Option<&Finish<'_>>,
+    output: MapShape,
+    epilogue: Option<&ChannelEpilogue<'_>>,
     out: &mut [f32],
 ) {
     let rows = output.width * output.batch;
@@ -145,22 +191,18 @@ pub(super) fn patches(
     let planes = Planes::new(x, input, window);
     let shared = Shared::new(out);
     (0..output.height).into_par_iter().for_each_init(
-        || room(depth * rows),
+        || uninitialized(depth * rows),
         |buffer, y| {
             planes.patches(y, output.width, buffer);
-            let patches = Matrix {
-                start: buffer.as_ptr(),
-                row: 1,
-                column: rows,
-            };
+            let patches = Matrix::new(buffer, 0, rows).transposed();
             // SAFETY: all three have these sizes, and this row is this task's alone.
             unsafe {
                 let out = shared.at(y * output.row());
                 factor.multiply(rows, (0, output.channels), out, false, patches, None);
             }
-            if let Some(finish) = finish {
+            if let Some(epilogue) = epilogue {
                 let start = y * output.row();
-                finish.row(shared, start, rows, output.channels, (0, output.channels));
+                epilogue.apply_to_row(shared, start, rows, output.channels, (0, output.channels));
             }
         },
     );

@@ -7,46 +7,22 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType};
 use rayon::prelude::*;
 
-use super::simd::{room, vectorised};
-
-/// SGD with momentum: `v = momentum v + g`, `p -= rate v` (or with Nesterov's look ahead).
-#[derive(Debug, Clone, Copy)]
-pub struct SgdRule {
-    pub rate: f32,
-    pub momentum: f32,
-    pub nesterov: bool,
-    /// Added to the gradient: `decay p`.
-    pub decay: f32,
-}
-
-/// Adam (Kingma & Ba, 2015, <https://arxiv.org/abs/1412.6980>), its decay as part of the gradient
-/// or decoupled (Loshchilov & Hutter, 2019, <https://arxiv.org/abs/1711.05101>).
-#[derive(Debug, Clone, Copy)]
-pub struct AdamRule {
-    pub rate: f32,
-    pub betas: [f32; 2],
-    pub epsilon: f32,
-    /// Added to the gradient: `decay p`.
-    pub decay: f32,
-    /// Taken from the parameter: `rate decay p`.
-    pub decoupled: f32,
-    /// The number of this step, from 1.
-    pub time: usize,
-}
+use super::simd::{uninitialized, vectorised};
+use crate::layers::{Adam, Sgd};
 
 /// Numbers that one task takes.
 const PART: usize = 1 << 15;
 
 /// A tensor's numbers in a layout, for writing: its own memory if nobody else uses it and it lies
 /// so already, else a copy.
-fn owned(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
+fn in_layout(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
     if tensor.layout().strides() == layout.strides() && tensor.layout().start_offset() == 0 {
         return tensor;
     }
     let shape = layout.shape();
     let rank = shape.num_dims();
     let from = tensor.storage::<f32>();
-    let mut values = room(layout.num_elements());
+    let mut values = uninitialized(layout.num_elements());
     let mut index = vec![0usize; rank];
     for _ in 0..values.len() {
         let at = |layout: &Layout| {
@@ -70,7 +46,7 @@ fn owned(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
 /// The layout that all tensors of a step take: of kernels the gradient's, if its numbers fill their
 /// memory. Everything else stays as it is loaded, so that a run that goes on from a checkpoint
 /// computes what it would have computed.
-fn common(gradient: &FlexTensor) -> Layout {
+fn common_layout(gradient: &FlexTensor) -> Layout {
     let layout = gradient.layout();
     if layout.num_dims() != 4 {
         return Layout::contiguous(layout.shape().clone());
@@ -87,27 +63,28 @@ fn common(gradient: &FlexTensor) -> Layout {
         dense &= stride == span;
         span *= side as isize;
     }
-    match dense {
-        true => layout.clone(),
-        false => Layout::contiguous(layout.shape().clone()),
+    if dense {
+        layout.clone()
+    } else {
+        Layout::contiguous(layout.shape().clone())
     }
 }
 
-pub(super) fn sgd(
+pub fn sgd(
     parameter: FlexTensor,
     gradient: FlexTensor,
     velocity: Option<FlexTensor>,
-    rule: SgdRule,
+    rule: Sgd,
 ) -> (FlexTensor, Option<FlexTensor>) {
-    let layout = common(&gradient);
-    let gradient = owned(gradient, &layout);
-    let mut parameter = owned(parameter, &layout);
+    let layout = common_layout(&gradient);
+    let gradient = in_layout(gradient, &layout);
+    let mut parameter = in_layout(parameter, &layout);
     let g = &gradient.storage::<f32>()[..layout.num_elements()];
-    let SgdRule {
-        rate,
+    let Sgd {
+        learning_rate: rate,
         momentum,
         nesterov,
-        decay,
+        weight_decay: decay,
     } = rule;
     let p = parameter.storage_mut::<f32>();
     if momentum == 0.0 {
@@ -127,7 +104,7 @@ pub(super) fn sgd(
     }
     // The first step takes the gradient as it is, which a velocity of zeros does.
     let mut velocity = match velocity {
-        Some(velocity) => owned(velocity, &layout),
+        Some(velocity) => in_layout(velocity, &layout),
         None => FlexTensor::new(
             Bytes::from_elems(vec![0.0f32; g.len()]),
             layout.clone(),
@@ -154,36 +131,41 @@ pub(super) fn sgd(
     (parameter, Some(velocity))
 }
 
-pub(super) fn adam(
+pub fn adam(
     parameter: FlexTensor,
     gradient: FlexTensor,
-    moments: Option<(FlexTensor, FlexTensor)>,
-    rule: AdamRule,
-) -> (FlexTensor, FlexTensor, FlexTensor) {
-    let layout = common(&gradient);
-    let gradient = owned(gradient, &layout);
-    let mut parameter = owned(parameter, &layout);
+    moments: Option<[FlexTensor; 2]>,
+    rule: Adam,
+) -> [FlexTensor; 3] {
+    let layout = common_layout(&gradient);
+    let gradient = in_layout(gradient, &layout);
+    let mut parameter = in_layout(parameter, &layout);
     let zeros = || {
         let values = vec![0.0f32; layout.num_elements()];
         FlexTensor::new(Bytes::from_elems(values), layout.clone(), DType::F32)
     };
-    let (mut first, mut second) = match moments {
-        Some((first, second)) => (owned(first, &layout), owned(second, &layout)),
-        None => (zeros(), zeros()),
+    let [mut first, mut second] = match moments {
+        Some(moments) => moments.map(|moment| in_layout(moment, &layout)),
+        None => [zeros(), zeros()],
     };
-    let AdamRule {
-        rate,
+    let Adam {
+        learning_rate: rate,
         betas: [beta1, beta2],
         epsilon,
-        decay,
+        weight_decay,
         decoupled,
-        time,
+        step,
     } = rule;
-    let time = time as i32;
-    let root = (1.0 - beta2.powi(time)).sqrt();
-    let factor = rate * root / (1.0 - beta1.powi(time));
+    let step = step as i32;
+    let root = (1.0 - beta2.powi(step)).sqrt();
+    let factor = rate * root / (1.0 - beta1.powi(step));
     let epsilon = epsilon * root;
-    let kept = 1.0 - rate * decoupled;
+    // Of the gradient, or of the parameter.
+    let (decay, shrink) = if decoupled {
+        (0.0, 1.0 - rate * weight_decay)
+    } else {
+        (weight_decay, 1.0)
+    };
     let g = &gradient.storage::<f32>()[..layout.num_elements()];
     let p = parameter.storage_mut::<f32>();
     let (m, v) = (first.storage_mut::<f32>(), second.storage_mut::<f32>());
@@ -198,28 +180,28 @@ pub(super) fn adam(
                         let g = *g + decay * *p;
                         *m = beta1 * *m + (1.0 - beta1) * g;
                         *v = beta2 * *v + (1.0 - beta2) * (g * g);
-                        *p = kept * *p - factor * *m / (v.sqrt() + epsilon);
+                        *p = shrink * *p - factor * *m / (v.sqrt() + epsilon);
                     }
                 },
             );
         });
-    (parameter, first, second)
+    [parameter, first, second]
 }
 
 /// `a + (b - a) weight`.
-pub(super) fn blend(a: FlexTensor, b: FlexTensor, weight: f32) -> FlexTensor {
+pub fn lerp(a: FlexTensor, b: FlexTensor, weight: f32) -> FlexTensor {
     each_pair(a, b, move |a, b| a + (b - a) * weight)
 }
 
 /// `a + b`.
-pub(super) fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+pub fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
     each_pair(a, b, |a, b| a + b)
 }
 
 fn each_pair(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Sync) -> FlexTensor {
-    let layout = common(&b);
-    let b = owned(b, &layout);
-    let mut a = owned(a, &layout);
+    let layout = common_layout(&b);
+    let b = in_layout(b, &layout);
+    let mut a = in_layout(a, &layout);
     let values = &b.storage::<f32>()[..layout.num_elements()];
     a.storage_mut::<f32>()
         .par_chunks_mut(PART)
@@ -238,9 +220,9 @@ fn each_pair(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Sync) -
 }
 
 /// The sum of all squares.
-pub(super) fn square_sum(tensor: &FlexTensor) -> f64 {
-    let layout = common(tensor);
-    let tensor = owned(tensor.clone(), &layout);
+pub fn sum_of_squares(tensor: &FlexTensor) -> f64 {
+    let layout = common_layout(tensor);
+    let tensor = in_layout(tensor.clone(), &layout);
     let parts: Vec<f64> = tensor.storage::<f32>()[..layout.num_elements()]
         .par_chunks(PART)
         .map(|values| {

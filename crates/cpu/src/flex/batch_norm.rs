@@ -3,12 +3,12 @@
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::map::{self, Sides};
-use super::simd::{room, vectorised};
+use super::feature_map::{self, MapShape};
+use super::simd::{at_least, uninitialized, vectorised};
 
 /// Mean, biased variance, and one over the standard deviation of each channel.
 #[derive(Debug, Clone)]
-pub(super) struct Statistics {
+pub struct Statistics {
     pub mean: Vec<f32>,
     pub variance: Vec<f32>,
     pub inverse: Vec<f32>,
@@ -41,11 +41,17 @@ impl Statistics {
     }
 
     pub fn given(mean: &FlexTensor, variance: &FlexTensor, epsilon: f64) -> Self {
-        let (mean, variance) = (map::numbers(mean), map::numbers(variance));
+        let (mean, variance) = (feature_map::numbers(mean), feature_map::numbers(variance));
         Self::new(mean.into_owned(), variance.into_owned(), epsilon)
     }
 
-    /// Of a batch, in one pass over it: sums of what differs from the first position's values, and of
+    /// Of a batch.
+    pub fn of_batch(x: &FlexTensor, epsilon: f64) -> Self {
+        let channels = MapShape::of(x).channels;
+        Self::of(&feature_map::values(x), channels, epsilon)
+    }
+
+    /// Of positions, in one pass over them: sums of what differs from the first position's values, and of
     /// its squares, so that values far from zero keep their digits.
     fn of(x: &[f32], channels: usize, epsilon: f64) -> Self {
         let count = (x.len() / channels.max(1)) as f64;
@@ -88,9 +94,7 @@ impl Statistics {
             .map(|(mean, square)| (square / count - mean * mean).max(0.0) as f32);
         Self::new(mean.collect(), variance.collect(), epsilon)
     }
-}
 
-impl Statistics {
     /// Of so few positions that rounding shows: all in 64 bits, the mean first.
     fn of_few(x: &[f32], channels: usize, epsilon: f64) -> Self {
         let count = (x.len() / channels.max(1)) as f64;
@@ -137,24 +141,8 @@ fn add(parts: Vec<Vec<f64>>, len: usize) -> Vec<f64> {
     sums
 }
 
-pub(super) fn forward_train(
-    x: &FlexTensor,
-    weight: &FlexTensor,
-    bias: &FlexTensor,
-    residual: Option<&FlexTensor>,
-    relu: bool,
-    epsilon: f64,
-) -> (FlexTensor, Statistics) {
-    let batch = {
-        let values = map::values(x);
-        Statistics::of(&values, Sides::of(x).channels, epsilon)
-    };
-    let output = forward(x, weight, bias, &batch, residual, relu);
-    (output, batch)
-}
-
-/// `x * scale + shift`, plus the residual, cut off below zero.
-pub(super) fn forward(
+/// `max(0, x * scale + shift + residual)`; without ReLU, there is no maximum.
+pub fn forward(
     x: &FlexTensor,
     weight: &FlexTensor,
     bias: &FlexTensor,
@@ -162,13 +150,13 @@ pub(super) fn forward(
     residual: Option<&FlexTensor>,
     relu: bool,
 ) -> FlexTensor {
-    let sides = Sides::of(x);
-    let channels = sides.channels;
-    let (weight, bias) = (map::numbers(weight), map::numbers(bias));
+    let shape = MapShape::of(x);
+    let channels = shape.channels;
+    let (weight, bias) = (feature_map::numbers(weight), feature_map::numbers(bias));
     let (scale, shift) = statistics.affine(&weight, &bias);
-    let x = map::values(x);
-    let residual = residual.map(map::values);
-    let mut out = room(sides.len());
+    let x = feature_map::values(x);
+    let residual = residual.map(feature_map::values);
+    let mut out = uninitialized(shape.len());
     let size = part(channels);
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     out.par_chunks_mut(size)
@@ -204,31 +192,25 @@ pub(super) fn forward(
                 }
             }
         });
-    map::tensor(out, sides)
-}
-
-/// The value, or the floor if it is below; a value that is no number stays, so that it is seen.
-#[inline(always)]
-pub(super) fn at_least(value: f32, floor: f32) -> f32 {
-    if value < floor { floor } else { value }
+    feature_map::tensor(out, shape)
 }
 
 /// Which gradients are wanted, and what they need.
-pub(super) struct Backward<'a> {
+pub struct Backward<'a> {
     pub gradient: &'a FlexTensor,
     pub x: &'a FlexTensor,
     /// The output, where a ReLU was the last step.
-    pub output: Option<&'a FlexTensor>,
+    pub relu_output: Option<&'a FlexTensor>,
     pub weight: &'a FlexTensor,
     pub statistics: &'a Statistics,
-    /// Whether the statistics were the batch's own, and so depend on the input.
-    pub own: bool,
-    pub wants_input: bool,
-    pub wants_residual: bool,
+    /// Whether the statistics are the batch's, and so depend on the input.
+    pub of_batch: bool,
+    pub input_needed: bool,
+    pub residual_needed: bool,
 }
 
 /// Gradients of the input, of scale and shift, and of the residual.
-pub(super) struct Gradients {
+pub struct Gradients {
     pub input: Option<FlexTensor>,
     pub weight: FlexTensor,
     pub bias: FlexTensor,
@@ -237,38 +219,43 @@ pub(super) struct Gradients {
 
 impl Backward<'_> {
     pub fn run(self) -> Gradients {
-        let sides = Sides::of(self.x);
-        let channels = sides.channels;
+        let shape = MapShape::of(self.x);
+        let channels = shape.channels;
         let size = part(channels);
-        let (x, gradient) = (map::values(self.x), map::values(self.gradient));
-        let output = self.output.map(map::values);
+        let (x, gradient) = (
+            feature_map::values(self.x),
+            feature_map::values(self.gradient),
+        );
+        let output = self.relu_output.map(feature_map::values);
         let mean = &self.statistics.mean[..channels];
         let inverse = &self.statistics.inverse[..channels];
 
-        // Behind the ReLU. It is the residual's gradient, and kept if the residual wants it.
-        let mut behind = match self.wants_residual && output.is_some() {
-            true => room(sides.len()),
-            false => Vec::new(),
+        // What the ReLU lets through is the residual's gradient, and stored where that is needed.
+        let mut masked = if self.residual_needed && output.is_some() {
+            uninitialized(shape.len())
+        } else {
+            Vec::new()
         };
-        let mut kept: Vec<Option<&mut [f32]>> = match behind.is_empty() {
-            true => (0..x.len().div_ceil(size)).map(|_| None).collect(),
-            false => behind.chunks_mut(size).map(Some).collect(),
+        let mut masked_parts: Vec<Option<&mut [f32]>> = if masked.is_empty() {
+            (0..x.len().div_ceil(size)).map(|_| None).collect()
+        } else {
+            masked.chunks_mut(size).map(Some).collect()
         };
-        let parts: Vec<Vec<f64>> = kept
+        let parts: Vec<Vec<f64>> = masked_parts
             .par_iter_mut()
             .enumerate()
-            .map(|(index, kept)| {
+            .map(|(index, masked)| {
                 let place = index * size..(index * size + size).min(x.len());
                 let mut sums = vec![0.0f64; 2 * channels];
                 let mut few = vec![0.0f32; 2 * channels];
-                let mut kept = kept.as_deref_mut();
+                let mut masked = masked.as_deref_mut();
                 for from in place.clone().step_by(FEW * channels) {
                     let to = (from + FEW * channels).min(place.end);
                     let rows = x[from..to].chunks_exact(channels);
                     let rows = rows.zip(gradient[from..to].chunks_exact(channels));
                     few.fill(0.0);
                     let (sum, product) = few.split_at_mut(channels);
-                    match (&output, &mut kept) {
+                    match (&output, &mut masked) {
                         (None, _) => vectorised(
                             #[inline(always)]
                             || {
@@ -295,17 +282,17 @@ impl Backward<'_> {
                                 },
                             );
                         }
-                        (Some(output), Some(kept)) => {
-                            let kept = &mut kept[from - place.start..to - place.start];
+                        (Some(output), Some(masked)) => {
+                            let masked = &mut masked[from - place.start..to - place.start];
                             let rows = rows.zip(output[from..to].chunks_exact(channels));
-                            let rows = rows.zip(kept.chunks_exact_mut(channels));
+                            let rows = rows.zip(masked.chunks_exact_mut(channels));
                             vectorised(
                                 #[inline(always)]
                                 || {
-                                    for (((x, g), y), kept) in rows {
+                                    for (((x, g), y), masked) in rows {
                                         for c in 0..channels {
                                             let g = passed(g[c], y[c]);
-                                            kept[c] = g;
+                                            masked[c] = g;
                                             sum[c] += g;
                                             product[c] += g * ((x[c] - mean[c]) * inverse[c]);
                                         }
@@ -320,28 +307,27 @@ impl Backward<'_> {
             })
             .collect();
         let sums = add(parts, 2 * channels);
-        let residual = match (self.wants_residual, behind.is_empty()) {
+        let residual = match (self.residual_needed, masked.is_empty()) {
             (false, _) => None,
             (true, true) => Some(self.gradient.clone()),
-            (true, false) => Some(map::tensor(behind, sides)),
+            (true, false) => Some(feature_map::tensor(masked, shape)),
         };
 
-        let input = self.wants_input.then(|| {
+        let input = self.input_needed.then(|| {
             // g * scale for given statistics; for the batch's own, what all of it has in common in
             // the direction of a shift and of a scaling is taken away: dx = a g + b x + d.
-            let weight = map::numbers(self.weight);
+            let weight = feature_map::numbers(self.weight);
             let count = (x.len() / channels.max(1)) as f64;
             let (mut a, mut b, mut d) = (Vec::new(), Vec::new(), Vec::new());
             for c in 0..channels {
                 let inverse = f64::from(inverse[c]);
                 let scale = f64::from(weight[c]) * inverse;
                 a.push(scale as f32);
-                let (slope, shift) = match self.own {
-                    false => (0.0, 0.0),
-                    true => {
-                        let slope = -scale * inverse * sums[channels + c] / count;
-                        (slope, -scale * sums[c] / count)
-                    }
+                let (slope, shift) = if self.of_batch {
+                    let slope = -scale * inverse * sums[channels + c] / count;
+                    (slope, -scale * sums[c] / count)
+                } else {
+                    (0.0, 0.0)
                 };
                 b.push(slope as f32);
                 d.push(shift as f32);
@@ -350,8 +336,8 @@ impl Backward<'_> {
             let masked = residual
                 .as_ref()
                 .filter(|_| output.is_some())
-                .map(map::values);
-            let mut out = room(sides.len());
+                .map(feature_map::values);
+            let mut out = uninitialized(shape.len());
             out.par_chunks_mut(size)
                 .enumerate()
                 .for_each(|(index, out)| {
@@ -387,11 +373,11 @@ impl Backward<'_> {
                         ),
                     }
                 });
-            map::tensor(out, sides)
+            feature_map::tensor(out, shape)
         });
         let single = |from: usize| {
             let values = sums[from..from + channels].iter().map(|v| *v as f32);
-            map::vector(values.collect())
+            feature_map::vector(values.collect())
         };
         Gradients {
             input,

@@ -1,4 +1,4 @@
-//! Maps in memory.
+//! Feature maps in memory: images as `[height][width][batch][channels]`.
 
 use std::borrow::Cow;
 
@@ -6,18 +6,18 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 use rayon::prelude::*;
 
-use super::simd::{room, vectorised};
+use super::simd::{uninitialized, vectorised};
 
-/// The sides of a map that lies as `[height][width][batch][channels]`.
+/// The shape of a feature map that lies as `[height][width][batch][channels]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sides {
+pub struct MapShape {
     pub height: usize,
     pub width: usize,
     pub batch: usize,
     pub channels: usize,
 }
 
-impl Sides {
+impl MapShape {
     pub fn of(tensor: &FlexTensor) -> Self {
         let shape = tensor.layout().shape();
         Self {
@@ -42,35 +42,38 @@ impl Sides {
         self.width * self.position()
     }
 
-    fn shape(&self) -> [usize; 4] {
+    fn dims(&self) -> [usize; 4] {
         [self.batch, self.channels, self.height, self.width]
     }
 
     fn strides(&self) -> [usize; 4] {
         [self.channels, 1, self.row(), self.position()]
     }
+
+    /// Whether a tensor of this shape lies so in memory.
+    fn is_layout_of(&self, tensor: &FlexTensor) -> bool {
+        let strides = tensor.layout().strides();
+        // Where a side is 1, it does not matter how far the next would be.
+        (0..4).all(|axis| self.dims()[axis] == 1 || strides[axis] == self.strides()[axis] as isize)
+    }
 }
 
 /// The values of a tensor `[batch, channels, height, width]` as `[height][width][batch][channels]`;
 /// a copy only if they lie otherwise.
-pub(super) fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
-    let sides = Sides::of(tensor);
+pub fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
+    let shape = MapShape::of(tensor);
     let layout = tensor.layout();
     let storage = tensor.storage::<f32>();
     let start = layout.start_offset();
-    // Where a side is 1, it does not matter how far the next would be.
-    let ours = (0..4).all(|axis| {
-        sides.shape()[axis] == 1 || layout.strides()[axis] == sides.strides()[axis] as isize
-    });
-    if ours {
-        return Cow::Borrowed(&storage[start..start + sides.len()]);
+    if shape.is_layout_of(tensor) {
+        return Cow::Borrowed(&storage[start..start + shape.len()]);
     }
     let [batch, channel, row, column] = [0, 1, 2, 3].map(|axis| layout.strides()[axis]);
-    let mut values = room(sides.len());
-    let Sides {
+    let mut values = uninitialized(shape.len());
+    let MapShape {
         width, channels, ..
-    } = sides;
-    let position = sides.position().max(1);
+    } = shape;
+    let position = shape.position().max(1);
     values
         .par_chunks_mut(position)
         .enumerate()
@@ -88,20 +91,20 @@ pub(super) fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
 }
 
 /// A map as a tensor `[batch, channels, height, width]`.
-pub(super) fn tensor(values: Vec<f32>, sides: Sides) -> FlexTensor {
-    let strides = sides.strides().map(|stride| stride as isize).to_vec();
-    let layout = Layout::new(Shape::from(sides.shape()), strides, 0);
+pub fn tensor(values: Vec<f32>, shape: MapShape) -> FlexTensor {
+    let strides = shape.strides().map(|stride| stride as isize).to_vec();
+    let layout = Layout::new(Shape::from(shape.dims()), strides, 0);
     FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
 
 /// Numbers as a tensor of rank one.
-pub(super) fn vector(values: Vec<f32>) -> FlexTensor {
+pub fn vector(values: Vec<f32>) -> FlexTensor {
     let layout = Layout::contiguous(Shape::from([values.len()]));
     FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
 
 /// The numbers of a tensor of rank one.
-pub(super) fn numbers(tensor: &FlexTensor) -> Cow<'_, [f32]> {
+pub fn numbers(tensor: &FlexTensor) -> Cow<'_, [f32]> {
     match tensor.as_slice::<f32>() {
         Some(values) => Cow::Borrowed(values),
         None => {
@@ -115,31 +118,25 @@ pub(super) fn numbers(tensor: &FlexTensor) -> Cow<'_, [f32]> {
 }
 
 /// The sum of two maps, in the memory of one of them if nobody else uses it.
-pub(super) fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
-    let sides = Sides::of(&a);
-    let lies_right = |tensor: &FlexTensor| {
-        let layout = tensor.layout();
-        let strides = sides.strides();
-        layout.start_offset() == 0
-            && tensor.storage::<f32>().len() == sides.len()
-            && (0..4).all(|axis| {
-                sides.shape()[axis] == 1 || layout.strides()[axis] == strides[axis] as isize
-            })
+pub fn add(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+    let shape = MapShape::of(&a);
+    let reusable = |tensor: &FlexTensor| {
+        tensor.layout().start_offset() == 0
+            && tensor.storage::<f32>().len() == shape.len()
+            && shape.is_layout_of(tensor)
+            && tensor.is_unique()
     };
-    let (mut to, from) = match lies_right(&a) && a.is_unique() {
-        true => (a, b),
-        false => (b, a),
-    };
+    let (mut to, from) = if reusable(&a) { (a, b) } else { (b, a) };
     let from = values(&from);
-    if !(lies_right(&to) && to.is_unique()) {
-        to = tensor(values(&to).into_owned(), sides);
+    if !reusable(&to) {
+        to = tensor(values(&to).into_owned(), shape);
     }
     add_to(to.storage_mut::<f32>(), &from);
     to
 }
 
 /// Adds numbers to others.
-pub(super) fn add_to(to: &mut [f32], from: &[f32]) {
+pub fn add_to(to: &mut [f32], from: &[f32]) {
     let pairs = to.par_chunks_mut(ADDED).zip(from.par_chunks(ADDED));
     pairs.for_each(|(to, from)| {
         vectorised(

@@ -1,0 +1,9 @@
+//! The operations against burn's own, forward and backward.
+
+#![cfg(feature = "flex")]
+
+mod common;
+mod epilogues;
+mod images;
+mod optimizers;
+mod tokens;

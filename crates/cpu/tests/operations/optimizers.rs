@@ -1,0 +1,146 @@
+//! Steps of optimisers, and what goes with them.
+
+use burn::optim::{AdamConfig, AdamWConfig, Optimizer};
+use burn::tensor::Tensor;
+use burn_zoo_cpu::{Adam, Sgd, adam_step, add, lerp, sgd_step, sum_of_squares};
+
+use crate::common::{device, random, relative_difference, values};
+
+/// Steps of Adam and AdamW against burn's, for gradients that lie otherwise than the parameter.
+#[test]
+fn adam_is_burns() {
+    let plain = device().without_autodiff();
+    let on = |t: Tensor<4>| Tensor::<4>::from_data(t.into_data(), &plain);
+    let gradient = |step: usize| {
+        let values = on(random([3, 3, 5, 70], &format!("g{step}")));
+        // As a convolution's gradients lie: out, in, k, k over k, k, in, out.
+        values.permute([3, 2, 0, 1])
+    };
+    let start: Tensor<4> = on(random([70, 5, 3, 3], "p"));
+    for decoupled in [false, true] {
+        let (mut ours, mut theirs) = (start.clone(), start.clone());
+        let mut moments = None;
+        let (mut adam, mut adamw) = (None, None);
+        for time in 1..=5 {
+            let rule = Adam {
+                learning_rate: 0.01,
+                betas: [0.9, 0.99],
+                epsilon: 1e-6,
+                weight_decay: 0.1,
+                decoupled,
+                step: time,
+            };
+            assert!(adam_step(rule, &mut ours, &gradient(time), &mut moments));
+            let g = gradient(time);
+            if decoupled {
+                let config = AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-6);
+                let config = config.with_weight_decay(0.1).build();
+                (theirs, adamw) = config.step(0.01, theirs, g, adamw);
+            } else {
+                let decay = burn::optim::decay::WeightDecayConfig::new(0.1);
+                let config = AdamConfig::new().with_beta_2(0.99).with_epsilon(1e-6);
+                let config = config.with_weight_decay(Some(decay)).build();
+                (theirs, adam) = config.step(0.01, theirs, g, adam);
+            }
+            let off = relative_difference(ours.clone(), theirs.clone());
+            assert!(off < 1e-6, "step {time}, decoupled {decoupled}: {off}");
+        }
+        // The parameter that was passed at first is somebody else's, and stays.
+        assert_eq!(
+            values(start.clone()),
+            values(on(random([70, 5, 3, 3], "p")))
+        );
+    }
+}
+
+/// Steps of SGD against PyTorch's rule, written out.
+#[test]
+fn sgd_is_pytorchs() {
+    let plain = device().without_autodiff();
+    let at = |name: &str| {
+        let data = random([40_000], name).into_data();
+        Tensor::<1>::from_data(data, &plain)
+    };
+    for (momentum, nesterov) in [(0.0f32, false), (0.9, false), (0.9, true)] {
+        let rule = Sgd {
+            learning_rate: 0.1,
+            momentum,
+            nesterov,
+            weight_decay: 0.01,
+        };
+        let mut expected: Vec<f64> = values(at("p")).into_iter().map(f64::from).collect();
+        let mut buffer = vec![0.0f64; expected.len()];
+        let (mut ours, mut velocity) = (at("p"), None);
+        for step in 0..4 {
+            let gradient = at(&format!("g{step}"));
+            for ((p, v), g) in expected
+                .iter_mut()
+                .zip(&mut buffer)
+                .zip(values(gradient.clone()))
+            {
+                let g = f64::from(g) + 0.01 * *p;
+                *v = f64::from(momentum) * *v + g;
+                *p -= 0.1
+                    * if nesterov {
+                        g + f64::from(momentum) * *v
+                    } else {
+                        *v
+                    };
+            }
+            assert!(sgd_step(rule, &mut ours, &gradient, &mut velocity));
+        }
+        assert_eq!(velocity.is_some(), momentum > 0.0);
+        for (actual, expected) in values(ours).iter().zip(&expected) {
+            assert!(
+                (f64::from(*actual) - expected).abs() < 1e-6,
+                "{actual} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn sums_and_blends_are_burns_whatever_the_layout() {
+    let plain = device().without_autodiff();
+    let on = |name| Tensor::<4>::from_data(random([3, 5, 7, 2], name).into_data(), &plain);
+    let (a, b) = (on("a").permute([1, 0, 3, 2]), on("b").permute([1, 0, 3, 2]));
+    for (a, b) in [
+        (a.clone(), b.clone()),
+        (a.clone(), on("c").reshape([5, 3, 2, 7])),
+    ] {
+        let sum = add(&a, &b).unwrap();
+        assert!(relative_difference(sum, a.clone() + b.clone()) < 1e-6);
+        let blend = lerp(&a, &b, 0.25).unwrap();
+        let expected = a.clone() * 0.75 + b.clone() * 0.25;
+        assert!(relative_difference(blend, expected) < 1e-6);
+        let squares: f64 = values(b.clone())
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum();
+        assert!((sum_of_squares(&b).unwrap() / squares - 1.0).abs() < 1e-5);
+    }
+    assert_eq!(values(lerp(&a, &a, 0.3).unwrap()), values(a));
+}
+
+/// A step that is refused changes nothing.
+#[test]
+fn tensors_that_do_not_fit_are_left_to_burn() {
+    let plain = device().without_autodiff();
+    let at = |len: usize| Tensor::<1>::ones([len], &plain);
+    let sgd = Sgd {
+        learning_rate: 0.1,
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 0.0,
+    };
+    let (mut parameter, mut velocity) = (at(3), Some(at(4)));
+    assert!(!sgd_step(sgd, &mut parameter, &at(3), &mut velocity));
+    assert!(!sgd_step(sgd, &mut parameter, &at(4), &mut None));
+    assert_eq!(values(parameter), [1.0; 3]);
+    assert_eq!(values(velocity.unwrap()), [1.0; 4]);
+    // In a graph.
+    let mut parameter = Tensor::<1>::ones([3], &device());
+    assert!(!sgd_step(sgd, &mut parameter, &at(3), &mut None));
+    assert!(add(&at(3), &at(4)).is_none());
+    assert!(lerp(&at(3), &at(1), 0.5).is_none());
+}
