@@ -163,7 +163,10 @@ fn conv2d_without_graph(
         residual: residual.as_deref(),
         relu,
     });
+    let [_, of_group, _, _] = conv.weight.dims();
+    let layer = (window, [out_channels, of_group, x.dims()[1]]);
     let forms = conv.cache.map(|cache| &cache.forms);
+    let forms = forms.filter(|forms| forms.belong_to(layer));
     let (x, weight) = (primitive(x), primitive(conv.weight));
     let (output, _) = conv::forward(&x, &weight, window, epilogue.as_ref(), forms);
     act.forward(from_primitive(output))
@@ -315,7 +318,15 @@ pub fn linear<const D: usize>(
         Graph::Checkpointed => return None,
         Graph::No => {
             let unused = WeightForms::default();
-            let forms = linear.cache.map_or(&unused, |cache| &cache.forms);
+            let window = Window {
+                kernel: 1,
+                stride: 1,
+                padding: 0,
+            };
+            let forms = linear.cache.map(|cache| &cache.forms);
+            let forms = forms
+                .filter(|forms| forms.belong_to((window, [outputs, inputs, inputs])))
+                .unwrap_or(&unused);
             let [x, weight, bias, residual] = tensors.map(flex_tensor);
             let residual = epilogue.residual.is_some().then_some(&residual);
             from_primitive(rows_linear::forward(

@@ -13,12 +13,21 @@ use super::winograd::{Purpose, Transformed};
 /// one is needed.
 #[derive(Debug, Default)]
 pub struct WeightForms {
+    layer: OnceLock<LayerShape>,
     packed: OnceLock<Option<Packed>>,
     transformed: OnceLock<Option<Transformed>>,
     group_blocks: OnceLock<GroupBlocks>,
 }
 
+/// What the forms depend on beside the weight's values: window, outputs, inputs of a group, inputs.
+pub type LayerShape = (Window, [usize; 3]);
+
 impl WeightForms {
+    /// Whether these are the forms of such a layer; the first that asks makes them its own.
+    pub fn belong_to(&self, layer: LayerShape) -> bool {
+        *self.layer.get_or_init(|| layer) == layer
+    }
+
     /// Rows `[out, in]` as a matrix `[in, out]`, if this CPU multiplies with packed ones.
     pub fn packed_rows(&self, weight: &[f32], [outputs, inputs]: [usize; 2]) -> Option<&Packed> {
         let make = || Packed::transposed(weight, inputs, outputs);

@@ -419,6 +419,28 @@ fn nan_stays_visible() {
     assert!(values(y.output).iter().all(|v| v.is_nan()));
 }
 
+/// A cache that belongs to a layer of another shape is not used.
+#[test]
+fn the_cache_of_another_layer_changes_nothing() {
+    let x = random([2, 32, 12, 12], "x").inner();
+    let cache = WeightCache::default();
+    let convolve = |groups: usize, stride: usize, cache| {
+        let weight = random([32, 32 / groups, 3, 3], "weight").inner();
+        let conv = Conv2d {
+            stride,
+            padding: 1,
+            cache,
+            ..Conv2d::new(&weight)
+        };
+        values(conv2d(&x, conv, Epilogue::default()).unwrap())
+    };
+    convolve(1, 1, Some(&cache));
+    for (groups, stride) in [(1, 2), (4, 1), (8, 1), (32, 1)] {
+        let expected = convolve(groups, stride, None);
+        assert_eq!(convolve(groups, stride, Some(&cache)), expected);
+    }
+}
+
 /// What does not fit together is left to burn, whose errors name it.
 #[test]
 fn shapes_that_do_not_fit_are_left_to_burn() {
