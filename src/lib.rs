@@ -108,3 +108,13 @@ pub mod prelude {
     pub use crate::weights::Weights;
     pub use crate::{Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
 }
+
+/// The programs in the documents compile.
+#[cfg(all(doctest, feature = "bundled-weights", feature = "fashion-mnist-mini"))]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../docs/your-own-loop.md")]
+    struct YourOwnLoop;
+}
