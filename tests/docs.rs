@@ -5,13 +5,19 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// The README, and all Markdown files of the folders that hold documents.
+/// What is in a folder.
+fn entries(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+}
+
+/// Every package's README, and all Markdown files of the folders that hold documents.
 fn documents(root: &Path) -> Vec<PathBuf> {
     let mut files = vec![root.join("README.md"), root.join("CHANGELOG.md")];
-    for folder in ["docs", "weights-manifest"] {
-        let entries = fs::read_dir(root.join(folder)).unwrap();
-        files.extend(entries.map(|entry| entry.unwrap().path()));
-    }
+    files.extend(entries(root.join("docs")));
+    files.extend(entries(root.join("weights-manifest")));
+    files.extend(entries(root.join("crates")).map(|package| package.join("README.md")));
     files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     files
 }
