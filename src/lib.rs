@@ -74,7 +74,7 @@ mod model;
 pub mod nn;
 mod panics;
 pub mod preprocess;
-#[cfg(feature = "plots")]
+#[cfg(any(feature = "plots", feature = "tensorboard"))]
 pub mod report;
 pub mod train;
 pub mod weights;

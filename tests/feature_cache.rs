@@ -9,7 +9,7 @@ use burn_zoo::data::ImageSet;
 use burn_zoo::prelude::*;
 use burn_zoo::train::{
     CachePlace, Control, EmaConfig, EpochStart, FeatureCache, FitOptions, Monitor, Run, Silent,
-    TensorBoard, resume,
+    resume,
 };
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -28,10 +28,7 @@ fn model(spec: Spec) -> Classifier {
 }
 
 fn quiet() -> FitOptions {
-    FitOptions {
-        tensorboard: TensorBoard::Off,
-        ..FitOptions::default()
-    }
+    FitOptions::default()
 }
 
 /// What a run said, and how many batches went through the frozen part to be kept.

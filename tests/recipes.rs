@@ -16,7 +16,7 @@ use burn_zoo::preprocess::augment::{Mixing, Views};
 use burn_zoo::report::Report;
 use burn_zoo::train::{
     BatchSearch, ClassWeights, Clip, Control, EmaConfig, FitOptions, Monitor, Precision, Run,
-    Silent, StepRecord, Sweep, TensorBoard,
+    Silent, StepRecord, Sweep,
 };
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -40,10 +40,7 @@ fn fit(recipe: &Recipe, dir: &Path) -> burn_zoo::Result<Run> {
 
 fn fit_watched(recipe: &Recipe, dir: &Path, monitor: &mut dyn Monitor) -> burn_zoo::Result<Run> {
     let (train, valid) = images();
-    let options = FitOptions {
-        tensorboard: TensorBoard::Off,
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default();
     recipe.fit_with(model(), train, valid, dir, options, monitor)
 }
 
@@ -228,10 +225,7 @@ fn accumulated_batches_equal_a_larger_one() {
     let tuned = |recipe: &Recipe, name: &str| {
         let (train, valid) = images();
         let mut losses = Losses::default();
-        let options = FitOptions {
-            tensorboard: TensorBoard::Off,
-            ..FitOptions::default()
-        };
+        let options = FitOptions::default();
         let dir = dir.path().join(name);
         let run = recipe
             .fit_with(vit(), train, valid, dir, options, &mut losses)

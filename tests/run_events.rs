@@ -13,9 +13,8 @@ use std::sync::Arc;
 
 use burn_zoo::data::ImageSet;
 use burn_zoo::prelude::*;
-use burn_zoo::train::{
-    Control, EmaConfig, FitOptions, Monitor, Run, Silent, StepRecord, TensorBoard, resume,
-};
+use burn_zoo::report::tensorboard::TensorBoardMonitor;
+use burn_zoo::train::{Control, EmaConfig, FitOptions, Monitor, Monitors, Run, StepRecord, resume};
 use serde_json::{Value, json};
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -37,7 +36,7 @@ impl Monitor for StopAfter {
 }
 
 /// A run of three epochs of ten steps, interrupted in the second.
-fn interrupted_run(dir: &Path, options: FitOptions) -> Run {
+fn interrupted_run(dir: &Path, events: impl Fn() -> TensorBoardMonitor) -> Run {
     let device = Device::default().autodiff();
     let spec = Zoo::test_resnet().weights(Weights::Random(7)).adapt(1, 10);
     let recipe = Recipe::gradual()
@@ -47,17 +46,12 @@ fn interrupted_run(dir: &Path, options: FitOptions) -> Run {
         .ema(EmaConfig::new(0.9));
     let (train, valid) = images();
     let model = spec.build(&device).unwrap();
-    let stopped = recipe.fit_with(
-        model,
-        train,
-        valid,
-        dir,
-        options.clone(),
-        &mut StopAfter(14),
-    );
+    let options = FitOptions::default();
+    let mut monitors = Monitors(vec![Box::new(events()), Box::new(StopAfter(14))]);
+    let stopped = recipe.fit_with(model, train, valid, dir, options.clone(), &mut monitors);
     stopped.unwrap_err();
     let (train, valid) = images();
-    resume(dir, &device, train, valid, options, &mut Silent).unwrap()
+    resume(dir, &device, train, valid, options, &mut events()).unwrap()
 }
 
 fn files(dir: &Path) -> usize {
@@ -80,23 +74,13 @@ fn event_files_go_where_they_are_wanted() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     // One when the run began, one when it went on.
-    interrupted_run(&at("own"), FitOptions::default());
+    interrupted_run(&at("own"), TensorBoardMonitor::default);
     assert_eq!(files(&at("own/tensorboard")), 2);
-    let elsewhere = FitOptions {
-        tensorboard: TensorBoard::Folder(at("boards/a")),
-        ..FitOptions::default()
-    };
-    interrupted_run(&at("other"), elsewhere);
+    interrupted_run(&at("other"), || TensorBoardMonitor::new(at("boards/a")));
     assert_eq!(
         (files(&at("boards/a")), files(&at("other/tensorboard"))),
         (2, 0)
     );
-    let off = FitOptions {
-        tensorboard: TensorBoard::Off,
-        ..FitOptions::default()
-    };
-    interrupted_run(&at("none"), off);
-    assert!(!at("none/tensorboard").exists());
 }
 
 #[test]
@@ -104,7 +88,7 @@ fn event_files_go_where_they_are_wanted() {
 fn tensorboard_shows_a_whole_run() {
     let python = std::env::var_os("BURN_ZOO_PYTHON").expect("BURN_ZOO_PYTHON is not set");
     let dir = tempfile::tempdir().unwrap();
-    let run = interrupted_run(&dir.path().join("run"), FitOptions::default());
+    let run = interrupted_run(&dir.path().join("run"), TensorBoardMonitor::default);
     let script = common::fixture("tensorboard_check.py");
     let output = Command::new(python)
         .arg(script)

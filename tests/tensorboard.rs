@@ -10,7 +10,7 @@ use std::process::Command;
 
 use burn_zoo::Result;
 use burn_zoo::preprocess::Image;
-use burn_zoo::train::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
+use burn_zoo::report::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
 use serde_json::{Value, json};
 
 /// CRC-32C bit by bit, masked as in a record.

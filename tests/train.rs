@@ -11,6 +11,7 @@ use burn::module::Module;
 use burn_zoo::data::{FashionMnist, ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
+use burn_zoo::report::CurvesMonitor;
 use burn_zoo::train::{Control, EpochRecord, FitOptions, Monitor, Run, RunConfig, StepRecord};
 use burn_zoo::{Error, preprocess::Image};
 
@@ -45,7 +46,11 @@ fn a_run_learns_and_leaves_everything_behind() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("runs/one");
     let recipe = recipe().epochs(6).schedule(Schedule::cosine()).warmup(0.5);
-    let run = fit(&recipe, &dir);
+    let (train, test) = images();
+    let (train, test) = (Arc::new(train), Arc::new(test));
+    let curves = &mut CurvesMonitor::default();
+    let run = recipe.fit_with(model(), train, test, &dir, FitOptions::default(), curves);
+    let run = run.unwrap();
 
     let epochs = log(&dir);
     assert_eq!(epochs, run.epochs());
@@ -458,10 +463,7 @@ fn small(
     let data = FashionMnist::bundled().unwrap();
     let train = Arc::new(data.train().take_first(images));
     let valid = Arc::new(data.test().take_first(20));
-    let options = FitOptions {
-        tensorboard: burn_zoo::train::TensorBoard::Off,
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default();
     let mut notices = Notices::default();
     let run = recipe.fit_with(model, train, valid, dir, options, &mut notices);
     (run, notices.0)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use burn_zoo::prelude::*;
-use burn_zoo::train::{FitOptions, Silent, TensorBoard};
+use burn_zoo::train::{FitOptions, Silent};
 
 pub use memory::{LIMIT, Limited};
 pub use torch::{legacy_checkpoint, zip_of};
@@ -79,7 +79,6 @@ pub fn run(dir: &Path) {
     let mut recipe = Recipe::gradual().epochs(2).batch_size(4);
     recipe.ema = Some(burn_zoo::train::EmaConfig::new(0.9));
     let options = FitOptions {
-        tensorboard: TensorBoard::Off,
         overwrite: true,
         ..FitOptions::default()
     };

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use burn_zoo::prelude::*;
-use burn_zoo::train::{FitOptions, Monitor, RunConfig, TensorBoard, resume};
+use burn_zoo::train::{FitOptions, Monitor, RunConfig, resume};
 use burn_zoo_fuzz::{LIMIT, accepted, images, run, scratch, take};
 use libfuzzer_sys::fuzz_target;
 
@@ -89,10 +89,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(path) = accepted(RunConfig::newest_checkpoint(&dir)).flatten() {
         accepted(Classifier::open(&path, &Device::default()));
     }
-    let options = FitOptions {
-        tensorboard: TensorBoard::Off,
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default();
     let images = Arc::new(images());
     let device = Device::default().autodiff();
     accepted(resume(

@@ -3,7 +3,7 @@
 #![no_main]
 
 use burn_zoo::preprocess::Image;
-use burn_zoo::train::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
+use burn_zoo::report::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
 use burn_zoo_fuzz::{accepted, scratch, take};
 use libfuzzer_sys::fuzz_target;
 

@@ -15,7 +15,7 @@ mod look;
 mod mend;
 mod normalize;
 #[cfg(feature = "image")]
-pub(crate) mod png;
+mod png;
 pub(crate) mod resample;
 #[cfg(feature = "image")]
 mod tiff;

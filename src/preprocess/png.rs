@@ -7,43 +7,37 @@ use super::Image;
 use crate::error::{Error, Result};
 
 impl Image {
-    /// The bytes of a PNG file with this image: grey, RGB or RGB with alpha.
+    /// The bytes of a PNG file with this image: grey, RGB or RGB with alpha, 8 bits a channel.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for two channels or more than four, and for sides that PNG has no
     /// number for.
     pub fn to_png(&self) -> Result<Vec<u8>> {
-        png(
-            self.pixels(),
-            [self.height(), self.width()],
-            self.channels(),
-        )
+        self.encode_png(CompressionType::Best)
     }
-}
 
-/// A PNG file of 8 bits a channel.
-pub(crate) fn png(pixels: &[u8], [height, width]: [usize; 2], channels: usize) -> Result<Vec<u8>> {
-    let wrong = |found: String| {
-        Error::argument(
-            "image",
-            "1, 3 or 4 channels and sides that PNG can hold",
-            found,
-        )
-    };
-    let color = match channels {
-        1 => ExtendedColorType::L8,
-        3 => ExtendedColorType::Rgb8,
-        4 => ExtendedColorType::Rgba8,
-        _ => return Err(wrong(format!("{channels} channels"))),
-    };
-    let [Ok(height), Ok(width)] = [height, width].map(u32::try_from) else {
-        return Err(wrong(format!("{height} x {width} pixels")));
-    };
-    let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Adaptive)
-        .write_image(pixels, width, height, color)
-        .map_err(|error| wrong(error.to_string()))?;
-    Ok(bytes)
+    /// [`to_png`](Self::to_png) with the time that it may take.
+    pub(crate) fn encode_png(&self, compression: CompressionType) -> Result<Vec<u8>> {
+        let [height, width, channels] = [self.height(), self.width(), self.channels()];
+        let wrong = |found: String| {
+            let expected = "1, 3 or 4 channels and sides that PNG can hold";
+            Error::argument("image", expected, found)
+        };
+        let color = match channels {
+            1 => ExtendedColorType::L8,
+            3 => ExtendedColorType::Rgb8,
+            4 => ExtendedColorType::Rgba8,
+            _ => return Err(wrong(format!("{channels} channels"))),
+        };
+        let [Ok(height), Ok(width)] = [height, width].map(u32::try_from) else {
+            return Err(wrong(format!("{height} x {width} pixels")));
+        };
+        let mut bytes = Vec::new();
+        PngEncoder::new_with_quality(&mut bytes, compression, FilterType::Adaptive)
+            .write_image(self.pixels(), width, height, color)
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]

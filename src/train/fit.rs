@@ -15,7 +15,7 @@ use super::checkpoint::{self, Loaded, Seen, State};
 use super::gradients::{accumulate, clip_gradients, gradient_norm, scale};
 use super::loss::{Loss, Targets};
 use super::memory_advice::catch_out_of_memory;
-use super::monitor::{All, Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
+use super::monitor::{Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
 use super::run::{Hold, Log, RunConfig, SkippedImage};
 use super::single_value::{single_value_error, single_value_norms};
 use super::{Clip, Ema, EpochRecord, Extension, Plan, Precision, Recipe, Run, Schedule, Warmup};
@@ -38,26 +38,12 @@ pub struct FitOptions {
     pub overwrite: bool,
     /// Kept in `config.toml` for whoever resumes the run: see [`RunData::arguments`](super::RunData).
     pub arguments: toml::Table,
-    /// Where TensorBoard's event files go.
-    pub tensorboard: TensorBoard,
     /// Leaves out images that cannot be read, in training and in validation: the monitor is told of
     /// each, and [`Run::skipped_images`] lists them. Without it the first of them ends the run with
     /// [`Error::BrokenImage`].
     pub skip_broken: bool,
     /// For [`resume`]: trains on with a finished run.
     pub extend: Option<Extension>,
-}
-
-/// Where TensorBoard's event files go.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum TensorBoard {
-    /// Into `tensorboard/` in the run folder.
-    #[default]
-    RunFolder,
-    /// Into this folder.
-    Folder(PathBuf),
-    /// None are written.
-    Off,
 }
 
 /// Everything that stays the same from step to step.
@@ -127,7 +113,7 @@ pub(super) fn start(
         ema,
         state: State::default(),
     };
-    watched(&setup, progress, log, &options, monitor)
+    self::train(&setup, progress, log, monitor)
 }
 
 /// A run that goes on from its newest whole checkpoint; a finished one is only read.
@@ -225,7 +211,7 @@ pub fn resume(
         ema,
         state,
     };
-    watched(&setup, progress, log, &options, monitor)
+    self::train(&setup, progress, log, monitor)
 }
 
 /// Refuses images that are not those of the run, and says in what they differ.
@@ -643,30 +629,6 @@ impl Progress {
         self.state.batches = before.batches;
         self.state.seen = before.seen;
     }
-}
-
-/// The loop, with TensorBoard among those who watch it if that was asked for.
-fn watched(
-    setup: &Setup,
-    progress: Progress,
-    log: Log,
-    options: &FitOptions,
-    monitor: &mut dyn Monitor,
-) -> Result<Run> {
-    #[cfg(feature = "tensorboard")]
-    {
-        let folder = match &options.tensorboard {
-            TensorBoard::RunFolder => Some(log.dir().join("tensorboard")),
-            TensorBoard::Folder(folder) => Some(folder.clone()),
-            TensorBoard::Off => None,
-        };
-        if let Some(folder) = folder {
-            let mut events = super::events::TensorBoardMonitor::new(folder);
-            return train(setup, progress, log, &mut All(vec![&mut events, monitor]));
-        }
-    }
-    let _ = options;
-    train(setup, progress, log, &mut All(vec![monitor]))
 }
 
 /// Images that a monitor is shown.

@@ -7,18 +7,12 @@
 mod batch_size;
 mod cache;
 mod checkpoint;
-#[cfg(feature = "plots")]
-mod curves;
 mod ema;
 mod evaluate_inputs;
-#[cfg(feature = "tensorboard")]
-mod events;
 mod extend;
 mod finder;
 mod fit;
-mod font;
 mod gradients;
-mod grid;
 mod loss;
 mod loss_scale;
 mod memory_advice;
@@ -31,8 +25,6 @@ mod run;
 mod schedule;
 mod single_value;
 mod stopping;
-#[cfg(feature = "tensorboard")]
-pub mod tensorboard;
 
 pub use crate::infer::{
     ClassScore, Evaluation, FilePrediction, FilePredictions, PredictOptions, Prediction,
@@ -41,14 +33,12 @@ pub use crate::nn::{Precision, cross_entropy};
 pub use batch_size::{BatchSearch, BatchSize, Trial};
 pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
+mod evaluate_inputs;
 pub use extend::{Extended, Extension};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
-pub use fit::{FitOptions, TensorBoard, resume};
+pub use fit::{FitOptions, resume};
 pub use gradients::{Clip, clip_gradients, gradient_norm};
-pub use grid::{RIGHT_COLOR, WRONG_COLOR, image_grid};
-pub use loss::{ClassWeights, Loss, Targets};
-pub use loss_scale::LossScale;
-pub use monitor::{Backward, Control, EpochEnd, EpochStart, Monitor, RunStart, Silent, StepRecord};
+mod evaluate_inputs;
 pub use optimizer::{ModelOptimizer, Optimizer};
 pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};

@@ -217,9 +217,9 @@ pub struct StepRecord {
 }
 
 /// Hands everything to several monitors, one after the other.
-pub(super) struct All<'a>(pub Vec<&'a mut dyn Monitor>);
+pub struct Monitors<'a>(pub Vec<Box<dyn Monitor + 'a>>);
 
-impl Monitor for All<'_> {
+impl Monitor for Monitors<'_> {
     fn run_started(&mut self, run: &RunStart<'_>) -> Result<()> {
         self.0.iter_mut().try_for_each(|m| m.run_started(run))
     }

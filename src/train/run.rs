@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use csv::{QuoteStyle, StringRecord};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, State};
@@ -101,9 +102,6 @@ impl fmt::Display for EpochRecord {
 /// | `skipped.jsonl` | the images that were left out because they could not be read: [`SkippedImage`] |
 /// | `best/` | the model after the best epoch, as [`Classifier::export`] writes it |
 /// | `checkpoints/` | what the run needs to go on |
-/// | `curves.svg` | losses and accuracies |
-/// | `report.html`, `report/` | what [`write_report`](Run::write_report) wrote |
-/// | `tensorboard/` | event files |
 #[derive(Debug)]
 pub struct Run {
     dir: PathBuf,
@@ -149,20 +147,6 @@ impl Run {
     /// The model as it was after the best epoch, ready for inference.
     pub fn model(&self) -> &Classifier {
         &self.model
-    }
-
-    /// Writes `report.html` and the folder `report` of pictures into the run folder, and gives the
-    /// page's path. `valid` are the images that the run was validated on.
-    ///
-    /// # Errors
-    /// As [`Report::of_run`](crate::report::Report::of_run), and [`Error::Io`] if a file cannot be
-    /// written.
-    #[cfg(feature = "plots")]
-    pub fn write_report(
-        &self,
-        valid: std::sync::Arc<dyn crate::data::ImageData>,
-    ) -> Result<PathBuf> {
-        crate::report::Report::of_run(&self.dir, &self.model, valid)?.write(&self.dir)
     }
 }
 
@@ -433,8 +417,8 @@ pub(crate) struct Log {
     /// Keeps other processes out.
     _hold: Hold,
     /// The first line of the log of steps, and all others.
-    header: String,
-    steps: Vec<String>,
+    header: StringRecord,
+    steps: Vec<StringRecord>,
 }
 
 /// Whether a folder holds a run: another program's `config.toml` does not say what ours says.
@@ -563,12 +547,12 @@ impl Log {
         };
         // A last line without its end was being written.
         let lines = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
-        let lines = lines.map(str::trim_end).filter(done).map(str::to_owned);
+        let lines = lines.map(str::trim_end).filter(done);
         let mut log = Self {
             dir: dir.to_path_buf(),
             _hold: hold,
             header: header(plan),
-            steps: lines.collect(),
+            steps: lines.map(|line| line.split(',').collect()).collect(),
         };
         log.write_steps()?;
         log.write_epochs(&state.epochs)?;
@@ -581,7 +565,7 @@ impl Log {
         Ok(Self {
             dir: dir.to_path_buf(),
             _hold: hold,
-            header: String::new(),
+            header: StringRecord::new(),
             steps: Vec::new(),
         })
     }
@@ -693,59 +677,50 @@ impl Log {
         let norm = step
             .gradient_norm
             .map_or(String::new(), |n| format!("{n:.6e}"));
-        let (loss, rate) = (step.loss, step.learning_rate);
-        let mut line = format!(
-            "{epoch:.5},{},{loss:.6},{rate:.6e},{norm}",
-            step.global_step
-        );
-        for rate in &step.rates {
-            line.push_str(&format!(",{rate:.6e}"));
-        }
-        self.steps.push(line);
+        let mut record = StringRecord::from(vec![
+            format!("{epoch:.5}"),
+            step.global_step.to_string(),
+            format!("{:.6}", step.loss),
+            format!("{:.6e}", step.learning_rate),
+            norm,
+        ]);
+        record.extend(step.rates.iter().map(|rate| format!("{rate:.6e}")));
+        self.steps.push(record);
     }
 
     /// Writes the figures of every epoch so far.
     pub fn write_epochs(&mut self, epochs: &[EpochRecord]) -> Result<()> {
         let mut json = String::new();
-        let mut csv = String::from(
-            "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,valid_top5_accuracy,\
-             valid_balanced_accuracy,learning_rate,images_per_second,seconds,frozen\n",
-        );
+        let mut rows = Vec::new();
         for e in epochs {
             let line = serde_json::to_string(e)
                 .map_err(|error| Error::argument("log", "values that JSON can hold", error))?;
             json.push_str(&line);
             json.push('\n');
-            // A pattern may hold commas and quotes.
-            let frozen = e.frozen.replace('"', "\"\"");
-            csv.push_str(&format!(
-                "{},{},{},{},{},{},{},{},{:.2},{:.3},\"{frozen}\"\n",
-                e.epoch,
-                e.train_loss,
-                e.train_accuracy,
-                e.valid_loss,
-                e.valid_accuracy,
-                e.valid_top5_accuracy,
-                e.valid_balanced_accuracy,
-                e.learning_rate,
-                e.images_per_second,
-                e.seconds,
-            ));
+            rows.push(StringRecord::from(vec![
+                e.epoch.to_string(),
+                e.train_loss.to_string(),
+                e.train_accuracy.to_string(),
+                e.valid_loss.to_string(),
+                e.valid_accuracy.to_string(),
+                e.valid_top5_accuracy.to_string(),
+                e.valid_balanced_accuracy.to_string(),
+                e.learning_rate.to_string(),
+                format!("{:.2}", e.images_per_second),
+                format!("{:.3}", e.seconds),
+                e.frozen.clone(),
+            ]));
         }
         write_file(&self.dir.join(LOG), json.as_bytes())?;
-        write_file(&self.dir.join("log.csv"), csv.as_bytes())?;
-        #[cfg(feature = "plots")]
-        if !epochs.is_empty() {
-            super::curves::write(&self.dir.join("curves.svg"), epochs)?;
-        }
-        Ok(())
+        let header = StringRecord::from(EPOCH_COLUMNS.to_vec());
+        let path = self.dir.join("log.csv");
+        write_csv(&path, &header, &rows, QuoteStyle::NonNumeric)
     }
 
     /// Writes the steps so far.
     pub fn write_steps(&mut self) -> Result<()> {
-        let lines = std::iter::once(&self.header).chain(&self.steps);
-        let text: String = lines.map(|line| format!("{line}\n")).collect();
-        write_file(&self.dir.join(STEPS), text.as_bytes())
+        let path = self.dir.join(STEPS);
+        write_csv(&path, &self.header, &self.steps, QuoteStyle::Necessary)
     }
 
     /// Replaces the best model: there is a whole one at any time but for the moment between two
@@ -791,13 +766,58 @@ impl Log {
     }
 }
 
-/// The names of a step's figures.
-fn header(plan: &Plan) -> String {
-    let mut header = String::from("epoch,step,loss,learning_rate,gradient_norm");
-    for group in plan.groups() {
-        header.push_str(&format!(",rate {}", group.name));
-    }
+/// The columns of `log.csv`.
+const EPOCH_COLUMNS: [&str; 11] = [
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_accuracy",
+    "valid_top5_accuracy",
+    "valid_balanced_accuracy",
+    "learning_rate",
+    "images_per_second",
+    "seconds",
+    "frozen",
+];
+
+/// The columns of `steps.csv`.
+fn header(plan: &Plan) -> StringRecord {
+    let mut header = StringRecord::from(STEP_COLUMNS.to_vec());
+    header.extend(
+        plan.groups()
+            .iter()
+            .map(|group| format!("rate {}", group.name)),
+    );
     header
+}
+
+/// The columns of `steps.csv` before the rates of the groups.
+const STEP_COLUMNS: [&str; 5] = ["epoch", "step", "loss", "learning_rate", "gradient_norm"];
+
+/// Writes a table; `quotes` says which fields of its rows stand in quotes.
+fn write_csv(
+    path: &Path,
+    header: &StringRecord,
+    rows: &[StringRecord],
+    quotes: QuoteStyle,
+) -> Result<()> {
+    let write = || -> csv::Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(header)?;
+        let header = writer
+            .into_inner()
+            .map_err(csv::IntoInnerError::into_error)?;
+        let mut builder = csv::WriterBuilder::new();
+        let mut writer = builder.quote_style(quotes).from_writer(header);
+        rows.iter().try_for_each(|row| writer.write_record(row))?;
+        Ok(writer
+            .into_inner()
+            .map_err(csv::IntoInnerError::into_error)?)
+    };
+    let expected = "values that CSV can hold";
+    let bytes = write().map_err(|error| Error::argument("log", expected, error))?;
+    write_file(path, &bytes)
 }
 
 /// Of so many steps one is logged.

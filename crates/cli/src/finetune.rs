@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use burn_zoo::prelude::*;
-use burn_zoo::train::{BatchSearch, Extension, FitOptions, Monitor, Run, RunConfig, TensorBoard};
+use burn_zoo::report::CurvesMonitor;
+use burn_zoo::report::tensorboard::TensorBoardMonitor;
+use burn_zoo::train::{BatchSearch, Extension, FitOptions, Monitor, Monitors, Run, RunConfig};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -78,14 +80,8 @@ impl FinetuneArgs {
         if self.memory_budget.is_some() && self.recipe.batch_size != Some(BatchSizeArg::Auto) {
             bail!("--memory-budget: only with --batch-size auto");
         }
-        let tensorboard = match self.tensorboard.as_deref() {
-            None => TensorBoard::RunFolder,
-            Some("off") => TensorBoard::Off,
-            Some(folder) => TensorBoard::Folder(folder.into()),
-        };
         let mut options = FitOptions {
             overwrite: self.overwrite,
-            tensorboard,
             skip_broken: self.images.data.skip_broken,
             ..FitOptions::default()
         };
@@ -132,10 +128,10 @@ impl FinetuneArgs {
                 };
                 options.data = data.source.clone();
                 options.arguments = self.images.kept(&data.left_out)?;
-                let mut watch = self.watch()?;
+                let mut monitors = self.monitors(self.tensorboard.as_deref())?;
                 let valid = data.test.clone();
-                let watch = watch.as_mut();
-                let run = recipe.fit_with(model, data.train, data.test, &out, options, watch)?;
+                let monitors = &mut monitors;
+                let run = recipe.fit_with(model, data.train, data.test, &out, options, monitors)?;
                 against = match other {
                     Some(task) => Some(self.fit_against(task, &out)?),
                     None => None,
@@ -229,16 +225,15 @@ impl FinetuneArgs {
             overwrite: self.overwrite,
             data: data.source.clone(),
             arguments: self.images.kept(&data.left_out)?,
-            tensorboard: TensorBoard::Off,
             skip_broken: self.images.data.skip_broken,
             extend: None,
         };
         let out = Self::folder_against(out);
-        let mut watch = self.watch()?;
-        let watch = watch.as_mut();
+        let mut monitors = self.monitors(Some("off"))?;
+        let monitors = &mut monitors;
         let run = task
             .recipe
-            .fit_with(model, data.train, data.test, &out, options, watch)?;
+            .fit_with(model, data.train, data.test, &out, options, monitors)?;
         Ok(run)
     }
 
@@ -280,11 +275,25 @@ impl FinetuneArgs {
             schedule: self.recipe.schedule.clone(),
             learning_rate: self.recipe.lr,
         });
-        let mut watch = self.watch()?;
+        let mut monitors = self.monitors(self.tensorboard.as_deref())?;
         let valid = data.test.clone();
-        let run =
-            burn_zoo::train::resume(dir, &device, data.train, data.test, options, watch.as_mut())?;
+        let monitors = &mut monitors;
+        let run = burn_zoo::train::resume(dir, &device, data.train, data.test, options, monitors)?;
         Ok((run, valid))
+    }
+
+    /// Those who watch a run: event files into a folder (by default the run's own, `off` for none),
+    /// curves, and what a person sees.
+    fn monitors(&self, tensorboard: Option<&str>) -> Result<Monitors<'static>> {
+        let mut monitors: Vec<Box<dyn Monitor>> = Vec::new();
+        match tensorboard {
+            None => monitors.push(Box::new(TensorBoardMonitor::default())),
+            Some("off") => {}
+            Some(folder) => monitors.push(Box::new(TensorBoardMonitor::new(folder))),
+        }
+        monitors.push(Box::new(CurvesMonitor::default()));
+        monitors.push(self.watch()?);
+        Ok(Monitors(monitors))
     }
 
     /// What a person sees meanwhile.

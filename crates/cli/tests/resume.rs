@@ -18,7 +18,7 @@ use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{
     Checkpoints, Control, EarlyStopping, EmaConfig, EpochEnd, EpochRecord, EpochStart, Extension,
-    FitOptions, Metric, Monitor, Run, RunConfig, Silent, StepRecord, TensorBoard, resume,
+    FitOptions, Metric, Monitor, Run, RunConfig, Silent, StepRecord, resume,
 };
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -105,10 +105,7 @@ impl Monitor for Notices {
 }
 
 fn quiet() -> FitOptions {
-    FitOptions {
-        tensorboard: TensorBoard::Off,
-        ..FitOptions::default()
-    }
+    FitOptions::default()
 }
 
 /// Everything that has a state: momentum, an average, a plateau, freed groups, random images, mixed

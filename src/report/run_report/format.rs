@@ -1,85 +1,16 @@
-//! Words and numbers as a reader sees them.
-
-use std::fmt::{self, Display, Write as _};
-
-/// Text as it stands in markup, between tags or in a quoted attribute. Characters that XML does
-/// not allow become U+FFFD.
-pub(super) struct Escaped<'a>(pub &'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                '\t' | '\n' => f.write_char(character)?,
-                '\u{fffe}' | '\u{ffff}' => f.write_char(char::REPLACEMENT_CHARACTER)?,
-                _ if character.is_control() => f.write_char(char::REPLACEMENT_CHARACTER)?,
-                _ => f.write_char(character)?,
-            }
-        }
-        Ok(())
-    }
-}
+//! Numbers and names as a reader sees them.
 
 /// A name within a sentence, set apart so that its direction of writing does not turn the rest.
 pub(super) fn isolated(name: &str) -> String {
     format!("\u{2068}{name}\u{2069}")
 }
 
-/// Roughly how wide text is, in parts of the font's size. No font is at hand to measure with.
-pub(super) fn width(text: &str) -> f64 {
-    text.chars().map(advance).sum()
-}
-
-fn advance(character: char) -> f64 {
-    match character {
-        'i' | 'j' | 'l' | 'I' | '.' | ',' | '\'' | ':' | ';' | '|' | '!' | ' ' => 0.3,
-        'f' | 't' | 'r' | '(' | ')' | '[' | ']' | '-' | '/' => 0.4,
-        'm' | 'w' | 'M' | 'W' | '%' | '@' => 0.9,
-        'A'..='Z' | '&' => 0.68,
-        // Accents that stand on the letter before them.
-        '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{2066}'..='\u{2069}' => 0.0,
-        '\u{1100}'..='\u{11ff}' | '\u{2e80}'..='\u{d7ff}' | '\u{f900}'..='\u{faff}' => 1.0,
-        '\u{ff00}'..='\u{ff60}' | '\u{1f000}'.. => 1.0,
-        _ => 0.57,
-    }
-}
-
-/// Text in one line that is at most so wide, its end left out if need be.
-pub(super) fn shortened(text: &str, most: f64) -> String {
-    let line: Vec<&str> = text.split_whitespace().collect();
-    let line = line.join(" ");
-    if width(&line) <= most {
-        return line;
-    }
-    let mut room = most - 1.0;
-    let mut short: String = line
-        .chars()
-        .take_while(|character| {
-            room -= advance(*character);
-            room >= 0.0
-        })
-        .collect();
-    short.truncate(short.trim_end().len());
-    short.push('…');
-    short
-}
-
 /// A whole number, its digits in groups of three.
 pub(super) fn count(value: usize) -> String {
     let digits = value.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 /// A number to four significant digits.
@@ -104,9 +35,10 @@ pub(super) fn number(value: f64) -> String {
 
 /// A loss: to four decimals, so that those of a column stand below each other, if that shows it.
 pub(super) fn loss(value: f64) -> String {
-    match (1e-3..1e4).contains(&value.abs()) {
-        true => format!("{value:.4}"),
-        false => number(value),
+    if (1e-3..1e4).contains(&value.abs()) {
+        format!("{value:.4}")
+    } else {
+        number(value)
     }
 }
 
@@ -121,9 +53,10 @@ pub(super) fn percent(share: f64, decimals: usize) -> String {
 
 /// How sure a model was: never rounded up to certainty.
 pub(super) fn probability(value: f64) -> String {
-    match (0.9995..1.0).contains(&value) {
-        true => "> 99.9 %".to_owned(),
-        false => percent(value, 1),
+    if (0.9995..1.0).contains(&value) {
+        "> 99.9 %".to_owned()
+    } else {
+        percent(value, 1)
     }
 }
 
@@ -166,15 +99,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markup_is_escaped() {
-        let text = Escaped("<a href='x'>\"&\u{0}\u{8}\n\u{ffff}שלום").to_string();
-        assert_eq!(
-            text,
-            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}\n\u{fffd}שלום"
-        );
-    }
-
-    #[test]
     fn numbers_read_well() {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
@@ -200,17 +124,5 @@ mod tests {
         assert_eq!(duration(9.876), "9.88 s");
         assert_eq!(duration(99.6), "1 min 40 s");
         assert_eq!(duration(7384.0), "2 h 03 min");
-    }
-
-    #[test]
-    fn long_text_ends_early() {
-        assert_eq!(shortened("short", 10.0), "short");
-        assert_eq!(shortened("two\n lines", 10.0), "two lines");
-        let short = shortened(&"a".repeat(200), 10.0);
-        assert!(
-            short.ends_with('…') && short.chars().count() < 20,
-            "{short}"
-        );
-        assert!(width(&short) <= 10.0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::proto;
+use super::message::{Message, tensor_shape};
 use crate::error::{Error, Result};
 
 /// One layer, or whatever else a box in the Graphs tab stands for.
@@ -23,17 +23,18 @@ pub struct GraphNode {
 }
 
 /// TensorFlow's graph format since 2016.
-const PRODUCER: i32 = 22;
+const PRODUCER: i64 = 22;
 
 /// The attribute that TensorBoard reads shapes from.
 const SHAPES: &str = "_output_shapes";
 
-pub fn graph_def(nodes: &[GraphNode]) -> Result<proto::GraphDef> {
+/// `GraphDef`.
+pub fn graph_def(nodes: &[GraphNode]) -> Result<Message> {
     check(nodes)?;
-    Ok(proto::GraphDef {
-        node: nodes.iter().map(node_def).collect(),
-        versions: Some(proto::VersionDef { producer: PRODUCER }),
-    })
+    let versions = Message::default().int(1, PRODUCER);
+    Ok(Message::default()
+        .push_all(1, nodes.iter().map(node_def))
+        .push(4, &versions))
 }
 
 fn check(nodes: &[GraphNode]) -> Result<()> {
@@ -64,25 +65,19 @@ fn check(nodes: &[GraphNode]) -> Result<()> {
     Ok(())
 }
 
-fn node_def(node: &GraphNode) -> proto::NodeDef {
-    let text = |value: &String| proto::AttrValue {
-        s: Some(value.clone().into_bytes()),
-        ..Default::default()
-    };
-    let mut attr: BTreeMap<String, proto::AttrValue> = node
-        .attributes
-        .iter()
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect();
+/// `NodeDef`.
+fn node_def(node: &GraphNode) -> Message {
+    let text = |value: &str| Message::default().push_text(2, value);
+    let attributes = node.attributes.iter();
+    let attributes = attributes.map(|(name, value)| (name.clone(), text(value)));
+    let mut attributes: BTreeMap<String, Message> = attributes.collect();
     if !node.output_shape.is_empty() {
-        let shape = vec![proto::TensorShape::new(&node.output_shape)];
-        let list = Some(proto::AttrList { shape });
-        attr.insert(SHAPES.to_owned(), proto::AttrValue { list, s: None });
+        let shapes = Message::default().push(7, &tensor_shape(&node.output_shape));
+        attributes.insert(SHAPES.to_owned(), Message::default().push(1, &shapes));
     }
-    proto::NodeDef {
-        name: node.name.clone(),
-        op: node.op.clone(),
-        input: node.inputs.clone(),
-        attr,
-    }
+    let def = Message::default().text(1, &node.name).text(2, &node.op);
+    let inputs = node.inputs.iter();
+    inputs
+        .fold(def, |def, input| def.push_text(3, input))
+        .map(5, attributes)
 }

@@ -5,15 +5,12 @@ pub(super) type Point = (f64, f64);
 
 /// The stretches of a line between its gaps: places where it has no finite value.
 pub(super) fn stretches(points: impl Iterator<Item = Option<Point>>) -> Vec<Vec<Point>> {
-    let mut stretches: Vec<Vec<Point>> = vec![Vec::new()];
-    for point in points {
-        match (point, stretches.last_mut()) {
-            (Some(point), Some(stretch)) => stretch.push(point),
-            _ => stretches.push(Vec::new()),
-        }
-    }
-    stretches.retain(|stretch| !stretch.is_empty());
+    let points: Vec<Option<Point>> = points.collect();
+    let stretches = points.split(Option::is_none);
+    let stretches = stretches.filter(|stretch| !stretch.is_empty());
     stretches
+        .map(|stretch| stretch.iter().flatten().copied().collect())
+        .collect()
 }
 
 /// A line that looks the same with fewer points.
@@ -22,35 +19,21 @@ pub(super) fn stretches(points: impl Iterator<Item = Option<Point>>) -> Vec<Vec<
 /// draws the same pixels as all of them (Jugel et al., 2014,
 /// <https://doi.org/10.14778/2732951.2732953>). Of those, points within a tenth of a pixel of the
 /// line through their neighbours are left out (Douglas & Peucker, 1973).
-pub(super) fn thinned(points: &[Point]) -> Vec<Point> {
-    let mut kept: Vec<Point> = Vec::new();
+pub(super) fn simplified(points: &[Point]) -> Vec<Point> {
+    let mut extremes: Vec<Point> = Vec::new();
     for column in points.chunk_by(|a, b| a.0.floor() == b.0.floor()) {
-        let lowest = extreme(column, |a, b| a < b);
-        let highest = extreme(column, |a, b| a > b);
-        let mut indices = [
-            0,
-            lowest.min(highest),
-            lowest.max(highest),
-            column.len() - 1,
-        ]
-        .to_vec();
+        let by_height = |a: &usize, b: &usize| column[*a].1.total_cmp(&column[*b].1);
+        let lowest = (0..column.len()).min_by(by_height).unwrap_or(0);
+        let highest = (0..column.len()).rev().max_by(by_height).unwrap_or(0);
+        let mut indices = vec![0, lowest, highest, column.len() - 1];
+        indices.sort_unstable();
         indices.dedup();
-        kept.extend(indices.into_iter().map(|index| column[index]));
+        extremes.extend(indices.into_iter().map(|index| column[index]));
     }
-    simplified(&kept, 0.1)
+    without_straight(&extremes, 0.1)
 }
 
-fn extreme(points: &[Point], better: impl Fn(f64, f64) -> bool) -> usize {
-    let mut best = 0;
-    for (index, point) in points.iter().enumerate() {
-        if better(point.1, points[best].1) {
-            best = index;
-        }
-    }
-    best
-}
-
-fn simplified(points: &[Point], tolerance: f64) -> Vec<Point> {
+fn without_straight(points: &[Point], tolerance: f64) -> Vec<Point> {
     let Some(last) = points.len().checked_sub(1) else {
         return Vec::new();
     };
@@ -75,9 +58,12 @@ fn distance(point: Point, from: Point, to: Point) -> f64 {
     let along = (to.0 - from.0, to.1 - from.1);
     let offset = (point.0 - from.0, point.1 - from.1);
     let length = along.0 * along.0 + along.1 * along.1;
-    let share = match length > 0.0 {
-        true => ((offset.0 * along.0 + offset.1 * along.1) / length).clamp(0.0, 1.0),
-        false => 0.0,
+    let share = (offset.0 * along.0 + offset.1 * along.1) / length;
+    // The ends can be the same point.
+    let share = if length > 0.0 {
+        share.clamp(0.0, 1.0)
+    } else {
+        0.0
     };
     (offset.0 - share * along.0).hypot(offset.1 - share * along.1)
 }
@@ -89,7 +75,7 @@ mod tests {
     #[test]
     fn peaks_survive_and_straight_lines_shrink() {
         let straight: Vec<Point> = (0..10_000).map(|i| (i as f64 * 0.05, 3.0)).collect();
-        assert_eq!(thinned(&straight), [(0.0, 3.0), (straight[9999].0, 3.0)]);
+        assert_eq!(simplified(&straight), [(0.0, 3.0), (straight[9999].0, 3.0)]);
 
         let mut noise: Vec<Point> = straight.clone();
         for (index, point) in noise.iter_mut().enumerate() {
@@ -97,7 +83,7 @@ mod tests {
         }
         noise[4321].1 = 500.0;
         noise[1234].1 = -500.0;
-        let thin = thinned(&noise);
+        let thin = simplified(&noise);
         assert!(thin.len() <= 4 * 501, "{}", thin.len());
         assert!(thin.contains(&noise[4321]) && thin.contains(&noise[1234]));
         assert!(thin.windows(2).all(|pair| pair[0].0 <= pair[1].0));
@@ -107,9 +93,9 @@ mod tests {
     #[test]
     fn few_points_are_left_alone() {
         let points = [(0.0, 0.0), (10.0, 5.0), (20.0, -5.0)];
-        assert_eq!(thinned(&points), points);
-        assert_eq!(thinned(&points[..1]), points[..1]);
-        assert_eq!(thinned(&[]), []);
+        assert_eq!(simplified(&points), points);
+        assert_eq!(simplified(&points[..1]), points[..1]);
+        assert_eq!(simplified(&[]), []);
     }
 
     #[test]

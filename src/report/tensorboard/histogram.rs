@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::proto;
+use super::message::Message;
 
 /// TensorFlow's limits: powers of 1.1 from 1e-12 to 1e20, the same below zero, and zero itself.
 /// Buckets get wider with distance from zero, so that gradients of any size keep their shape.
@@ -65,9 +65,10 @@ impl Counts {
             // No limit but zero is an `f32`, so a value is never at the end of a bucket.
             let least = usize::from(below[(value.abs().to_bits() >> DROPPED) as usize]);
             let more = limits.get(least).is_some_and(|limit| *limit < wide.abs());
-            let side = match value < 0.0 {
-                true => &mut counts.negative,
-                false => &mut counts.positive,
+            let side = if value < 0.0 {
+                &mut counts.negative
+            } else {
+                &mut counts.positive
             };
             side[least + usize::from(more)] += 1;
             counts.min = counts.min.min(wide);
@@ -78,13 +79,13 @@ impl Counts {
         counts
     }
 
-    /// The buckets from the first to the last that is not empty; empty ones side by side become
+    /// `HistogramProto`: the buckets from the first to the last that is not empty; empty ones side by side become
     /// one. None if there was no finite value.
     ///
     /// Only upper ends are stored: TensorBoard takes `min` for the lower end of the first bucket,
     /// and `max` for the upper end of the last. An empty bucket in front, as PyTorch writes it,
     /// would end before it begins.
-    pub fn into_proto(self) -> Option<proto::Histogram> {
+    pub fn into_message(self) -> Option<Message> {
         let limits = &LIMITS.limits;
         let below_zero = limits.iter().rev().map(|limit| -limit).chain([0.0]);
         let from_zero = limits.iter().copied().chain([f64::MAX]);
@@ -92,20 +93,23 @@ impl Counts {
         let buckets: Vec<(f64, u64)> = below_zero.chain(from_zero).zip(counts.copied()).collect();
         let first = buckets.iter().position(|(_, count)| *count > 0)?;
         let last = buckets.iter().rposition(|(_, count)| *count > 0)?;
-        let mut histogram = proto::Histogram {
-            min: self.min,
-            max: self.max,
-            num: buckets.iter().map(|(_, count)| *count).sum::<u64>() as f64,
-            sum: self.sum,
-            sum_squares: self.sum_squares,
-            ..Default::default()
-        };
-        for (index, (limit, count)) in buckets[..=last].iter().enumerate().skip(first) {
-            if *count > 0 || buckets[index + 1].1 > 0 {
-                histogram.bucket_limit.push(*limit);
-                histogram.bucket.push(*count as f64);
-            }
-        }
-        Some(histogram)
+        let number: u64 = buckets.iter().map(|(_, count)| *count).sum();
+        let shown =
+            (first..=last).filter(|index| buckets[*index].1 > 0 || buckets[index + 1].1 > 0);
+        let (ends, counts): (Vec<f64>, Vec<f64>) = shown
+            .map(|index| (buckets[index].0, buckets[index].1 as f64))
+            .unzip();
+        let numbers = [
+            self.min,
+            self.max,
+            number as f64,
+            self.sum,
+            self.sum_squares,
+        ];
+        let numbers = (1..).zip(numbers);
+        let message = numbers.fold(Message::default(), |message, (field, value)| {
+            message.double(field, value)
+        });
+        Some(message.doubles(6, &ends).doubles(7, &counts))
     }
 }

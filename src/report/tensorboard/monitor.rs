@@ -5,20 +5,23 @@ use std::path::PathBuf;
 
 use burn::tensor::Tensor;
 
-use super::grid::{RIGHT_COLOR, WRONG_COLOR, image_grid};
-use super::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
-use super::{Backward, Control, EpochEnd, EpochRecord, Monitor, RunStart, StepRecord};
+use super::event_writer::EventWriter;
+use super::graph::GraphNode;
+use super::hparams::{HParam, SessionStatus};
 use crate::error::{Error, Result};
 use crate::infer::best;
 use crate::model::Classifier;
 use crate::model::host_vec;
 use crate::preprocess::{Image, Normalization};
+use crate::report::image_grid::{Caption, Grid};
+use crate::train::{Backward, Control, EpochEnd, EpochRecord, Monitor, RunStart, StepRecord};
 
 /// Writes loss, accuracies, rates, the norm of the gradients, speed and memory, histograms of
 /// weights and gradients by group, pictures of the input and of predictions, the model's structure,
-/// and the recipe with its results.
-pub(super) struct TensorBoardMonitor {
-    folder: PathBuf,
+/// and the recipe with its results. By default they go into `tensorboard/` in the run folder.
+#[derive(Default)]
+pub struct TensorBoardMonitor {
+    folder: Option<PathBuf>,
     writer: Option<EventWriter>,
     groups: Vec<String>,
     /// The groups of the model and the prefixes of their parameters.
@@ -29,19 +32,23 @@ pub(super) struct TensorBoardMonitor {
 
 /// Of so many steps one is written.
 const EVERY: usize = 10;
-/// Images of a picture, in rows of 8.
-const COLUMNS: usize = 8;
 /// What the table of recipes compares.
 const RESULTS: [&str; 2] = ["hparam/accuracy", "hparam/loss"];
+/// Colours for what was recognised and for what was not; green and vermillion differ for
+/// colour-blind people too.
+const RIGHT_COLOR: [u8; 3] = [0, 125, 90];
+const WRONG_COLOR: [u8; 3] = [200, 70, 0];
+/// Smaller images are enlarged.
+const MIN_SIDE: usize = 128;
+/// Browsers and image viewers show no longer side.
+const MAX_WIDTH: usize = 16_384;
 
 impl TensorBoardMonitor {
-    pub fn new(folder: PathBuf) -> Self {
+    /// Writes into this folder in place of the run folder's.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
-            folder,
-            writer: None,
-            groups: Vec::new(),
-            prefixes: Vec::new(),
-            shown: None,
+            folder: Some(folder.into()),
+            ..Self::default()
         }
     }
 
@@ -76,7 +83,9 @@ impl TensorBoardMonitor {
 impl Monitor for TensorBoardMonitor {
     fn run_started(&mut self, run: &RunStart<'_>) -> Result<()> {
         let purge = (run.steps_done > 0).then_some(run.steps_done as i64 + 1);
-        let mut writer = EventWriter::create(&self.folder, purge)?;
+        let folder = self.folder.clone();
+        let folder = folder.unwrap_or_else(|| run.dir.join("tensorboard"));
+        let mut writer = EventWriter::create(&folder, purge)?;
         self.groups = run.plan.groups().iter().map(|g| g.name.clone()).collect();
         self.prefixes = run
             .model
@@ -100,8 +109,7 @@ impl Monitor for TensorBoardMonitor {
             writer.graph(&graph(run.model, run.images)?)?;
         }
         let normalization = &run.model.info().normalization;
-        let pictures = pictures(run.images, normalization)?;
-        let grid = image_grid(&pictures, COLUMNS, 4, None)?;
+        let grid = grid(&pictures(run.images, normalization)?, &[])?;
         writer.image("images/input", run.steps_done as i64, &grid)?;
         writer.flush()?;
         self.writer = Some(writer);
@@ -197,34 +205,22 @@ impl Monitor for TensorBoardMonitor {
 }
 
 /// A table of tables as one of names with dots.
-fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, HParam>) {
-    let name = prefix.to_owned();
-    match value {
+fn flatten(name: &str, value: &toml::Value, into: &mut BTreeMap<String, HParam>) {
+    let value = match value {
         toml::Value::Table(table) => {
             for (key, value) in table {
-                let name = match prefix {
-                    "" => key.clone(),
-                    _ => format!("{prefix}.{key}"),
-                };
-                flatten(&name, value, into);
+                let dot = if name.is_empty() { "" } else { "." };
+                flatten(&format!("{name}{dot}{key}"), value, into);
             }
+            return;
         }
-        toml::Value::Integer(number) => {
-            into.insert(name, HParam::Number(*number as f64));
-        }
-        toml::Value::Float(number) if number.is_finite() => {
-            into.insert(name, HParam::Number(*number));
-        }
-        toml::Value::Boolean(flag) => {
-            into.insert(name, HParam::Flag(*flag));
-        }
-        toml::Value::String(text) => {
-            into.insert(name, HParam::Text(text.clone()));
-        }
-        other => {
-            into.insert(name, HParam::Text(other.to_string()));
-        }
-    }
+        toml::Value::Integer(number) => HParam::Number(*number as f64),
+        toml::Value::Float(number) if number.is_finite() => HParam::Number(*number),
+        toml::Value::Boolean(flag) => HParam::Flag(*flag),
+        toml::Value::String(text) => HParam::Text(text.clone()),
+        other => HParam::Text(other.to_string()),
+    };
+    into.insert(name.to_owned(), value);
 }
 
 /// The layers in the order in which they run, in scopes by their names.
@@ -290,24 +286,39 @@ fn predictions(model: &Classifier, images: &Tensor<4>, labels: &[usize]) -> Resu
     use burn::module::Module as _;
     let model = model.valid();
     let inputs = images.clone().without_autodiff().to_device(&model.device());
-    let classes = model.num_classes();
     let scores = host_vec(model.forward(inputs)?.into_data())?;
-    let captions: Vec<(String, [u8; 3])> = scores
-        .chunks_exact(classes.max(1))
-        .zip(labels)
-        .map(|(row, label)| {
-            let found = best(row);
-            match found == *label {
-                true => (model.class_name(found), RIGHT_COLOR),
-                false => {
-                    let (found, truth) = (model.class_name(found), model.class_name(*label));
-                    (format!("{found} / {truth}"), WRONG_COLOR)
-                }
-            }
-        })
-        .collect();
+    let rows = scores.chunks_exact(model.num_classes().max(1));
+    let captions = rows.zip(labels).map(|(row, label)| {
+        let predicted = best(row);
+        let name = model.class_name(predicted);
+        if predicted == *label {
+            let color = RIGHT_COLOR;
+            return Caption { text: name, color };
+        }
+        Caption {
+            text: format!("{name} / {}", model.class_name(*label)),
+            color: WRONG_COLOR,
+        }
+    });
     let pictures = pictures(images, &model.info().normalization)?;
-    image_grid(&pictures, COLUMNS, 4, Some(&captions))
+    grid(&pictures, &captions.collect::<Vec<_>>())
+}
+
+/// Images of one size side by side.
+fn grid(images: &[Image], captions: &[Caption]) -> Result<Image> {
+    let images: Vec<&Image> = images.iter().collect();
+    let sides = images
+        .first()
+        .map_or([1; 2], |image| [image.height(), image.width()]);
+    let factor = MIN_SIDE.div_ceil(sides[0].max(sides[1]));
+    let cell = sides.map(|side| side * factor);
+    let grid = Grid {
+        columns: (MAX_WIDTH / cell[1]).clamp(1, 8),
+        cell,
+        gap: 4,
+        ground: [255; 3],
+    };
+    grid.draw(&images, captions)
 }
 
 #[cfg(test)]
@@ -317,7 +328,7 @@ mod tests {
     #[test]
     fn values_without_a_place_in_a_histogram_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let mut monitor = TensorBoardMonitor::new(folder.path().to_path_buf());
+        let mut monitor = TensorBoardMonitor::default();
         let writer = EventWriter::create(folder.path(), None).unwrap();
         let path = writer.path().to_path_buf();
         monitor.writer = Some(writer);

@@ -1,15 +1,15 @@
 //! A report of a run folder.
 
 use std::collections::{BTreeSet, BinaryHeap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+use super::contents::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
 use crate::data::{BrokenImage, ImageData, Loader, LoaderConfig, Without, class_difference};
 use crate::error::{Error, Result};
 use crate::infer::best;
 use crate::model::Classifier;
-use crate::train::{EpochRecord, LoggedStep, RunConfig, RunFiles};
+use crate::train::{EpochRecord, LoggedStep, Run, RunConfig, RunFiles};
 
 impl Report {
     /// Reads a run folder, and looks once more at every image for validation with the run's best
@@ -115,19 +115,11 @@ impl Report {
             summary: summary(epochs, best_epoch, &files),
             epochs: epochs
                 .iter()
-                .map(|e| EpochLine {
-                    epoch: e.epoch,
-                    train_loss: e.train_loss,
-                    train_accuracy: e.train_accuracy,
-                    valid_loss: e.valid_loss,
-                    // Averaged weights have a curve of their own.
-                    valid_accuracy: e.raw_valid_accuracy.unwrap_or(e.valid_accuracy),
-                    ema_accuracy: e.raw_valid_accuracy.map(|_| e.valid_accuracy),
-                    seconds: e.seconds,
-                    images_per_second: e.images_per_second,
+                .map(|record| EpochLine {
                     note: best_epoch
-                        .is_some_and(|best| best.epoch == e.epoch)
+                        .is_some_and(|best| best.epoch == record.epoch)
                         .then(|| "best".to_owned()),
+                    ..EpochLine::from(record)
                 })
                 .collect(),
             rates,
@@ -149,6 +141,34 @@ impl Report {
             environment: environment(config, epochs),
         };
         Ok((report, left_out))
+    }
+}
+
+impl Run {
+    /// Writes `report.html` and the folder `report` of pictures into the run folder, and gives the
+    /// page's path. `valid` are the images that the run was validated on.
+    ///
+    /// # Errors
+    /// As [`Report::of_run`], and [`Error::Io`] if a file cannot be written.
+    pub fn write_report(&self, valid: Arc<dyn ImageData>) -> Result<PathBuf> {
+        Report::of_run(self.dir(), self.model(), valid)?.write(self.dir())
+    }
+}
+
+impl From<&EpochRecord> for EpochLine {
+    fn from(record: &EpochRecord) -> Self {
+        Self {
+            epoch: record.epoch,
+            train_loss: record.train_loss,
+            train_accuracy: record.train_accuracy,
+            valid_loss: record.valid_loss,
+            // Averaged weights have a curve of their own.
+            valid_accuracy: record.raw_valid_accuracy.unwrap_or(record.valid_accuracy),
+            ema_accuracy: record.raw_valid_accuracy.map(|_| record.valid_accuracy),
+            seconds: record.seconds,
+            images_per_second: record.images_per_second,
+            note: None,
+        }
     }
 }
 

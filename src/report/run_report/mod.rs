@@ -1,0 +1,23 @@
+//! A training run as one page and a few pictures.
+
+mod axis;
+mod class_scores;
+mod confusion_chart;
+mod contents;
+mod curves_monitor;
+mod epoch_charts;
+mod format;
+mod from_run;
+mod line_chart;
+mod mistake_images;
+mod page;
+mod picture;
+mod polyline;
+mod rate_chart;
+mod rate_sweep_chart;
+mod templates;
+mod text_width;
+mod write;
+
+pub use contents::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+pub use curves_monitor::CurvesMonitor;

@@ -1,0 +1,61 @@
+//! Writes a report: the page, and its pictures as files.
+
+use std::path::{Path, PathBuf};
+
+use super::contents::Report;
+use super::picture::Picture;
+use super::{confusion_chart, epoch_charts, mistake_images, page, rate_chart};
+use crate::error::{Error, Result};
+use crate::write_file;
+
+/// Name of the page.
+const PAGE: &str = "report.html";
+/// Name of the folder of pictures.
+const PICTURES: &str = "report";
+
+impl Report {
+    /// Writes `report.html` into a folder, and the pictures into a folder `report` beside it; gives
+    /// the page's path. Folders are made if need be. Each file appears whole or not at all, the
+    /// page last; a picture for which there is no data is left out, and that of an earlier report
+    /// removed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] as for [`check`](Self::check), and [`Error::Io`] if a folder or a
+    /// file cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf> {
+        self.check()?;
+        let pictures = dir.join(PICTURES);
+        std::fs::create_dir_all(&pictures).map_err(Error::io("create", &pictures))?;
+        let charts = [
+            ("loss.svg", epoch_charts::loss(self)?),
+            ("accuracy.svg", epoch_charts::accuracy(self)?),
+            ("rates.svg", rate_chart::draw(self)?),
+            ("confusion.svg", confusion_chart::draw(self)?),
+        ];
+        for (name, chart) in &charts {
+            let file = chart.as_ref().map(Picture::file).transpose()?;
+            put(&pictures.join(name), file.as_deref().map(str::as_bytes))?;
+        }
+        let shown = mistake_images::surest(self);
+        let sheet = mistake_images::sheet(&shown)?;
+        put(&pictures.join("mistakes.png"), sheet.as_deref())?;
+
+        let path = dir.join(PAGE);
+        let charts = charts.map(|(_, chart)| chart);
+        write_file(&path, page::html(self, &charts, &shown)?.as_bytes())?;
+        Ok(path)
+    }
+}
+
+/// Writes a file, or removes an old one if there is nothing to write.
+fn put(path: &Path, contents: Option<&[u8]>) -> Result<()> {
+    match contents {
+        Some(contents) => write_file(path, contents),
+        None => match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", path)(error))
+            }
+            _ => Ok(()),
+        },
+    }
+}
