@@ -1,6 +1,6 @@
 //! A report of a run folder.
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,15 +70,19 @@ impl Report {
             },
             &model.device(),
         )?;
-        let mut surest = Surest::default();
+        let mut wrong = Vec::new();
         let precision = config.recipe.precision;
         let evaluation = model.evaluate_while(&loader, precision, |batch| {
             let classes = model.num_classes().max(1);
             let rows = batch.scores.chunks_exact(classes).zip(batch.targets);
             for (place, (scores, label)) in rows.enumerate() {
-                let found = best(scores);
-                if found != *label {
-                    surest.push(batch.first + place, found, probability(scores, found));
+                let class = best(scores);
+                if class != *label {
+                    wrong.push(Wrong {
+                        index: batch.first + place,
+                        class,
+                        probability: probability(scores, class),
+                    });
                 }
             }
             true
@@ -88,16 +92,16 @@ impl Report {
         let unread: BTreeSet<usize> = broken.iter().map(|image| image.index).collect();
         let judged = Without::new(valid, &unread);
         left_out.extend(broken);
-        let mut mistakes = Vec::new();
-        for wrong in surest.into_sorted() {
+        let mistakes = surest(wrong).into_iter().map(|wrong| {
             let (image, label) = judged.get(wrong.index)?;
-            mistakes.push(Mistake {
+            Ok(Mistake {
                 image,
                 truth: model.class_name(label),
                 predicted: model.class_name(wrong.class),
                 probability: wrong.probability,
-            });
-        }
+            })
+        });
+        let mistakes = mistakes.collect::<Result<_>>()?;
 
         let epochs = &files.epochs;
         let metric = config.recipe.metric;
@@ -218,51 +222,39 @@ fn summary(
     if epochs.len() < planned {
         rows.push(("epochs", format!("{} of {planned} planned", epochs.len())));
     }
-    let owned = rows
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value));
-    owned.collect()
+    let rows = rows.into_iter();
+    rows.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A line for each group, and a mark wherever one begins to train.
 fn rates(files: &RunFiles) -> (Vec<RateLine>, Vec<FreezeMark>) {
-    let mut lines: Vec<RateLine> = files
-        .groups
-        .iter()
-        .map(|group| RateLine {
-            group: group.clone(),
-            points: Vec::new(),
-        })
-        .collect();
-    for step in &files.steps {
-        for (line, rate) in lines.iter_mut().zip(&step.rates) {
-            line.points.push((began(step), *rate));
-        }
-    }
+    let RunFiles { groups, steps, .. } = files;
+    let lines = groups.iter().enumerate().map(|(index, group)| RateLine {
+        group: group.clone(),
+        points: steps
+            .iter()
+            .map(|step| (began(step), step.rates[index]))
+            .collect(),
+    });
+    let lines = lines.collect();
     let mut marks = Vec::new();
-    for pair in files.steps.windows(2) {
-        let [before, after] = pair else { continue };
+    for (before, after) in steps.iter().zip(steps.iter().skip(1)) {
         // A rate that is 0 because the schedule is there frees nothing when it rises.
         if before.rates.last().is_none_or(|head| *head <= 0.0) {
             continue;
         }
-        let joined: Vec<&str> = files
-            .groups
-            .iter()
-            .zip(before.rates.iter().zip(&after.rates))
-            .filter(|(_, (before, after))| **before <= 0.0 && **after > 0.0)
-            .map(|(group, _)| group.as_str())
-            .collect();
+        let rates = before.rates.iter().zip(&after.rates);
+        let joined = groups.iter().zip(rates);
+        let joined = joined.filter(|(_, (before, after))| **before <= 0.0 && **after > 0.0);
+        let joined: Vec<&String> = joined.map(|(group, _)| group).collect();
         let text = match joined.as_slice() {
             [] => continue,
             [one] => format!("{one} joins"),
             // From the input on: what lies between the first and the last joins as well.
             [first, .., last] => format!("{first} to {last} join"),
         };
-        marks.push(FreezeMark {
-            epoch: began(after),
-            text,
-        });
+        let epoch = began(after);
+        marks.push(FreezeMark { epoch, text });
     }
     (lines, marks)
 }
@@ -277,16 +269,10 @@ fn environment(config: &RunConfig, epochs: &[EpochRecord]) -> Vec<(String, Strin
     let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / (1u64 << 20) as f64);
     let peak = epochs.iter().filter_map(|e| e.memory.peak).max();
     let device = epochs.iter().filter_map(|e| e.memory.device_reserved).max();
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     let rows = [
         ("burn-zoo", Some(config.burn_zoo.clone())),
-        (
-            "system",
-            Some(format!(
-                "{} {}",
-                std::env::consts::OS,
-                std::env::consts::ARCH
-            )),
-        ),
+        ("system", Some(system)),
         ("device", Some(config.model_text("device"))),
         ("threads", Some(config.model_text("threads"))),
         ("parameters", Some(config.model_text("parameters"))),
@@ -297,9 +283,9 @@ fn environment(config: &RunConfig, epochs: &[EpochRecord]) -> Vec<(String, Strin
         ("peak memory of the process", peak.map(mib)),
         ("memory of the device", device.map(mib)),
     ];
-    rows.into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+    let rows = rows.into_iter();
+    let rows = rows.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    rows.collect()
 }
 
 /// The probability of a class from a row of logits.
@@ -318,43 +304,11 @@ struct Wrong {
     probability: f64,
 }
 
-/// Keeps the mistakes of the highest probability.
-#[derive(Default)]
-struct Surest(BinaryHeap<Wrong>);
-
-impl Eq for Wrong {}
-
-impl Ord for Wrong {
-    /// The greatest is the first to be dropped: the least sure, of equals the later.
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other
-            .probability
-            .total_cmp(&self.probability)
-            .then(self.index.cmp(&other.index))
-    }
-}
-
-impl PartialOrd for Wrong {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Surest {
-    fn push(&mut self, index: usize, class: usize, probability: f64) {
-        self.0.push(Wrong {
-            index,
-            class,
-            probability,
-        });
-        if self.0.len() > Report::MOST_MISTAKES {
-            self.0.pop();
-        }
-    }
-
-    fn into_sorted(self) -> Vec<Wrong> {
-        self.0.into_sorted_vec()
-    }
+/// The mistakes of the highest probability, the highest first; of equals the earlier.
+fn surest(mut mistakes: Vec<Wrong>) -> Vec<Wrong> {
+    mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    mistakes.truncate(Report::MOST_MISTAKES);
+    mistakes
 }
 
 #[cfg(test)]
@@ -363,11 +317,13 @@ mod tests {
 
     #[test]
     fn the_surest_mistakes_are_kept_in_order() {
-        let mut surest = Surest::default();
-        for index in 0..500 {
-            surest.push(index, 0, (index * 7 % 500) as f64 / 500.0);
-        }
-        let kept: Vec<f64> = surest.into_sorted().iter().map(|w| w.probability).collect();
+        let mistakes = (0..500).map(|index| Wrong {
+            index,
+            class: 0,
+            probability: (index * 7 % 500) as f64 / 500.0,
+        });
+        let surest = surest(mistakes.collect());
+        let kept: Vec<f64> = surest.iter().map(|wrong| wrong.probability).collect();
         let expected: Vec<f64> = (0..Report::MOST_MISTAKES)
             .map(|place| (499 - place) as f64 / 500.0)
             .collect();

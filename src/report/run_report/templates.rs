@@ -19,10 +19,9 @@ macro_rules! templates {
 static TEMPLATES: LazyLock<std::result::Result<Environment, minijinja::Error>> =
     LazyLock::new(|| {
         let mut templates = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true);
-        templates.set_syntax(syntax.build()?);
+        let mut syntax = SyntaxConfig::builder();
+        let syntax = syntax.trim_blocks(true).lstrip_blocks(true).build()?;
+        templates.set_syntax(syntax);
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_formatter(write_value);

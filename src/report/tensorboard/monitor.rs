@@ -149,7 +149,9 @@ impl Monitor for TensorBoardMonitor {
             return Ok(());
         };
         let record = epoch.record;
-        let scalars = [
+        let memory = &record.memory;
+        let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+        for (tag, value) in [
             ("loss/train", Some(record.train_loss)),
             ("loss/valid", Some(record.valid_loss)),
             ("accuracy/train", Some(record.train_accuracy)),
@@ -162,27 +164,19 @@ impl Monitor for TensorBoardMonitor {
             ("accuracy/valid_not_averaged", record.raw_valid_accuracy),
             ("speed/epoch_seconds", Some(record.seconds)),
             ("epoch", Some(record.epoch as f64)),
-        ];
-        for (tag, value) in scalars {
-            if let Some(value) = value {
-                writer.scalar(tag, at, value)?;
-            }
-        }
-        let memory = [
-            ("memory/resident_bytes", record.memory.resident),
-            ("memory/peak_bytes", record.memory.peak),
+            ("memory/resident_bytes", bytes(memory.resident)),
+            ("memory/peak_bytes", bytes(memory.peak)),
             (
                 "memory/device_allocated_bytes",
-                record.memory.device_allocated,
+                bytes(memory.device_allocated),
             ),
             (
                 "memory/device_reserved_bytes",
-                record.memory.device_reserved,
+                bytes(memory.device_reserved),
             ),
-        ];
-        for (tag, bytes) in memory {
-            if let Some(bytes) = bytes {
-                writer.scalar(tag, at, bytes as f64)?;
+        ] {
+            if let Some(value) = value {
+                writer.scalar(tag, at, value)?;
             }
         }
         if epoch.best {
