@@ -17,6 +17,7 @@ pub(super) struct Grid {
 
 /// A caption below an image, wrapped between words to at most three lines; characters other than
 /// those of ASCII become boxes. The image gets a frame in the caption's colour.
+#[cfg_attr(not(feature = "tensorboard"), allow(dead_code))] // a report has no captions
 pub(super) struct Caption {
     pub text: String,
     pub color: [u8; 3],

@@ -822,3 +822,36 @@ fn write_csv(
 
 /// Of so many steps one is logged.
 const EVERY: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_quote_what_has_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.csv");
+        let record = |fields: &[&str]| StringRecord::from(fields.to_vec());
+        let header = record(&["epoch", "loss", "frozen"]);
+        let rows = [
+            record(&["1", "0.00001", "backbone"]),
+            record(&["2", "1e21", "only:a,\"b\""]),
+        ];
+        write_csv(&path, &header, &rows, QuoteStyle::NonNumeric).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "epoch,loss,frozen\n1,0.00001,\"backbone\"\n2,1e21,\"only:a,\"\"b\"\"\"\n"
+        );
+        write_csv(
+            &path,
+            &header,
+            &[record(&["0.5", "", "1e-3"])],
+            QuoteStyle::Necessary,
+        )
+        .unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "epoch,loss,frozen\n0.5,,1e-3\n"
+        );
+    }
+}

@@ -87,8 +87,8 @@ pub(super) fn duration(seconds: f64) -> String {
         let decimals = if seconds < 10.0 { 2 } else { 1 };
         return format!("{seconds:.decimals$} s");
     }
-    let whole = seconds.round() as u64;
-    match (whole / 3600, whole / 60 % 60, whole % 60) {
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
         (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
     }

@@ -323,11 +323,11 @@ mod tests {
             probability: (index * 7 % 500) as f64 / 500.0,
         });
         let surest = surest(mistakes.collect());
-        let kept: Vec<f64> = surest.iter().map(|wrong| wrong.probability).collect();
+        let surest: Vec<f64> = surest.iter().map(|wrong| wrong.probability).collect();
         let expected: Vec<f64> = (0..Report::MOST_MISTAKES)
             .map(|place| (499 - place) as f64 / 500.0)
             .collect();
-        assert_eq!(kept, expected);
+        assert_eq!(surest, expected);
     }
 
     #[test]

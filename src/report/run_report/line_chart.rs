@@ -289,7 +289,8 @@ fn path(points: &[Point]) -> String {
 }
 
 fn label_width(name: &str, value: &str) -> f64 {
-    ((width(name) + width(value)) * 12.0 + 6.0).min(MAX_LABEL)
+    // Some room for fonts that are wider than they are taken for.
+    ((width(name) + width(value)) * 12.0 * 1.12 + 6.0).min(MAX_LABEL)
 }
 
 /// Finds a row in which a label fits, right of its mark or left of it at the picture's edge.

@@ -210,8 +210,8 @@ fn confusions(report: &Report) -> Value {
 
 fn mistakes(report: &Report, shown: &[Shown]) -> Result<Value> {
     // Who makes the report may have kept only the surest; the matrix knows of all.
-    let kept = report.mistakes.len();
-    let all = kept.max(scores::mistakes(&report.confusion));
+    let mistakes = scores::mistakes(&report.confusion);
+    let all = mistakes.max(report.mistakes.len());
     let number = if shown.len() < all {
         let (shown, all) = (shown.len(), format::count(all));
         format!("The {shown} mistakes of {all} that the model was surest of")

@@ -83,11 +83,14 @@ mod tests {
         }
         noise[4321].1 = 500.0;
         noise[1234].1 = -500.0;
-        let thin = simplified(&noise);
-        assert!(thin.len() <= 4 * 501, "{}", thin.len());
-        assert!(thin.contains(&noise[4321]) && thin.contains(&noise[1234]));
-        assert!(thin.windows(2).all(|pair| pair[0].0 <= pair[1].0));
-        assert_eq!((thin[0], thin[thin.len() - 1]), (noise[0], noise[9999]));
+        let simple = simplified(&noise);
+        assert!(simple.len() <= 4 * 501, "{}", simple.len());
+        assert!(simple.contains(&noise[4321]) && simple.contains(&noise[1234]));
+        assert!(simple.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        assert_eq!(
+            (simple[0], simple[simple.len() - 1]),
+            (noise[0], noise[9999])
+        );
     }
 
     #[test]
