@@ -53,7 +53,10 @@ fn links_lead_somewhere() {
     for document in documents(root) {
         // A link may be broken over two lines before its address.
         let text = prose(&document).join("\n");
-        for target in link.captures_iter(&text).map(|matched| matched[1].to_owned()) {
+        for target in link
+            .captures_iter(&text)
+            .map(|matched| matched[1].to_owned())
+        {
             if target.contains("://") {
                 continue;
             }

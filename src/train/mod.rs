@@ -33,12 +33,15 @@ pub use crate::nn::{Precision, cross_entropy};
 pub use batch_size::{BatchSearch, BatchSize, Trial};
 pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
-mod evaluate_inputs;
 pub use extend::{Extended, Extension};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
 pub use fit::{FitOptions, resume};
 pub use gradients::{Clip, clip_gradients, gradient_norm};
-mod evaluate_inputs;
+pub use loss::{ClassWeights, Loss, Targets};
+pub use loss_scale::LossScale;
+pub use monitor::{
+    Backward, Control, EpochEnd, EpochStart, Monitor, Monitors, RunStart, Silent, StepRecord,
+};
 pub use optimizer::{ModelOptimizer, Optimizer};
 pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
