@@ -3,10 +3,10 @@
 //! draw them as bundles of orbits. Here they are filled as well, with a texture.
 
 use super::contour::{Contour, Wave};
+use super::layer::{Context, Layer};
 use super::place::{Affine, Pose};
-use super::render::{Context, Layer};
+use super::random::{below, chance};
 use super::texture::Texture;
-use super::{below, chance};
 use burn_zoo::init::Rng;
 
 /// The share of atoms that are drawn as lines.
@@ -41,17 +41,19 @@ enum Body {
 impl Atom {
     pub(super) fn sample(rng: &mut Rng) -> Self {
         let symmetric = chance(rng, 0.5);
-        let corners = match chance(rng, 0.4) {
-            true => 3 + below(rng, 8),
-            false => 0,
+        let corners = if chance(rng, 0.4) {
+            3 + below(rng, 8)
+        } else {
+            0
         };
         let oval = rng.uniform(0.5, 1.0);
         Atom {
             waves: waves(symmetric, rng),
             corners,
-            oval: match chance(rng, 0.65) {
-                true => [oval, 1.0],
-                false => [1.0, oval],
+            oval: if chance(rng, 0.65) {
+                [oval, 1.0]
+            } else {
+                [1.0, oval]
             },
             body: Body::sample(rng),
         }
@@ -110,9 +112,10 @@ fn waves(symmetric: bool, rng: &mut Rng) -> Vec<Wave> {
         .map(|_| {
             let frequency = 1 + below(rng, 7) as u8;
             let amplitude = rng.uniform(0.15, 0.6) / f64::from(frequency).sqrt();
-            let phase = match symmetric {
-                true => 128 * below(rng, 2),
-                false => below(rng, 256),
+            let phase = if symmetric {
+                128 * below(rng, 2)
+            } else {
+                below(rng, 256)
             };
             Wave {
                 frequency,
@@ -132,13 +135,15 @@ impl Body {
                 width: rng.uniform(0.1, 0.24) as f32,
             };
         }
-        let hole = match chance(rng, 0.15) {
-            true => rng.uniform(0.3, 0.6),
-            false => 0.0,
+        let hole = if chance(rng, 0.15) {
+            rng.uniform(0.3, 0.6)
+        } else {
+            0.0
         };
-        let rim = match chance(rng, 0.2) {
-            true => rng.uniform(0.12, 0.25),
-            false => 0.0,
+        let rim = if chance(rng, 0.2) {
+            rng.uniform(0.12, 0.25)
+        } else {
+            0.0
         };
         Body::Filled {
             texture: Texture::sample(rng),
@@ -201,8 +206,9 @@ impl Drawing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contour;
+    use super::super::options::Jitter;
     use super::super::tables::Tables;
-    use super::super::{Jitter, contour};
     use super::*;
 
     /// What is covered of 64 x 64 pixels by a shape that is 48 pixels long.

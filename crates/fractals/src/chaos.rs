@@ -1,14 +1,18 @@
 //! The chaos game: a point that jumps by randomly chosen maps of a system visits its attractor
 //! (Barnsley, 1988).
 
-use super::ifs::System;
+use super::layer::Context;
 use super::place::{Affine, product};
-use super::seed;
+use super::random::seed;
+use super::system::System;
 use burn_zoo::init::Rng;
 
 /// Points that jump independently of each other, so that the processor need not wait for the last
 /// jump before it computes the next. As many as there are bytes in a random number.
 const LANES: usize = 8;
+
+/// Points that tell where an instance's attractor is.
+pub(super) const PILOT: usize = 512;
 
 /// Jumps of each point before it is shown.
 const UNSEEN: usize = 40;
@@ -94,6 +98,20 @@ pub(super) fn pilot(system: &System, count: usize, rng: &mut Rng) -> Vec<[f32; 2
     let mut game = Chaos::new(system, &Affine::IDENTITY, rng);
     game.play(count, |x, y| points.push([x, y]));
     points
+}
+
+/// Logarithmic density, 1 at three times the mean of the cells that were visited.
+pub(super) fn tones(hits: &[u16], context: &Context) -> Vec<f32> {
+    let (mut sum, mut lit) = (0u64, 0u64);
+    for count in hits {
+        sum += u64::from(*count);
+        lit += u64::from(*count > 0);
+    }
+    let full = context
+        .tables
+        .log((3 * sum / lit.max(1)).clamp(1, 255) as u16);
+    let tone = |count: &u16| (context.tables.log(*count) / full).min(1.0);
+    hits.iter().map(tone).collect()
 }
 
 /// Each map with a share that grows with the area it makes, in 256ths; flat maps have a little too.

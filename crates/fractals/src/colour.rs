@@ -1,7 +1,8 @@
 //! Colours of an instance. They never tell the category: every image draws its own.
 
-use super::render::Context;
-use super::{FractalOptions, chance};
+use super::layer::Context;
+use super::options::FractalOptions;
+use super::random::chance;
 use burn_zoo::init::Rng;
 
 /// Steps of a palette.
@@ -94,9 +95,10 @@ fn pair(rng: &mut Rng) -> [f64; 2] {
     let bright = chance(rng, 0.35);
     let first = rng.uniform(0.0, 0.35);
     let second = rng.uniform(0.0, 0.35);
-    match bright {
-        true => [1.0 - first, 1.0 - second],
-        false => [first, second],
+    if bright {
+        [1.0 - first, 1.0 - second]
+    } else {
+        [first, second]
     }
 }
 
@@ -106,14 +108,16 @@ fn ends(background: [f64; 2], rng: &mut Rng) -> [f64; 2] {
     // Now and then the other way round: dense or lit parts nearer to the background. What is drawn
     // in the brightest tone alone is then near it, and must be seen nevertheless.
     let turned = chance(rng, 0.2);
-    let near = match turned {
-        true => rng.uniform(0.3, 0.45),
-        false => rng.uniform(0.2, 0.4),
+    let near = if turned {
+        rng.uniform(0.3, 0.45)
+    } else {
+        rng.uniform(0.2, 0.4)
     };
     let far = rng.uniform(0.0, 0.2);
-    let [low, high] = match background[0] < 0.5 {
-        true => [background[0].max(background[1]) + near, 1.0 - far],
-        false => [background[0].min(background[1]) - near, far],
+    let [low, high] = if background[0] < 0.5 {
+        [background[0].max(background[1]) + near, 1.0 - far]
+    } else {
+        [background[0].min(background[1]) - near, far]
     };
     if turned { [high, low] } else { [low, high] }
 }
@@ -131,9 +135,12 @@ fn tint(hue: f64, saturation: f64, level: f64) -> Rgb {
     let rgb = [ramp(0.0), ramp(2.0 / 3.0), ramp(1.0 / 3.0)];
     let luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
     let level = level.clamp(0.0, 1.0);
-    rgb.map(|value| match level <= luma {
-        true => (value * level / luma) as f32,
-        false => (value + (1.0 - value) * (level - luma) / (1.0 - luma)) as f32,
+    rgb.map(|value| {
+        if level <= luma {
+            (value * level / luma) as f32
+        } else {
+            (value + (1.0 - value) * (level - luma) / (1.0 - luma)) as f32
+        }
     })
 }
 

@@ -2,8 +2,8 @@
 
 use std::f32::consts::PI;
 
+use super::layer::Context;
 use super::place::Affine;
-use super::render::Context;
 use super::tables::turn;
 
 /// Directions in which the radius is kept.

@@ -1,6 +1,6 @@
 //! A sheet of instances to look at.
 
-use super::Fractals;
+use super::set::Fractals;
 use burn_zoo::error::{Error, Result};
 use burn_zoo::preprocess::Image;
 
@@ -82,7 +82,7 @@ fn put(image: &Image, cell: usize, width: usize, sheet: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Colour, FractalOptions};
+    use super::super::options::{Colour, FractalOptions};
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where an instance stands in its picture: turned, stretched, sheared, mirrored, scaled, shifted.
 
-use super::{Jitter, chance};
+use super::options::Jitter;
+use super::random::chance;
 use burn_zoo::init::Rng;
 
 /// `p = linear · q + shift`, the matrix row by row.
@@ -74,9 +75,10 @@ impl Pose {
         let angle = rng.uniform(-jitter.rotation, jitter.rotation).to_radians();
         let (sin, cos) = libm::sincos(angle);
         let stretch = 1.0 + rng.uniform(0.0, jitter.stretch);
-        let [x, y] = match chance(rng, 0.5) {
-            true => [stretch, 1.0],
-            false => [1.0, stretch],
+        let [x, y] = if chance(rng, 0.5) {
+            [stretch, 1.0]
+        } else {
+            [1.0, stretch]
         };
         let shear = rng.uniform(-jitter.shear, jitter.shear);
         let mirror = if chance(rng, jitter.flip) { -1.0 } else { 1.0 };

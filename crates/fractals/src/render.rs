@@ -1,68 +1,18 @@
 //! From a category and random numbers to pixels.
 
 use super::atom::Atom;
-use super::chaos::{Chaos, pilot};
+use super::chaos::{Chaos, PILOT, pilot, tones};
 use super::colour::{Colours, mix};
-use super::ifs::{OUTSIDE, System, frame};
+use super::layer::{Context, Layer};
+use super::options::{Colour, FractalOptions};
 use super::place::{Affine, Pose};
-use super::tables::Tables;
-use super::{Colour, FractalOptions, below, chance};
+use super::random::{below, chance};
+use super::shape::{OUTSIDE, frame};
+use super::system::System;
 use burn_zoo::init::Rng;
 
 /// Jumps of the chaos game for each pixel of the picture.
 const JUMPS: usize = 10;
-/// Points that tell where an instance's attractor is.
-pub(super) const PILOT: usize = 512;
-
-/// What all drawings share.
-pub(super) struct Context<'a> {
-    pub(super) tables: &'a Tables,
-    /// Pixels of a side.
-    pub(super) size: usize,
-}
-
-/// A shape without colours: how much of each pixel it covers, and how bright it is there; both from
-/// 0 to 1, row by row.
-pub(super) struct Layer {
-    cover: Vec<f32>,
-    tone: Vec<f32>,
-}
-
-impl Layer {
-    pub(super) fn empty(size: usize) -> Self {
-        Layer {
-            cover: vec![0.0; size * size],
-            tone: vec![0.0; size * size],
-        }
-    }
-
-    /// Sets a pixel; the cover is clamped.
-    pub(super) fn set(&mut self, pixel: usize, cover: f32, tone: f32) {
-        if let (Some(c), Some(t)) = (self.cover.get_mut(pixel), self.tone.get_mut(pixel)) {
-            *c = cover.clamp(0.0, 1.0);
-            *t = tone;
-        }
-    }
-
-    /// Pixels that are covered, in parts too.
-    #[cfg(test)]
-    pub(super) fn covered(&self) -> f32 {
-        self.cover.iter().sum()
-    }
-
-    /// Lays `self` over another one.
-    fn over(&mut self, under: &Layer) {
-        let pixels = self.cover.iter_mut().zip(&mut self.tone);
-        for ((cover, tone), (c, t)) in pixels.zip(under.cover.iter().zip(&under.tone)) {
-            let seen = c * (1.0 - *cover);
-            let sum = *cover + seen;
-            if sum > 0.0 {
-                *tone = (*tone * *cover + t * seen) / sum;
-                *cover = sum;
-            }
-        }
-    }
-}
 
 /// What a label stands for.
 #[derive(Debug, Clone)]
@@ -76,9 +26,10 @@ impl Category {
         if !is_atom {
             let system = System::shape(rng);
             let oval = rng.uniform(0.6, 1.0);
-            let oval = match chance(rng, 0.5) {
-                true => [oval, 1.0],
-                false => [1.0, oval],
+            let oval = if chance(rng, 0.5) {
+                [oval, 1.0]
+            } else {
+                [1.0, oval]
             };
             return Category::Ifs { system, oval };
         }
@@ -154,20 +105,6 @@ fn paint(layer: &Layer, colours: &Colours, context: &Context, channels: usize) -
         pixels.extend(bytes.into_iter().take(channels));
     }
     pixels
-}
-
-/// Logarithmic density, 1 at three times the mean of the cells that were visited.
-pub(super) fn tones(hits: &[u16], context: &Context) -> Vec<f32> {
-    let (mut sum, mut lit) = (0u64, 0u64);
-    for count in hits {
-        sum += u64::from(*count);
-        lit += u64::from(*count > 0);
-    }
-    let full = context
-        .tables
-        .log((3 * sum / lit.max(1)).clamp(1, 255) as u16);
-    let tone = |count: &u16| (context.tables.log(*count) / full).min(1.0);
-    hits.iter().map(tone).collect()
 }
 
 /// Visits as a shape, in one of four ways that belong to the instance: log density, points, points

@@ -1,6 +1,10 @@
 //! Tests of whole sets.
 
-use super::*;
+use sha2::{Digest as _, Sha256};
+
+use super::{Colour, FractalOptions, Fractals, Jitter};
+use burn_zoo::data::ImageData as _;
+use burn_zoo::preprocess::Image;
 
 fn grey(categories: usize, atoms: f64) -> Fractals {
     let options = FractalOptions {

@@ -1,12 +1,13 @@
 //! What fills a visual atom. The kind and its frequency belong to the category, the phase to the
 //! instance.
 
-use super::chaos::{Chaos, pilot};
-use super::ifs::{OUTSIDE, System, frame};
+use super::chaos::{Chaos, PILOT, pilot, tones};
+use super::layer::Context;
 use super::place::Affine;
-use super::render::{Context, PILOT, tones};
+use super::random::{below, chance};
+use super::shape::{OUTSIDE, frame};
+use super::system::System;
 use super::tables::turn;
-use super::{below, chance};
 use burn_zoo::init::Rng;
 
 /// A texture; frequencies are periods over the shape's radius.
