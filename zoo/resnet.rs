@@ -460,3 +460,53 @@ impl Downsample {
         conv_norm(&self.conv, &self.bn, x, None, false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zoo;
+
+    #[test]
+    fn the_children_of_a_resnet_are_counted() {
+        let options = BackboneOptions {
+            in_channels: 3,
+            image_size: None,
+            drop_path_rate: 0.0,
+        };
+        let device = crate::device("cpu").unwrap();
+        let backbone = (zoo::find("test_resnet").unwrap().build)(&options, &device).unwrap();
+        let [names] = &backbone.other_names()[..] else {
+            panic!("{:?}", backbone.other_names());
+        };
+        assert_eq!(names.whose, "the body of a fastai Learner");
+        for (upstream, child) in [
+            ("conv1.weight", "0.weight"),
+            ("bn1.running_mean", "1.running_mean"),
+            ("layer1.0.conv1.weight", "4.0.conv1.weight"),
+            ("layer4.1.bn2.bias", "7.1.bn2.bias"),
+            ("layer4.1.downsample.0.weight", "7.1.downsample.0.weight"),
+        ] {
+            assert_eq!(names.table.upstream(upstream).as_deref(), Some(child));
+        }
+        // What is no child of a ResNet has no number, and keeps the name that it has.
+        for other in [
+            "patch_embed.proj.weight",
+            "layer99999999999999999999.0.weight",
+            "layer10.0.conv1.weight",
+            "layer0.0.weight",
+            "layer-1.0.weight",
+            "layer.0.weight",
+            "layer4x.0.weight",
+            "layeré.0.weight",
+            "conv1x.weight",
+            "conv.1.weight",
+            "fc.weight",
+            ".conv1.weight",
+            ".",
+            "",
+        ] {
+            assert_eq!(names.table.upstream(other), None, "{other}");
+            assert_eq!(names.table.name(other), other);
+        }
+    }
+}
