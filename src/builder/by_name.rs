@@ -1,6 +1,6 @@
 //! The models by name.
 
-use super::resolve::spec_of_repository;
+use super::from_hub::spec_of_repository;
 use super::spec::{Spec, Zoo};
 use crate::error::Result;
 use crate::weights::manifest::{Manifest, wildcard};

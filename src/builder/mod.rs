@@ -5,6 +5,11 @@ mod bundled;
 mod by_name;
 mod checks;
 mod config;
+#[cfg(feature = "hub")]
+mod from_hub;
+#[cfg(not(feature = "hub"))]
+#[path = "without_hub.rs"]
+mod from_hub;
 mod from_spec;
 mod initial;
 mod load;

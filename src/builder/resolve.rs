@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-#[cfg(feature = "hub")]
-use super::config::read_config;
+use super::from_hub::{fetch_entry, fetch_original, fetch_repository};
 use super::spec::Spec;
 use crate::error::{Error, Result};
 use crate::files::file_sha256;
@@ -90,7 +89,10 @@ pub(crate) fn resolve(spec: &Spec, progress: &mut dyn FnMut(Progress)) -> Result
         Weights::Hub {
             repository,
             revision,
-        } => of_repository(spec, repository, revision.as_deref(), progress),
+        } => {
+            let found = fetch_repository(repository, revision.as_deref(), progress)?;
+            of_repository(spec, repository, found)
+        }
         _ => Ok(spec.clone()),
     }
 }
@@ -165,125 +167,8 @@ fn origin(name: &str, licence: Option<&str>) -> String {
     format!("{name} ({licence})")
 }
 
-#[cfg(not(feature = "hub"))]
-fn fetch_entry(entry: &Entry, _progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
-    Err(Error::NoHub {
-        name: entry.name.clone(),
-    })
-}
-
-#[cfg(not(feature = "hub"))]
-fn fetch_original(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
-    fetch_entry(entry, progress)
-}
-
-#[cfg(not(feature = "hub"))]
-fn of_repository(
-    _spec: &Spec,
-    repository: &str,
-    _revision: Option<&str>,
-    _progress: &mut dyn FnMut(Progress),
-) -> Result<Spec> {
-    Err(Error::NoHub {
-        name: format!("hf-hub:{repository}"),
-    })
-}
-
-#[cfg(feature = "hub")]
-fn fetch_original(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
-    match &entry.original {
-        Some(original) => super::original::fetch(original, progress),
-        None => Err(Error::argument(
-            format!("weights of {}", entry.architecture()),
-            "an entry with the address of its original",
-            &entry.name,
-        )),
-    }
-}
-
-#[cfg(feature = "hub")]
-fn fetch_entry(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<std::path::PathBuf> {
-    use crate::weights::hub::{Hub, Pin, Request};
-
-    let Source::Hub {
-        repository,
-        revision,
-        ..
-    } = &entry.source
-    else {
-        return Err(Error::argument("source", "a repository", &entry.name));
-    };
-    // What only one record says is asked for, but believed only if the hub confirms it.
-    let pin = Pin {
-        sha256: entry
-            .sha256
-            .as_ref()
-            .and_then(|pin| pin.confirmed())
-            .map(String::as_str),
-        bytes: entry
-            .bytes
-            .as_ref()
-            .and_then(|pin| pin.confirmed())
-            .copied(),
-    };
-    let confirmed = revision
-        .as_ref()
-        .and_then(|pin| pin.confirmed())
-        .map(String::as_str);
-    let names = entry.source.file_names();
-    let hub = Hub::from_env()?;
-    first_that_exists(&names, |file| {
-        let request = Request {
-            repository,
-            revision: confirmed,
-            file,
-            pin,
-        };
-        hub.fetch(&request, progress).map(|fetched| fetched.path)
-    })
-}
-
-/// Tries file names in order; only that a file is not there leads on to the next.
-#[cfg(feature = "hub")]
-fn first_that_exists<T>(names: &[&str], mut fetch: impl FnMut(&str) -> Result<T>) -> Result<T> {
-    use crate::weights::hub::HubError;
-
-    let mut last = Err(Error::argument("file", "a name to look for", "none"));
-    for name in names {
-        last = fetch(name);
-        match &last {
-            Err(error) if matches!(HubError::of(error), Some(HubError::FileNotFound { .. })) => {}
-            _ => break,
-        }
-    }
-    last
-}
-
-#[cfg(feature = "hub")]
-fn of_repository(
-    spec: &Spec,
-    repository: &str,
-    revision: Option<&str>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Spec> {
-    use crate::weights::hub::{Hub, Pin, Request};
-
-    let hub = Hub::from_env()?;
-    let mut fetch = |revision: Option<&str>, file: &str| {
-        let request = Request {
-            repository,
-            revision,
-            file,
-            pin: Pin::default(),
-        };
-        hub.fetch(&request, progress)
-    };
-    let config = fetch(revision, "config.json")?;
-    // The weights of the very commit whose configuration was read.
-    let commit = Some(config.commit.as_str());
-    let names = ["model.safetensors", "pytorch_model.bin"];
-    let path = first_that_exists(&names, |file| Ok(fetch(commit, file)?.path))?;
-    let found = read_config(&config.path, Weights::File(path))?;
+/// The spec with what the configuration of a repository's commit says.
+fn of_repository(spec: &Spec, repository: &str, (found, commit): (Spec, String)) -> Result<Spec> {
     if found.architecture != spec.architecture {
         return Err(Error::argument(
             format!("hf-hub:{repository}"),
@@ -298,36 +183,9 @@ fn of_repository(
     resolved.normalization = resolved.normalization.or(found.normalization);
     resolved.image_size = resolved.image_size.or(found.image_size);
     resolved.pool = resolved.pool.or(found.pool);
-    let name = format!("hf-hub:{repository}@{}", config.commit);
+    let name = format!("hf-hub:{repository}@{commit}");
     resolved.origin = Some(origin(&name, found.licence.as_deref()));
     resolved.licence = found.licence;
     resolved.classes = found.classes;
     Ok(resolved)
-}
-
-/// The spec of a timm-style repository: its configuration is fetched, unless it is cached, and says
-/// which architecture it is.
-#[cfg(feature = "hub")]
-pub(crate) fn spec_of_repository(repository: &str, revision: Option<&str>) -> Result<Spec> {
-    use crate::weights::hub::{Hub, Pin, Request};
-
-    let request = Request {
-        repository,
-        revision,
-        file: "config.json",
-        pin: Pin::default(),
-    };
-    let config = Hub::from_env()?.fetch(&request, &mut |_| {})?;
-    let weights = Weights::Hub {
-        repository: repository.to_owned(),
-        revision: Some(config.commit),
-    };
-    read_config(&config.path, weights)
-}
-
-#[cfg(not(feature = "hub"))]
-pub(crate) fn spec_of_repository(repository: &str, _revision: Option<&str>) -> Result<Spec> {
-    Err(Error::NoHub {
-        name: format!("hf-hub:{repository}"),
-    })
 }
