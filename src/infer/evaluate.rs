@@ -26,7 +26,7 @@ pub struct Evaluation {
     /// Each class by itself.
     pub per_class: Vec<ClassScore>,
     /// How often an image of class *row* was taken for class *column*. Empty for more than 2000
-    /// classes, of which nobody could look at it.
+    /// classes, of which nobody could visit at it.
     pub confusion: Vec<Vec<usize>>,
 }
 
@@ -106,21 +106,21 @@ impl Classifier {
     /// leaves images out ([`LoaderConfig::drop_last`](crate::data::LoaderConfig::drop_last)), if
     /// no image is left, and if the model's scores are not numbers; and whatever reading images meets.
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation> {
-        let found = self
+        let evaluation = self
             .evaluate_while(loader, Precision::F32, |_| true)?
             .ok_or_else(|| Error::argument("data", "at least one image", "none"))?;
         let given = loader.num_images();
         let config = loader.config();
         // Images that cannot be read are left out where that was asked for.
         let may_miss = config.skip_broken && !config.drop_last && !config.drop_single;
-        if found.images != given && !may_miss {
+        if evaluation.images != given && !may_miss {
             return Err(Error::argument(
                 "drop_last",
                 format!("a loader of all {given} images, without `drop_last`"),
-                format!("{} images", found.images),
+                format!("{} images", evaluation.images),
             ));
         }
-        if found.loss.is_nan() {
+        if evaluation.loss.is_nan() {
             let expected =
                 "finite scores; weights of a run that diverged, or damaged ones, give none";
             return Err(Error::argument(
@@ -129,16 +129,16 @@ impl Classifier {
                 "scores that are not numbers",
             ));
         }
-        Ok(found)
+        Ok(evaluation)
     }
 
-    /// [`evaluate`](Self::evaluate) that shows `look` each batch, and ends with `None` when that
+    /// [`evaluate`](Self::evaluate) that shows `visit` each batch, and ends with `None` when that
     /// says no.
     pub(crate) fn evaluate_while(
         &self,
         loader: &Loader,
         precision: Precision,
-        look: impl FnMut(&BatchScores<'_>) -> bool,
+        visit: impl FnMut(&BatchScores<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let model = self.valid();
         let device = model.device();
@@ -154,14 +154,14 @@ impl Classifier {
                 targets: batch.targets,
             })
         });
-        self.compare_with_labels(batches, look)
+        self.compare_with_labels(batches, visit)
     }
 
     /// Compares the scores of all batches with the labels.
     pub(crate) fn compare_with_labels(
         &self,
         batches: impl Iterator<Item = Result<BatchLogits>>,
-        mut look: impl FnMut(&BatchScores<'_>) -> bool,
+        mut visit: impl FnMut(&BatchScores<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let classes = self.num_classes();
         let mut loss = 0.0;
@@ -182,13 +182,13 @@ impl Classifier {
                 top5 += usize::from(better < 5);
                 *taken_for.entry((label, best(row))).or_default() += 1;
             }
-            let judged = BatchScores {
+            let batch_scores = BatchScores {
                 batch: index + 1,
                 first: images,
                 scores: &scores,
                 targets: &targets,
             };
-            if !look(&judged) {
+            if !visit(&batch_scores) {
                 return Ok(None);
             }
             images += count;

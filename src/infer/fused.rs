@@ -9,7 +9,7 @@ use super::evaluate::Evaluation;
 use super::predict::Prediction;
 use crate::data::Loader;
 use crate::error::Result;
-use crate::model::{Between, Classifier, Features};
+use crate::model::{Classifier, Features, GroupOutput};
 use crate::nn::fused::{self, Prepared};
 use crate::preprocess::Image;
 use crate::preprocess::augment::Views;
@@ -81,7 +81,7 @@ impl Fused {
     }
 
     /// The output of the first `groups` groups; of the whole backbone, pooled.
-    pub(crate) fn forward_to(&self, images: Tensor<4>, groups: usize) -> Result<Between> {
+    pub(crate) fn forward_to(&self, images: Tensor<4>, groups: usize) -> Result<GroupOutput> {
         self.run(|model| model.forward_to(images, groups))
     }
 

@@ -216,8 +216,8 @@ pub struct FilePredictions {
     prepared: Option<Arc<Prepared>>,
     top_k: usize,
     reader: Arc<Reader>,
-    receivers: Vec<Receiver<Pixels>>,
-    /// Files whose pixels were taken from the readers.
+    receivers: Vec<Receiver<ImageBatch>>,
+    /// Files that were taken from the readers.
     read: usize,
     ready: VecDeque<FilePrediction>,
 }
@@ -227,18 +227,18 @@ impl Iterator for FilePredictions {
 
     fn next(&mut self) -> Option<FilePrediction> {
         if self.ready.is_empty() && self.read < self.reader.files.len() {
-            let pixels = self.pixels();
+            let batch = self.next_batch();
             let first = self.read;
-            self.read += pixels.files;
-            self.score(first, pixels);
+            self.read += batch.files;
+            self.score(first, batch);
         }
         self.ready.pop_front()
     }
 }
 
 impl FilePredictions {
-    /// The next files' pixels.
-    fn pixels(&self) -> Pixels {
+    /// The next files' images.
+    fn next_batch(&self) -> ImageBatch {
         let batch = self.read / self.reader.batch_size;
         match self.receivers.get(batch % self.receivers.len().max(1)) {
             // Where a thread could not be had, this one does its work.
@@ -250,9 +250,9 @@ impl FilePredictions {
     }
 
     /// Asks the model, and puts the results in the files' order.
-    fn score(&mut self, first: usize, pixels: Pixels) {
-        let mut results = pixels.failed;
-        for group in pixels.groups {
+    fn score(&mut self, first: usize, batch: ImageBatch) {
+        let mut results = batch.failed;
+        for group in batch.groups {
             let count = group.files.len();
             let run = || {
                 let views = self.reader.views;
@@ -286,23 +286,23 @@ impl FilePredictions {
     }
 }
 
-/// The pixels of some files in a row.
-struct Pixels {
+/// The images of some files in a row, by their size.
+struct ImageBatch {
     /// How many files.
     files: usize,
-    groups: Vec<Group>,
+    groups: Vec<SameSize>,
     /// Files that cannot be read.
     failed: Vec<(usize, Result<Vec<Prediction>>)>,
 }
 
 /// The views of one image, and their height and width.
-struct Seen {
+struct ImageViews {
     size: (usize, usize),
     views: Vec<Vec<f32>>,
 }
 
 /// Images of one size.
-struct Group {
+struct SameSize {
     size: (usize, usize),
     files: Vec<usize>,
     /// Their views, one after the other.
@@ -322,7 +322,7 @@ impl Reader {
     /// Starts threads that read batches in turn: worker w those with the numbers w, w + workers, ..
     /// Reading the channels in the same turn restores the order. A thread ends when its channel is
     /// dropped.
-    fn start(self: &Arc<Self>, workers: usize) -> Vec<Receiver<Pixels>> {
+    fn start(self: &Arc<Self>, workers: usize) -> Vec<Receiver<ImageBatch>> {
         let batches = self.files.len().div_ceil(self.batch_size);
         let workers = workers.min(batches);
         let start = |worker: usize| {
@@ -333,9 +333,9 @@ impl Reader {
                     let mut next = batch * reader.batch_size;
                     let end = reader.end_of_batch(next);
                     while next < end {
-                        let pixels = reader.read(next);
-                        next += pixels.files;
-                        if sender.send(pixels).is_err() {
+                        let images = reader.read(next);
+                        next += images.files;
+                        if sender.send(images).is_err() {
                             return;
                         }
                     }
@@ -355,34 +355,34 @@ impl Reader {
     }
 
     /// Reads from this file on: to the end of its batch, or less where images are large.
-    fn read(&self, first: usize) -> Pixels {
-        let mut pixels = Pixels {
+    fn read(&self, first: usize) -> ImageBatch {
+        let mut batch = ImageBatch {
             files: 0,
             groups: Vec::new(),
             failed: Vec::new(),
         };
         let mut values = 0;
         for file in first..self.end_of_batch(first) {
-            pixels.files += 1;
+            batch.files += 1;
             match self.image(&self.files[file]) {
-                Err(error) => pixels.failed.push((file, Err(error))),
-                Ok(Seen { size, views }) => {
+                Err(error) => batch.failed.push((file, Err(error))),
+                Ok(ImageViews { size, views }) => {
                     values += views.iter().map(Vec::len).sum::<usize>();
-                    pixels.add(file, size, &views);
+                    batch.add(file, size, &views);
                 }
             }
             if values >= MOST_VALUES {
                 break;
             }
         }
-        pixels
+        batch
     }
 
     /// The views of one image.
-    fn image(&self, path: &Path) -> Result<Seen> {
+    fn image(&self, path: &Path) -> Result<ImageViews> {
         panics::of_decoder(path, || {
             let image = Image::open_with(path, &self.decode)?;
-            Ok(Seen {
+            Ok(ImageViews {
                 size: self.preprocess.output_size(image.height(), image.width()),
                 views: self.views.views(&self.preprocess, &image),
             })
@@ -390,18 +390,18 @@ impl Reader {
     }
 }
 
-impl Pixels {
+impl ImageBatch {
     fn add(&mut self, file: usize, size: (usize, usize), views: &[Vec<f32>]) {
-        let place = self.groups.iter().position(|group| group.size == size);
-        let place = place.unwrap_or_else(|| {
-            self.groups.push(Group {
+        let index = self.groups.iter().position(|group| group.size == size);
+        let index = index.unwrap_or_else(|| {
+            self.groups.push(SameSize {
                 size,
                 files: Vec::new(),
                 values: Vec::new(),
             });
             self.groups.len() - 1
         });
-        let group = &mut self.groups[place];
+        let group = &mut self.groups[index];
         group.files.push(file);
         for view in views {
             group.values.extend_from_slice(view);

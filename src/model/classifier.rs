@@ -6,8 +6,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::backbone::{Group, InputSize};
-use super::between::Between;
 use super::features::Features;
+use super::group_output::GroupOutput;
 use super::head::{HEAD, Head};
 use crate::error::{Error, LoadReport, Result};
 use crate::preprocess::{Normalization, Preprocess, Resizing};
@@ -96,27 +96,27 @@ impl Classifier {
     }
 
     /// The output of the first `groups` groups; of the whole backbone, pooled.
-    pub(crate) fn forward_to(&self, images: Tensor<4>, groups: usize) -> Result<Between> {
+    pub(crate) fn forward_to(&self, images: Tensor<4>, groups: usize) -> Result<GroupOutput> {
         self.check_input(&images)?;
         let x = (0..groups).fold(Features::Map(images), |x, index| {
             self.backbone.forward_group(index, x)
         });
         Ok(if groups == self.backbone.groups().len() {
-            Between::Pooled(self.forward_head(x, true))
+            GroupOutput::Pooled(self.forward_head(x, true))
         } else {
-            Between::Features(x)
+            GroupOutput::Features(x)
         })
     }
 
     /// From the output of the first `groups` groups to scores.
-    pub(crate) fn forward_from(&self, groups: usize, between: Between) -> Tensor<2> {
-        match between {
-            Between::Features(x) => {
+    pub(crate) fn forward_from(&self, groups: usize, output: GroupOutput) -> Tensor<2> {
+        match output {
+            GroupOutput::Features(x) => {
                 let rest = groups..self.backbone.groups().len();
                 let x = rest.fold(x, |x, index| self.backbone.forward_group(index, x));
                 self.forward_head(x, false)
             }
-            Between::Pooled(pooled) => self.score(pooled),
+            GroupOutput::Pooled(pooled) => self.score(pooled),
         }
     }
 
@@ -131,15 +131,15 @@ impl Classifier {
         groups: &[&str],
     ) -> Result<Vec<(String, Features)>> {
         self.check_input(&images)?;
-        let known = self.backbone.groups();
+        let all = self.backbone.groups();
         for name in groups {
-            if !known.iter().any(|group| group.name == *name) {
-                return Err(self.unknown_group(name, known));
+            if !all.iter().any(|group| group.name == *name) {
+                return Err(self.unknown_group(name, all));
             }
         }
         let mut x = Features::Map(images);
         let mut outputs = Vec::with_capacity(groups.len());
-        for (index, group) in known.into_iter().enumerate() {
+        for (index, group) in all.into_iter().enumerate() {
             x = self.backbone.forward_group(index, x);
             if groups.contains(&group.name.as_str()) {
                 outputs.push((group.name, x.clone()));
@@ -227,7 +227,7 @@ impl Classifier {
 
     pub(crate) fn check_input(&self, images: &Tensor<4>) -> Result<()> {
         let [batch, channels, height, width] = images.dims();
-        let wanted = self.in_channels();
+        let in_channels = self.in_channels();
         let (fits, size) = match self.backbone.input_size() {
             InputSize::AtLeast(least) => (
                 height >= least && width >= least,
@@ -237,12 +237,12 @@ impl Classifier {
                 (height == size && width == size, format!("{size}, {size}]"))
             }
         };
-        if batch > 0 && channels == wanted && fits {
+        if batch > 0 && channels == in_channels && fits {
             return Ok(());
         }
         Err(Error::InputShape {
             model: self.info.architecture.clone(),
-            expected: format!("[batch, {wanted}, {size}"),
+            expected: format!("[batch, {in_channels}, {size}"),
             found: format!("[{batch}, {channels}, {height}, {width}]"),
         })
     }

@@ -1,48 +1,49 @@
-//! What lies between two groups of a model.
+//! The output of a model's groups.
 
 use burn::tensor::{Tensor, TensorData};
 
 use super::features::Features;
 
-/// What lies between two groups of a model, or between its backbone and its last layer.
+/// The output of a model's first groups, which the next group or the last layer gets.
 #[derive(Debug, Clone)]
-pub(crate) enum Between {
+pub(crate) enum GroupOutput {
+    /// Not of all groups; of none, the images.
     Features(Features),
-    /// `[batch, num_features]`
+    /// Of the whole backbone, `[batch, num_features]`.
     Pooled(Tensor<2>),
 }
 
-impl Between {
+impl GroupOutput {
     /// Applies the same to the tensor, whatever its rank.
-    pub fn map(self, map: &impl Map) -> Self {
+    pub fn map(self, function: &impl TensorFn) -> Self {
         match self {
-            Between::Features(Features::Map(x)) => Between::Features(Features::Map(map.map(x))),
-            Between::Features(Features::Tokens(x)) => {
-                Between::Features(Features::Tokens(map.map(x)))
+            Self::Features(Features::Map(x)) => Self::Features(Features::Map(function.apply(x))),
+            Self::Features(Features::Tokens(x)) => {
+                Self::Features(Features::Tokens(function.apply(x)))
             }
-            Between::Pooled(x) => Between::Pooled(map.map(x)),
+            Self::Pooled(x) => Self::Pooled(function.apply(x)),
         }
     }
 
     /// The shape, batch first.
     pub fn shape(&self) -> Vec<usize> {
         match self {
-            Between::Features(features) => features.dims(),
-            Between::Pooled(x) => x.dims().to_vec(),
+            Self::Features(features) => features.dims(),
+            Self::Pooled(x) => x.dims().to_vec(),
         }
     }
 
     /// The values in row-major order.
     pub fn into_data(self) -> TensorData {
         match self {
-            Between::Features(Features::Map(x)) => x.into_data(),
-            Between::Features(Features::Tokens(x)) => x.into_data(),
-            Between::Pooled(x) => x.into_data(),
+            Self::Features(Features::Map(x)) => x.into_data(),
+            Self::Features(Features::Tokens(x)) => x.into_data(),
+            Self::Pooled(x) => x.into_data(),
         }
     }
 }
 
 /// A function of tensors of any rank.
-pub(crate) trait Map {
-    fn map<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D>;
+pub(crate) trait TensorFn {
+    fn apply<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D>;
 }

@@ -55,15 +55,15 @@ fn captures<'a>(pattern: &[String], segments: &[&'a str]) -> Option<Vec<&'a str>
     if segments.len() < pattern.len() {
         return None;
     }
-    let mut found = Vec::new();
+    let mut captured = Vec::new();
     for (pattern, segment) in pattern.iter().zip(segments) {
         match pattern.strip_suffix('*') {
-            Some(stem) => found.push(segment.strip_prefix(stem)?),
+            Some(stem) => captured.push(segment.strip_prefix(stem)?),
             None if pattern == segment => {}
             None => return None,
         }
     }
-    Some(found)
+    Some(captured)
 }
 
 /// Names that files have for the tensors of a backbone, beside upstream's.

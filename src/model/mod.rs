@@ -1,10 +1,10 @@
 //! What a model is: a backbone made of groups, and a head.
 
 mod backbone;
-mod between;
 mod classifier;
 mod features;
 pub mod freeze;
+mod group_output;
 mod head;
 mod host_tensor;
 mod key_table;
@@ -13,10 +13,10 @@ mod state_dict;
 mod summary;
 
 pub use backbone::{Backbone, FirstConv, Group, InputSize};
-pub(crate) use between::{Between, Map};
 pub use classifier::{Classifier, ModelInfo};
 pub use features::{Features, Pool};
 pub use freeze::{Freeze, FrozenNorm};
+pub(crate) use group_output::{GroupOutput, TensorFn};
 pub(crate) use head::HEAD;
 pub use head::Head;
 pub use host_tensor::HostTensor;

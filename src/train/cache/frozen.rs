@@ -17,14 +17,14 @@ use crate::files::hex;
 use crate::infer::Fused;
 use crate::model::Features;
 use crate::model::params;
-use crate::model::{Between, Classifier, Map};
+use crate::model::{Classifier, GroupOutput, TensorFn};
 use crate::train::memory_advice::catch_out_of_memory;
 use crate::train::monitor::Monitor;
 use crate::train::{Plan, Precision, Recipe};
 
 /// What goes into the part of a model that trains.
 pub(in crate::train) struct Input {
-    between: Between,
+    output: GroupOutput,
     groups: usize,
     pub labels: Tensor<1, Int>,
     pub targets: Vec<usize>,
@@ -46,7 +46,7 @@ impl From<Batch> for Input {
         let [_, _, height, width] = batch.images.dims();
         Self {
             size: Some([height, width]),
-            between: Between::Features(Features::Map(batch.images)),
+            output: GroupOutput::Features(Features::Map(batch.images)),
             groups: 0,
             labels: batch.labels,
             targets: batch.targets,
@@ -58,26 +58,26 @@ impl From<Batch> for Input {
 impl Input {
     /// The scores.
     pub fn forward(self, model: &Classifier, recipe: &Recipe) -> Result<Tensor<2>> {
-        if let (0, Between::Features(Features::Map(images))) = (self.groups, &self.between) {
+        if let (0, GroupOutput::Features(Features::Map(images))) = (self.groups, &self.output) {
             return model.forward(images.clone().cast(recipe.precision.dtype()));
         }
-        Ok(model.forward_from(self.groups, self.between.map(&OntoGraph(recipe))))
+        Ok(model.forward_from(self.groups, self.output.map(&OntoGraph(recipe))))
     }
 }
 
 impl Input {
     /// The scores of a model that does not train.
     pub fn score(self, model: &Classifier, recipe: &Recipe) -> Result<Tensor<2>> {
-        let between = self.between.map(&Cast(recipe.precision));
-        Ok(model.forward_from(self.groups, between))
+        let output = self.output.map(&Cast(recipe.precision));
+        Ok(model.forward_from(self.groups, output))
     }
 }
 
 /// Features become the input of what is recorded for a backward pass.
 struct OntoGraph<'a>(&'a Recipe);
 
-impl Map for OntoGraph<'_> {
-    fn map<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+impl TensorFn for OntoGraph<'_> {
+    fn apply<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
         let tensor = tensor.cast(self.0.precision.dtype()).autodiff();
         match self.0.gradient_checkpointing {
             false => tensor,
@@ -90,8 +90,8 @@ impl Map for OntoGraph<'_> {
 
 struct Cast(Precision);
 
-impl Map for Cast {
-    fn map<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
+impl TensorFn for Cast {
+    fn apply<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
         tensor.cast(self.0.dtype())
     }
 }
@@ -245,8 +245,8 @@ impl Frozen {
                 Kept::fill(
                     &request,
                     |images| {
-                        let between = forward(&own, groups, images, recipe.precision)?;
-                        Ok(between.map(&Cast(Precision::F32)))
+                        let output = forward(&own, groups, images, recipe.precision)?;
+                        Ok(output.map(&Cast(Precision::F32)))
                     },
                     |done| {
                         let mut monitor = watch.borrow_mut();
@@ -352,7 +352,7 @@ fn forward(
     groups: usize,
     images: Tensor<4>,
     precision: Precision,
-) -> Result<Between> {
+) -> Result<GroupOutput> {
     let images = images.without_autodiff().cast(precision.dtype());
     model.forward_to(images, groups)
 }
@@ -415,11 +415,11 @@ impl Inputs<'_> {
                         skipped,
                     }));
                 }
-                Some(kept.batch(&indices, self.epoch).map(|(between, targets)| {
+                Some(kept.batch(&indices, self.epoch).map(|(output, targets)| {
                     let labels: Vec<i64> = targets.iter().map(|label| *label as i64).collect();
                     let labels = TensorData::new(labels, [targets.len()]);
                     let input = Input {
-                        between,
+                        output,
                         groups: self.groups,
                         labels: Tensor::from_data(labels, kept.device()),
                         targets,
@@ -444,11 +444,11 @@ impl Inputs<'_> {
             (Some(batch), Some(model)) => {
                 let (groups, recipe) = (self.groups, self.recipe);
                 let [_, _, height, width] = batch.images.dims();
-                let between = catch_out_of_memory(recipe, self.least, || {
+                let output = catch_out_of_memory(recipe, self.least, || {
                     forward(model, groups, batch.images, recipe.precision)
                 })?;
                 Some(Input {
-                    between,
+                    output,
                     groups,
                     labels: batch.labels,
                     targets: batch.targets,

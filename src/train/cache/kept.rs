@@ -10,7 +10,7 @@ use super::{CachePlace, FeatureCache};
 use crate::data::Loader;
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::Between;
+use crate::model::GroupOutput;
 use crate::model::{Features, host_vec};
 
 /// What the first groups of a model make of each image of a set.
@@ -55,7 +55,7 @@ impl Kept {
     /// done, and may ask for a stop.
     pub fn fill(
         request: &Request<'_>,
-        mut forward: impl FnMut(Tensor<4>) -> Result<Between>,
+        mut forward: impl FnMut(Tensor<4>) -> Result<GroupOutput>,
         mut watch: impl FnMut(usize) -> bool,
     ) -> Result<Filled> {
         let (half, loader) = (request.cache.half, request.loader);
@@ -205,7 +205,7 @@ impl Kept {
     }
 
     /// The features of these images in their view of this epoch, counted from 1, and the labels.
-    pub fn batch(&self, indices: &[usize], epoch: u64) -> Result<(Between, Vec<usize>)> {
+    pub fn batch(&self, indices: &[usize], epoch: u64) -> Result<(GroupOutput, Vec<usize>)> {
         let images = self.labels.len();
         let first = (epoch.saturating_sub(1) as usize % self.views) * images;
         let values = self.store.rows(indices.iter().map(|index| first + index))?;
@@ -213,13 +213,13 @@ impl Kept {
         shape.extend(&self.shape);
         let data = TensorData::new(values, shape);
         let device = &self.device;
-        let between = match self.shape.len() {
-            1 => Between::Pooled(Tensor::from_data(data, device)),
-            2 => Between::Features(Features::Tokens(Tensor::from_data(data, device))),
-            _ => Between::Features(Features::Map(Tensor::from_data(data, device))),
+        let output = match self.shape.len() {
+            1 => GroupOutput::Pooled(Tensor::from_data(data, device)),
+            2 => GroupOutput::Features(Features::Tokens(Tensor::from_data(data, device))),
+            _ => GroupOutput::Features(Features::Map(Tensor::from_data(data, device))),
         };
         let labels = indices.iter().map(|index| self.labels[*index]).collect();
-        Ok((between, labels))
+        Ok((output, labels))
     }
 }
 
