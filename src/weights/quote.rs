@@ -3,10 +3,14 @@
 /// Text from a file as it may stand in a message: on one line, without control characters, and
 /// short.
 pub(super) fn shown(text: &str) -> String {
-    const LONGEST: usize = 300;
+    clipped(text, 300)
+}
+
+/// As [`shown`], of about this many bytes at most.
+pub(super) fn clipped(text: &str, longest: usize) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        if out.len() >= LONGEST {
+        if out.len() >= longest {
             out.push('…');
             break;
         }

@@ -83,9 +83,9 @@ impl Manifest {
     /// the folder of `path`. After an error no entry has been added.
     ///
     /// # Errors
-    /// [`Error::Folder`] with the line and the key, for what is no TOML, unknown and missing keys,
-    /// malformed values, an unknown architecture, a name that exists already, and a second default
-    /// of an architecture.
+    /// [`Error::Folder`] with the line, the column and the key, for what is no TOML, unknown and
+    /// missing keys, malformed values, an unknown architecture, a name that exists already, and a
+    /// second default of an architecture.
     pub fn add_str(&mut self, text: &str, path: impl AsRef<Path>) -> Result<()> {
         let before = self.entries.len();
         for entry in parse::entries(text, path.as_ref())? {
@@ -139,8 +139,8 @@ impl Manifest {
             None => (name, None),
         };
         zoo::find(architecture)?;
-        let wanted = |entry: &&Entry| tag.map_or(entry.default, |tag| entry.tag() == tag);
-        self.tags(architecture).find(wanted).ok_or_else(|| {
+        let is_named = |entry: &&Entry| tag.map_or(entry.default, |tag| entry.tag() == tag);
+        self.tags(architecture).find(is_named).ok_or_else(|| {
             let tags: Vec<String> = self.tags(architecture).map(label).collect();
             let (expected, found) = match (tags.is_empty(), tag) {
                 (true, _) => ("an entry in a manifest".to_owned(), "none".to_owned()),

@@ -1,132 +1,150 @@
-//! What a value of the manifest, or of a model's configuration, may be.
+//! Types for the values of a manifest and of a model's configuration.
 //!
-//! Each rule gives the value, or says what it would have accepted; who calls it knows the place.
+//! Each checks itself as serde reads it. Its error says what was expected; the reader of the file
+//! adds where, and what was found.
 
-use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
-use toml::Spanned;
-use toml::de::DeValue;
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use crate::preprocess::{CropMode, Interpolation};
 use crate::zoo::bundled::NAMES;
 
-/// A value, or what was expected instead.
-pub(super) type Checked<T> = Result<T, Cow<'static, str>>;
+/// Declares types: what each holds, what an error says was expected, and the check.
+macro_rules! checked {
+    ($($(#[$attribute:meta])* $name:ident($inner:ty): $expected:expr, $check:expr;)*) => {$(
+        $(#[$attribute])*
+        #[derive(Debug)]
+        pub(super) struct $name(pub(super) $inner);
 
-/// A value as TOML or JSON has it.
-pub(super) trait Raw: Sized {
-    fn as_text(&self) -> Option<&str>;
-    fn as_flag(&self) -> Option<bool>;
-    fn as_whole(&self) -> Option<u64>;
-    fn as_number(&self) -> Option<f64>;
-    fn as_list(&self) -> Option<&[Self]>;
-}
-
-impl Raw for Spanned<DeValue<'_>> {
-    fn as_text(&self) -> Option<&str> {
-        self.get_ref().as_str()
-    }
-
-    fn as_flag(&self) -> Option<bool> {
-        self.get_ref().as_bool()
-    }
-
-    fn as_whole(&self) -> Option<u64> {
-        let value = self.get_ref().as_integer()?;
-        u64::from_str_radix(value.as_str(), value.radix()).ok()
-    }
-
-    fn as_number(&self) -> Option<f64> {
-        match self.get_ref() {
-            DeValue::Float(value) => value.as_str().parse().ok(),
-            DeValue::Integer(value) => i64::from_str_radix(value.as_str(), value.radix())
-                .ok()
-                .map(|n| n as f64),
-            _ => None,
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let check: fn(&$inner) -> bool = $check;
+                match <$inner>::deserialize(deserializer) {
+                    Ok(value) if check(&value) => Ok(Self(value)),
+                    _ => Err(D::Error::custom(format_args!("expected {}", $expected))),
+                }
+            }
         }
-    }
 
-    fn as_list(&self) -> Option<&[Self]> {
-        self.get_ref().as_array().map(|list| &**list)
-    }
+        impl From<$name> for $inner {
+            fn from($name(value): $name) -> Self {
+                value
+            }
+        }
+    )*};
 }
 
-impl Raw for serde_json::Value {
-    fn as_text(&self) -> Option<&str> {
-        self.as_str()
-    }
+checked! {
+    Flag(bool): "true or false", |_| true;
 
-    fn as_flag(&self) -> Option<bool> {
-        self.as_bool()
-    }
+    /// Text without control characters, as those may change a terminal.
+    AnyLine(String): "a line of text", |s| !s.contains(char::is_control);
 
-    fn as_whole(&self) -> Option<u64> {
-        self.as_u64()
-    }
+    Line(String): "a line of text", |s| is_line(s);
+    Lines(Vec<String>): "a list of lines of text",
+        |list| !list.is_empty() && list.iter().all(|s| is_line(s));
 
-    fn as_number(&self) -> Option<f64> {
-        self.as_f64()
-    }
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    Architecture(String): "an architecture, as in [resnet18.my_tag] without quotes",
+        |s| is_file_name(s) && !s.contains('.');
 
-    fn as_list(&self) -> Option<&[Self]> {
-        self.as_array().map(Vec::as_slice)
-    }
-}
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    Tag(String): "a tag of letters, digits, `_` and `-`",
+        |s| is_file_name(s) && !s.contains('.');
 
-pub(super) fn flag(value: &impl Raw) -> Checked<bool> {
-    value.as_flag().ok_or("true or false".into())
-}
-
-/// Text that can be shown on a terminal.
-pub(super) fn text(value: &impl Raw) -> Checked<String> {
-    value
-        .as_text()
-        .filter(|s| !s.trim().is_empty() && s.len() <= 1000 && !s.contains(char::is_control))
-        .map(str::to_owned)
-        .ok_or("a line of text".into())
-}
-
-pub(super) fn texts(value: &impl Raw) -> Checked<Vec<String>> {
-    let list = value.as_list().unwrap_or_default();
-    let texts: Option<Vec<String>> = list.iter().map(|item| text(item).ok()).collect();
-    texts
-        .filter(|texts| !texts.is_empty())
-        .ok_or("a list of lines of text".into())
-}
-
-/// `owner/name` as the hub allows it; nothing that a file system or an address would read otherwise.
-pub(super) fn repository(value: &impl Raw) -> Checked<String> {
-    let part = |part: &str| {
-        is_file_name(part)
-            && part.len() <= 96
-            && !part.ends_with(['-', '.'])
-            && !part.contains("--")
-    };
-    value
-        .as_text()
-        .filter(|s| {
-            s.split_once('/')
-                .is_some_and(|(owner, name)| part(owner) && part(name))
+    /// `owner/name` as the hub allows it; nothing that a file system or an address would read otherwise.
+    Repository(String): "a repository of the hub, as in \"owner/name\"", |s| {
+        s.split_once('/').is_some_and(|parts| {
+            [parts.0, parts.1].iter().all(|part| {
+                is_file_name(part)
+                    && part.len() <= 96
+                    && !part.ends_with(['-', '.'])
+                    && !part.contains("--")
+            })
         })
-        .map(str::to_owned)
-        .ok_or("a repository of the hub, as in \"owner/name\"".into())
+    };
+
+    FileName(String): "a file name of letters, digits, `.`, `_` and `-`, without folders",
+        |s| is_file_name(s);
+
+    /// A file that comes with the crate.
+    BundledFile(String): format_args!("a file that comes with the crate ({})", NAMES.join(", ")),
+        |s| NAMES.contains(&s.as_str());
+
+    Revision(String): "a commit of 40 lowercase hex digits", |s| is_hex(s, 40..=40);
+    Sha256(String): "64 lowercase hex digits", |s| is_hex(s, 64..=64);
+    Sha256Prefix(String): "8 to 64 lowercase hex digits", |s| is_hex(s, 8..=64);
+    Bytes(u64): "a number of bytes above 0", |n| *n > 0;
+
+    /// An address that ends in a plain file name. Only this machine is spoken to without encryption.
+    FileUrl(String): "an https address that ends in a file name", |s| {
+        let servers = ["https://", "http://127.0.0.1:", "http://localhost:"];
+        servers.iter().any(|server| s.starts_with(server))
+            && s.len() <= 1000
+            && s.bytes().all(|b| b.is_ascii_graphic())
+            && s.split_once("://")
+                .and_then(|(_, rest)| rest.rsplit_once('/'))
+                .is_some_and(|(server, file)| !server.is_empty() && is_file_name(file))
+    };
+
+    Classes(usize): "0 to 100000 classes", |n| *n <= 100_000;
+    Channels(usize): "1 to 1024 channels", |n| (1..=1024).contains(n);
+
+    /// The side of a square image.
+    Side(usize): "1 to 16384 pixels", |n| (1..=16_384).contains(n);
+
+    Means(Vec<f64>): "a list of numbers", |list| {
+        (1..=1024).contains(&list.len()) && list.iter().all(|n| n.is_finite())
+    };
+    Stds(Vec<f64>): "a list of numbers above 0", |list| {
+        (1..=1024).contains(&list.len()) && list.iter().all(|n| n.is_finite() && *n > 0.0)
+    };
+
+    /// How much of the shorter side the crop takes.
+    CropPct(f64): "a number above 0 and at most 1", |n| *n > 0.0 && *n <= 1.0;
+    Percentage(f64): "a percentage, 0 to 100", |n| (0.0..=100.0).contains(n);
+
+    /// A probability that something is dropped.
+    DropRate(f64): "a number from 0 to below 1", |n| (0.0..1.0).contains(n);
+
+    Filter(Interpolation): "one of nearest, bilinear, bicubic, box, hamming, lanczos", |_| true;
+    Crop(CropMode): "one of center, squash, border", |_| true;
 }
 
-pub(super) fn file_name(value: &impl Raw) -> Checked<String> {
-    value
-        .as_text()
-        .filter(|s| is_file_name(s))
-        .map(str::to_owned)
-        .ok_or("a file name of letters, digits, `.`, `_` and `-`, without folders".into())
+/// Channels, height and width.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InputSize(pub(super) [usize; 3]);
+
+impl<'de> Deserialize<'de> for InputSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // As a list first: of more than three numbers an array takes the first three.
+        let size = Vec::deserialize(deserializer).ok();
+        let most = [1024, 16_384, 16_384];
+        size.and_then(|size| <[usize; 3]>::try_from(size).ok())
+            .filter(|size| {
+                size.iter()
+                    .zip(most)
+                    .all(|(n, most)| (1..=most).contains(n))
+            })
+            .map(Self)
+            .ok_or_else(|| {
+                D::Error::custom(format_args!(
+                    "expected [channels, height, width], at most {most:?}"
+                ))
+            })
+    }
 }
 
-/// A file that comes with the crate.
-pub(super) fn bundled(value: &impl Raw) -> Checked<String> {
-    value
-        .as_text()
-        .filter(|name| NAMES.contains(name))
-        .map(str::to_owned)
-        .ok_or_else(|| format!("a file that comes with the crate ({})", NAMES.join(", ")).into())
+impl From<InputSize> for [usize; 3] {
+    fn from(InputSize(size): InputSize) -> Self {
+        size
+    }
+}
+
+/// Text that says something, and not too much of it.
+fn is_line(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= 1000 && !text.contains(char::is_control)
 }
 
 fn is_file_name(name: &str) -> bool {
@@ -137,151 +155,7 @@ fn is_file_name(name: &str) -> bool {
         && !name.contains("..")
 }
 
-/// The name of an architecture, or a tag.
-pub(super) fn is_name(name: &str) -> bool {
-    is_file_name(name) && !name.contains('.')
-}
-
-pub(super) fn revision(value: &impl Raw) -> Checked<String> {
-    digits(value, 40..=40).ok_or("a commit of 40 lowercase hex digits".into())
-}
-
-pub(super) fn sha256(value: &impl Raw) -> Checked<String> {
-    digits(value, 64..=64).ok_or("64 lowercase hex digits".into())
-}
-
-pub(super) fn sha256_prefix(value: &impl Raw) -> Checked<String> {
-    digits(value, 8..=64).ok_or("8 to 64 lowercase hex digits".into())
-}
-
-fn digits(value: &impl Raw, count: std::ops::RangeInclusive<usize>) -> Option<String> {
+fn is_hex(text: &str, count: RangeInclusive<usize>) -> bool {
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    value
-        .as_text()
-        .filter(|s| count.contains(&s.len()) && s.bytes().all(digit))
-        .map(str::to_owned)
-}
-
-pub(super) fn bytes(value: &impl Raw) -> Checked<u64> {
-    value
-        .as_whole()
-        .filter(|n| *n > 0)
-        .ok_or("a number of bytes above 0".into())
-}
-
-/// An address that ends in a plain file name. Only this machine is spoken to without encryption.
-pub(super) fn file_url(value: &impl Raw) -> Checked<String> {
-    let secure = |s: &str| {
-        ["https://", "http://127.0.0.1:", "http://localhost:"]
-            .iter()
-            .any(|start| s.starts_with(start))
-    };
-    let printable = |s: &str| s.len() <= 1000 && s.bytes().all(|b| b.is_ascii_graphic());
-    value
-        .as_text()
-        .filter(|s| secure(s) && printable(s))
-        .filter(|s| {
-            s.split_once("://")
-                .and_then(|(_, rest)| rest.rsplit_once('/'))
-                .is_some_and(|(server, file)| !server.is_empty() && is_file_name(file))
-        })
-        .map(str::to_owned)
-        .ok_or("an https address that ends in a file name".into())
-}
-
-pub(super) fn classes(value: &impl Raw) -> Checked<usize> {
-    whole(value, 0..=100_000).ok_or("0 to 100000 classes".into())
-}
-
-pub(super) fn channels(value: &impl Raw) -> Checked<usize> {
-    whole(value, 1..=1024).ok_or("1 to 1024 channels".into())
-}
-
-/// The side of a square image.
-pub(super) fn side(value: &impl Raw) -> Checked<usize> {
-    whole(value, 1..=16_384).ok_or("1 to 16384 pixels".into())
-}
-
-/// `[channels, height, width]`.
-pub(super) fn input_size(value: &impl Raw) -> Checked<[usize; 3]> {
-    let size = || match value.as_list()? {
-        [c, height, width] => Some([channels(c).ok()?, side(height).ok()?, side(width).ok()?]),
-        _ => None,
-    };
-    size().ok_or("[channels, height, width], at most [1024, 16384, 16384]".into())
-}
-
-fn whole(value: &impl Raw, range: std::ops::RangeInclusive<u64>) -> Option<usize> {
-    value
-        .as_whole()
-        .filter(|n| range.contains(n))
-        .and_then(|n| usize::try_from(n).ok())
-}
-
-pub(super) fn means(value: &impl Raw) -> Checked<Vec<f64>> {
-    numbers(value, |_| true).ok_or("a list of numbers".into())
-}
-
-pub(super) fn stds(value: &impl Raw) -> Checked<Vec<f64>> {
-    numbers(value, |n| n > 0.0).ok_or("a list of numbers above 0".into())
-}
-
-fn numbers(value: &impl Raw, accept: impl Fn(f64) -> bool) -> Option<Vec<f64>> {
-    let number = |item: &_| Raw::as_number(item).filter(|n| n.is_finite() && accept(*n));
-    let numbers: Option<Vec<f64>> = value.as_list()?.iter().map(number).collect();
-    numbers.filter(|numbers| (1..=1024).contains(&numbers.len()))
-}
-
-/// How much of the shorter side the crop takes.
-pub(super) fn crop_pct(value: &impl Raw) -> Checked<f64> {
-    value
-        .as_number()
-        .filter(|n| *n > 0.0 && *n <= 1.0)
-        .ok_or("a number above 0 and at most 1".into())
-}
-
-pub(super) fn percentage(value: &impl Raw) -> Checked<f64> {
-    value
-        .as_number()
-        .filter(|n| (0.0..=100.0).contains(n))
-        .ok_or("a percentage, 0 to 100".into())
-}
-
-/// A probability that something is dropped.
-pub(super) fn rate(value: &impl Raw) -> Checked<f64> {
-    value
-        .as_number()
-        .filter(|n| (0.0..1.0).contains(n))
-        .ok_or("a number from 0 to below 1".into())
-}
-
-/// Filters by Pillow's and timm's names.
-pub(super) fn interpolation(value: &impl Raw) -> Checked<Interpolation> {
-    let names = [
-        ("nearest", Interpolation::Nearest),
-        ("bilinear", Interpolation::Bilinear),
-        ("bicubic", Interpolation::Bicubic),
-        ("box", Interpolation::Box),
-        ("hamming", Interpolation::Hamming),
-        ("lanczos", Interpolation::Lanczos),
-    ];
-    one_of(value, &names)
-}
-
-pub(super) fn crop_mode(value: &impl Raw) -> Checked<CropMode> {
-    let names = [
-        ("center", CropMode::Center),
-        ("squash", CropMode::Squash),
-        ("border", CropMode::Border),
-    ];
-    one_of(value, &names)
-}
-
-fn one_of<T: Copy>(value: &impl Raw, names: &[(&str, T)]) -> Checked<T> {
-    let found = value.as_text();
-    let named = names.iter().find(|(name, _)| found == Some(*name));
-    named.map(|(_, item)| *item).ok_or_else(|| {
-        let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-        format!("one of {}", names.join(", ")).into()
-    })
+    count.contains(&text.len()) && text.bytes().all(digit)
 }

@@ -1,13 +1,19 @@
 //! What a model's own `config.json` says, in timm's form.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::entry::{DataConfig, non_commercial};
-use super::rules::{self, Checked, Raw};
+use super::fields::{
+    AnyLine, Channels, Classes, Crop, CropPct, DropRate, Filter, Flag, InputSize, Line, Means,
+    Side, Stds,
+};
 use crate::error::{Error, Result};
 use crate::preprocess::{CropMode, Interpolation};
+use crate::weights::quote::clipped;
 use crate::zoo;
 
 /// Larger configurations are surely something else; the names of 20,000 classes take 1 MB.
@@ -81,24 +87,27 @@ impl HubModel {
         }
         let root: Value = serde_json::from_str(text)
             .map_err(|error| bad(format!("not a model configuration: {error}")))?;
-        let root = match &root {
-            Value::Object(map) => Section::new("", map, path),
-            other => {
-                let found = shown(other);
-                return Err(bad(format!("expected a JSON object, found {found}")));
-            }
+        let Value::Object(map) = &root else {
+            let found = shown(&root);
+            return Err(bad(format!("expected a JSON object, found {found}")));
+        };
+        let nothing = Map::new();
+        let root = Section {
+            prefix: "",
+            map,
+            path,
         };
         // First, as the values of an architecture that we do not have may be of other kinds.
         let architecture = root.architecture()?;
         zoo::find(&architecture).map_err(|error| bad(error.to_string()))?;
-        let nothing = Map::new();
         // Before `pretrained_cfg` was introduced its keys were among the others.
-        let cfg = match root.section("pretrained_cfg")? {
-            Some(cfg) => cfg,
-            None => Section::new("", root.map, path),
-        };
-        let args = root.section("model_args")?;
-        let args = args.unwrap_or(Section::new("model_args.", &nothing, path));
+        let cfg = root.section("pretrained_cfg", "pretrained_cfg.")?;
+        let cfg = cfg.unwrap_or(Section { ..root });
+        let args = root.section("model_args", "model_args.")?;
+        let args = args.unwrap_or(Section {
+            map: &nothing,
+            ..root
+        });
         Self::read(architecture, &root, &cfg, &args)
     }
 
@@ -116,103 +125,108 @@ impl HubModel {
                 assumed.push(what.to_owned());
             }
         };
-        let image_size = args.get("img_size", image_size)?;
-        let fixed = cfg.get("fixed_input_size", rules::flag)? == Some(true)
-            && args.get("dynamic_img_size", rules::flag)? != Some(true);
-        let input_size = cfg.get("input_size", rules::input_size)?;
+        let image_size = args.read("img_size", image_size)?;
+        let fixed_input_size = cfg
+            .get("fixed_input_size")?
+            .is_some_and(|Flag(fixed)| fixed)
+            && !args
+                .get("dynamic_img_size")?
+                .is_some_and(|Flag(dynamic)| dynamic);
+        let input_size: Option<InputSize> = cfg.get("input_size")?;
         assume(
             input_size.is_none() && image_size.is_none(),
             "input_size is not given: images of 224 x 224 pixels",
         );
-        let mut input_size = input_size.unwrap_or([3, 224, 224]);
-        let in_channels = args
-            .get("in_chans", rules::channels)?
-            .unwrap_or(input_size[0]);
-        if let Some([height, width]) = image_size.filter(|_| fixed) {
+        let mut input_size = input_size.map_or([3, 224, 224], |InputSize(size)| size);
+        let in_channels = args.get("in_chans")?.map_or(input_size[0], |Channels(n)| n);
+        if let Some([height, width]) = image_size.filter(|_| fixed_input_size) {
             input_size = [in_channels, height, width];
         }
         input_size[0] = in_channels;
-        let test_input_size = cfg.get("test_input_size", rules::input_size)?;
+        let test_input_size: Option<InputSize> = cfg.get("test_input_size")?;
 
-        let num_classes = first([
-            args.get("num_classes", rules::classes)?,
-            root.get("num_classes", rules::classes)?,
-            cfg.get("num_classes", rules::classes)?,
+        let num_classes: Option<Classes> = first([
+            args.get("num_classes")?,
+            root.get("num_classes")?,
+            cfg.get("num_classes")?,
         ]);
         assume(num_classes.is_none(), "num_classes is not given: 1000");
-        let num_classes = num_classes.unwrap_or(1000);
-        let names = |value: &Value| label_names(value, num_classes);
+        let num_classes = num_classes.map_or(1000, |Classes(n)| n);
+        let names = |value| label_names(value, num_classes);
         let label_names = first([
-            root.get("label_names", names)?,
-            cfg.get("label_names", names)?,
-            root.get("labels", names)?,
-        ])
-        .unwrap_or_default();
+            root.read("label_names", names)?,
+            cfg.read("label_names", names)?,
+            root.read("labels", names)?,
+        ]);
 
         // One value for all channels, one for each, or those of the RGB model that it came from.
-        let per_channel = |list: Vec<f64>| match list.len() {
-            1 | 3 => Ok(list),
-            n if n == in_channels => Ok(list),
-            _ => Err(format!("{in_channels} numbers, one a channel").into()),
-        };
-        let mean = cfg.get("mean", |value| per_channel(rules::means(value)?))?;
+        let mean = cfg.read("mean", |value| {
+            let Means(list) = parsed(value)?;
+            per_channel(list, in_channels)
+        })?;
         assume(mean.is_none(), "mean is not given: ImageNet's");
         let mean = mean.unwrap_or(vec![0.485, 0.456, 0.406]);
-        let std = cfg.get("std", |value| {
-            let list = per_channel(rules::stds(value)?)?;
-            let expected = || format!("{} numbers, as many as in mean", mean.len());
-            (list.len() == mean.len())
-                .then_some(list)
-                .ok_or_else(|| expected().into())
+        let std = cfg.read("std", |value| {
+            let Stds(list) = parsed(value)?;
+            let list = per_channel(list, in_channels)?;
+            if list.len() != mean.len() {
+                return Err(format!(
+                    "expected {} numbers, as many as in mean",
+                    mean.len()
+                ));
+            }
+            Ok(list)
         })?;
         assume(
             std.is_none() && mean.len() == 3,
             "std is not given: ImageNet's",
         );
-        let std = match (std, mean.len()) {
-            (Some(std), _) => std,
-            (None, 3) => vec![0.229, 0.224, 0.225],
-            (None, _) => {
-                let expected = "as many numbers as in mean";
-                return Err(cfg.wrong("std", expected, "none".to_owned()));
-            }
+        let std = match std {
+            Some(std) => std,
+            None if mean.len() == 3 => vec![0.229, 0.224, 0.225],
+            None => return Err(cfg.wrong("std", "expected as many numbers as in mean", "none")),
         };
-        let interpolation = cfg.get("interpolation", rules::interpolation)?;
+        let interpolation = cfg.get("interpolation")?;
         assume(
             interpolation.is_none(),
             "interpolation is not given: bicubic",
         );
-        let crop_pct = cfg.get("crop_pct", rules::crop_pct)?;
+        let crop_pct = cfg.get("crop_pct")?;
         assume(crop_pct.is_none(), "crop_pct is not given: 0.875");
+        let given = |AnyLine(text): AnyLine| Some(text).filter(|text| !text.is_empty());
+        let rate = |key| -> Result<f64> { Ok(args.get(key)?.map_or(0.0, |DropRate(rate)| rate)) };
+        let line = |key| -> Result<Option<String>> { Ok(cfg.get(key)?.map(|Line(text)| text)) };
         Ok(Self {
             architecture,
-            tag: cfg.get("tag", tag)?.flatten(),
+            tag: cfg.get("tag")?.and_then(given),
             in_channels,
             num_classes,
-            label_names,
+            label_names: label_names.unwrap_or_default(),
             data: DataConfig {
                 input_size,
-                test_input_size: test_input_size.map(|[_, h, w]| [in_channels, h, w]),
-                fixed_input_size: fixed,
+                test_input_size: test_input_size
+                    .map(|InputSize([_, height, width])| [in_channels, height, width]),
+                fixed_input_size,
                 mean,
                 std,
-                interpolation: interpolation.unwrap_or(Interpolation::Bicubic),
-                crop_pct: crop_pct.unwrap_or(0.875),
-                test_crop_pct: cfg.get("test_crop_pct", rules::crop_pct)?,
+                interpolation: interpolation
+                    .map_or(Interpolation::Bicubic, |Filter(filter)| filter),
+                crop_pct: crop_pct.map_or(0.875, |CropPct(share)| share),
+                test_crop_pct: cfg.get("test_crop_pct")?.map(|CropPct(share)| share),
                 crop_mode: cfg
-                    .get("crop_mode", rules::crop_mode)?
-                    .unwrap_or(CropMode::Center),
+                    .get("crop_mode")?
+                    .map_or(CropMode::Center, |Crop(mode)| mode),
             },
             image_size,
-            global_pool: match args.get("global_pool", any_text)? {
-                Some(pool) => Some(pool),
-                None => root.get("global_pool", any_text)?.filter(|p| !p.is_empty()),
+            global_pool: match args.get("global_pool")? {
+                Some(AnyLine(pool)) => Some(pool),
+                None => root.get("global_pool")?.and_then(given),
             },
-            drop_rate: args.get("drop_rate", rules::rate)?.unwrap_or(0.0),
-            drop_path_rate: args.get("drop_path_rate", rules::rate)?.unwrap_or(0.0),
-            first_conv: cfg.get("first_conv", rules::text)?,
-            classifier: cfg.get("classifier", rules::text)?,
-            licence: cfg.get("license", rules::text)?,
+            drop_rate: rate("drop_rate")?,
+            drop_path_rate: rate("drop_path_rate")?,
+            first_conv: line("first_conv")?,
+            classifier: line("classifier")?,
+            licence: line("license")?,
             other_args: args.others(),
             assumed,
         })
@@ -223,49 +237,50 @@ fn first<T, const N: usize>(values: [Option<T>; N]) -> Option<T> {
     values.into_iter().flatten().next()
 }
 
+fn per_channel(list: Vec<f64>, in_channels: usize) -> Result<Vec<f64>, String> {
+    if [1, 3, in_channels].contains(&list.len()) {
+        return Ok(list);
+    }
+    Err(format!("expected {in_channels} numbers, one a channel"))
+}
+
 /// A side, or height and width.
-fn image_size(value: &Value) -> Checked<[usize; 2]> {
-    let size = || match value.as_list() {
-        Some([height, width]) => Some([rules::side(height).ok()?, rules::side(width).ok()?]),
-        Some(_) => None,
-        None => rules::side(value).ok().map(|side| [side; 2]),
-    };
-    size().ok_or("1 to 16384 pixels, or [height, width]".into())
-}
-
-fn any_text(value: &Value) -> Checked<String> {
-    let text = value.as_text().filter(|s| !s.contains(char::is_control));
-    text.map(str::to_owned).ok_or("a line of text".into())
-}
-
-/// An empty tag is none.
-fn tag(value: &Value) -> Checked<Option<String>> {
-    any_text(value).map(|tag| Some(tag).filter(|tag| !tag.is_empty()))
+fn image_size(value: &Value) -> Result<[usize; 2], String> {
+    if let Ok(Side(side)) = parsed(value) {
+        return Ok([side; 2]);
+    }
+    let size: Result<[Side; 2], _> = parsed(value);
+    size.map(|size| size.map(|Side(side)| side))
+        .map_err(|_| "expected 1 to 16384 pixels, or [height, width]".to_owned())
 }
 
 /// A list of names, or a map from a class's number to its name that may have gaps.
-fn label_names(value: &Value, num_classes: usize) -> Checked<Vec<String>> {
-    if let Value::Object(map) = value {
-        let mut names: Vec<String> = (0..num_classes).map(|class| class.to_string()).collect();
-        for (key, name) in map {
-            let class = key.parse().ok().and_then(|n: usize| names.get_mut(n));
-            let (Some(class), Ok(name)) = (class, rules::text(name)) else {
-                let expected = format!("names of the classes 0 to below {num_classes}");
-                return Err(expected.into());
-            };
-            *class = name;
-        }
+fn label_names(value: &Value, num_classes: usize) -> Result<Vec<String>, String> {
+    if value.is_object() {
+        let named: BTreeMap<usize, Line> = parsed(value)
+            .ok()
+            .filter(|named: &BTreeMap<usize, Line>| named.keys().all(|class| *class < num_classes))
+            .ok_or_else(|| format!("expected names of the classes 0 to below {num_classes}"))?;
         // An empty map names nothing.
-        return Ok(if map.is_empty() { Vec::new() } else { names });
+        if named.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut names: Vec<String> = (0..num_classes).map(|class| class.to_string()).collect();
+        for (class, Line(name)) in named {
+            names[class] = name;
+        }
+        return Ok(names);
     }
     // Any text: what a folder or a label is called is its owner's business.
-    let names = value.as_list().unwrap_or_default().iter();
-    let names: Option<Vec<String>> = names.map(|n| n.as_text().map(str::to_owned)).collect();
-    match names {
-        Some(names) if !names.is_empty() && names.len() == num_classes => Ok(names),
-        _ if value.as_list().is_some_and(<[Value]>::is_empty) => Ok(Vec::new()),
-        _ => Err(format!("a list of {num_classes} names").into()),
+    match parsed(value) {
+        Ok::<Vec<String>, _>(names) if names.is_empty() || names.len() == num_classes => Ok(names),
+        _ => Err(format!("expected a list of {num_classes} names")),
     }
+}
+
+/// A value as a type that checks itself.
+fn parsed<'de, T: Deserialize<'de>>(value: &'de Value) -> Result<T, String> {
+    T::deserialize(value).map_err(|error| error.to_string())
 }
 
 /// A JSON object of the configuration.
@@ -277,31 +292,32 @@ struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    fn new(prefix: &'static str, map: &'a Map<String, Value>, path: &'a Path) -> Self {
-        Self { prefix, map, path }
+    /// A value as a type that checks itself, if it is there and not null.
+    fn get<T: Deserialize<'a>>(&self, key: &str) -> Result<Option<T>> {
+        self.read(key, parsed)
     }
 
-    /// A value, if it is there and not null.
-    fn value(&self, key: &str) -> Option<&'a Value> {
-        self.map.get(key).filter(|value| !value.is_null())
-    }
-
-    fn get<T>(&self, key: &str, rule: impl FnOnce(&Value) -> Checked<T>) -> Result<Option<T>> {
-        self.value(key)
-            .map(|value| rule(value).map_err(|expected| self.wrong(key, &expected, shown(value))))
+    /// The same by a rule, which says what it expected.
+    fn read<T>(
+        &self,
+        key: &str,
+        rule: impl FnOnce(&'a Value) -> Result<T, String>,
+    ) -> Result<Option<T>> {
+        let value = self.map.get(key).filter(|value| !value.is_null());
+        value
+            .map(|value| rule(value).map_err(|reason| self.wrong(key, &reason, &shown(value))))
             .transpose()
     }
 
-    fn section(&self, key: &'static str) -> Result<Option<Section<'a>>> {
-        let prefix = match key {
-            "model_args" => "model_args.",
-            _ => "pretrained_cfg.",
-        };
-        match self.value(key) {
-            None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(Section::new(prefix, map, self.path))),
-            Some(other) => Err(self.wrong(key, "a JSON object", shown(other))),
-        }
+    fn section(&self, key: &str, prefix: &'static str) -> Result<Option<Section<'a>>> {
+        let map = self.read(key, |value| {
+            value.as_object().ok_or("expected a JSON object".to_owned())
+        })?;
+        Ok(map.map(|map| Section {
+            prefix,
+            map,
+            ..*self
+        }))
     }
 
     /// What is not in [`ARGS`].
@@ -313,26 +329,31 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    fn wrong(&self, key: &str, expected: &str, found: String) -> Error {
+    fn wrong(&self, key: &str, reason: &str, found: &str) -> Error {
         Error::Folder {
             path: self.path.to_path_buf(),
-            reason: format!("{}{key}: expected {expected}, found {found}", self.prefix),
+            reason: format!("{}{key}: {reason}, found {found}", self.prefix),
         }
     }
 
     fn architecture(&self) -> Result<String> {
-        let key = "architecture";
-        self.get(key, rules::text)?.ok_or_else(|| {
-            let found = match self.value("architectures") {
-                None => "none".to_owned(),
-                Some(other) => format!("`architectures` of another library: {}", shown(other)),
-            };
-            self.wrong(key, "the name that timm has for it", found)
-        })
+        if let Some(Line(name)) = self.get("architecture")? {
+            return Ok(name);
+        }
+        let found = match self
+            .map
+            .get("architectures")
+            .filter(|value| !value.is_null())
+        {
+            None => "none".to_owned(),
+            Some(other) => format!("`architectures` of another library: {}", shown(other)),
+        };
+        let expected = "expected the name that timm has for it";
+        Err(self.wrong("architecture", expected, &found))
     }
 }
 
 /// A value as JSON, in short.
 fn shown(value: &Value) -> String {
-    super::parse::shorten(&value.to_string())
+    clipped(&value.to_string(), 80)
 }

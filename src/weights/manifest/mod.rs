@@ -25,9 +25,9 @@
 
 mod collection;
 mod entry;
+mod fields;
 mod hub_model;
 mod parse;
-mod rules;
 mod wildcard;
 
 pub use collection::{Manifest, USER_FILE, USER_VARIABLE};

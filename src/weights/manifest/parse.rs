@@ -1,100 +1,307 @@
-//! From the text of a manifest file to its entries; whatever is wrong is named with its line.
+//! From the text of a manifest file to its entries; whatever is wrong is named with its place.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::Path;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::entry::{DataConfig, Entry, OriginalFile, Pin, Place, Published, Source};
-use super::rules::{self, Checked, Raw};
+use super::fields::{
+    Architecture, BundledFile, Bytes, Classes, Crop, CropPct, FileName, FileUrl, Filter, Flag,
+    InputSize, Line, Lines, Means, Percentage, Repository, Revision, Sha256, Sha256Prefix, Side,
+    Stds, Tag,
+};
 use crate::error::{Error, Result};
 use crate::preprocess::CropMode;
+use crate::weights::quote::clipped;
 use crate::zoo;
 
-/// Every key of an entry.
-const KEYS: [&str; 30] = [
-    "default",
-    "bundled",
-    "repository",
-    "file",
-    "path",
-    "revision",
-    "revision_hint",
-    "sha256",
-    "sha256_hint",
-    "bytes",
-    "bytes_hint",
-    "url",
-    "url_sha256_prefix",
-    "origin",
-    "licence",
-    "licence_source",
-    "papers",
-    "input_size",
-    "test_input_size",
-    "fixed_input_size",
-    "mean",
-    "std",
-    "interpolation",
-    "crop_pct",
-    "test_crop_pct",
-    "crop_mode",
-    "num_classes",
-    "first_conv",
-    "classifier",
-    RESULTS,
-];
-/// The key of an entry that holds tables.
-const RESULTS: &str = "results";
-/// Every key of a published result.
-const RESULT_KEYS: [&str; 5] = ["size", "top1", "top5", "crop_pct", "interpolation"];
+/// `[architecture.tag]`, in a whole file.
+type Entries = Table<BTreeMap<Spanned<Architecture>, Tags>>;
+type Tags = Table<BTreeMap<Spanned<Tag>, Table<EntryTable>>>;
 
-type Value<'a> = Spanned<DeValue<'a>>;
+/// The keys of an entry, as `weights-manifest/README.md` describes them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryTable {
+    default: Option<Flag>,
+    bundled: Option<BundledFile>,
+    repository: Option<Repository>,
+    file: Option<FileName>,
+    path: Option<Line>,
+    revision: Option<Revision>,
+    revision_hint: Option<Revision>,
+    sha256: Option<Sha256>,
+    sha256_hint: Option<Sha256>,
+    bytes: Option<Bytes>,
+    bytes_hint: Option<Bytes>,
+    url: Option<FileUrl>,
+    url_sha256_prefix: Option<Sha256Prefix>,
+    origin: Option<Line>,
+    licence: Option<Line>,
+    licence_source: Option<Line>,
+    papers: Option<Lines>,
+    input_size: InputSize,
+    test_input_size: Option<InputSize>,
+    fixed_input_size: Option<Flag>,
+    mean: Means,
+    std: Stds,
+    interpolation: Filter,
+    crop_pct: CropPct,
+    test_crop_pct: Option<CropPct>,
+    crop_mode: Option<Crop>,
+    num_classes: Classes,
+    first_conv: Option<Line>,
+    classifier: Option<Line>,
+    #[serde(default)]
+    results: Vec<Table<PublishedTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishedTable {
+    size: Side,
+    top1: Percentage,
+    top5: Percentage,
+    crop_pct: Option<CropPct>,
+    interpolation: Option<Filter>,
+}
+
+impl From<PublishedTable> for Published {
+    fn from(table: PublishedTable) -> Self {
+        Published {
+            size: table.size.into(),
+            top1: table.top1.into(),
+            top5: table.top5.into(),
+            crop_pct: inner(table.crop_pct),
+            interpolation: inner(table.interpolation),
+        }
+    }
+}
 
 /// The entries of a file, from top to bottom.
 pub(super) fn entries(text: &str, path: &Path) -> Result<Vec<Entry>> {
     let document = Document::new(text, path);
-    let root = DeTable::parse(text).map_err(|error| {
-        let line = document.line(error.span().map_or(0, |span| span.start));
-        document.error(line, format!("not TOML: {}", error.message()))
+    let parsed = toml::Deserializer::parse(text).map_err(|error| {
+        let reason = format!("not TOML: {}", error.message());
+        document.error(error.span().unwrap_or_default(), "", &reason)
     })?;
+    let Table(architectures) =
+        Entries::deserialize(parsed).map_err(|error| document.error_of_serde(error))?;
     let mut entries = Vec::new();
-    for (architecture, line, tags) in document.rows(root.get_ref()) {
-        if !rules::is_name(architecture) {
-            let expected = "an architecture, as in [resnet18.my_tag] without quotes";
-            let reason = format!("expected {expected}, found `{}`", shorten(architecture));
-            return Err(document.error(line, reason));
-        }
-        zoo::find(architecture).map_err(|error| document.error(line, error.to_string()))?;
-        let tags = document.table(
-            architecture,
-            line,
-            tags,
-            &format!("[{architecture}.my_tag]"),
-        )?;
-        for (tag, line, values) in document.rows(tags) {
+    for (architecture, Table(tags)) in architectures {
+        let (at, Architecture(architecture)) = (architecture.span(), architecture.into_inner());
+        zoo::find(&architecture).map_err(|error| document.error(at, "", &error.to_string()))?;
+        for (tag, Table(table)) in tags {
+            let (at, Tag(tag)) = (tag.span(), tag.into_inner());
             let name = format!("{architecture}.{tag}");
-            if !rules::is_name(tag) {
-                let expected = "a tag of letters, digits, `_` and `-`";
-                let reason = format!(
-                    "{architecture}: expected {expected}, found `{}`",
-                    shorten(tag)
-                );
-                return Err(document.error(line, reason));
-            }
-            let table = document.table(&name, line, values, &format!("[{name}]"))?;
-            let reader = Reader {
-                document: &document,
-                table,
-                name,
-                line,
-            };
-            entries.push(reader.entry()?);
+            let place = Place::new(path, document.line(at.start));
+            let entry = table.into_entry(name.clone(), place).map_err(|mistake| {
+                let key = mistake.key;
+                match document.span_of([&architecture, &tag, key]) {
+                    Some(span) => document.error(span, &format!("{name}.{key}"), &mistake.reason),
+                    None => document.error(at, &name, &mistake.reason),
+                }
+            })?;
+            entries.push(entry);
         }
     }
     entries.sort_by_key(|entry| entry.place.line);
     Ok(entries)
+}
+
+/// Keys that do not go together.
+struct Mistake {
+    /// The key whose value it is about; none if it is the entry itself.
+    key: &'static str,
+    reason: String,
+}
+
+fn mistake<T>(key: &'static str, reason: impl Into<String>) -> Result<T, Mistake> {
+    let reason = reason.into();
+    Err(Mistake { key, reason })
+}
+
+impl EntryTable {
+    fn into_entry(self, name: String, place: Place) -> Result<Entry, Mistake> {
+        self.check_sources()?;
+        self.check_neighbours()?;
+        self.check_channels()?;
+        let source = match (self.repository, self.path, self.bundled) {
+            (Some(repository), ..) => Source::Hub {
+                repository: repository.into(),
+                file: inner(self.file),
+                revision: pin("revision", self.revision, self.revision_hint)?,
+            },
+            (_, Some(Line(path)), _) => {
+                Source::File(place.path.parent().unwrap_or(Path::new("")).join(path))
+            }
+            (.., bundled) => Source::Bundled(inner(bundled).unwrap_or_default()),
+        };
+        let sha256_prefix = inner(self.url_sha256_prefix);
+        let original = |FileUrl(url)| OriginalFile { url, sha256_prefix };
+        let results = self.results.into_iter().map(|Table(result)| result.into());
+        Ok(Entry {
+            name,
+            default: inner(self.default).unwrap_or(false),
+            source,
+            sha256: pin("sha256", self.sha256, self.sha256_hint)?,
+            bytes: pin("bytes", self.bytes, self.bytes_hint)?,
+            original: self.url.map(original),
+            origin: inner(self.origin),
+            licence: inner(self.licence),
+            licence_source: inner(self.licence_source),
+            papers: inner(self.papers).unwrap_or_default(),
+            data: DataConfig {
+                input_size: self.input_size.into(),
+                test_input_size: inner(self.test_input_size),
+                fixed_input_size: inner(self.fixed_input_size).unwrap_or(false),
+                mean: self.mean.into(),
+                std: self.std.into(),
+                interpolation: self.interpolation.into(),
+                crop_pct: self.crop_pct.into(),
+                test_crop_pct: inner(self.test_crop_pct),
+                crop_mode: inner(self.crop_mode).unwrap_or(CropMode::Center),
+            },
+            num_classes: self.num_classes.into(),
+            first_conv: inner(self.first_conv),
+            classifier: inner(self.classifier),
+            results: results.collect(),
+            place,
+        })
+    }
+
+    /// The file is in one place.
+    fn check_sources(&self) -> Result<(), Mistake> {
+        let given = [
+            self.repository.is_some(),
+            self.path.is_some(),
+            self.bundled.is_some(),
+        ];
+        mistake(
+            "",
+            match given.into_iter().filter(|given| *given).count() {
+                0 => {
+                    "needs the key `repository` (on the hub) or `path` (a file of yours), has neither"
+                }
+                1 => return Ok(()),
+                _ => "needs one of the keys `bundled`, `repository` and `path`, has more",
+            },
+        )
+    }
+
+    /// Keys that mean nothing without another.
+    fn check_neighbours(&self) -> Result<(), Mistake> {
+        let hub = self.repository.is_some();
+        // A checksum or a size says nothing unless it is known of which file.
+        let file = self.file.is_some() || !hub;
+        needs("file", &self.file, "repository", hub)?;
+        needs("revision", &self.revision, "repository", hub)?;
+        needs("revision_hint", &self.revision_hint, "repository", hub)?;
+        needs("sha256", &self.sha256, "file", file)?;
+        needs("sha256_hint", &self.sha256_hint, "file", file)?;
+        needs("bytes", &self.bytes, "file", file)?;
+        needs("bytes_hint", &self.bytes_hint, "file", file)?;
+        needs(
+            "url_sha256_prefix",
+            &self.url_sha256_prefix,
+            "url",
+            self.url.is_some(),
+        )?;
+        needs(
+            "licence_source",
+            &self.licence_source,
+            "licence",
+            self.licence.is_some(),
+        )
+    }
+
+    /// Images are square, and all keys speak of the same number of channels.
+    fn check_channels(&self) -> Result<(), Mistake> {
+        let InputSize([channels, height, width]) = self.input_size;
+        // A width of its own would be overruled.
+        if height != width {
+            let expected = "expected [channels, side, side], as images are made square";
+            return mistake("input_size", expected);
+        }
+        if let Some(InputSize([other, ..])) = self.test_input_size
+            && other != channels
+        {
+            let expected = format!("expected {channels} channels, as in input_size");
+            return mistake("test_input_size", expected);
+        }
+        for (key, list) in [("mean", &self.mean.0), ("std", &self.std.0)] {
+            if list.len() != channels {
+                let expected = format!("expected {channels} numbers, one a channel of input_size");
+                return mistake(key, expected);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key that means nothing without another.
+fn needs<T>(
+    key: &'static str,
+    value: &Option<T>,
+    other: &str,
+    is_given: bool,
+) -> Result<(), Mistake> {
+    if value.is_none() || is_given {
+        return Ok(());
+    }
+    mistake(key, format!("needs `{other}` beside it"))
+}
+
+/// A key and the same with `_hint` behind it, of which one may be given.
+fn pin<T: From<C>, C>(
+    key: &str,
+    confirmed: Option<C>,
+    hint: Option<C>,
+) -> Result<Option<Pin<T>>, Mistake> {
+    match (inner(confirmed), inner(hint)) {
+        (Some(_), Some(_)) => mistake(
+            "",
+            format!("needs either the key `{key}` or `{key}_hint`, has both"),
+        ),
+        (Some(value), None) => Ok(Some(Pin::Confirmed(value))),
+        (None, hint) => Ok(hint.map(Pin::Hint)),
+    }
+}
+
+/// What a checked value holds.
+fn inner<C, T: From<C>>(checked: Option<C>) -> Option<T> {
+    checked.map(T::from)
+}
+
+/// A table and nothing else: by itself serde takes a list of values for a struct, too.
+struct Table<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(TableVisitor(PhantomData))
+    }
+}
+
+struct TableVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TableVisitor<T> {
+    type Value = Table<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table, as in [resnet18.my_tag] or { size = 224 }")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Table<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Table)
+    }
 }
 
 /// A text, and where its lines begin.
@@ -107,11 +314,8 @@ struct Document<'a> {
 impl<'a> Document<'a> {
     fn new(text: &'a str, path: &'a Path) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            path,
-            text,
-            starts: std::iter::once(0).chain(starts).collect(),
-        }
+        let starts = std::iter::once(0).chain(starts).collect();
+        Self { path, text, starts }
     }
 
     /// The line of a byte, counted from 1.
@@ -119,274 +323,45 @@ impl<'a> Document<'a> {
         self.starts.partition_point(|start| *start <= at)
     }
 
-    fn error(&self, line: usize, reason: String) -> Error {
+    /// Where the value of a key of an entry is written.
+    fn span_of(&self, [architecture, tag, key]: [&str; 3]) -> Option<Range<usize>> {
+        let root = DeTable::parse(self.text).ok()?;
+        let tags = root.get_ref().get(architecture)?.get_ref().as_table()?;
+        let table = tags.get(tag)?.get_ref().as_table()?;
+        table.get(key).map(Spanned::span)
+    }
+
+    fn error_of_serde(&self, mut error: toml::de::Error) -> Error {
+        // Without the text the error shows the path of the key, which nothing else gives.
+        error.set_input(None);
+        let shown = error.to_string();
+        let key = shown
+            .strip_prefix(error.message())
+            .and_then(|rest| rest.trim().strip_prefix("in `")?.strip_suffix('`'));
+        let span = error.span().unwrap_or_default();
+        self.error(span, key.unwrap_or_default(), error.message())
+    }
+
+    /// `key` may be empty. A reason that says what was expected is followed by what is there.
+    fn error(&self, span: Range<usize>, key: &str, reason: &str) -> Error {
+        let line = self.line(span.start);
+        let before = self.text.get(self.starts[line - 1]..span.start);
+        let column = before.map_or(0, |before| before.chars().count()) + 1;
+        let key = if key.is_empty() {
+            String::new()
+        } else {
+            format!("{key}: ")
+        };
+        let found = self.text.get(span).unwrap_or_default();
+        let found = match found.split_once('\n') {
+            _ if !reason.starts_with("expected ") => String::new(),
+            Some((first, _)) => format!(", found {} ..", clipped(first.trim_end(), 80)),
+            None => format!(", found {}", clipped(found, 80)),
+        };
+        let reason = clipped(reason, 600);
         Error::Folder {
             path: self.path.to_path_buf(),
-            reason: format!("line {line}: {reason}"),
+            reason: format!("line {line}, column {column}: {key}{reason}{found}"),
         }
-    }
-
-    /// What is written at a place, in short.
-    fn quote(&self, span: Range<usize>) -> String {
-        let found = self.text.get(span).unwrap_or_default();
-        match found.split_once('\n') {
-            Some((first, _)) => shorten(first) + " ..",
-            None => shorten(found),
-        }
-    }
-
-    /// Keys, their lines and their values, in the order of the text.
-    fn rows<'t>(&self, table: &'t DeTable<'a>) -> Vec<(&'t str, usize, &'t Value<'a>)> {
-        let mut rows: Vec<_> = table
-            .iter()
-            .map(|(key, value)| (&**key.get_ref(), self.line(key.span().start), value))
-            .collect();
-        rows.sort_by_key(|(_, line, _)| *line);
-        rows
-    }
-
-    fn table<'t>(
-        &self,
-        name: &str,
-        line: usize,
-        value: &'t Value<'a>,
-        header: &str,
-    ) -> Result<&'t DeTable<'a>> {
-        value.get_ref().as_table().ok_or_else(|| {
-            let found = self.quote(value.span());
-            self.error(
-                line,
-                format!("{name}: expected a table, as in {header}, found {found}"),
-            )
-        })
-    }
-}
-
-/// At most 80 characters, in a form that does nothing to a terminal.
-pub(super) fn shorten(text: &str) -> String {
-    let mut short = String::new();
-    for (index, c) in text.trim_end().chars().enumerate() {
-        match c {
-            _ if index == 80 => return short + "..",
-            c if c.is_control() => short.extend(c.escape_default()),
-            c => short.push(c),
-        }
-    }
-    short
-}
-
-/// Reads the values of one table.
-struct Reader<'d, 'a> {
-    document: &'d Document<'a>,
-    table: &'d DeTable<'a>,
-    /// How errors name the table.
-    name: String,
-    /// Where it begins.
-    line: usize,
-}
-
-impl<'d, 'a> Reader<'d, 'a> {
-    fn entry(&self) -> Result<Entry> {
-        self.no_other_keys(&KEYS)?;
-        let source = self.source()?;
-        let sha256 = self.pin("sha256", rules::sha256)?;
-        let bytes = self.pin("bytes", rules::bytes)?;
-        let original = self.optional("url", rules::file_url)?;
-        self.goes_with("url_sha256_prefix", "url")?;
-        let sha256_prefix = self.optional("url_sha256_prefix", rules::sha256_prefix)?;
-        self.goes_with("licence_source", "licence")?;
-        Ok(Entry {
-            name: self.name.clone(),
-            default: self.optional("default", rules::flag)?.unwrap_or(false),
-            source,
-            sha256,
-            bytes,
-            original: original.map(|url| OriginalFile { url, sha256_prefix }),
-            origin: self.optional("origin", rules::text)?,
-            licence: self.optional("licence", rules::text)?,
-            licence_source: self.optional("licence_source", rules::text)?,
-            papers: self.optional("papers", rules::texts)?.unwrap_or_default(),
-            data: self.data()?,
-            num_classes: self.required("num_classes", rules::classes)?,
-            first_conv: self.optional("first_conv", rules::text)?,
-            classifier: self.optional("classifier", rules::text)?,
-            results: self.results()?,
-            place: Place::new(self.document.path, self.line),
-        })
-    }
-
-    fn source(&self) -> Result<Source> {
-        let repository = self.optional("repository", rules::repository)?;
-        let path = self.optional("path", rules::text)?;
-        let bundled = self.optional("bundled", rules::bundled)?;
-        if let (Some(name), None, None) = (&bundled, &repository, &path) {
-            for key in ["file", "revision", "revision_hint"] {
-                self.goes_with(key, "repository")?;
-            }
-            return Ok(Source::Bundled(name.clone()));
-        }
-        if bundled.is_some() {
-            let expected = "one of the keys `bundled`, `repository` and `path`";
-            return Err(self.missing(expected, "more"));
-        }
-        match (repository, path) {
-            (Some(repository), None) => {
-                // A checksum or a size says nothing unless it is known of which file.
-                for key in ["sha256", "sha256_hint", "bytes", "bytes_hint"] {
-                    self.goes_with(key, "file")?;
-                }
-                Ok(Source::Hub {
-                    repository,
-                    file: self.optional("file", rules::file_name)?,
-                    revision: self.pin("revision", rules::revision)?,
-                })
-            }
-            (None, Some(path)) => {
-                for key in ["file", "revision", "revision_hint"] {
-                    self.goes_with(key, "repository")?;
-                }
-                let folder = self.document.path.parent().unwrap_or(Path::new(""));
-                Ok(Source::File(folder.join(path)))
-            }
-            (repository, _) => Err(self.missing(
-                "the key `repository` (on the hub) or `path` (a file of yours)",
-                repository.map_or("neither", |_| "both"),
-            )),
-        }
-    }
-
-    fn data(&self) -> Result<DataConfig> {
-        // Images are made square: a width of its own would be overruled.
-        let square = |value: &Value<'a>| match rules::input_size(value)? {
-            size if size[1] == size[2] => Ok(size),
-            _ => Err("[channels, side, side], as images are made square".into()),
-        };
-        let input_size = self.required("input_size", square)?;
-        let channels = input_size[0];
-        let one_each = |list: Vec<f64>| {
-            if list.len() == channels {
-                Ok(list)
-            } else {
-                Err(format!("{channels} numbers, one a channel of input_size").into())
-            }
-        };
-        let test_input_size =
-            self.optional("test_input_size", |value| match rules::input_size(value)? {
-                size if size[0] == channels => Ok(size),
-                _ => Err(format!("{channels} channels, as in input_size").into()),
-            })?;
-        Ok(DataConfig {
-            input_size,
-            test_input_size,
-            fixed_input_size: self
-                .optional("fixed_input_size", rules::flag)?
-                .unwrap_or(false),
-            mean: self.required("mean", |value| one_each(rules::means(value)?))?,
-            std: self.required("std", |value| one_each(rules::stds(value)?))?,
-            interpolation: self.required("interpolation", rules::interpolation)?,
-            crop_pct: self.required("crop_pct", rules::crop_pct)?,
-            test_crop_pct: self.optional("test_crop_pct", rules::crop_pct)?,
-            crop_mode: self
-                .optional("crop_mode", rules::crop_mode)?
-                .unwrap_or(CropMode::Center),
-        })
-    }
-
-    fn results(&self) -> Result<Vec<Published>> {
-        let Some(value) = self.table.get(RESULTS) else {
-            return Ok(Vec::new());
-        };
-        let list = value
-            .as_list()
-            .ok_or_else(|| self.wrong(RESULTS, value, "a list of tables { size, top1, top5 }"))?;
-        let result = |(index, item): (usize, &'d Value<'a>)| {
-            let key = format!("{RESULTS}[{index}]");
-            let table = item
-                .get_ref()
-                .as_table()
-                .ok_or_else(|| self.wrong(&key, item, "a table { size, top1, top5 }"))?;
-            let reader = Reader {
-                document: self.document,
-                table,
-                name: format!("{}: {key}", self.name),
-                line: self.document.line(item.span().start),
-            };
-            reader.no_other_keys(&RESULT_KEYS)?;
-            Ok(Published {
-                size: reader.required("size", rules::side)?,
-                top1: reader.required("top1", rules::percentage)?,
-                top5: reader.required("top5", rules::percentage)?,
-                crop_pct: reader.optional("crop_pct", rules::crop_pct)?,
-                interpolation: reader.optional("interpolation", rules::interpolation)?,
-            })
-        };
-        list.iter().enumerate().map(result).collect()
-    }
-
-    fn optional<T>(
-        &self,
-        key: &str,
-        rule: impl FnOnce(&Value<'a>) -> Checked<T>,
-    ) -> Result<Option<T>> {
-        self.table
-            .get(key)
-            .map(|value| rule(value).map_err(|expected| self.wrong(key, value, &expected)))
-            .transpose()
-    }
-
-    fn required<T>(&self, key: &str, rule: impl FnOnce(&Value<'a>) -> Checked<T>) -> Result<T> {
-        self.optional(key, rule)?
-            .ok_or_else(|| self.missing(&format!("the key `{key}`"), "none"))
-    }
-
-    /// A key that may be written with `_hint` behind it.
-    fn pin<T>(&self, key: &str, rule: impl Fn(&Value<'a>) -> Checked<T>) -> Result<Option<Pin<T>>> {
-        let hint = format!("{key}_hint");
-        match (self.optional(key, &rule)?, self.optional(&hint, &rule)?) {
-            (Some(_), Some(_)) => {
-                let expected = format!("either the key `{key}` or `{hint}`");
-                Err(self.missing(&expected, "both"))
-            }
-            (value, hint) => Ok(value.map(Pin::Confirmed).or(hint.map(Pin::Hint))),
-        }
-    }
-
-    /// A key that means nothing without another.
-    fn goes_with(&self, key: &str, other: &str) -> Result<()> {
-        match self.table.get_key_value(key) {
-            Some((place, _)) if !self.table.contains_key(other) => {
-                let line = self.document.line(place.span().start);
-                let reason = format!(
-                    "{}: {key}: expected `{other}` beside it, found none",
-                    self.name
-                );
-                Err(self.document.error(line, reason))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn no_other_keys(&self, keys: &[&str]) -> Result<()> {
-        let rows = self.document.rows(self.table);
-        match rows.iter().find(|(key, ..)| !keys.contains(key)) {
-            None => Ok(()),
-            Some((key, line, _)) => {
-                let (key, keys) = (shorten(key), keys.join(", "));
-                let reason = format!("{}: unknown key `{key}`; the keys are {keys}", self.name);
-                Err(self.document.error(*line, reason))
-            }
-        }
-    }
-
-    fn wrong(&self, key: &str, value: &Value<'a>, expected: &str) -> Error {
-        let line = self.document.line(value.span().start);
-        let found = self.document.quote(value.span());
-        let reason = format!("{}: {key}: expected {expected}, found {found}", self.name);
-        self.document.error(line, reason)
-    }
-
-    fn missing(&self, expected: &str, found: &str) -> Error {
-        let reason = format!("{}: expected {expected}, found {found}", self.name);
-        self.document.error(self.line, reason)
     }
 }
