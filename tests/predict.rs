@@ -202,12 +202,12 @@ fn a_folder_without_classes_is_its_images() {
     let found = ImageFiles::below(dir.path(), &options).unwrap();
     let names = ["a.PNG", "b/2.gif", "b/c/1.webp", "z.jpg"].map(at);
     assert_eq!(found.files, names);
-    assert_eq!(found.hidden, 1);
-    assert_eq!(found.junk[".git"], 1);
-    assert_eq!(found.others["txt"], 2);
-    assert_eq!(found.others[""], 1);
+    assert_eq!(found.left_out.hidden, 1);
+    assert_eq!(found.left_out.junk[".git"], 1);
+    assert_eq!(found.left_out.others["txt"], 2);
+    assert_eq!(found.left_out.others[""], 1);
     assert!(found.broken.is_empty());
-    let left_out = found.left_out().join("\n");
+    let left_out = found.left_out.lines().join("\n");
     for named in ["2 .txt", "1 without extension", "hidden", "1 .git"] {
         assert!(left_out.contains(named), "{named} in {left_out}");
     }
@@ -222,7 +222,7 @@ fn a_folder_without_classes_is_its_images() {
         assert_eq!(found.broken.len(), 1);
         assert_eq!(found.broken[0].path, at("gone.png"));
         let path = at("b/loop");
-        assert_eq!(found.warnings, [FolderWarning::SameFolder { path }]);
+        assert_eq!(found.warnings, [FolderWarning::SameFolder(path)]);
     }
     assert!(ImageFiles::below(at("none"), &options).is_err());
 }

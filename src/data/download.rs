@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::fashion_mnist::{FILES, FashionMnist, locate};
+use super::fashion_mnist::FashionMnist;
+use super::fashion_mnist_files::{FILES, locate};
 use super::idx;
 use super::mirror::{Mirror, Progress, RemoteFile};
 use crate::error::{Error, Result};

@@ -8,23 +8,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::fashion_mnist_files::{CLASSES, image_set, locate_all};
 use super::idx;
 use super::image_set::ImageSet;
 #[cfg(feature = "fashion-mnist-mini")]
 use super::mini;
-use super::mirror::{Progress, RemoteFile};
-use super::places::{self, Places};
-use crate::error::{Error, Result};
-
-/// The names of the files without `.gz`, in the order of [`Mirror::files`](super::Mirror::files).
-pub(super) const FILES: [&str; 4] = [
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-];
-
-const SIDE: usize = 28;
+use super::mirror::RemoteFile;
+use crate::error::Result;
 
 /// FashionMNIST, or a part of it, held in memory.
 ///
@@ -58,18 +48,7 @@ impl fmt::Display for Source {
 
 impl FashionMnist {
     /// The names of the classes in the order of the labels, as the authors write them.
-    pub const CLASSES: [&'static str; 10] = [
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ];
+    pub const CLASSES: [&'static str; 10] = CLASSES;
 
     /// Reads the four IDX files `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
     /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` in `dir`, each plain or as gzip with
@@ -78,48 +57,11 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] if a file is missing or damaged, if a label is not below 10, if there is
-    /// not one label for each image or if the images do not have 28 × 28 pixels; [`Error::Io`] if
+    /// [`Error::Data`](crate::Error::Data) if a file is missing or damaged, if a label is not below 10, if there is
+    /// not one label for each image or if the images do not have 28 × 28 pixels; [`Error::Io`](crate::Error::Io) if
     /// a file cannot be read.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         Self::open_checked(dir.as_ref(), None)
-    }
-
-    /// Reads the data set from the first of these places that has it:
-    ///
-    /// 1. the folder that the environment variable `FASHION_MNIST_DIR` names, and no other place
-    ///    if it is set;
-    /// 2. `/usr/share/datasets/fashion-mnist`, where Debian's package `dataset-fashion-mnist` puts
-    ///    it;
-    /// 3. [`FashionMnist::cache_dir`], where each file must have the official content;
-    /// 4. with the feature `download`, the authors' server ([`Mirror::OFFICIAL`], 30.9 MB), into
-    ///    the cache, where files without the official content are replaced.
-    ///
-    /// # Errors
-    ///
-    /// As [`FashionMnist::open`]; [`Error::Download`] if no place has the files and they cannot be
-    /// fetched; [`Error::Data`] if no place has them and this build lacks the feature `download`.
-    ///
-    /// [`Mirror::OFFICIAL`]: super::Mirror::OFFICIAL
-    pub fn open_default() -> Result<Self> {
-        Self::open_default_with(&mut |_| {})
-    }
-
-    /// [`FashionMnist::open_default`], with a callback for the progress of a download.
-    ///
-    /// # Errors
-    ///
-    /// As [`FashionMnist::open_default`].
-    pub fn open_default_with(progress: &mut dyn FnMut(Progress)) -> Result<Self> {
-        Places::usual().open(progress)
-    }
-
-    /// The folder that downloaded files are kept in: `fashion-mnist` in the folder that the
-    /// environment variable `BURN_ZOO_CACHE` names, else in `burn-zoo` in the user's cache folder,
-    /// which is `$XDG_CACHE_HOME` or `~/.cache`, and `%LOCALAPPDATA%` on Windows. `None` if none
-    /// of them is known.
-    pub fn cache_dir() -> Option<PathBuf> {
-        places::cache_dir()
     }
 
     /// The sample that is part of this crate: the first 600 training and the first 100 test images
@@ -128,7 +70,7 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] if the crate was built from a damaged sample.
+    /// [`Error::Data`](crate::Error::Data) if the crate was built from a damaged sample.
     #[cfg(feature = "fashion-mnist-mini")]
     pub fn bundled() -> Result<Self> {
         let (train, test) = mini::read()?;
@@ -172,69 +114,4 @@ impl FashionMnist {
             source: Source::Folder(dir.to_path_buf()),
         })
     }
-}
-
-/// The images of one split with their labels, after the checks that need both.
-pub(super) fn image_set(
-    images: idx::Images,
-    labels: Vec<u8>,
-    images_path: &Path,
-    labels_path: &Path,
-) -> Result<ImageSet> {
-    if (images.height, images.width) != (SIDE, SIDE) {
-        return Err(Error::Data {
-            path: images_path.to_path_buf(),
-            expected: format!("images of {SIDE} × {SIDE} pixels"),
-            found: format!("{} × {}", images.height, images.width),
-        });
-    }
-    if labels.len() != images.count {
-        return Err(Error::Data {
-            path: labels_path.to_path_buf(),
-            expected: format!(
-                "{} labels, one for each image of {}",
-                images.count,
-                images_path.display()
-            ),
-            found: format!("{} labels", labels.len()),
-        });
-    }
-    ImageSet::new(
-        images.pixels,
-        labels.into_iter().map(usize::from).collect(),
-        (SIDE, SIDE),
-        1,
-        FashionMnist::CLASSES.map(str::to_owned).to_vec(),
-    )
-}
-
-/// The path of a file in `dir`, as gzip or plain, or `None` if it is there as neither.
-pub(super) fn locate(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
-    for path in [dir.join(format!("{name}.gz")), dir.join(name)] {
-        if path.try_exists().map_err(Error::io("read", &path))? {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
-pub(super) fn locate_all(dir: &Path) -> Result<[PathBuf; 4]> {
-    let mut paths = Vec::new();
-    let mut missing = Vec::new();
-    for name in FILES {
-        match locate(dir, name)? {
-            Some(path) => paths.push(path),
-            None => missing.push(format!("no {name}")),
-        }
-    }
-    paths.try_into().map_err(|_| Error::Data {
-        path: dir.to_path_buf(),
-        expected: "the four files of FashionMNIST, each as it is or with .gz after its name"
-            .to_owned(),
-        found: if dir.is_dir() {
-            missing.join(", ")
-        } else {
-            "no such folder".to_owned()
-        },
-    })
 }

@@ -286,11 +286,7 @@ impl<'a> Reader<'a> {
     }
 
     fn data(&self, expected: impl Into<String>, found: impl Into<String>) -> Error {
-        Error::Data {
-            path: self.path.clone(),
-            expected: expected.into(),
-            found: found.into(),
-        }
+        Error::data(&self.path, expected, found)
     }
 }
 

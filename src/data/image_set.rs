@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::image_data::ImageData;
 use crate::error::{Error, Result};
 use crate::init::Rng;
+use crate::preprocess::Image;
 
 /// Labelled images of one size, held in memory as bytes.
 ///
@@ -203,5 +205,32 @@ impl fmt::Debug for ImageSet {
             .field("channels", &self.channels())
             .field("classes", &self.classes().len())
             .finish()
+    }
+}
+
+impl ImageData for ImageSet {
+    fn len(&self) -> usize {
+        ImageSet::len(self)
+    }
+
+    fn get(&self, index: usize) -> Result<(Image, usize)> {
+        let (Some(pixels), Some(label)) = (self.pixels(index), self.label(index)) else {
+            let expected = format!("below {}", ImageSet::len(self));
+            return Err(Error::argument("index", expected, index));
+        };
+        let (height, width) = self.size();
+        let image = Image::new(height, width, self.channels(), pixels.to_vec())?;
+        Ok((image, label))
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        ImageSet::label(self, index).ok_or_else(|| {
+            let expected = format!("below {}", ImageSet::len(self));
+            Error::argument("index", expected, index)
+        })
+    }
+
+    fn classes(&self) -> &[String] {
+        ImageSet::classes(self)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::fashion_mnist::{FashionMnist, image_set};
 use burn_zoo_fashion_mnist_mini::SAMPLE;
 
+use super::fashion_mnist_files::{CLASSES, image_set};
 use super::idx;
 use super::image_set::ImageSet;
 use crate::error::Result;
@@ -15,7 +15,7 @@ pub(super) fn read() -> Result<(ImageSet, ImageSet)> {
     let mut reader = idx::Reader::from_gzip(path, SAMPLE);
     let mut split = || {
         let mut images = reader.images()?;
-        let labels = reader.labels(FashionMnist::CLASSES.len())?;
+        let labels = reader.labels(CLASSES.len())?;
         undo_paeth(&mut images);
         image_set(images, labels, path, path)
     };

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::fashion_mnist::{FashionMnist, locate_all};
+use super::fashion_mnist::FashionMnist;
+use super::fashion_mnist_files::locate_all;
 use super::mirror::{Mirror, Progress};
 use crate::error::{Error, Result};
 
@@ -145,7 +146,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::data::fashion_mnist::FILES;
+    use crate::data::fashion_mnist_files::FILES;
     use crate::data::mirror::RemoteFile;
     use crate::files::hex;
 

@@ -327,6 +327,19 @@ impl Error {
             found: found.to_string(),
         }
     }
+
+    /// Shorthand for [`Error::Data`].
+    pub(crate) fn data(
+        path: impl Into<PathBuf>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Error {
+        Error::Data {
+            path: path.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
 }
 
 /// What takes less memory. A smaller batch is only named where it trains.

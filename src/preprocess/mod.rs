@@ -6,25 +6,17 @@
 
 pub mod augment;
 mod decode;
-#[cfg(feature = "image")]
-mod format;
 mod image;
-#[cfg(feature = "image")]
-mod look;
-#[cfg(feature = "image")]
-mod mend;
 mod normalize;
 #[cfg(feature = "image")]
 mod png;
 pub(crate) mod resample;
-#[cfg(feature = "image")]
-mod tiff;
 mod transform;
 
+#[cfg(feature = "image")]
+pub(crate) use decode::looks_sound;
 pub use decode::{DecodeLimits, DecodeOptions};
 pub use image::Image;
-#[cfg(feature = "image")]
-pub(crate) use look::looks_sound;
 pub use normalize::Normalization;
 pub use resample::Interpolation;
 pub(crate) use transform::check_size;

@@ -8,7 +8,7 @@
 use std::f64::consts::PI;
 use std::ops::Range;
 
-use super::Image;
+use super::image::Image;
 
 /// A resampling filter, by Pillow's and timm's names. All but `Nearest` are antialiased: they
 /// widen with the factor by which an image shrinks.
@@ -43,9 +43,12 @@ impl Interpolation {
 
     fn weight(self, x: f64) -> f64 {
         const A: f64 = -0.5;
-        let sinc = |x: f64| match x == 0.0 {
-            true => 1.0,
-            false => (x * PI).sin() / (x * PI),
+        let sinc = |x: f64| {
+            if x == 0.0 {
+                1.0
+            } else {
+                (x * PI).sin() / (x * PI)
+            }
         };
         let distance = x.abs();
         match self {
@@ -83,12 +86,12 @@ struct Window {
 }
 
 impl<T: Copy> Axis<T> {
-    /// For the `wanted` of the `to` output positions. The sums are ordered as Pillow's, since their
+    /// For these of the `to` output positions. The sums are ordered as Pillow's, since their
     /// last bits decide how some pixels are rounded.
     fn new(
         from: usize,
         to: u64,
-        wanted: Range<u64>,
+        positions: Range<u64>,
         filter: Interpolation,
         convert: impl Fn(f64) -> T,
     ) -> Self {
@@ -101,7 +104,7 @@ impl<T: Copy> Axis<T> {
             weights: Vec::new(),
         };
         let mut exact = Vec::new();
-        for position in wanted {
+        for position in positions {
             let center = scale * (position as f64 + 0.5);
             let start = (center - reach + 0.5).max(0.0) as usize;
             let end = ((center + reach + 0.5) as usize).min(from);
@@ -246,12 +249,12 @@ enum Pass {
 }
 
 impl Pass {
-    fn new(from: usize, to: u64, wanted: Range<u64>, filter: Interpolation) -> Self {
+    fn new(from: usize, to: u64, positions: Range<u64>, filter: Interpolation) -> Self {
         match filter {
             // Pillow skips a pass that changes nothing, whatever the filter.
-            _ if from as u64 == to => Pass::Pick(wanted.map(|p| p as usize).collect()),
-            Interpolation::Nearest => Pass::Pick(nearest(from, to, wanted)),
-            _ => Pass::Filter(Axis::new(from, to, wanted, filter, fixed)),
+            _ if from as u64 == to => Pass::Pick(positions.map(|p| p as usize).collect()),
+            Interpolation::Nearest => Pass::Pick(nearest(from, to, positions)),
+            _ => Pass::Filter(Axis::new(from, to, positions, filter, fixed)),
         }
     }
 
@@ -326,26 +329,26 @@ impl Pass {
 }
 
 /// The input position of each output position.
-fn nearest(from: usize, to: u64, wanted: Range<u64>) -> Vec<usize> {
+fn nearest(from: usize, to: u64, positions: Range<u64>) -> Vec<usize> {
     // Pillow adds up the steps, and at some positions the error of that sum shows. An axis that
     // Pillow could not hold is not worth the walk.
     const WALK: u64 = 1 << 24;
     let step = from as f64 / to as f64;
     let index = |at: f64| (at as usize).min(from - 1);
-    if wanted.end > WALK {
-        return wanted
+    if positions.end > WALK {
+        return positions
             .map(|position| index((position as f64 + 0.5) * step))
             .collect();
     }
     let mut at = step * 0.5;
-    let mut positions = Vec::with_capacity((wanted.end - wanted.start) as usize);
-    for position in 0..wanted.end {
-        if position >= wanted.start {
-            positions.push(index(at));
+    let mut indices = Vec::with_capacity((positions.end - positions.start) as usize);
+    for position in 0..positions.end {
+        if position >= positions.start {
+            indices.push(index(at));
         }
         at += step;
     }
-    positions
+    indices
 }
 
 fn filter_across<const C: usize>(row: &[u8], first: usize, axis: &Axis<i32>, result: &mut [u8]) {

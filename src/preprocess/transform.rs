@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::image::Image;
+use super::normalize::Normalization;
 use super::resample::{self, Interpolation};
-use super::{Image, Normalization};
 use crate::error::{Error, Result};
 
 /// How an image that is not square is made to fit, by timm's names.

@@ -17,7 +17,7 @@ use super::checkpoint::{self, State};
 use super::{Extended, Plan, Recipe, StepRecord};
 use crate::data::BrokenImage;
 #[cfg(feature = "plots")]
-use crate::data::{ImageData, Without};
+use crate::data::{ImageData, Subset};
 use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::files::{TEMPORARY, write_file};
@@ -354,7 +354,7 @@ impl RunFiles {
         if skipped.is_empty() {
             return valid;
         }
-        Arc::new(Without::new(valid, &skipped))
+        Arc::new(Subset::without(valid, &skipped))
     }
 }
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
-use burn_zoo::data::{ImageData, Loader, LoaderConfig, Part};
+use anyhow::{Context as _, Result, anyhow, bail};
+use burn_zoo::Error;
+use burn_zoo::data::{ImageData, Loader, LoaderConfig, Part, match_classes};
 use burn_zoo::prelude::*;
-use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::{Evaluation, RunConfig};
 use clap::Args;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::flags::{count, pixels};
 use crate::model_folder::open;
 use crate::output::{print, print_json};
-use crate::source::Chosen;
+use crate::source::EvaluationImages;
 use crate::task::ImageArgs;
 use crate::{notice, source};
 
@@ -122,10 +122,10 @@ impl EvalArgs {
     }
 
     /// Those that were asked for; unasked, those that a run was validated on.
-    fn images(&self, classes: &[String]) -> Result<Chosen> {
+    fn images(&self, classes: &[String]) -> Result<EvaluationImages> {
         let run = run_of(&self.dir)?;
         if self.data.data.is_some() {
-            let chosen = self.data.given(classes, self.part)?;
+            let chosen = self.data.open_to_evaluate(classes, self.part)?;
             if let Some(own) = &run
                 && trained_on(&own.images.data, &self.data, chosen.part)
             {
@@ -149,15 +149,15 @@ impl EvalArgs {
                 self.dir.display(),
                 self.data.name()
             ));
-            return self.data.given(classes, self.part);
+            return self.data.open_to_evaluate(classes, self.part);
         };
         let context = || format!("the images of the run {}", self.dir.display());
         images.data.skip_broken |= self.data.skip_broken;
         images.data.max_pixels = self.data.max_pixels.or(images.data.max_pixels);
-        let mut whole = None;
+        let mut splits = None;
         if images.data.folder().is_some() {
             let opened = images.open_to_judge(&dir, &config);
-            whole = opened.with_context(context)?.whole;
+            splits = opened.with_context(context)?.splits;
             if self.data.verify {
                 notice::tell("--verify: of a run's images, those that are judged are all decoded");
             }
@@ -166,7 +166,7 @@ impl EvalArgs {
         }
         images.data.limit_test = self.data.limit_test.or(images.data.limit_test);
         let limit_train = self.data.limit_test.or(images.limit_train);
-        let own = images.data.own(whole, limit_train, self.part);
+        let own = images.data.part_of_run(splits, limit_train, self.part);
         own.with_context(context)
     }
 }
@@ -215,48 +215,6 @@ fn trained_on(own: &source::DataArgs, given: &source::DataArgs, part: Option<Par
     }
 }
 
-/// Images whose labels count the classes of a model.
-struct Relabelled {
-    images: Arc<dyn ImageData>,
-    /// The model's label for each of the images'.
-    labels: Vec<usize>,
-    classes: Vec<String>,
-}
-
-impl Relabelled {
-    fn relabel(&self, label: usize) -> burn_zoo::Result<usize> {
-        let found = self.labels.get(label).copied();
-        found.ok_or_else(|| burn_zoo::Error::InvalidArgument {
-            argument: "label".to_owned(),
-            expected: format!("below {}", self.labels.len()),
-            found: label.to_string(),
-        })
-    }
-}
-
-impl ImageData for Relabelled {
-    fn len(&self) -> usize {
-        self.images.len()
-    }
-
-    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
-        let (image, label) = self.images.get(index)?;
-        Ok((image, self.relabel(label)?))
-    }
-
-    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
-        self.relabel(self.images.label(index)?)
-    }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn name(&self, index: usize) -> String {
-        self.images.name(index)
-    }
-}
-
 /// The images with labels by the names of the model's classes.
 fn by_name(images: Arc<dyn ImageData>, model: &Classifier) -> Result<Arc<dyn ImageData>> {
     let classes = &model.info().classes;
@@ -275,27 +233,12 @@ fn by_name(images: Arc<dyn ImageData>, model: &Classifier) -> Result<Arc<dyn Ima
         );
         return Ok(images);
     }
-    if own == classes {
-        return Ok(images);
-    }
-    let label = |name: &String| classes.iter().position(|class| class == name);
-    let unknown: Vec<String> = own
-        .iter()
-        .filter(|name| label(name).is_none())
-        .cloned()
-        .collect();
-    if !unknown.is_empty() {
-        bail!(
-            "--data: expected the model's classes alone ({}), found {}; the names must be the same",
-            first_few(classes),
-            first_few(&unknown)
-        );
-    }
-    Ok(Arc::new(Relabelled {
-        labels: own.iter().filter_map(label).collect(),
-        classes: classes.clone(),
-        images,
-    }))
+    match_classes(images, classes).map_err(|error| match error {
+        Error::InvalidArgument {
+            expected, found, ..
+        } => anyhow!("--data: expected {expected}, found {found}"),
+        error => error.into(),
+    })
 }
 
 /// The classes that nothing was said about.
@@ -307,12 +250,8 @@ fn missing(result: &Evaluation) -> Vec<String> {
 /// Some names as a person reads them.
 fn first_few(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let shown: Vec<String> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    let shown = shown.join(", ");
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let shown = names[..names.len().min(SHOWN)].join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -320,7 +259,7 @@ fn first_few(names: &[String]) -> String {
 }
 
 /// The evaluation, and what it is about.
-fn document(result: &Evaluation, chosen: &Chosen, missing: &[String]) -> Result<Value> {
+fn document(result: &Evaluation, chosen: &EvaluationImages, missing: &[String]) -> Result<Value> {
     let mut value = serde_json::to_value(result)?;
     // A class without images has no accuracy.
     let classes = value.get_mut("per_class").and_then(Value::as_array_mut);
@@ -342,7 +281,7 @@ fn document(result: &Evaluation, chosen: &Chosen, missing: &[String]) -> Result<
     Ok(value)
 }
 
-fn print_evaluation(result: &Evaluation, chosen: &Chosen) -> Result<()> {
+fn print_evaluation(result: &Evaluation, chosen: &EvaluationImages) -> Result<()> {
     print(format!(
         "accuracy {:.2} %, balanced {:.2} %, top-5 {:.2} %, loss {:.4} over {} images",
         100.0 * result.accuracy,
@@ -358,7 +297,7 @@ fn print_evaluation(result: &Evaluation, chosen: &Chosen) -> Result<()> {
     };
     print(notice::plain(format_args!(
         "images: {}: {share}\n",
-        chosen.what
+        chosen.description
     )))?;
     if result.confusion.is_empty() {
         return Ok(());

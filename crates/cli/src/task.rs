@@ -71,13 +71,13 @@ impl ImageArgs {
         Ok(images)
     }
 
-    pub fn open(&self) -> Result<source::Data> {
+    pub fn open(&self) -> Result<source::TrainingImages> {
         self.data.open(self.limit_train)
     }
 
     /// Opens the images of a run that goes on. An image that broke meanwhile is still one of them,
     /// or all others would change their places: it is met when it is read.
-    pub fn open_again(&mut self, config: &RunConfig) -> Result<source::Data> {
+    pub fn open_again(&mut self, config: &RunConfig) -> Result<source::TrainingImages> {
         self.data.unchecked = true;
         let found = self.open();
         self.data.unchecked = false;
@@ -95,7 +95,11 @@ impl ImageArgs {
 
     /// [`open_again`](Self::open_again) to judge images as the run divided them: their counts must
     /// be the run's, or images of its training may be among those of its validation.
-    pub fn open_to_judge(&mut self, dir: &Path, config: &RunConfig) -> Result<source::Data> {
+    pub fn open_to_judge(
+        &mut self,
+        dir: &Path,
+        config: &RunConfig,
+    ) -> Result<source::TrainingImages> {
         let data = self.open_again(config)?;
         if !is_of(config, &data) {
             bail!(
@@ -139,7 +143,7 @@ impl ImageArgs {
 }
 
 /// Whether there are as many images as a run had.
-fn is_of(config: &RunConfig, data: &source::Data) -> bool {
+fn is_of(config: &RunConfig, data: &source::TrainingImages) -> bool {
     let expected = [config.data.train_images, config.data.valid_images];
     [data.train.len(), data.test.len()] == expected
 }
@@ -166,7 +170,7 @@ pub struct StartArgs {
 /// A model, the images it shall learn, and how.
 pub struct Task {
     pub model: Classifier,
-    pub data: source::Data,
+    pub data: source::TrainingImages,
     pub recipe: Recipe,
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 
 use image::{ColorType, ImageDecoder as _, ImageReader};
 
-use super::Sample;
+use super::sample::Sample;
 use crate::panics;
 use crate::preprocess::{DecodeOptions, Image};
 

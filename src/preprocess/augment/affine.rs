@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Spread, check_range};
-use crate::error::{Error, Result};
+use super::checks::{check_in, check_interpolation, check_range};
+use super::op::Op;
+use super::spread::Spread;
+use crate::error::Result;
 use crate::init::Rng;
-use crate::preprocess::Interpolation;
+use crate::preprocess::resample::Interpolation;
 
 /// Rotation, shift, scale and shear about the middle of the image, which keeps its size:
 /// torchvision's `RandomAffine`. With the defaults, nothing changes.
@@ -71,23 +73,9 @@ impl Affine {
         self.shear_x.check("affine shear_x", 0.0, [-89.0, 89.0])?;
         self.shear_y.check("affine shear_y", 0.0, [-89.0, 89.0])?;
         for part in self.translate {
-            if !(0.0..=1.0).contains(&part) {
-                return Err(Error::argument("affine translate", "0 to 1", part));
-            }
+            check_in("affine translate", part, 0.0..=1.0, "0 to 1")?;
         }
-        let expected = "0.01 to 100, the lower one first";
-        check_range("affine scale", self.scale, 0.01..=100.0, expected)?;
+        check_range("affine scale", self.scale, 0.01..=100.0, "0.01 to 100")?;
         check_interpolation("affine interpolation", self.interpolation)
-    }
-}
-
-pub(super) fn check_interpolation(name: &str, interpolation: Interpolation) -> Result<()> {
-    match interpolation {
-        Interpolation::Nearest | Interpolation::Bilinear | Interpolation::Bicubic => Ok(()),
-        other => Err(Error::argument(
-            name,
-            "nearest, bilinear or bicubic",
-            format!("{other:?}").to_lowercase(),
-        )),
     }
 }

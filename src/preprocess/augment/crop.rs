@@ -1,11 +1,15 @@
-//! Crops and flips.
+//! Random crops.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Op, check_probability, check_range, happens, index};
-use crate::error::{Error, Result};
+use super::checks::{check_area, check_in, check_ratio};
+use super::op::Op;
+use super::padding::PaddingMode;
+use super::random::index;
+use super::rectangle::random_sides;
+use crate::error::Result;
 use crate::init::Rng;
-use crate::preprocess::Interpolation;
+use crate::preprocess::resample::Interpolation;
 
 /// A part of random area, proportions and place, brought to the size of the input: torchvision's
 /// `RandomResizedCrop`, the crop of the Inception networks (Szegedy et al., 2015, *Going deeper
@@ -49,7 +53,7 @@ impl RandomResizedCrop {
             interpolation: self.interpolation,
         };
         for _ in 0..10 {
-            let (height, width) = rectangle(tall * wide, self.scale, self.ratio, rng);
+            let (height, width) = random_sides(tall * wide, self.scale, self.ratio, rng);
             if (1..=rows).contains(&height) && (1..=columns).contains(&width) {
                 let top = index(rng, rows - height + 1);
                 let left = index(rng, columns - width + 1);
@@ -71,33 +75,6 @@ impl RandomResizedCrop {
         check_area(&name("scale"), self.scale)?;
         check_ratio(&name("ratio"), self.ratio)
     }
-}
-
-/// Height and width of a rectangle of random area, a part of `area`, and random width in heights.
-pub(super) fn rectangle(
-    area: f64,
-    scale: [f64; 2],
-    ratio: [f64; 2],
-    rng: &mut Rng,
-) -> (usize, usize) {
-    let area = area * rng.uniform(scale[0], scale[1]);
-    let ratio = rng.uniform(ratio[0].ln(), ratio[1].ln()).exp();
-    let round = |square: f64| square.sqrt().round_ties_even() as usize;
-    (round(area / ratio), round(area * ratio))
-}
-
-pub(super) fn check_area(name: &str, scale: [f64; 2]) -> Result<()> {
-    let expected = "above 0 and up to 1, the lower one first";
-    check_range(name, scale, f64::MIN_POSITIVE..=1.0, expected)
-}
-
-pub(super) fn check_ratio(name: &str, ratio: [f64; 2]) -> Result<()> {
-    check_range(
-        name,
-        ratio,
-        1e-3..=1e3,
-        "0.001 to 1000, the lower one first",
-    )
 }
 
 /// Padding on all sides, and a part of the image's own size at a random place: torchvision's
@@ -143,108 +120,14 @@ impl RandomCrop {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        match self.padding {
-            0..=MOST_PADDING => Ok(()),
-            more => Err(Error::argument(
-                "random-crop padding",
-                format!("at most {MOST_PADDING} pixels"),
-                more,
-            )),
-        }
+        let expected = format!("at most {MOST_PADDING} pixels");
+        check_in(
+            "random-crop padding",
+            self.padding,
+            ..=MOST_PADDING,
+            expected,
+        )
     }
 }
 
 const MOST_PADDING: usize = 16_384;
-
-/// What lies beyond the edges of an image, by torchvision's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PaddingMode {
-    /// One value for all pixels.
-    #[default]
-    Constant,
-    /// The pixel at the edge.
-    Edge,
-    /// The image mirrored about the pixel at the edge, which is not repeated.
-    Reflect,
-    /// The image mirrored about its edge, so that the pixel there is repeated.
-    Symmetric,
-}
-
-impl PaddingMode {
-    /// Which of `length` pixels is seen at a position that may be beyond them; `None` if none is.
-    pub(super) fn position(self, at: i64, length: usize) -> Option<usize> {
-        let length = length as i64;
-        if (0..length).contains(&at) {
-            return Some(at as usize);
-        }
-        let inside = match self {
-            PaddingMode::Constant => return None,
-            PaddingMode::Edge => at.clamp(0, length - 1),
-            PaddingMode::Reflect if length == 1 => 0,
-            PaddingMode::Reflect => {
-                let period = 2 * (length - 1);
-                let at = at.rem_euclid(period);
-                at.min(period - at)
-            }
-            PaddingMode::Symmetric => {
-                let period = 2 * length;
-                let at = at.rem_euclid(period);
-                at.min(period - 1 - at)
-            }
-        };
-        Some(inside as usize)
-    }
-}
-
-/// Left and right exchanged: torchvision's `RandomHorizontalFlip`. Not for images whose sides mean
-/// something, such as digits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HorizontalFlip {
-    /// How likely it is, 0 to 1; default 0.5.
-    pub p: f64,
-}
-
-/// Top and bottom exchanged: torchvision's `RandomVerticalFlip`. For images without an up and a
-/// down, such as those from above or through a microscope.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VerticalFlip {
-    /// How likely it is, 0 to 1; default 0.5.
-    pub p: f64,
-}
-
-impl Default for HorizontalFlip {
-    fn default() -> Self {
-        Self { p: 0.5 }
-    }
-}
-
-impl Default for VerticalFlip {
-    fn default() -> Self {
-        Self { p: 0.5 }
-    }
-}
-
-impl HorizontalFlip {
-    /// Draws whether the image is flipped.
-    pub fn draw(&self, rng: &mut Rng) -> Option<Op> {
-        happens(rng, self.p).then_some(Op::HorizontalFlip)
-    }
-
-    pub(super) fn check(&self) -> Result<()> {
-        check_probability("horizontal-flip p", self.p)
-    }
-}
-
-impl VerticalFlip {
-    /// Draws whether the image is flipped.
-    pub fn draw(&self, rng: &mut Rng) -> Option<Op> {
-        happens(rng, self.p).then_some(Op::VerticalFlip)
-    }
-
-    pub(super) fn check(&self) -> Result<()> {
-        check_probability("vertical-flip p", self.p)
-    }
-}

@@ -1,12 +1,12 @@
 //! Rectangles that are overwritten.
 
 use std::f32::consts::TAU;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::crop::{check_area, check_ratio, rectangle};
-use super::{check_probability, happens, index};
+use super::checks::{check_area, check_probability, check_ratio};
+use super::random::{happens, index};
+use super::rectangle::{Rectangle, random_sides};
 use crate::error::Result;
 use crate::init::Rng;
 
@@ -44,31 +44,6 @@ pub enum ErasingMode {
     Pixel,
 }
 
-/// A part of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rectangle {
-    /// The first row.
-    pub top: usize,
-    /// The first column.
-    pub left: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl fmt::Display for Rectangle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            top,
-            left,
-            height,
-            width,
-        } = self;
-        write!(f, "{height} x {width} from row {top} and column {left}")
-    }
-}
-
 impl Default for RandomErasing {
     fn default() -> Self {
         Self {
@@ -88,7 +63,7 @@ impl RandomErasing {
         }
         let area = rows as f64 * columns as f64;
         for _ in 0..10 {
-            let (width, height) = rectangle(area, self.scale, self.ratio, rng);
+            let (width, height) = random_sides(area, self.scale, self.ratio, rng);
             if height < rows && width < columns {
                 return Some(Rectangle {
                     top: index(rng, rows - height + 1),

@@ -1,7 +1,8 @@
 //! Flips and crops.
 
-use super::PaddingMode;
-use crate::preprocess::{Image, Interpolation, resample};
+use super::padding::PaddingMode;
+use crate::preprocess::image::Image;
+use crate::preprocess::resample::{self, Interpolation};
 
 /// Calls `$function::<C>` for a grey or RGB image; other images are taken channel by channel.
 macro_rules! by_pixel {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Rectangle, check_length, check_probability, happens, index};
+use super::checks::{check_in, check_length, check_probability};
+use super::random::{happens, index};
+use super::rectangle::Rectangle;
 use crate::error::{Error, Result};
 use crate::init::Rng;
 
@@ -75,9 +77,7 @@ impl Mixing {
             ("mixup_alpha", self.mixup_alpha),
             ("cutmix_alpha", self.cutmix_alpha),
         ] {
-            if !(0.0..=1e3).contains(&alpha) {
-                return Err(Error::argument(name, "0 to 1000", alpha));
-            }
+            check_in(name, alpha, 0.0..=1e3, "0 to 1000")?;
         }
         check_probability("prob", self.prob)?;
         check_probability("switch_prob", self.switch_prob)
@@ -172,10 +172,7 @@ impl Mix {
             Mix::Nothing => return Ok(()),
             Mix::Mixup { lam } => pairs(images, batch, |a, b| blend(a, b, lam)),
             Mix::CutMix { part, .. } => {
-                let inside = |start: usize, length, side| {
-                    start.checked_add(length).is_some_and(|end| end <= side)
-                };
-                if !inside(part.top, part.height, height) || !inside(part.left, part.width, width) {
+                if !part.is_inside([height, width]) {
                     let expected = format!("a part of {height} x {width} pixels");
                     return Err(Error::argument("cutmix", expected, part));
                 }

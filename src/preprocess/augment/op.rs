@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::affine::check_interpolation;
-use super::{PaddingMode, geometry, tone, warp};
+use super::checks::{check_finite, check_in, check_interpolation};
+use super::padding::PaddingMode;
+use super::rectangle::Rectangle;
+use super::{geometry, tone, warp};
 use crate::error::{Error, Result};
-use crate::preprocess::{Image, Interpolation};
+use crate::preprocess::image::Image;
+use crate::preprocess::resample::Interpolation;
 
 /// One change of an image, with nothing left to chance. The bytes are those that
 /// `torchvision.transforms.v2.functional` and Pillow make of a Pillow image of the mode `L` or
@@ -180,16 +183,11 @@ impl Op {
     }
 
     fn check(&self, image: &Image) -> Result<()> {
-        let finite = |name: &str, values: &[f64]| match values.iter().find(|v| !v.is_finite()) {
-            None => Ok(()),
-            Some(bad) => Err(Error::argument(name, "a finite number", bad)),
-        };
+        let finite = |name: &str, value: f64| check_finite(name, &[value]);
         let sides = |name: &str, sides: [usize; 2]| {
-            let bad = sides.iter().find(|s| !(1..=MOST_PIXELS).contains(s));
-            match bad {
-                None => Ok(()),
-                Some(bad) => Err(Error::argument(name, format!("1 to {MOST_PIXELS}"), bad)),
-            }
+            let expected = format!("1 to {MOST_PIXELS}");
+            let check = |side: &usize| check_in(name, *side, 1..=MOST_PIXELS, expected.clone());
+            sides.iter().try_for_each(check)
         };
         match *self {
             Op::HorizontalFlip
@@ -206,15 +204,16 @@ impl Op {
                 to,
                 ..
             } => {
-                let inside = |start: usize, length: usize, side| {
-                    length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
+                let part = Rectangle {
+                    top,
+                    left,
+                    height,
+                    width,
                 };
-                if !inside(top, height, image.height()) || !inside(left, width, image.width()) {
-                    return Err(Error::argument(
-                        "resized crop",
-                        format!("a part of {} x {} pixels", image.height(), image.width()),
-                        format!("{height} x {width} from row {top} and column {left}"),
-                    ));
+                let whole = [image.height(), image.width()];
+                if height == 0 || width == 0 || !part.is_inside(whole) {
+                    let expected = format!("a part of {} x {} pixels", whole[0], whole[1]);
+                    return Err(Error::argument("resized crop", expected, part));
                 }
                 sides("resized crop to", to)
             }
@@ -227,10 +226,10 @@ impl Op {
                 interpolation,
                 ..
             } => {
-                finite("affine angle", &[angle])?;
-                finite("affine translate", &translate)?;
-                finite("affine shear", &shear)?;
-                finite("affine center", &center.unwrap_or_default())?;
+                finite("affine angle", angle)?;
+                check_finite("affine translate", &translate)?;
+                check_finite("affine shear", &shear)?;
+                check_finite("affine center", &center.unwrap_or_default())?;
                 if !(scale > 0.0 && scale.is_finite()) {
                     return Err(Error::argument("affine scale", "a positive number", scale));
                 }
@@ -241,18 +240,16 @@ impl Op {
                 interpolation,
                 ..
             } => {
-                finite("rotate angle", &[angle])?;
+                finite("rotate angle", angle)?;
                 check_interpolation("rotate interpolation", interpolation)
             }
-            Op::Brightness(factor) => finite("brightness", &[factor]),
-            Op::Contrast(factor) => finite("contrast", &[factor]),
-            Op::Saturation(factor) => finite("saturation", &[factor]),
-            Op::Sharpness(factor) => finite("sharpness", &[factor]),
-            Op::Solarize(threshold) => finite("solarize", &[threshold]),
-            Op::Hue(turn) if (-0.5..=0.5).contains(&turn) => Ok(()),
-            Op::Hue(turn) => Err(Error::argument("hue", "-0.5 to 0.5", turn)),
-            Op::Posterize(1..=8) => Ok(()),
-            Op::Posterize(bits) => Err(Error::argument("posterize", "1 to 8 bits", bits)),
+            Op::Brightness(factor) => finite("brightness", factor),
+            Op::Contrast(factor) => finite("contrast", factor),
+            Op::Saturation(factor) => finite("saturation", factor),
+            Op::Sharpness(factor) => finite("sharpness", factor),
+            Op::Solarize(threshold) => finite("solarize", threshold),
+            Op::Hue(turn) => check_in("hue", turn, -0.5..=0.5, "-0.5 to 0.5"),
+            Op::Posterize(bits) => check_in("posterize", bits, 1..=8, "1 to 8 bits"),
         }
     }
 }

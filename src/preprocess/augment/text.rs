@@ -8,7 +8,8 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
-use super::{Augment, Transform};
+use super::augmentation::Augment;
+use super::transform::Transform;
 use crate::error::{Error, Result};
 
 /// A name that stands for several transforms.

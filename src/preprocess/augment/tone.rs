@@ -2,7 +2,7 @@
 //! `Convert.c`).
 
 use super::geometry::like;
-use crate::preprocess::Image;
+use crate::preprocess::image::Image;
 
 /// What becomes of each value.
 type Curve = [u8; 256];
@@ -185,9 +185,12 @@ pub(super) fn posterize(image: &Image, bits: u32) -> Image {
 pub(super) fn solarize(image: &Image, threshold: f64) -> Image {
     map(
         image,
-        &curve(|value| match f64::from(value) < threshold {
-            true => value,
-            false => 255 - value,
+        &curve(|value| {
+            if f64::from(value) < threshold {
+                value
+            } else {
+                255 - value
+            }
         }),
     )
 }

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::transform::{Cut, Plan};
 use crate::error::{Error, Result};
-use crate::preprocess::{Image, Preprocess};
+use crate::preprocess::image::Image;
+use crate::preprocess::transform::{Cut, Plan, Preprocess};
 
 /// Which views of an image a prediction is made from: test-time augmentation. The outputs of the
 /// model, or better their probabilities, are averaged over the views.
@@ -95,9 +95,10 @@ fn resized(preprocess: &Preprocess, image: &Image) -> (Preprocess, [u64; 2]) {
     let (height, width) = (image.height(), image.width());
     match preprocess.image_size {
         Some(size) => {
-            let crop_pct = match preprocess.crop_pct < 1.0 {
-                true => preprocess.crop_pct,
-                false => CROP_PCT,
+            let crop_pct = if preprocess.crop_pct < 1.0 {
+                preprocess.crop_pct
+            } else {
+                CROP_PCT
             };
             let preprocess = preprocess.clone().crop_pct(crop_pct);
             let resized = preprocess.plan(height, width, size).resized;

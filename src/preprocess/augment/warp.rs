@@ -1,7 +1,8 @@
 //! Rotation and other affine maps, with Pillow's arithmetic (`Geometry.c`).
 
 use super::geometry::{by_pixel, channel_by_channel, flip_horizontally, flip_vertically, like};
-use crate::preprocess::{Image, Interpolation};
+use crate::preprocess::image::Image;
+use crate::preprocess::resample::Interpolation;
 
 /// From a position in the result to one in the image, by rows, with the sums in the order of
 /// `torchvision.transforms.v2`. That of the older `torchvision.transforms` differs in last bits,
@@ -63,9 +64,10 @@ fn quarter_turn<const C: usize>(image: &Image, counter_clockwise: bool) -> Image
     let mut pixels = Vec::with_capacity(source.len());
     for row in 0..side {
         for column in 0..side {
-            pixels.push(match counter_clockwise {
-                true => source[column * side + side - 1 - row],
-                false => source[(side - 1 - column) * side + row],
+            pixels.push(if counter_clockwise {
+                source[column * side + side - 1 - row]
+            } else {
+                source[(side - 1 - column) * side + row]
             });
         }
     }
@@ -251,8 +253,5 @@ fn split(at: f64) -> (i64, f64) {
 
 /// Towards zero, but outside for all below it.
 fn truncate(at: f64) -> i64 {
-    match at < 0.0 {
-        true => -1,
-        false => at as i64,
-    }
+    if at < 0.0 { -1 } else { at as i64 }
 }

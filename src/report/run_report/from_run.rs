@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::contents::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
-use crate::data::{BrokenImage, ImageData, Loader, LoaderConfig, Without, class_difference};
+use crate::data::{BrokenImage, ImageData, Loader, LoaderConfig, Subset, class_difference};
 use crate::error::{Error, Result};
 use crate::infer::best;
 use crate::model::Classifier;
@@ -90,7 +90,7 @@ impl Report {
         // Mistakes are counted among those that were judged.
         let broken = loader.broken();
         let unread: BTreeSet<usize> = broken.iter().map(|image| image.index).collect();
-        let judged = Without::new(valid, &unread);
+        let judged = Subset::without(valid, &unread);
         left_out.extend(broken);
         let mistakes = surest(wrong).into_iter().map(|wrong| {
             let (image, label) = judged.get(wrong.index)?;

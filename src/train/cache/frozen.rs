@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::CachePlace;
 use super::kept::{Filled, Kept, Request};
-use crate::data::{Batch, Batches, Loader, LoaderPart};
+use crate::data::{Batch, Batches, EpochBatch, Loader};
 use crate::error::Result;
 use crate::files::hex;
 use crate::infer::Fused;
@@ -391,7 +391,7 @@ impl Inputs<'_> {
     pub fn portion(&mut self) -> Option<Result<Portion>> {
         match &mut self.from {
             Origin::Images(images) => {
-                let part = images.part()?;
+                let part = images.next_with_skipped()?;
                 Some(part.and_then(|part| self.through(part)))
             }
             Origin::Kept {
@@ -436,7 +436,7 @@ impl Inputs<'_> {
     }
 
     /// Runs a batch of images through the groups that do not train.
-    fn through(&self, part: LoaderPart) -> Result<Portion> {
+    fn through(&self, part: EpochBatch) -> Result<Portion> {
         let skipped = part.skipped;
         let input = match (part.batch, &self.model) {
             (None, _) => None,

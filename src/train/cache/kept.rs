@@ -77,7 +77,7 @@ impl Kept {
         for view in 1..=request.views {
             let mut batches = loader.epoch(view as u64);
             let mut next = 0;
-            while let Some(part) = batches.part() {
+            while let Some(part) = batches.next_with_skipped() {
                 let part = part?;
                 let indices = next..(next + loader.config().batch_size).min(loader.num_images());
                 next = indices.end;

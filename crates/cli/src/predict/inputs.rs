@@ -102,7 +102,7 @@ fn folder(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
         notice::tell(format!("warning: {warning}"));
     }
     if found.files.is_empty() && found.broken.is_empty() {
-        let left_out = found.left_out();
+        let left_out = found.left_out.lines();
         let reason = if left_out.is_empty() {
             "the folder is empty".to_owned()
         } else {
@@ -111,7 +111,7 @@ fn folder(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
         inputs.push(Input::fault(path, reason));
         return Ok(());
     }
-    for line in found.left_out() {
+    for line in found.left_out.lines() {
         notice::tell(format!("{}: {line}", path.display()));
     }
     let broken = found.broken.into_iter().map(|skipped| Input {

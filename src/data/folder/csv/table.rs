@@ -5,10 +5,10 @@ use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::paths::Paths;
-use super::{data, titles};
-use crate::data::folder::report::{first_few, shortened};
-use crate::error::Result;
+use super::column_names;
+use super::image_paths::ImagePaths;
+use crate::data::message::{first_few, quoted};
+use crate::error::{Error, Result};
 
 /// What is tried where nothing is said, the most usual first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -47,23 +47,23 @@ impl Table {
         text: &str,
         delimiter: Option<u8>,
         named: &[&str],
-        paths: &mut Paths,
+        paths: &mut ImagePaths,
     ) -> Result<Self> {
-        let known = |title: &str| {
-            let same = |name: &&str| name.eq_ignore_ascii_case(title);
-            titles::known(title) || named.iter().any(same)
+        let is_title = |field: &str| {
+            let same = |name: &&str| name.eq_ignore_ascii_case(field);
+            column_names::is_usual(field) || named.iter().any(same)
         };
-        let delimiter = delimiter.unwrap_or_else(|| detect(file, text, known, paths));
+        let delimiter = delimiter.unwrap_or_else(|| detect(file, text, is_title, paths));
         let mut records = Vec::new();
         for record in Records::new(text, delimiter) {
-            records.push(record.map_err(|reason| data(file, "a CSV file", reason))?);
+            records.push(record.map_err(|reason| Error::data(file, "a CSV file", reason))?);
         }
         let Some(first) = records.first() else {
             let expected = "a header such as `path,label`, and lines of images";
-            return Err(data(file, expected, "nothing"));
+            return Err(Error::data(file, expected, "nothing"));
         };
         let width = first.fields.len();
-        let with_header = has_header(&first.fields, known, paths);
+        let with_header = has_header(&first.fields, is_title, paths);
         let like = if with_header {
             "the header"
         } else {
@@ -71,7 +71,7 @@ impl Table {
         };
         if let Some(odd) = records.iter().find(|record| record.fields.len() != width) {
             let expected = format!("{width} fields in line {}, as in {like}", odd.line);
-            return Err(data(file, expected, odd.fields.len().to_string()));
+            return Err(Error::data(file, expected, odd.fields.len().to_string()));
         }
         let titles = with_header.then(|| records.remove(0));
         let titles = titles.map(|record| record.fields.iter().map(title).collect());
@@ -83,17 +83,22 @@ impl Table {
         })
     }
 
+    pub(super) fn title(&self, column: usize) -> Option<&str> {
+        let title = self.titles.as_ref()?.get(column)?;
+        Some(title)
+    }
+
     /// What messages call a column: its title, or its number.
     pub(super) fn name(&self, column: usize) -> String {
-        let title = self.titles.as_ref().and_then(|titles| titles.get(column));
-        title.cloned().unwrap_or_else(|| column.to_string())
+        let title = self.title(column).map(str::to_owned);
+        title.unwrap_or_else(|| column.to_string())
     }
 
     /// All columns, for a message.
     pub(super) fn columns(&self) -> String {
         match &self.titles {
             Some(titles) => {
-                let titles: Vec<String> = titles.iter().map(|title| shortened(title)).collect();
+                let titles: Vec<String> = titles.iter().map(|title| quoted(title)).collect();
                 first_few(&titles)
             }
             None => format!("{} columns without a header", self.width),
@@ -102,7 +107,7 @@ impl Table {
 }
 
 /// The delimiter by which the first line makes the most sense, and the others are like it.
-fn detect(file: &Path, text: &str, known: impl Fn(&str) -> bool, paths: &Paths) -> u8 {
+fn detect(file: &Path, text: &str, is_title: impl Fn(&str) -> bool, paths: &ImagePaths) -> u8 {
     let tabs = file
         .extension()
         .is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
@@ -117,7 +122,7 @@ fn detect(file: &Path, text: &str, known: impl Fn(&str) -> bool, paths: &Paths) 
             return (0, 0);
         }
         let fields = records.first().into_iter().flat_map(|first| &first.fields);
-        let told = fields.filter(|field| known(field) || paths.looks_like_image(field));
+        let told = fields.filter(|field| is_title(field) || paths.looks_like_image(field));
         let alike = records.iter().filter(|record| record.fields.len() == width);
         (told.count(), alike.count())
     };
@@ -134,11 +139,15 @@ fn detect(file: &Path, text: &str, known: impl Fn(&str) -> bool, paths: &Paths) 
 }
 
 /// A first line that names an image is none, whatever else is in it.
-fn has_header(first: &StringRecord, known: impl Fn(&str) -> bool, paths: &mut Paths) -> bool {
+fn has_header(
+    first: &StringRecord,
+    is_title: impl Fn(&str) -> bool,
+    paths: &mut ImagePaths,
+) -> bool {
     if first.iter().any(|field| paths.looks_like_image(field)) {
         return false;
     }
-    first.iter().any(known) || !first.iter().any(|field| paths.is_there(field))
+    first.iter().any(is_title) || !first.iter().any(|field| paths.is_there(field))
 }
 
 /// The records of a text, without those that are empty.

@@ -1,0 +1,175 @@
+//! Labelled images in files.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::sample::Sample;
+use super::{channels, seeded_split};
+use crate::data::image_data::ImageData;
+use crate::error::{Error, Result};
+use crate::preprocess::{DecodeOptions, Image};
+
+/// Labelled images in files, decoded when they are asked for.
+///
+/// The list of files lies behind an [`Arc`], so that a clone copies nothing.
+///
+/// ```no_run
+/// use burn_zoo::data::ImageFolder;
+/// use burn_zoo::prelude::*;
+///
+/// # fn main() -> burn_zoo::Result<()> {
+/// let data = ImageFolder::open("flowers")?; // flowers/daisy/1.jpg, flowers/rose/2.png, ..
+/// println!("{}", data.report);
+/// assert_eq!(data.train.classes(), data.valid.classes());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ImageFolder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// What relative paths start from.
+    base: PathBuf,
+    samples: Vec<Sample>,
+    classes: Arc<[String]>,
+    decode: DecodeOptions,
+}
+
+impl ImageFolder {
+    /// The channels that all images have: 1 if every one is grey, else 3. The beginnings of the
+    /// files are looked at, and no more of them than it takes to find a coloured one. What cannot
+    /// be read counts as coloured.
+    ///
+    /// ```
+    /// # fn main() -> burn_zoo::Result<()> {
+    /// # use burn_zoo::data::{ImageFolder, FolderOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # for class in ["a", "b"] {
+    /// #     std::fs::create_dir(dir.path().join(class)).unwrap();
+    /// #     for name in ["1.png", "2.png"] {
+    /// #         image::GrayImage::new(2, 2).save(dir.path().join(class).join(name)).unwrap();
+    /// #     }
+    /// # }
+    /// # let path = dir.path();
+    /// let images = ImageFolder::open(path)?; // grey ones
+    /// assert_eq!(images.train.channels(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn channels(&self) -> usize {
+        let shared = &*self.shared;
+        channels::of_all(&shared.base, &shared.samples, &shared.decode)
+    }
+
+    pub(super) fn new(
+        base: PathBuf,
+        samples: Vec<Sample>,
+        classes: Arc<[String]>,
+        decode: DecodeOptions,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                base,
+                samples,
+                classes,
+                decode,
+            }),
+        }
+    }
+
+    /// The file of image `index`, counted from 0, or `None` past the last image.
+    pub fn path(&self, index: usize) -> Option<PathBuf> {
+        let sample = self.shared.samples.get(index)?;
+        Some(self.shared.base.join(&sample.path))
+    }
+
+    /// The label of image `index`, counted from 0, or `None` past the last image. Nothing is
+    /// decoded.
+    pub fn label(&self, index: usize) -> Option<usize> {
+        Some(self.shared.samples.get(index)?.label as usize)
+    }
+
+    /// `count` of the images, or all of them if there are fewer, in their order: of each class as
+    /// many as its share of the whole says, chosen by `seed`. The first `count` would be images of
+    /// the first class.
+    #[must_use]
+    pub fn subset(&self, count: usize, seed: u64) -> Self {
+        let shared = &*self.shared;
+        if count >= shared.samples.len() {
+            return self.clone();
+        }
+        let chosen = seeded_split::subset(&shared.samples, shared.classes.len(), count, seed);
+        let samples = chosen.iter().map(|i| shared.samples[*i].clone()).collect();
+        Self::new(
+            shared.base.clone(),
+            samples,
+            shared.classes.clone(),
+            shared.decode,
+        )
+    }
+}
+
+impl ImageData for ImageFolder {
+    fn len(&self) -> usize {
+        self.shared.samples.len()
+    }
+
+    fn get(&self, index: usize) -> Result<(Image, usize)> {
+        let (Some(path), Some(label)) = (self.path(index), self.label(index)) else {
+            let expected = format!("below {}", self.len());
+            return Err(Error::argument("index", expected, index));
+        };
+        Ok((Image::open_with(path, &self.shared.decode)?, label))
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        ImageFolder::label(self, index).ok_or_else(|| {
+            let expected = format!("below {}", self.len());
+            Error::argument("index", expected, index)
+        })
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.shared.classes
+    }
+
+    fn name(&self, index: usize) -> String {
+        let path = self.path(index);
+        path.map_or_else(String::new, |path| path.display().to_string())
+    }
+
+    /// From the files' names, sizes and times of change, as make and git do.
+    fn fingerprint(&self) -> Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?}", self.shared.decode));
+        for sample in &self.shared.samples {
+            let path = self.shared.base.join(&sample.path);
+            let found = fs::metadata(&path).map_err(Error::io("read", &path))?;
+            let changed = found.modified().map_err(Error::io("read", &path))?;
+            hash.update(format!(
+                "{}\0{}\0{}\0{changed:?}\n",
+                path.display(),
+                sample.label,
+                found.len()
+            ));
+        }
+        Ok(hash.finalize().into())
+    }
+}
+
+impl fmt::Debug for ImageFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Counts only: the paths of a data set would fill pages.
+        f.debug_struct("ImageFolder")
+            .field("base", &self.shared.base)
+            .field("images", &self.len())
+            .field("classes", &self.shared.classes.len())
+            .finish()
+    }
+}

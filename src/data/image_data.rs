@@ -1,0 +1,58 @@
+//! What a set of labelled images is.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Result;
+use crate::preprocess::Image;
+
+/// A set of labelled images that can be read in any order from any thread.
+pub trait ImageData: Send + Sync {
+    /// How many images there are.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An image and its label, which is an index into [`classes`](Self::classes).
+    ///
+    /// # Errors
+    /// Whatever reading it meets. `index` is below [`len`](Self::len).
+    fn get(&self, index: usize) -> Result<(Image, usize)>;
+
+    /// The label of an image; a set that knows it without reading the image says it here.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn label(&self, index: usize) -> Result<usize> {
+        self.get(index).map(|(_, label)| label)
+    }
+
+    /// The classes' names.
+    fn classes(&self) -> &[String];
+
+    /// What a person calls an image: its file, where it has one.
+    fn name(&self, index: usize) -> String {
+        format!("image {index} (counted from 0)")
+    }
+
+    /// A number that is another one for other images, by which something that was computed from
+    /// them is known to be theirs. By default every image is read for it; a set that can tell
+    /// faster says it here.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn fingerprint(&self) -> Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        for index in 0..self.len() {
+            let (image, label) = self.get(index)?;
+            let sides = [image.height(), image.width(), image.channels(), label];
+            for side in sides {
+                hash.update((side as u64).to_le_bytes());
+            }
+            hash.update(image.pixels());
+        }
+        Ok(hash.finalize().into())
+    }
+}

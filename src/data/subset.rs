@@ -1,0 +1,56 @@
+//! Some of the images of a set.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::image_data::ImageData;
+use crate::error::{Error, Result};
+use crate::preprocess::Image;
+
+/// Some of the images of a set.
+pub(crate) struct Subset {
+    data: Arc<dyn ImageData>,
+    indices: Vec<usize>,
+}
+
+impl Subset {
+    /// `data` without the images of these indices.
+    pub fn without(data: Arc<dyn ImageData>, left_out: &BTreeSet<usize>) -> Self {
+        let indices = (0..data.len()).filter(|index| !left_out.contains(index));
+        Self {
+            indices: indices.collect(),
+            data,
+        }
+    }
+
+    fn index(&self, index: usize) -> Result<usize> {
+        let found = self.indices.get(index).copied();
+        found
+            .ok_or_else(|| Error::argument("index", format!("below {}", self.indices.len()), index))
+    }
+}
+
+impl ImageData for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn get(&self, index: usize) -> Result<(Image, usize)> {
+        self.data.get(self.index(index)?)
+    }
+
+    fn label(&self, index: usize) -> Result<usize> {
+        self.data.label(self.index(index)?)
+    }
+
+    fn classes(&self) -> &[String] {
+        self.data.classes()
+    }
+
+    fn name(&self, index: usize) -> String {
+        match self.indices.get(index) {
+            Some(index) => self.data.name(*index),
+            None => String::new(),
+        }
+    }
+}
