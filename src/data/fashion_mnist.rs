@@ -9,10 +9,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::fashion_mnist_files::{CLASSES, image_set, locate_all};
+#[cfg(feature = "fashion-mnist-mini")]
+use super::fashion_mnist_mini;
 use super::idx;
 use super::image_set::ImageSet;
-#[cfg(feature = "fashion-mnist-mini")]
-use super::mini;
 use super::mirror::RemoteFile;
 use crate::error::Result;
 
@@ -73,7 +73,7 @@ impl FashionMnist {
     /// [`Error::Data`](crate::Error::Data) if the crate was built from a damaged sample.
     #[cfg(feature = "fashion-mnist-mini")]
     pub fn bundled() -> Result<Self> {
-        let (train, test) = mini::read()?;
+        let (train, test) = fashion_mnist_mini::read()?;
         Ok(FashionMnist {
             train,
             test,

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::preprocess::Image;
 
 /// A set of labelled images that can be read in any order from any thread.
@@ -55,4 +55,9 @@ pub trait ImageData: Send + Sync {
         }
         Ok(hash.finalize().into())
     }
+}
+
+/// The error for the image behind the last one.
+pub(super) fn no_image(index: usize, images: usize) -> Error {
+    Error::argument("index", format!("below {images}"), index)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::image_data::ImageData;
+use super::image_data::{ImageData, no_image};
 use crate::error::{Error, Result};
 use crate::init::Rng;
 use crate::preprocess::Image;
@@ -47,11 +47,9 @@ impl ImageSet {
     ) -> Result<Self> {
         let (height, width) = size;
         if height == 0 || width == 0 {
-            return Err(Error::argument(
-                "size",
-                "a height and a width of at least 1 pixel",
-                format!("{height} × {width}"),
-            ));
+            let expected = "a height and a width of at least 1 pixel";
+            let found = format!("{height} × {width}");
+            return Err(Error::argument("size", expected, found));
         }
         if channels == 0 {
             return Err(Error::argument("channels", "at least 1", channels));
@@ -60,34 +58,25 @@ impl ImageSet {
             return Err(Error::argument("classes", "at least one class", "none"));
         }
         let count = labels.len();
-        let bytes = height
-            .checked_mul(width)
-            .and_then(|pixels| pixels.checked_mul(channels))
-            .and_then(|image| image.checked_mul(count));
+        let sides = [height, width, channels, count];
+        let bytes = sides
+            .iter()
+            .try_fold(1_usize, |n, side| n.checked_mul(*side));
         if bytes != Some(images.len()) {
-            let wanted = match bytes {
+            let bytes = match bytes {
                 Some(bytes) => format!("{bytes} bytes"),
                 None => "more bytes than can be addressed".to_owned(),
             };
-            return Err(Error::argument(
-                "images",
-                format!(
-                    "{wanted} for {count} images of {height} × {width} pixels \
-                     with {channels} channels"
-                ),
-                format!("{} bytes", images.len()),
-            ));
+            let expected = format!(
+                "{bytes} for {count} images of {height} × {width} pixels with {channels} channels"
+            );
+            let found = format!("{} bytes", images.len());
+            return Err(Error::argument("images", expected, found));
         }
-        if let Some((index, label)) = labels
-            .iter()
-            .enumerate()
-            .find(|&(_, &label)| label >= classes.len())
-        {
-            return Err(Error::argument(
-                "labels",
-                format!("labels below {}, the number of classes", classes.len()),
-                format!("label {label} at index {index}"),
-            ));
+        if let Some(index) = labels.iter().position(|label| *label >= classes.len()) {
+            let expected = format!("labels below {}, the number of classes", classes.len());
+            let found = format!("label {} at index {index}", labels[index]);
+            return Err(Error::argument("labels", expected, found));
         }
         Ok(ImageSet {
             shared: Arc::new(Shared {
@@ -215,8 +204,7 @@ impl ImageData for ImageSet {
 
     fn get(&self, index: usize) -> Result<(Image, usize)> {
         let (Some(pixels), Some(label)) = (self.pixels(index), self.label(index)) else {
-            let expected = format!("below {}", ImageSet::len(self));
-            return Err(Error::argument("index", expected, index));
+            return Err(no_image(index, self.len));
         };
         let (height, width) = self.size();
         let image = Image::new(height, width, self.channels(), pixels.to_vec())?;
@@ -224,10 +212,7 @@ impl ImageData for ImageSet {
     }
 
     fn label(&self, index: usize) -> Result<usize> {
-        ImageSet::label(self, index).ok_or_else(|| {
-            let expected = format!("below {}", ImageSet::len(self));
-            Error::argument("index", expected, index)
-        })
+        ImageSet::label(self, index).ok_or_else(|| no_image(index, self.len))
     }
 
     fn classes(&self) -> &[String] {

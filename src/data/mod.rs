@@ -6,6 +6,8 @@ mod download;
 mod fashion_mnist;
 mod fashion_mnist_default;
 mod fashion_mnist_files;
+#[cfg(feature = "fashion-mnist-mini")]
+mod fashion_mnist_mini;
 #[cfg(feature = "image")]
 mod folder;
 mod idx;
@@ -13,8 +15,6 @@ mod image_data;
 mod image_set;
 mod loader;
 mod message;
-#[cfg(feature = "fashion-mnist-mini")]
-mod mini;
 mod mirror;
 mod places;
 #[cfg(feature = "plots")]

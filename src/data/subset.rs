@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::image_data::ImageData;
-use crate::error::{Error, Result};
+use super::image_data::{ImageData, no_image};
+use crate::error::Result;
 use crate::preprocess::Image;
 
 /// Some of the images of a set.
@@ -25,8 +25,7 @@ impl Subset {
 
     fn index(&self, index: usize) -> Result<usize> {
         let found = self.indices.get(index).copied();
-        found
-            .ok_or_else(|| Error::argument("index", format!("below {}", self.indices.len()), index))
+        found.ok_or_else(|| no_image(index, self.indices.len()))
     }
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::sample::Sample;
 use super::{channels, seeded_split};
-use crate::data::image_data::ImageData;
+use crate::data::image_data::{ImageData, no_image};
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
 
@@ -122,17 +122,13 @@ impl ImageData for ImageFolder {
 
     fn get(&self, index: usize) -> Result<(Image, usize)> {
         let (Some(path), Some(label)) = (self.path(index), self.label(index)) else {
-            let expected = format!("below {}", self.len());
-            return Err(Error::argument("index", expected, index));
+            return Err(no_image(index, self.len()));
         };
         Ok((Image::open_with(path, &self.shared.decode)?, label))
     }
 
     fn label(&self, index: usize) -> Result<usize> {
-        ImageFolder::label(self, index).ok_or_else(|| {
-            let expected = format!("below {}", self.len());
-            Error::argument("index", expected, index)
-        })
+        ImageFolder::label(self, index).ok_or_else(|| no_image(index, self.len()))
     }
 
     fn classes(&self) -> &[String] {

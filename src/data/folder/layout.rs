@@ -25,7 +25,7 @@ const ONE_CLASS: &str = "the folders' names are the labels: give the folder that
 /// The classes and images of a folder, in its parts if it has some.
 pub(super) fn list(root: &Path, options: &FolderOptions, purpose: Purpose) -> Result<Listing> {
     let extensions = Extensions::new(&options.extensions)?;
-    let report = FolderReport::new(Division::Whole);
+    let report = FolderReport::new(Division::Undivided);
     let mut walk = Walk::new(extensions, options.broken, report);
     check_is_folder(root)?;
     let top = walk.part_folder(root)?;

@@ -57,7 +57,7 @@ pub enum Division {
     /// A column of a CSV file: [`CsvReport::split_column`].
     Column,
     /// Nothing: all images belong together, and [`ClassCount::test`] counts them.
-    Whole,
+    Undivided,
     /// The seeded, stratified split.
     Seeded {
         /// The share of each class that is for validation.
@@ -146,7 +146,7 @@ impl fmt::Display for Division {
         match self {
             Division::Folders => f.write_str("in folders of their own"),
             Division::Column => f.write_str("as a column of the CSV file says"),
-            Division::Whole => f.write_str("undivided"),
+            Division::Undivided => f.write_str("undivided"),
             Division::Seeded { share, seed } => {
                 // As many digits as the share has: 12.5, not 12.500000000000002.
                 let percent = (share * 1e8).round() / 1e6;
@@ -161,7 +161,7 @@ impl fmt::Display for FolderReport {
         let sum = |of: fn(&ClassCount) -> usize| self.classes.iter().map(of).sum::<usize>();
         let (train, valid, test) = (sum(|c| c.train), sum(|c| c.valid), sum(|c| c.test));
         write!(f, "{} classes, ", self.classes.len())?;
-        if self.division == Division::Whole {
+        if self.division == Division::Undivided {
             write!(f, "{test} images")?;
         } else if test == 0 {
             write!(f, "{train} training and {valid} validation images")?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::sample::{Sample, count_by_class};
+use super::sample::Sample;
 
 /// Training and validation images, each in the order of `samples`: of each class, `share` of the
 /// images, rounded, with the lowest hashes, are for validation; at least one and not all of two or
@@ -15,7 +15,7 @@ pub(super) fn divide(
     share: f64,
     seed: u64,
 ) -> (Vec<Sample>, Vec<Sample>) {
-    let (ranks, counts) = image_ranks(&samples, classes, seed);
+    let (ranks, counts) = ranks(&samples, classes, seed, true);
     let (mut train, mut valid) = (Vec::new(), Vec::new());
     for (sample, rank) in samples.into_iter().zip(ranks) {
         if rank < valid_count(counts[sample.label as usize], share) {
@@ -36,8 +36,7 @@ fn valid_count(images: usize, share: f64) -> usize {
 
 /// The indices of `count` samples, ascending, of each class its share.
 pub(super) fn subset(samples: &[Sample], classes: usize, count: usize, seed: u64) -> Vec<usize> {
-    let counts = count_by_class(samples, classes);
-    let ranks = ranks(samples, classes, seed);
+    let (ranks, counts) = ranks(samples, classes, seed, false);
     // Each class's images are spread evenly over 0..1, so that any beginning has all shares.
     let place = |index: usize| {
         let images = counts[samples[index].label as usize];
@@ -50,29 +49,22 @@ pub(super) fn subset(samples: &[Sample], classes: usize, count: usize, seed: u64
     order
 }
 
-/// The rank of each sample among those of its class, by the hash of seed and path.
-fn ranks(samples: &[Sample], classes: usize, seed: u64) -> Vec<usize> {
-    let mut next = vec![0; classes];
-    let mut ranks = vec![0; samples.len()];
-    for index in order(samples, seed) {
-        let next = &mut next[samples[index].label as usize];
-        ranks[index] = *next;
-        *next += 1;
-    }
-    ranks
-}
-
-/// The rank of each sample's image among the images of its class, and how many images each class
-/// has.
-fn image_ranks(samples: &[Sample], classes: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+/// The rank of each sample among those of its class, by the hash of seed and path, and how many each
+/// class has. With `by_image`, samples of the same file count once.
+fn ranks(
+    samples: &[Sample],
+    classes: usize,
+    seed: u64,
+    by_image: bool,
+) -> (Vec<usize>, Vec<usize>) {
     let mut counts = vec![0; classes];
     let mut ranks = vec![0; samples.len()];
     let mut last: Option<&Sample> = None;
     for index in order(samples, seed) {
         let sample = &samples[index];
+        let is_last = |last: &Sample| last.label == sample.label && last.path == sample.path;
         let count = &mut counts[sample.label as usize];
-        let again = last.is_some_and(|last| last.label == sample.label && last.path == sample.path);
-        if !again {
+        if !(by_image && last.is_some_and(is_last)) {
             *count += 1;
         }
         ranks[index] = *count - 1;

@@ -210,9 +210,9 @@ impl Op {
                     height,
                     width,
                 };
-                let whole = [image.height(), image.width()];
-                if height == 0 || width == 0 || !part.is_inside(whole) {
-                    let expected = format!("a part of {} x {} pixels", whole[0], whole[1]);
+                let (rows, columns) = (image.height(), image.width());
+                if height == 0 || width == 0 || !part.is_inside([rows, columns]) {
+                    let expected = format!("a part of {rows} x {columns} pixels");
                     return Err(Error::argument("resized crop", expected, part));
                 }
                 sides("resized crop to", to)

@@ -68,7 +68,7 @@ pub(in crate::data::folder) fn list(
     let division = if columns.split.is_some() {
         Division::Column
     } else {
-        Division::Whole
+        Division::Undivided
     };
     let count = rows.rows.len();
     let mut by_part: BTreeMap<Part, Vec<Row>> = BTreeMap::new();

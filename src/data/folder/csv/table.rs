@@ -1,6 +1,5 @@
 //! From a text to its records: what is between the fields, and whether there is a header.
 
-use std::cmp::Reverse;
 use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
@@ -10,11 +9,8 @@ use super::image_paths::ImagePaths;
 use crate::data::message::{first_few, quoted};
 use crate::error::{Error, Result};
 
-/// What is tried where nothing is said, the most usual first.
-const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-
 /// So many lines show what is between the fields.
-const LOOKED_AT: usize = 100;
+const SAMPLE_LINES: usize = 100;
 
 /// The records of a file.
 pub(super) struct Table {
@@ -108,14 +104,14 @@ impl Table {
 
 /// The delimiter by which the first line makes the most sense, and the others are like it.
 fn detect(file: &Path, text: &str, is_title: impl Fn(&str) -> bool, paths: &ImagePaths) -> u8 {
-    let tabs = file
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
-    let first_choice = if tabs { b'\t' } else { b',' };
+    let extension = file.extension();
+    let has_tabs = extension.is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
+    // What is tried, the most usual first.
+    let usual = if has_tabs { b"\t,;|" } else { b",;\t|" };
     let sense = |delimiter: u8| {
         let records: Vec<_> = Records::new(text, delimiter)
             .flatten()
-            .take(LOOKED_AT)
+            .take(SAMPLE_LINES)
             .collect();
         let width = records.first().map_or(0, |first| first.fields.len());
         if width < 2 {
@@ -127,15 +123,8 @@ fn detect(file: &Path, text: &str, is_title: impl Fn(&str) -> bool, paths: &Imag
         (told.count(), alike.count())
     };
     // The first of those that are equal.
-    let order = DELIMITERS.iter().enumerate();
-    let best = order.max_by_key(|(place, delimiter)| {
-        (
-            sense(**delimiter),
-            **delimiter == first_choice,
-            Reverse(*place),
-        )
-    });
-    best.map_or(first_choice, |(_, delimiter)| *delimiter)
+    let best = usual.iter().rev().max_by_key(|d| sense(**d));
+    best.copied().unwrap_or(b',')
 }
 
 /// A first line that names an image is none, whatever else is in it.

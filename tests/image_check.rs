@@ -1,4 +1,4 @@
-//! The look at a folder's images before training: what it finds, what it leaves to the decoder, and
+//! The quick check of images before training: what it finds, what it leaves to the decoder, and
 //! what it remembers.
 
 #![cfg(feature = "image")]
