@@ -49,7 +49,7 @@ impl ImageFolder {
     /// validation images of a class that is not trained, a class's name that
     /// is not UTF-8 or has a line break, two folders for the same part, a folder that a link leads
     /// back into or that belongs to two classes, a link to nothing; [`Error::Image`] for an image
-    /// that the [`Check`] refuses; [`Error::Io`] for what cannot be read;
+    /// that the [`Check`](super::Check) refuses; [`Error::Io`] for what cannot be read;
     /// [`Error::InvalidArgument`] for options out of range.
     pub fn open_with(dir: impl AsRef<Path>, options: &FolderOptions) -> Result<Splits> {
         Self::open_watched(dir, options, &mut |_| {})
@@ -80,7 +80,7 @@ impl ImageFolder {
     /// (`class`, `category`, `breed`, ..) has the names of classes. They are text and sorted by their
     /// bytes, as the names of folders are: `1`, `10`, `2`. A file without a header is one whose
     /// first line names an image. [`FolderOptions::csv`] says what is meant where this is not
-    /// enough, and [`FolderReport::csv`] what was taken. Other columns are left alone, and so is
+    /// enough, and [`FolderReport::csv`](super::FolderReport::csv) what was taken. Other columns are left alone, and so is
     /// white space around a field.
     ///
     /// A column `split` (`set`, `subset`, ..), if there is one, says `train`, `val` (`valid`,

@@ -11,9 +11,9 @@ pub struct Batch {
     pub labels: Tensor<1, Int>,
     /// The same labels in host memory.
     pub targets: Vec<usize>,
-    /// [`Views`] of each image, which follow each other in `images`; labels are by image.
+    /// [`Views`](crate::preprocess::augment::Views) of each image, which follow each other in `images`; labels are by image.
     pub views: usize,
-    /// Where images are [mixed](Mixing): the share of each class, `[batch, classes]`.
+    /// Where images are [mixed](crate::preprocess::augment::Mixing): the share of each class, `[batch, classes]`.
     pub soft: Option<Tensor<2>>,
 }
 

@@ -17,7 +17,7 @@ pub struct LoaderConfig {
     /// Leaves out a last batch of a single image, where batches are larger.
     pub drop_single: bool,
     /// Leaves out images that cannot be read, instead of ending with the first of them: batches
-    /// are smaller by them, and a batch without an image is left out. [`Loader::broken`] names
+    /// are smaller by them, and a batch without an image is left out. [`Loader::broken`](super::Loader::broken) names
     /// them. Each epoch tries them again.
     pub skip_broken: bool,
     /// Threads that read and prepare images; 0 does it in the calling thread. Neither the order of
@@ -28,7 +28,7 @@ pub struct LoaderConfig {
     /// Random changes of the images. They follow from `seed`, the epoch and the image's place in
     /// it.
     pub augment: Augment,
-    /// Mixes the images of a batch with each other, and their labels into [`Batch::soft`].
+    /// Mixes the images of a batch with each other, and their labels into [`Batch::soft`](super::Batch::soft).
     pub mixing: Option<Mixing>,
     /// Which views there are of each image, for a prediction from more than one. Neither `augment`
     /// nor `mixing` goes with more than one.

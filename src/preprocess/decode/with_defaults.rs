@@ -36,8 +36,8 @@ impl Image {
     /// Reads an image file with the default [`DecodeOptions`].
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read; [`Error::Image`] if it is no image of these
-    /// kinds, is damaged or ends early, or is larger than [`DecodeLimits`] allow.
+    /// [`Error::Io`](crate::Error::Io) if the file cannot be read; [`Error::Image`](crate::Error::Image) if it is no image of these
+    /// kinds, is damaged or ends early, or is larger than [`DecodeLimits`](super::DecodeLimits) allow.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &DecodeOptions::default())
     }
@@ -46,7 +46,7 @@ impl Image {
     /// `name`.
     ///
     /// # Errors
-    /// [`Error::Image`] as for [`open`](Self::open).
+    /// [`Error::Image`](crate::Error::Image) as for [`open`](Self::open).
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>) -> Result<Self> {
         Self::decode_with(bytes, name, &DecodeOptions::default())
     }
