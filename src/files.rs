@@ -1,17 +1,42 @@
-//! Files written whole or not at all, and their SHA-256.
+//! Files that appear complete or not at all, and their checksums.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
 /// How the name of a file begins that is being written.
 pub(crate) const TEMPORARY: &str = ".burn-zoo-";
 
-/// Writes a file so that it appears whole or not at all: into a temporary file beside it, which is
-/// then renamed.
+/// A new file in `folder`, which is deleted when it is dropped before [`rename_into`].
+pub(crate) fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    // As for any new file, less the umask: temporary files are private unless told, and the folder
+    // may be shared.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+/// Writes `file`, which lies in the folder of `path`, to the disk and gives it that name.
+pub(crate) fn rename_into(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// The folder of a path; `.` for a bare file name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Writes a file so that it appears complete or not at all: into a temporary file beside it, which
+/// is then renamed.
 ///
 /// # Errors
 /// [`Error::Io`] if the folder or the file cannot be written; an old file is then as it was.
@@ -22,39 +47,35 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
         return std::fs::write(path, bytes).map_err(Error::io("write", path));
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let dir = dir.unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    // Temporary files are private by default; what a user finds in a folder should not be.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder
-        .tempfile_in(dir)
-        .map_err(Error::io("write into", dir))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
-    file.as_file()
-        .sync_all()
-        .map_err(Error::io("write", path))?;
-    file.persist(path)
-        .map_err(|error| Error::io("write", path)(error.error))?;
-    Ok(())
-}
-
-/// The SHA-256 of a file.
-pub(crate) fn file_sha256(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok(hex(&hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
+    let folder = folder_of(path);
+    let mut file = temporary_in(folder).map_err(Error::io("write into", folder))?;
+    file.write_all(bytes)
+        .and_then(|()| rename_into(file, path))
+        .map_err(Error::io("write", path))
 }
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut state = Sha256::new();
+    read_in_pieces(path, |piece| state.update(piece))?;
+    Ok(hex(&state.finalize()))
+}
+
+/// Hands the content of a file to `each`, piece by piece.
+pub(crate) fn read_in_pieces(path: &Path, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => each(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -63,10 +63,13 @@ pub mod adapt {
     pub use crate::builder::StemRule;
 }
 mod builder;
+mod cache_folder;
 pub mod data;
 mod device;
 pub mod error;
 mod files;
+#[cfg(any(feature = "hub", feature = "download"))]
+mod http;
 mod infer;
 pub mod init;
 mod memory;

@@ -833,7 +833,7 @@ mod download {
     fn a_missing_file_is_refused() {
         assert_eq!(
             refused(not_found()),
-            "cannot download URL/train-images-idx3-ubyte.gz: http status: 404"
+            "cannot download URL/train-images-idx3-ubyte.gz: the server answered 404 Not Found"
         );
     }
 

@@ -15,7 +15,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use burn_zoo::weights::hub::{Fetched, Hub, HubError, Limits, Outcome, Pin, Progress, Request};
+use burn_zoo::weights::hub::{
+    FetchError, Fetched, Hub, HubError, Limits, Outcome, Pin, Progress, Request,
+};
 use burn_zoo::{Error, Result};
 use hub_server::{Answer, COMMIT, CONFIG, HubServer, git_sha1, sha256};
 
@@ -526,8 +528,8 @@ fn the_pin_stands_in_for_a_checksum_that_the_hub_lacks() {
     );
     let error = fetch(&place.hub().with_offline(true), &request()).unwrap_err();
     assert!(matches!(
-        HubError::of(&error),
-        Some(HubError::Altered { .. })
+        FetchError::of(&error),
+        Some(FetchError::Altered { .. })
     ));
 }
 

@@ -6,7 +6,7 @@ use super::config::read_config;
 use super::original;
 use super::spec::Spec;
 use crate::error::{Error, Result};
-use crate::weights::hub::{Hub, HubError, Pin, Request};
+use crate::weights::hub::{FetchError, Hub, Pin, Request};
 use crate::weights::manifest::{Entry, Source};
 use crate::weights::{Progress, Weights};
 
@@ -68,7 +68,8 @@ fn first_that_exists<T>(names: &[&str], mut fetch: impl FnMut(&str) -> Result<T>
     for name in names {
         last = fetch(name);
         match &last {
-            Err(error) if matches!(HubError::of(error), Some(HubError::FileNotFound { .. })) => {}
+            Err(error)
+                if matches!(FetchError::of(error), Some(FetchError::FileNotFound { .. })) => {}
             _ => break,
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::from_hub::{fetch_entry, fetch_original, fetch_repository};
 use super::spec::Spec;
 use crate::error::{Error, Result};
-use crate::files::file_sha256;
+use crate::files::sha256_of;
 use crate::preprocess::Normalization;
 use crate::weights::manifest::{Entry, Manifest, Source};
 use crate::weights::{Progress, Weights, WeightsFile};
@@ -153,7 +153,7 @@ fn check_file(path: &Path, entry: &Entry) -> Result<()> {
         }
     }
     if let Some(expected) = entry.sha256.as_ref().and_then(|pin| pin.confirmed()) {
-        let found = file_sha256(path)?;
+        let found = sha256_of(path).map_err(Error::io("read", path))?;
         if found != *expected {
             return Err(differs("SHA-256", expected.clone(), found));
         }

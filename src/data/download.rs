@@ -1,20 +1,17 @@
 //! Fetches files from a [`Mirror`] into a folder, and lets none in that is not what it must be.
 
-use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
-
-use sha2::{Digest, Sha256};
 
 use super::fashion_mnist::FashionMnist;
 use super::fashion_mnist_files::{FILES, locate};
 use super::idx;
 use super::mirror::{Mirror, Progress, RemoteFile};
 use crate::error::{Error, Result};
-use crate::files::hex;
+use crate::http::{self, Expected};
 
-const CONNECT: Duration = Duration::from_secs(10);
-const WHOLE: Duration = Duration::from_secs(600);
+/// For each file.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 impl FashionMnist {
     /// Fetches the files from the authors' server ([`Mirror::OFFICIAL`], 30.9 MB) into
@@ -35,8 +32,8 @@ impl FashionMnist {
     ///
     /// Each file is written under a temporary name, checked against the table of the mirror and
     /// then renamed, so that a file that fails the check leaves nothing behind, and two processes
-    /// may do this at once. A server has 10 seconds to accept a connection and 10 minutes to
-    /// deliver a file. `progress` is called after each piece.
+    /// may do this at once. A server has 10 seconds to accept a connection, 30 for each
+    /// piece and 10 minutes for a file. `progress` is called after each piece.
     ///
     /// # Errors
     ///
@@ -70,22 +67,29 @@ fn fetch_missing(
         .iter()
         .map(|(_, file)| file.bytes)
         .fold(0, u64::saturating_add);
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_resolve(Some(CONNECT))
-        .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(WHOLE))
-        .build()
-        .into();
-    let mut received = 0;
+    let base_url = mirror.base_url.trim_end_matches('/');
+    let mut before = 0;
     for (&name, file) in missing {
-        fetch(&agent, mirror.base_url, name, file, folder, &mut |bytes| {
-            received += bytes;
+        let url = format!("{base_url}/{name}.gz");
+        let path = folder.join(format!("{name}.gz"));
+        let expected = Expected {
+            bytes: Some(file.bytes),
+            sha256: file.sha256,
+        };
+        let result = http::download(&url, &path, &expected, Some(TIMEOUT), &mut |(bytes, _)| {
             progress(Progress {
                 file: name,
-                received,
+                received: before + bytes,
                 total,
             });
-        })?;
+        });
+        match result {
+            // Windows does not replace a file that another process has open. If that process has
+            // fetched the same file, there is nothing left to do.
+            Err(Error::Io { .. }) if is_intact(folder, name, file) => {}
+            result => result?,
+        }
+        before += file.bytes;
     }
     Ok(())
 }
@@ -98,100 +102,4 @@ fn is_intact(folder: &Path, name: &str, file: &RemoteFile<'_>) -> bool {
         }
         _ => false,
     }
-}
-
-fn fetch(
-    agent: &ureq::Agent,
-    base_url: &str,
-    name: &str,
-    file: &RemoteFile<'_>,
-    folder: &Path,
-    progress: &mut dyn FnMut(u64),
-) -> Result<()> {
-    let url = format!("{}/{name}.gz", base_url.trim_end_matches('/'));
-    let failed = |reason: String| Error::Download {
-        url: url.clone(),
-        reason,
-    };
-    let wanted = file.bytes;
-    let mut response = agent
-        .get(&url)
-        .call()
-        .map_err(|error| failed(error.to_string()))?;
-    if let Some(announced) = response.body().content_length()
-        && announced != wanted
-    {
-        return Err(failed(format!(
-            "expected {wanted} bytes, the server announces {announced}"
-        )));
-    }
-
-    let mut temporary = temporary_file(name, folder)?;
-    let mut hasher = Sha256::new();
-    let mut received = 0;
-    let mut buffer = vec![0; 64 * 1024];
-    let mut body = response
-        .body_mut()
-        .as_reader()
-        .take(wanted.saturating_add(1));
-    loop {
-        let count = match body.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                return Err(failed(format!(
-                    "broken off after {received} of {wanted} bytes: {error}"
-                )));
-            }
-        };
-        let piece = &buffer[..count];
-        received += count as u64;
-        if received > wanted {
-            return Err(failed(format!(
-                "expected {wanted} bytes, the server sends more"
-            )));
-        }
-        hasher.update(piece);
-        temporary
-            .write_all(piece)
-            .map_err(Error::io("write", temporary.path()))?;
-        progress(count as u64);
-    }
-    if received < wanted {
-        return Err(failed(format!("expected {wanted} bytes, found {received}")));
-    }
-    let found = hex(&hasher.finalize());
-    if found != file.sha256 {
-        return Err(failed(format!(
-            "expected SHA-256 {}, found {found}",
-            file.sha256
-        )));
-    }
-
-    let path = folder.join(format!("{name}.gz"));
-    match temporary.persist(&path) {
-        Ok(_) => Ok(()),
-        // Windows does not replace a file that another process has open. If that process has
-        // fetched the same file, there is nothing left to do.
-        Err(_) if is_intact(folder, name, file) => Ok(()),
-        Err(error) => Err(Error::io("write", &path)(error.error)),
-    }
-}
-
-/// A file that is deleted when it is dropped.
-fn temporary_file(name: &str, folder: &Path) -> Result<tempfile::NamedTempFile> {
-    let prefix = format!(".{name}.");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As for any new file, less the umask: temporary files are private unless told, and
-        // the cache may be shared.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder
-        .tempfile_in(folder)
-        .map_err(Error::io("create", folder))
 }

@@ -16,7 +16,6 @@ mod image_set;
 mod loader;
 mod message;
 mod mirror;
-mod places;
 #[cfg(feature = "plots")]
 mod subset;
 
@@ -35,7 +34,5 @@ pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler};
 pub(crate) use loader::{EpochBatch, check_loading, labels};
 pub use mirror::{Mirror, Progress, RemoteFile};
-#[cfg(any(feature = "hub", feature = "image"))]
-pub(crate) use places::cache_root;
 #[cfg(feature = "plots")]
 pub(crate) use subset::Subset;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::failure::Failure;
 use super::quote::shown;
+use super::read_error::ReadError;
 
 /// Element type of a tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub(super) trait Values: fmt::Debug + Send + Sync {
         name: &str,
         count: usize,
         size: usize,
-        block: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure>;
+        block: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError>;
 }
 
 /// The tensors under one key of a file, or those of a file without keys.
@@ -86,11 +86,11 @@ pub(super) struct Contents {
 /// in proportion to it.
 const MOST_DIMENSIONS: usize = 64;
 
-pub(super) fn check_rank(name: &str, rank: usize) -> Result<(), Failure> {
+pub(super) fn check_rank(name: &str, rank: usize) -> Result<(), ReadError> {
     if rank <= MOST_DIMENSIONS {
         return Ok(());
     }
-    Err(Failure::Format(format!(
+    Err(ReadError::Format(format!(
         "tensor `{}` has {rank} dimensions; at most {MOST_DIMENSIONS} are supported",
         shown(name)
     )))

@@ -22,10 +22,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::contents::{Contents, DType, Section, TensorInfo};
-use super::failure::Failure;
 use super::format::{Format, HEAD};
 use super::layout::{self, Layout};
 use super::quote::{quoted, shown};
+use super::read_error::ReadError;
 use super::{pytorch, safetensors};
 use crate::error::{Error, Result};
 use crate::model::OtherNames;
@@ -87,27 +87,27 @@ impl WeightsFile {
         Self::open_inner(path, key, prefix).map_err(|failure| failure.at(path))
     }
 
-    fn open_inner(path: &Path, key: Option<&str>, prefix: Option<&str>) -> Result<Self, Failure> {
+    fn open_inner(path: &Path, key: Option<&str>, prefix: Option<&str>) -> Result<Self, ReadError> {
         // Looked at before opening, which waits for a writer if the file is a named pipe.
         let found = std::fs::metadata(path)?;
         if found.is_dir() {
-            return Err(Failure::format("it is a directory, not a file"));
+            return Err(ReadError::format("it is a directory, not a file"));
         }
         if !found.is_file() {
-            return Err(Failure::format("it is not a regular file"));
+            return Err(ReadError::format("it is not a regular file"));
         }
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
         if length == 0 {
-            return Err(Failure::format("it is empty"));
+            return Err(ReadError::format("it is empty"));
         }
         let mut head = Vec::new();
         (&mut file).take(HEAD).read_to_end(&mut head)?;
 
-        let contents = match Format::of(&head).map_err(Failure::Format)? {
+        let contents = match Format::of(&head).map_err(ReadError::Format)? {
             Format::Safetensors { header } => {
                 if let Some(key) = key {
-                    return Err(Failure::unknown_key(key, &[]));
+                    return Err(ReadError::unknown_key(key, &[]));
                 }
                 safetensors::open(file, header, length)?
             }
@@ -123,16 +123,16 @@ impl WeightsFile {
             Ok(Format::Safetensors { header }) => {
                 safetensors::open(io::Cursor::new(bytes), header, bytes.len() as u64)
             }
-            _ => Err(Failure::format("it is no safetensors file")),
+            _ => Err(ReadError::format("it is no safetensors file")),
         };
         open()
             .and_then(|contents| Self::of(path.clone(), contents, None))
             .map_err(|failure| failure.at(&path))
     }
 
-    fn of(path: PathBuf, contents: Contents, prefix: Option<&str>) -> Result<Self, Failure> {
+    fn of(path: PathBuf, contents: Contents, prefix: Option<&str>) -> Result<Self, ReadError> {
         let Some(section) = contents.sections.first().filter(|s| !s.tensors.is_empty()) else {
-            return Err(Failure::format("it holds no tensors"));
+            return Err(ReadError::format("it holds no tensors"));
         };
         let base = match prefix {
             None => String::new(),
@@ -144,7 +144,7 @@ impl WeightsFile {
                     names.any(|name| name.len() > base.len() && name.starts_with(&base))
                 };
                 if prefix.is_empty() || !contents.sections.iter().any(has) {
-                    return Err(Failure::unknown_prefix(
+                    return Err(ReadError::unknown_prefix(
                         prefix,
                         &layout::first_segments(section),
                     ));
@@ -286,7 +286,7 @@ impl WeightsFile {
                 [one] => whole.push(one.clone()),
                 [..] => {
                     let prefixes: Vec<&str> = complete.iter().map(|l| l.prefix.as_str()).collect();
-                    return Err(Failure::ambiguous_prefix(&prefixes).at(&self.path));
+                    return Err(ReadError::ambiguous_prefix(&prefixes).at(&self.path));
                 }
             }
             if let Some(first) = found.into_iter().next()
@@ -312,7 +312,7 @@ impl WeightsFile {
             .iter()
             .filter_map(|layout| self.key_of(layout.section))
             .collect();
-        Failure::ambiguous_key(&keys).at(&self.path)
+        ReadError::ambiguous_key(&keys).at(&self.path)
     }
 
     /// What the file looks like, and what may help, for one that does not fit.
@@ -339,13 +339,13 @@ impl WeightsFile {
     }
 }
 
-fn absent(name: &str) -> Failure {
-    Failure::Format(format!("it holds no tensor `{}`", shown(name)))
+fn absent(name: &str) -> ReadError {
+    ReadError::Format(format!("it holds no tensor `{}`", shown(name)))
 }
 
 impl Section {
     /// Reads the values of the tensor that the file calls `name`; errors call it `called`.
-    fn read(&self, name: &str, called: &str) -> Result<Vec<f32>, Failure> {
+    fn read(&self, name: &str, called: &str) -> Result<Vec<f32>, ReadError> {
         let Some(info) = self.tensors.get(name) else {
             return Err(absent(called));
         };
@@ -354,7 +354,7 @@ impl Section {
             DType::F32 => 4,
             DType::F64 => 8,
             DType::Other(_) => {
-                return Err(Failure::Format(format!(
+                return Err(ReadError::Format(format!(
                     "tensor `{}` is {}; expected f32, f16, bf16 or f64",
                     shown(called),
                     info.dtype
@@ -368,13 +368,13 @@ impl Section {
         let mut values = Vec::new();
         values
             .try_reserve_exact(count)
-            .map_err(|_| Failure::Io(io::ErrorKind::OutOfMemory.into()))?;
+            .map_err(|_| ReadError::Io(io::ErrorKind::OutOfMemory.into()))?;
 
         self.values.read(name, count, size, &mut |block| {
             convert(called, &info.dtype, block, &mut values)
         })?;
         if values.len() != count {
-            return Err(Failure::Format(format!(
+            return Err(ReadError::Format(format!(
                 "tensor `{}` has {} values, but its shape says {count}",
                 shown(called),
                 values.len()
@@ -385,7 +385,12 @@ impl Section {
 }
 
 /// Appends elements in this machine's byte order.
-fn convert(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Result<(), Failure> {
+fn convert(
+    name: &str,
+    dtype: &DType,
+    bytes: &[u8],
+    values: &mut Vec<f32>,
+) -> Result<(), ReadError> {
     let begin = values.len();
     match dtype {
         DType::F16 => values
@@ -400,7 +405,7 @@ fn convert(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Re
                 let wide = f64::from_ne_bytes(*bytes);
                 let value = wide as f32;
                 if wide.is_finite() && !value.is_finite() {
-                    return Err(Failure::Format(format!(
+                    return Err(ReadError::Format(format!(
                         "tensor `{}` holds {wide:e} at element {}, which is beyond the range of f32",
                         shown(name),
                         values.len()
@@ -414,7 +419,7 @@ fn convert(name: &str, dtype: &DType, bytes: &[u8], values: &mut Vec<f32>) -> Re
     let mut new = values.iter().enumerate().skip(begin);
     match new.find(|(_, value)| !value.is_finite()) {
         None => Ok(()),
-        Some((index, &value)) => Err(Failure::NonFinite {
+        Some((index, &value)) => Err(ReadError::NonFinite {
             tensor: name.to_owned(),
             index,
             value,

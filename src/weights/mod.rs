@@ -14,7 +14,6 @@
 
 mod contents;
 mod export;
-mod failure;
 mod file;
 mod format;
 #[cfg(feature = "hub")]
@@ -26,6 +25,7 @@ mod pickle;
 mod progress;
 mod pytorch;
 mod quote;
+mod read_error;
 mod safetensors;
 mod source;
 

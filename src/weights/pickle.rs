@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read as _};
 
-use super::failure::Failure;
+use super::read_error::ReadError;
 
 /// Checks the first `count` pickles of a stream.
-pub(super) fn check_pickles(stream: impl BufRead, count: usize) -> Result<(), Failure> {
+pub(super) fn check_pickles(stream: impl BufRead, count: usize) -> Result<(), ReadError> {
     let mut check = PickleCheck {
         stream,
         left: MOST_OBJECTS,
@@ -51,28 +51,28 @@ struct Stack {
 }
 
 impl Stack {
-    fn top(&mut self) -> Result<&mut Weighed, Failure> {
+    fn top(&mut self) -> Result<&mut Weighed, ReadError> {
         let bottom = self.marks.last().copied().unwrap_or_default();
         (self.values.get_mut(bottom..))
             .and_then(<[Weighed]>::last_mut)
             .ok_or_else(|| damaged_pickle("it takes a value where there is none"))
     }
 
-    fn pop(&mut self) -> Result<Weighed, Failure> {
+    fn pop(&mut self) -> Result<Weighed, ReadError> {
         let top = *self.top()?;
         self.values.pop();
         Ok(top)
     }
 
     /// All values above the last mark as one.
-    fn pop_to_mark(&mut self) -> Result<Weighed, Failure> {
+    fn pop_to_mark(&mut self) -> Result<Weighed, ReadError> {
         let mark = (self.marks.pop())
             .ok_or_else(|| damaged_pickle("it takes a mark where there is none"))?;
         let above = self.values.drain(mark.min(self.values.len())..);
         Ok(above.fold(Weighed::default(), Weighed::with))
     }
 
-    fn pop_together(&mut self, count: usize) -> Result<Weighed, Failure> {
+    fn pop_together(&mut self, count: usize) -> Result<Weighed, ReadError> {
         (0..count).try_fold(Weighed::default(), |sum, _| Ok(sum.with(self.pop()?)))
     }
 }
@@ -95,12 +95,12 @@ impl Weighed {
     }
 }
 
-fn damaged_pickle(how: &str) -> Failure {
-    Failure::Format(format!("its pickle is damaged: {how}"))
+fn damaged_pickle(how: &str) -> ReadError {
+    ReadError::Format(format!("its pickle is damaged: {how}"))
 }
 
 impl<R: BufRead> PickleCheck<R> {
-    fn run(&mut self) -> Result<(), Failure> {
+    fn run(&mut self) -> Result<(), ReadError> {
         let mut stack = Stack::default();
         let mut memo: HashMap<u32, Weighed> = HashMap::new();
         loop {
@@ -244,20 +244,20 @@ impl<R: BufRead> PickleCheck<R> {
     }
 
     /// Takes objects off what is still allowed.
-    fn take(&mut self, objects: u64) -> Result<(), Failure> {
+    fn take(&mut self, objects: u64) -> Result<(), ReadError> {
         match self.left.checked_sub(objects) {
             Some(left) => {
                 self.left = left;
                 Ok(())
             }
-            None => Err(Failure::Format(format!(
+            None => Err(ReadError::Format(format!(
                 "its pickle unfolds into more than {MOST_OBJECTS} objects"
             ))),
         }
     }
 
     /// Pushes a value without parts that holds `length` bytes of text or data.
-    fn push(&mut self, stack: &mut Stack, length: u64) -> Result<(), Failure> {
+    fn push(&mut self, stack: &mut Stack, length: u64) -> Result<(), ReadError> {
         let objects = 1 + length / 64;
         self.take(objects)?;
         stack.values.push(Weighed {
@@ -269,7 +269,7 @@ impl<R: BufRead> PickleCheck<R> {
     }
 
     /// The same for a value whose bytes come next in the stream.
-    fn push_bytes(&mut self, stack: &mut Stack, length: u64) -> Result<(), Failure> {
+    fn push_bytes(&mut self, stack: &mut Stack, length: u64) -> Result<(), ReadError> {
         let skipped = io::copy(&mut (&mut self.stream).take(length), &mut io::sink())?;
         if skipped < length {
             return Err(damaged_pickle("it ends too early"));
@@ -277,14 +277,14 @@ impl<R: BufRead> PickleCheck<R> {
         self.push(stack, length)
     }
 
-    fn push_container(&mut self, stack: &mut Stack, items: Weighed) -> Result<(), Failure> {
+    fn push_container(&mut self, stack: &mut Stack, items: Weighed) -> Result<(), ReadError> {
         self.take(1)?;
         stack.values.push(check_depth(items.contained())?);
         Ok(())
     }
 
     /// Puts items into the container on top of the stack.
-    fn add_items(&mut self, stack: &mut Stack, items: Weighed) -> Result<(), Failure> {
+    fn add_items(&mut self, stack: &mut Stack, items: Weighed) -> Result<(), ReadError> {
         let items = check_depth(items.contained())?;
         let top = stack.top()?;
         // Lists and dictionaries begin with room for four.
@@ -294,7 +294,7 @@ impl<R: BufRead> PickleCheck<R> {
         self.take(room)
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
         let mut bytes = [0; N];
         match self.stream.read_exact(&mut bytes) {
             Ok(()) => Ok(bytes),
@@ -306,7 +306,7 @@ impl<R: BufRead> PickleCheck<R> {
     }
 
     /// The rest of a line, as the unpickler reads it.
-    fn line(&mut self) -> Result<Vec<u8>, Failure> {
+    fn line(&mut self) -> Result<Vec<u8>, ReadError> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
@@ -318,7 +318,7 @@ impl<R: BufRead> PickleCheck<R> {
         Ok(line)
     }
 
-    fn index_line(&mut self) -> Result<u32, Failure> {
+    fn index_line(&mut self) -> Result<u32, ReadError> {
         let line = self.line()?;
         (std::str::from_utf8(&line).ok())
             .and_then(|text| text.parse().ok())
@@ -326,11 +326,11 @@ impl<R: BufRead> PickleCheck<R> {
     }
 }
 
-fn check_depth(value: Weighed) -> Result<Weighed, Failure> {
+fn check_depth(value: Weighed) -> Result<Weighed, ReadError> {
     if value.depth <= DEEPEST {
         return Ok(value);
     }
-    Err(Failure::Format(format!(
+    Err(ReadError::Format(format!(
         "its pickle nests more than {DEEPEST} containers in each other"
     )))
 }

@@ -11,10 +11,10 @@ use pytorch_reader::{PickleError, PickleValue, PytorchError, PytorchReader, Tens
 use zip::{CompressionMethod, ZipArchive};
 
 use super::contents::{Contents, DType, Section, TensorInfo, Values, check_rank};
-use super::failure::Failure;
 use super::layout::{AVERAGES, PLAIN};
 use super::pickle::check_pickles;
 use super::quote::shown;
+use super::read_error::ReadError;
 
 /// What the reader calls a tensor in a tree of plain values.
 const TENSOR: &str = "torch.Tensor";
@@ -42,7 +42,7 @@ pub(super) fn open_archive(
     path: &Path,
     file_length: u64,
     key: Option<&str>,
-) -> Result<Contents, Failure> {
+) -> Result<Contents, ReadError> {
     check_archive(file)?;
     open(path, file_length, key)
 }
@@ -54,7 +54,7 @@ pub(super) fn open_pickles(
     path: &Path,
     file_length: u64,
     key: Option<&str>,
-) -> Result<Contents, Failure> {
+) -> Result<Contents, ReadError> {
     file.seek(SeekFrom::Start(0))?;
     check_pickles(BufReader::new(file), pickles)?;
     open(path, file_length, key)
@@ -63,10 +63,10 @@ pub(super) fn open_pickles(
 /// Checks the directory of a ZIP archive and the pickles in it.
 ///
 /// It is read by the same crate as in `pytorch-reader`, so that both see the same archive.
-fn check_archive(file: File) -> Result<(), Failure> {
+fn check_archive(file: File) -> Result<(), ReadError> {
     let damaged = |error: zip::result::ZipError| match error {
         zip::result::ZipError::Io(error) => error.into(),
-        other => Failure::Format(format!(
+        other => ReadError::Format(format!(
             "it is a ZIP archive that cannot be read ({}); perhaps the download is incomplete",
             shown(&other.to_string())
         )),
@@ -81,7 +81,7 @@ fn check_archive(file: File) -> Result<(), Failure> {
         // Looking up a name that is not stored as it is read takes time in proportion to the
         // number of entries, which the reader does once for each.
         if name.as_bytes() != entry.name_raw() {
-            return Err(Failure::Format(format!(
+            return Err(ReadError::Format(format!(
                 "it is a ZIP archive whose entry `{}` is not named in UTF-8",
                 shown(&name)
             )));
@@ -97,7 +97,7 @@ fn check_archive(file: File) -> Result<(), Failure> {
         }
     }
     if pickles.is_empty() {
-        return Err(Failure::format(
+        return Err(ReadError::format(
             "it is a ZIP archive without `data.pkl`, so not one that torch.save wrote",
         ));
     }
@@ -106,7 +106,7 @@ fn check_archive(file: File) -> Result<(), Failure> {
     }
     // Stored entries cannot be larger than the file.
     if let Some(name) = compressed {
-        return Err(Failure::Format(format!(
+        return Err(ReadError::Format(format!(
             "its entry `{name}` is compressed, which torch.save never does; load it with PyTorch \
              and save it again"
         )));
@@ -119,7 +119,7 @@ fn check_archive(file: File) -> Result<(), Failure> {
 }
 
 /// Opens a file that has passed [`check_archive`] or [`check_pickles`].
-fn open(path: &Path, file_length: u64, key: Option<&str>) -> Result<Contents, Failure> {
+fn open(path: &Path, file_length: u64, key: Option<&str>) -> Result<Contents, ReadError> {
     // The tree of values tells the keys at the top level apart from those further down, which the
     // flat list of tensors does not: a state dict may have names that begin with `model.`.
     let root = PytorchReader::read_pickle_data(path, None).map_err(pytorch_failure)?;
@@ -176,7 +176,7 @@ fn take_section(
     key: Option<String>,
     names: BTreeSet<String>,
     file_length: u64,
-) -> Result<Section, Failure> {
+) -> Result<Section, ReadError> {
     let mut values = BTreeMap::new();
     let mut infos = BTreeMap::new();
     for name in names {
@@ -188,7 +188,7 @@ fn take_section(
         check_rank(&name, tensor.shape().len())?;
         let bytes = tensor.byte_len() as u64;
         if bytes > file_length {
-            return Err(Failure::Format(format!(
+            return Err(ReadError::Format(format!(
                 "tensor `{}` of shape {:?} takes {bytes} bytes, but the whole file has \
                  {file_length}; save a contiguous copy of it",
                 shown(&name),
@@ -222,13 +222,13 @@ fn loaded_type(dtype: pytorch_reader::DType) -> DType {
 type Entries = HashMap<String, PickleValue>;
 
 /// The entries of a file's root.
-fn dictionary(root: &PickleValue) -> Result<&Entries, Failure> {
+fn dictionary(root: &PickleValue) -> Result<&Entries, ReadError> {
     match root {
         PickleValue::Dict(entries) => Ok(entries),
         PickleValue::Unsupported(name) if name != TENSOR && !HARMLESS.contains(&name.as_str()) => {
             Err(refused("it", name))
         }
-        other => Err(Failure::Format(format!(
+        other => Err(ReadError::Format(format!(
             "it holds {}; expected a state dict, which is a dictionary of tensors",
             match other {
                 PickleValue::None => "None",
@@ -365,8 +365,8 @@ fn asked_for<'a>(
     root: &'a Entries,
     key: &str,
     keys: &[String],
-) -> Result<(String, &'a PickleValue), Failure> {
-    let unknown = || Failure::unknown_key(key, keys);
+) -> Result<(String, &'a PickleValue), ReadError> {
+    let unknown = || ReadError::unknown_key(key, keys);
     let mut value = match nested(root, key) {
         Some(value) => value,
         None => {
@@ -396,8 +396,8 @@ fn holds_tensors(value: &PickleValue) -> bool {
     }
 }
 
-fn refused(what: &str, name: &str) -> Failure {
-    Failure::Format(format!(
+fn refused(what: &str, name: &str) -> ReadError {
+    ReadError::Format(format!(
         "{what} refers to the Python object `{}`; only tensors and plain values are accepted, and \
          no code of a file is run",
         shown(name)
@@ -415,7 +415,7 @@ struct Names {
 }
 
 impl Names {
-    fn collect(&mut self, value: &PickleValue, depth: usize) -> Result<(), Failure> {
+    fn collect(&mut self, value: &PickleValue, depth: usize) -> Result<(), ReadError> {
         match value {
             PickleValue::Dict(entries) => {
                 // In order, so that of two errors it is always the same that is reported.
@@ -434,13 +434,13 @@ impl Names {
             PickleValue::Unsupported(name) if name == TENSOR => {
                 self.bytes = self.bytes.saturating_add(self.path.len());
                 if self.bytes > MOST_NAME_BYTES {
-                    return Err(Failure::Format(format!(
+                    return Err(ReadError::Format(format!(
                         "the names of its tensors take more than {MOST_NAME_BYTES} bytes"
                     )));
                 }
                 // The reader would keep one of the two, and not always the same.
                 if !self.tensors.insert(self.path.clone()) {
-                    return Err(Failure::Format(format!(
+                    return Err(ReadError::Format(format!(
                         "two of its tensors are named `{}`",
                         shown(&self.path)
                     )));
@@ -456,7 +456,7 @@ impl Names {
         }
     }
 
-    fn enter(&mut self, key: &str, value: &PickleValue, depth: usize) -> Result<(), Failure> {
+    fn enter(&mut self, key: &str, value: &PickleValue, depth: usize) -> Result<(), ReadError> {
         let length = self.path.len();
         if depth > 0 {
             self.path.push('.');
@@ -468,26 +468,26 @@ impl Names {
     }
 }
 
-fn pytorch_failure(error: PytorchError) -> Failure {
+fn pytorch_failure(error: PytorchError) -> ReadError {
     match error {
         PytorchError::Io(error) | PytorchError::Pickle(PickleError::Io(error)) => error.into(),
         PytorchError::Pickle(PickleError::UnsupportedType(name)) if name.contains("__torch__") => {
             torch_script()
         }
-        PytorchError::Pickle(PickleError::UnsupportedType(name)) => Failure::Format(format!(
+        PytorchError::Pickle(PickleError::UnsupportedType(name)) => ReadError::Format(format!(
             "it holds a tensor inside of the Python object `{}`, which is not supported; save the \
              model's state_dict() instead",
             shown(&name)
         )),
-        other => Failure::Format(format!(
+        other => ReadError::Format(format!(
             "it cannot be read as a PyTorch file: {}",
             shown(&other.to_string())
         )),
     }
 }
 
-fn torch_script() -> Failure {
-    Failure::format(
+fn torch_script() -> ReadError {
+    ReadError::format(
         "it is a TorchScript archive, which holds a program; save the model's state_dict() instead",
     )
 }
@@ -498,8 +498,8 @@ impl Values for BTreeMap<String, pytorch_reader::Tensor> {
         name: &str,
         _count: usize,
         _size: usize,
-        block: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        block: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
         match self.get(name) {
             Some(tensor) => block(&tensor.read()?),
             None => Ok(()),

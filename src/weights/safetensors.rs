@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::contents::{Contents, DType, Section, TensorInfo, Values, check_rank};
-use super::failure::Failure;
 use super::quote::shown;
+use super::read_error::ReadError;
 
 /// How many bytes are read at once; a multiple of every element's size.
 const BLOCK: usize = 1 << 18;
@@ -23,7 +23,7 @@ pub(super) fn open(
     file: impl Bytes + 'static,
     header: u64,
     file_length: u64,
-) -> Result<Contents, Failure> {
+) -> Result<Contents, ReadError> {
     let mut file: Box<dyn Bytes> = Box::new(file);
     let Header { tensors, metadata } = Header::read(&mut *file, header, file_length)?;
     let located = locate(tensors, header + 8, file_length)?;
@@ -64,8 +64,8 @@ impl Values for FileValues {
         name: &str,
         count: usize,
         size: usize,
-        each: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        each: &mut dyn FnMut(&[u8]) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
         let begin = self.begins.get(name).copied().unwrap_or_default();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(begin))?;
@@ -75,9 +75,9 @@ impl Values for FileValues {
             let block = &mut block[..left.min(BLOCK)];
             file.read_exact(block).map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => {
-                    Failure::format("it has become shorter since it was opened")
+                    ReadError::format("it has become shorter since it was opened")
                 }
-                _ => Failure::Io(error),
+                _ => ReadError::Io(error),
             })?;
             left -= block.len();
             if cfg!(target_endian = "big") {
@@ -108,10 +108,10 @@ struct Entry {
 }
 
 impl Header {
-    fn read(file: &mut dyn Bytes, length: u64, file_length: u64) -> Result<Self, Failure> {
+    fn read(file: &mut dyn Bytes, length: u64, file_length: u64) -> Result<Self, ReadError> {
         let rest = file_length.saturating_sub(8);
         if length > rest {
-            return Err(Failure::Format(format!(
+            return Err(ReadError::Format(format!(
                 "its safetensors header is said to be {length} bytes long, but the file ends \
                  after {rest}; perhaps the download is incomplete"
             )));
@@ -120,7 +120,7 @@ impl Header {
         let mut text = Vec::new();
         file.take(length).read_to_end(&mut text)?;
         serde_json::from_slice(&text).map_err(|error| {
-            Failure::Format(format!(
+            ReadError::Format(format!(
                 "its safetensors header is not valid: {}",
                 shown(&error.to_string())
             ))
@@ -137,7 +137,7 @@ fn locate(
     tensors: BTreeMap<String, Entry>,
     start: u64,
     file_length: u64,
-) -> Result<BTreeMap<String, (TensorInfo, u64)>, Failure> {
+) -> Result<BTreeMap<String, (TensorInfo, u64)>, ReadError> {
     let mut in_order: Vec<_> = tensors.into_iter().collect();
     in_order.sort_by_key(|(_, entry)| entry.data_offsets);
 
@@ -147,7 +147,7 @@ fn locate(
         let [begin, end] = entry.data_offsets;
         let dtype = loaded_type(entry.dtype);
         check_rank(&name, entry.shape.len())?;
-        let wrong = |what: String| Failure::Format(format!("tensor `{}` {what}", shown(&name)));
+        let wrong = |what: String| ReadError::Format(format!("tensor `{}` {what}", shown(&name)));
         let bytes = byte_length(&entry.shape, entry.dtype).ok_or_else(|| {
             wrong(format!(
                 "is said to be {dtype} of shape {:?}, which is no possible size",
@@ -179,13 +179,13 @@ fn locate(
 
     let present = file_length.saturating_sub(start);
     if position > present {
-        return Err(Failure::Format(format!(
+        return Err(ReadError::Format(format!(
             "its tensors take {position} bytes, but the file holds only {present} after the \
              header; perhaps the download is incomplete"
         )));
     }
     if position < present {
-        return Err(Failure::Format(format!(
+        return Err(ReadError::Format(format!(
             "its tensors take {position} bytes, but the file holds {present} after the header"
         )));
     }

@@ -279,8 +279,8 @@ fn bodies(table: &mut Table) {
         &place,
         place.fetch(),
         &cannot(
-            "the transfer broke off after 80000 of 200000 bytes, 4 times: end of file before \
-             message length reached; the part received is kept, so that the next attempt \
+            "the transfer broke off 4 times (end of file before message length reached) after \
+             80000 of 200000 bytes; the part received is kept, so that the next attempt \
              continues there",
         ),
     );
@@ -296,8 +296,8 @@ fn bodies(table: &mut Table) {
         &place,
         place.fetch(),
         &cannot(
-            "the transfer broke off after 120000 of 200000 bytes, 4 times: the server closed the \
-             connection; the part received is kept, so that the next attempt continues there",
+            "the transfer broke off 4 times (the server closed the connection) after 120000 of \
+             200000 bytes; the part received is kept, so that the next attempt continues there",
         ),
     );
 
@@ -310,11 +310,12 @@ fn bodies(table: &mut Table) {
         "wrong bytes of the right length",
         &place,
         place.fetch(),
-        "`model.safetensors` of timm/resnet18 at `main` has another checksum than the hub says: \
-         expected SHA-256 8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec, found \
-         SHA-256 56967566115e8821072c0acbb3773697bc634c3ba55d160bf8ed070c0a8a96ee; nothing was \
-         kept; try again, and check the proxy settings if it comes back \
-         (http://hub/timm/resnet18/resolve/main/model.safetensors)",
+        &cannot(
+            "its checksum is another than the hub says: expected SHA-256 \
+             8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec, found SHA-256 \
+             56967566115e8821072c0acbb3773697bc634c3ba55d160bf8ed070c0a8a96ee; nothing was kept; \
+             try again, and check the proxy settings if it comes back",
+        ),
     );
 
     let place = Place::new();
@@ -322,27 +323,45 @@ fn bodies(table: &mut Table) {
         answer.body.truncate(150_000);
         answer
     }));
-    table.fails("too short a file", &place, place.fetch(), "`model.safetensors` of timm/resnet18 at `main` has another size than the hub says: expected \
-     200000 bytes, found 150000; nothing was kept; try again, and check the proxy settings if it \
-     comes back (http://hub/timm/resnet18/resolve/main/model.safetensors)");
+    table.fails(
+        "too short a file",
+        &place,
+        place.fetch(),
+        &cannot(
+            "its size is another than the hub says: expected 200000 bytes, found 150000; nothing \
+     was kept; try again, and check the proxy settings if it comes back",
+        ),
+    );
 
     let place = Place::new();
     place.server.on(bytes_hook(|mut answer| {
         answer.body.extend([0; 100_000]);
         answer
     }));
-    table.fails("too long a file", &place, place.fetch(), "`model.safetensors` of timm/resnet18 at `main` has another size than the hub says: expected \
-     200000 bytes, found more than 200000; nothing was kept; try again, and check the proxy \
-     settings if it comes back (http://hub/timm/resnet18/resolve/main/model.safetensors)");
+    table.fails(
+        "too long a file",
+        &place,
+        place.fetch(),
+        &cannot(
+            "its size is another than the hub says: expected 200000 bytes, found more than \
+     200000; nothing was kept; try again, and check the proxy settings if it comes back",
+        ),
+    );
 
     let place = Place::new();
     place.server.on(bytes_hook(|_| {
         Answer::new(200, "<!DOCTYPE html><title>Sign in</title>").with("content-type", "text/html")
     }));
-    table.fails("an HTML page instead of the file", &place, place.fetch(), "`model.safetensors` of timm/resnet18 at `main` has another size than the hub says: expected \
-     200000 bytes, found 37, an HTML page; nothing was kept; check HF_ENDPOINT, and whether a \
-     proxy or a sign-in page stands between \
-     (http://hub/timm/resnet18/resolve/main/model.safetensors)");
+    table.fails(
+        "an HTML page instead of the file",
+        &place,
+        place.fetch(),
+        &cannot(
+            "its size is another than the hub says: expected 200000 bytes, found 37, an HTML \
+     page; nothing was kept; check HF_ENDPOINT, and whether a proxy or a sign-in page stands \
+     between",
+        ),
+    );
 
     let place = Place::new();
     place.server.on(|_, _| {
@@ -375,8 +394,8 @@ fn bodies(table: &mut Table) {
         "wrong bytes of a small file in Git",
         &place,
         fetch(&place.hub(), &config),
-        "`config.json` of timm/resnet18 at `main` has another checksum than the hub says: \
-         expected git blob SHA-1 8f9ee949bd735d88eaafb23a1996134cb483969c, found git blob SHA-1 \
+        "cannot fetch `config.json` of timm/resnet18 at `main`: its checksum is another than the \
+         hub says: expected git blob SHA-1 8f9ee949bd735d88eaafb23a1996134cb483969c, found git blob SHA-1 \
          c3de0dbc0df6bd18328e5637f74ca3bdb3cc0b54; nothing was kept; try again, and check the \
          proxy settings if it comes back (http://hub/timm/resnet18/resolve/main/config.json)",
     );
@@ -479,8 +498,8 @@ fn refusals(table: &mut Table) {
         &place,
         fetch(&place.hub(), &other),
         "cannot fetch `model.safetensors` of timm/resnet81 at `main`: the hub has no repository \
-     timm/resnet81, or it is private; check the spelling, and if it is private, set HF_TOKEN \
-     (http://hub/timm/resnet81/resolve/main/model.safetensors)",
+     timm/resnet81, or it is private; check the spelling, and if it is private, set HF_TOKEN to a token that \
+     may read it (http://hub/timm/resnet81/resolve/main/model.safetensors)",
     );
 
     let place = Place::new();
@@ -924,13 +943,12 @@ fn disks(table: &mut Table) {
             let error = place.fetch().unwrap_err();
             let message = place.message(&error);
             // How much fits depends on the file system.
-            let message = regex_free(&message, "found it for ", ";", "98304");
+            let message = regex_free(&message, "found room for ", " of", "98304");
             assert_eq!(
                 message,
                 cannot(
-                    "the disk of CACHE is full: expected room for 200000 bytes, found it for 98304; \
-                 nothing was kept; free some space, or set HF_HUB_CACHE to a folder on another \
-                 disk",
+                    "the disk of CACHE is full: found room for 98304 of 200000 bytes; nothing was \
+                     kept; free some space, or set HF_HUB_CACHE to a folder on another disk",
                 )
             );
             let left = place.left();
@@ -1086,10 +1104,9 @@ fn remains(table: &mut Table) {
     short.lock = Duration::from_millis(100);
     let result = fetch(&place.hub().with_limits(short), &request());
     drop(lock);
-    table.fails("another process never ends", &place, result, "cannot fetch `model.safetensors` of timm/resnet18 at `main`: another process has been \
-     fetching it for 0.1 s; expected it to be done by now; end that process, or try again later \
-     (lock file \
-     CACHE/.locks/models--timm--resnet18/8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec.lock)");
+    table.fails("another process never ends", &place, result, &cannot("another process has been fetching it for 0.1 s; expected it to be done by now; end \
+     that process, or try again later (lock file \
+     CACHE/.locks/models--timm--resnet18/8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec.lock)"));
 }
 
 fn altered(table: &mut Table) {
@@ -1100,11 +1117,14 @@ fn altered(table: &mut Table) {
     let message = place.message(&error);
     assert_eq!(
         message,
-        "CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors, \
-     the cached `model.safetensors` of timm/resnet18 at `main`, was altered: expected SHA-256 \
-     8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec, found SHA-256 \
-     63df19b98d4ab534d81ae6184e0c4b851432a63ab2ccdc460274d1124cc8ce11; it is not used; go online \
-     to have it replaced, or delete it with `burn-zoo cache rm timm/resnet18`"
+        cannot(
+            "the cached \
+             CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors \
+             was altered: expected SHA-256 \
+             8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec, found SHA-256 \
+             63df19b98d4ab534d81ae6184e0c4b851432a63ab2ccdc460274d1124cc8ce11; it is not used; go \
+             online to have it replaced, or delete it with `burn-zoo cache rm timm/resnet18`"
+        )
     );
     table.row(
         "a cached file was altered, offline",
@@ -1127,13 +1147,15 @@ fn altered(table: &mut Table) {
         .replace(&format!("127.0.0.1:{port}"), "hub");
     assert_eq!(
         message,
-        "CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors, \
-     the cached `model.safetensors` of timm/resnet18 at `main`, was altered: expected SHA-256 \
-     8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec, found SHA-256 \
-     63df19b98d4ab534d81ae6184e0c4b851432a63ab2ccdc460274d1124cc8ce11; it is not used; fetching \
-     it again failed too: cannot fetch `model.safetensors` of timm/resnet18 at `main`: no \
-     connection to hub: the connection was refused; check the network, the proxy settings \
-     (HTTPS_PROXY) and HF_ENDPOINT (http://hub/timm/resnet18/resolve/main/model.safetensors)"
+        cannot(
+            "the cached \
+             CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors \
+             was altered: expected SHA-256 \
+             8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec, found SHA-256 \
+             63df19b98d4ab534d81ae6184e0c4b851432a63ab2ccdc460274d1124cc8ce11; it is not used; \
+             fetching it again failed too: no connection to hub: the connection was refused; \
+             check the network, the proxy settings (HTTPS_PROXY) and HF_ENDPOINT"
+        )
     );
     table.row(
         "a cached file was altered, and the hub cannot be reached",
@@ -1185,8 +1207,9 @@ fn pins(table: &mut Table) {
         "the hub announces another file than the manifest",
         &place,
         result,
-        "`model.safetensors` of timm/resnet18 at `0123456789abcdef0123456789abcdef01234567` has \
-     another checksum than the manifest says: expected SHA-256 \
+        "cannot fetch `model.safetensors` of timm/resnet18 at \
+     `0123456789abcdef0123456789abcdef01234567`: its checksum is another than the manifest says: \
+     expected SHA-256 \
      d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, found SHA-256 \
      8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec; nothing was kept; do not \
      use the file: it was replaced, or the manifest is wrong \
@@ -1200,8 +1223,9 @@ fn pins(table: &mut Table) {
         "the hub announces another size than the manifest",
         &place,
         result,
-        "`model.safetensors` of timm/resnet18 at `0123456789abcdef0123456789abcdef01234567` has \
-     another size than the manifest says: expected 7 bytes, found 200000; nothing was kept; do \
+        "cannot fetch `model.safetensors` of timm/resnet18 at \
+     `0123456789abcdef0123456789abcdef01234567`: its size is another than the manifest says: \
+     expected 7 bytes, found 200000; nothing was kept; do \
      not use the file: it was replaced, or the manifest is wrong \
      (http://hub/timm/resnet18/resolve/0123456789abcdef0123456789abcdef01234567/model.safetensors)",
     );
@@ -1215,8 +1239,9 @@ fn pins(table: &mut Table) {
         "the file is another than the manifest says",
         &place,
         result,
-        "`model.safetensors` of timm/resnet18 at `0123456789abcdef0123456789abcdef01234567` has \
-     another checksum than the manifest says: expected SHA-256 \
+        "cannot fetch `model.safetensors` of timm/resnet18 at \
+     `0123456789abcdef0123456789abcdef01234567`: its checksum is another than the manifest says: \
+     expected SHA-256 \
      d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, found SHA-256 \
      8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec; nothing was kept; do not \
      use the file: it was replaced, or the manifest is wrong \
@@ -1226,12 +1251,14 @@ fn pins(table: &mut Table) {
     let place = Place::new();
     place.fetch().unwrap();
     let result = pin(&place, Some(&other), None);
-    table.fails("the cached file is another than the manifest says", &place, result, "CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors, \
-     the cached `model.safetensors` of timm/resnet18 at \
-     `0123456789abcdef0123456789abcdef01234567`, is sound but not the one the manifest means: \
-     expected SHA-256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, found \
-     SHA-256 8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec; it is not used; \
-     correct the manifest's checksum or revision");
+    table.fails("the cached file is another than the manifest says", &place, result, "cannot fetch `model.safetensors` of timm/resnet18 at \
+     `0123456789abcdef0123456789abcdef01234567`: the cached \
+     CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors \
+     is sound but not the one the manifest means: expected SHA-256 \
+     d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, found SHA-256 \
+     8006993938aa28eb2188163351aabcb20fe8a877b2b6b123d259b69700c80aec; it is not used; correct the \
+     manifest's checksum or revision \
+     (http://hub/timm/resnet18/resolve/0123456789abcdef0123456789abcdef01234567/model.safetensors)");
 }
 
 fn offline(table: &mut Table) {
@@ -1280,11 +1307,12 @@ fn offline(table: &mut Table) {
     let message = place.message(&error);
     assert_eq!(
         message,
-        "CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors, \
-     the cached `model.safetensors` of timm/resnet18 at \
-     `0123456789abcdef0123456789abcdef01234567`, cannot be checked: expected a checksum from the \
-     manifest, the name of its blob or an earlier check, found none; go online once, or add its \
-     SHA-256 to the manifest"
+        "cannot fetch `model.safetensors` of timm/resnet18 at \
+     `0123456789abcdef0123456789abcdef01234567`: the cached \
+     CACHE/models--timm--resnet18/snapshots/0123456789abcdef0123456789abcdef01234567/model.safetensors \
+     cannot be checked: expected a checksum from the manifest, the name of its blob or an earlier \
+     check, found none; go online once, or add its SHA-256 to the manifest \
+     (http://hub/timm/resnet18/resolve/0123456789abcdef0123456789abcdef01234567/model.safetensors)"
     );
     table.row(
         "offline, cached without a checksum",

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::options::Check;
 use crate::error::Result;
-use crate::files::hex;
+use crate::files::{hex, rename_into, temporary_in};
 use crate::preprocess::DecodeLimits;
 
 /// A file at a time: its path, size and times, and how it was looked at.
@@ -138,14 +138,11 @@ fn write(file: &Path, keys: HashSet<Key>) -> Result<(), std::io::Error> {
     fs::create_dir_all(folder)?;
     let keys = keys.into_iter().take(KEYS);
     let body: Vec<u8> = keys.flat_map(Key::to_le_bytes).collect();
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".looks")
-        .tempfile_in(folder)?;
+    let mut temporary = temporary_in(folder)?;
     temporary.write_all(HEADER)?;
     temporary.write_all(&Sha256::digest(&body))?;
     temporary.write_all(&body)?;
-    temporary.persist(file)?;
-    Ok(())
+    rename_into(temporary, file)
 }
 
 /// Takes away what was used least lately of too much.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::extensions::DECODED;
-use crate::data::cache_root;
+use crate::cache_folder::cache_folder;
 use crate::error::{Error, Result};
 use crate::preprocess::DecodeOptions;
 
@@ -137,7 +137,7 @@ impl Default for FolderOptions {
             seed: 42,
             broken: Broken::Fail,
             check: None,
-            remember_in: cache_root().map(|root| root.join("looks")),
+            remember_in: cache_folder().map(|root| root.join("looks")),
             extensions: DECODED.map(str::to_owned).to_vec(),
             allow_empty: false,
             decode: DecodeOptions::default(),

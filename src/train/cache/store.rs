@@ -9,6 +9,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
 use crate::error::{Error, Result};
+use crate::files::{rename_into, temporary_in};
 
 /// Rows that are written one after the other and then read in any order.
 ///
@@ -65,10 +66,7 @@ impl Writer {
     pub fn file(path: PathBuf, rows: usize, row: usize, half: bool) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let file = tempfile::Builder::new()
-            .prefix(".features-")
-            .tempfile_in(folder)
-            .map_err(Error::io("write into", folder))?;
+        let file = temporary_in(folder).map_err(Error::io("write into", folder))?;
         let file = BufWriter::with_capacity(1 << 20, file);
         let to = To::File { file, path, half };
         Ok(Self { row, rows, to })
@@ -120,11 +118,7 @@ impl Writer {
                 let file = file
                     .into_inner()
                     .map_err(|error| Error::io("write", &path)(error.into_error()))?;
-                file.as_file()
-                    .sync_all()
-                    .map_err(Error::io("write", &path))?;
-                file.persist(&path)
-                    .map_err(|error| Error::io("write", &path)(error.error))?;
+                rename_into(file, &path).map_err(Error::io("write", &path))?;
                 return Store::open(path, self.rows, self.row, half)?.ok_or_else(|| {
                     Error::argument("feature_cache", "the file that was written", "another one")
                 });

@@ -1,24 +1,76 @@
 //! Where the hub is and where its files lie, from the environment and from the program.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::Url;
 
 use super::cache::Cache;
-use super::fetch::without_secrets;
-use super::{Hub, HubError, Limits};
+use super::error::HubError;
+use crate::cache_folder::variable;
 use crate::error::Result;
+use crate::http::{CONNECT, SILENCE, without_secrets};
 
-/// The hub's own address.
-const ENDPOINT: &str = "https://huggingface.co";
+/// The hub, and the cache of its files.
+#[derive(Clone)]
+pub struct Hub {
+    pub(super) endpoint: Url,
+    pub(super) cache: Cache,
+    pub(super) token: Option<String>,
+    pub(super) offline: bool,
+    pub(super) limits: Limits,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("endpoint", &without_secrets(&self.endpoint))
+            .field("cache", &self.cache.root)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("offline", &self.offline)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long is waited for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// For a connection: 10 s.
+    pub connect: Duration,
+    /// For the next piece of an answer: 30 s. A transfer may last as long as it moves.
+    pub silence: Duration,
+    /// In all, when the hub limits the number of requests: 60 s.
+    pub rate_limit: Duration,
+    /// Before the first repetition of a failed request, twice as long before the next and so on:
+    /// 1 s. There are three.
+    pub backoff: Duration,
+    /// For another process that fetches the same file: 1 hour.
+    pub lock: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connect: CONNECT,
+            silence: SILENCE,
+            rate_limit: Duration::from_secs(60),
+            backoff: Duration::from_secs(1),
+            lock: Duration::from_secs(60 * 60),
+        }
+    }
+}
 
 impl Hub {
     /// The hub with its files in the folder `cache`, without an access token, whatever the
     /// environment says.
     pub fn new(cache: impl Into<PathBuf>) -> Hub {
+        let endpoint = Url::parse("https://huggingface.co");
         Hub {
-            endpoint: default_endpoint(),
+            endpoint: endpoint.unwrap_or_else(|_| unreachable!("this is an address")),
             cache: Cache {
                 root: cache.into(),
                 symlinks: true,
@@ -48,81 +100,71 @@ impl Hub {
     ///
     /// [`HubError::Setting`] if a variable has a value that cannot be used.
     pub fn from_env() -> Result<Hub> {
-        Ok(Self::from_variables(
-            |name| std::env::var_os(name),
-            std::env::home_dir(),
-        )?)
+        Ok(Self::from_variables(variable, std::env::home_dir())?)
     }
 
+    /// [`Hub::from_env`] with its surroundings as arguments.
     pub(super) fn from_variables(
         variable: impl Fn(&str) -> Option<OsString>,
         home: Option<PathBuf>,
-    ) -> Result<Hub, Box<HubError>> {
-        let value = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let folder = |name: &'static str| match value(name) {
-            None => Ok(None),
-            Some(value) => {
-                let path = PathBuf::from(value);
-                match (path.strip_prefix("~"), &home) {
-                    (Err(_), _) => Ok(Some(path)),
-                    (Ok(rest), Some(home)) => Ok(Some(home.join(rest))),
-                    (Ok(_), None) => Err(setting(
-                        name,
-                        "a folder",
-                        format!("{path:?}, and no home folder is known"),
-                    )),
+    ) -> Result<Hub, HubError> {
+        let folder = |name| {
+            let Some(path) = variable(name).map(PathBuf::from) else {
+                return Ok(None);
+            };
+            match (path.strip_prefix("~"), &home) {
+                (Err(_), _) => Ok(Some(path)),
+                (Ok(rest), Some(home)) => Ok(Some(home.join(rest))),
+                (Ok(_), None) => {
+                    let found = format!("{path:?}, and no home folder is known");
+                    Err(unusable(name, "a folder", found))
                 }
             }
         };
-        let flag = |name: &'static str| match value(name) {
-            None => Ok(false),
-            Some(value) => match value.to_string_lossy().to_lowercase().as_str() {
+        let flag = |name| {
+            let value = variable(name).unwrap_or_default();
+            let value = value.to_string_lossy().to_lowercase();
+            match value.as_str() {
                 "1" | "true" | "yes" | "on" => Ok(true),
-                "0" | "false" | "no" | "off" => Ok(false),
-                other => Err(setting(
-                    name,
-                    "1, true, yes or on, or 0, false, no or off",
-                    format!("{other:?}"),
-                )),
-            },
+                "" | "0" | "false" | "no" | "off" => Ok(false),
+                _ => {
+                    let expected = "1, true, yes or on, or 0, false, no or off";
+                    Err(unusable(name, expected, format!("{value:?}")))
+                }
+            }
         };
 
-        let hf_home = match folder("HF_HOME")? {
-            Some(folder) => Some(folder),
-            None => folder("XDG_CACHE_HOME")?
-                .or(home.as_ref().map(|home| home.join(".cache")))
-                .map(|folder| folder.join("huggingface")),
-        };
-        let cache = match folder("HF_HUB_CACHE")? {
-            Some(folder) => Some(folder),
-            None => hf_home.as_ref().map(|folder| folder.join("hub")),
-        };
-        let cache = cache.ok_or_else(|| {
-            setting(
-                "HF_HUB_CACHE",
-                "a folder, as no home folder is known",
-                "none".to_owned(),
-            )
-        })?;
-        let mut hub = Hub::new(cache);
-        if let Some(endpoint) = value("HF_ENDPOINT") {
+        let mut hf_home = folder("HF_HOME")?;
+        if hf_home.is_none() {
+            let user = folder("XDG_CACHE_HOME")?;
+            let user = user.or_else(|| Some(home.as_ref()?.join(".cache")));
+            hf_home = user.map(|user| user.join("huggingface"));
+        }
+        let in_home = |name| hf_home.as_ref().map(|folder| folder.join(name));
+        let cache = folder("HF_HUB_CACHE")?.or_else(|| in_home("hub"));
+        let mut hub = Hub::new(cache.ok_or_else(|| {
+            let expected = "a folder, as no home folder is known";
+            unusable("HF_HUB_CACHE", expected, "none".to_owned())
+        })?);
+        if let Some(endpoint) = variable("HF_ENDPOINT") {
             hub.endpoint = check_endpoint(&endpoint.to_string_lossy())?;
         }
         hub.offline = flag("HF_HUB_OFFLINE")?;
         hub.cache.symlinks = !flag("HF_HUB_DISABLE_SYMLINKS")?;
         if !flag("HF_HUB_DISABLE_IMPLICIT_TOKEN")? {
-            let token = value("HF_TOKEN").map(|token| token.to_string_lossy().trim().to_owned());
-            let token = match token.filter(|token| !token.is_empty()) {
+            let token = variable("HF_TOKEN").map(|token| token.to_string_lossy().into_owned());
+            let token = match token.filter(|token| !token.trim().is_empty()) {
                 Some(token) => Some(token),
+                // Not being signed in is the usual case, and a file that cannot be read is found
+                // out by the hub's answer.
                 None => folder("HF_TOKEN_PATH")?
-                    .or(hf_home.map(|folder| folder.join("token")))
-                    // Not being signed in is the usual case, and a file that cannot be read is
-                    // found out by the hub's answer.
+                    .or_else(|| in_home("token"))
                     .and_then(|path| std::fs::read_to_string(path).ok()),
             };
-            hub.token = match token.as_deref().map(str::trim) {
-                None | Some("") => None,
+            let token = token.as_deref().map(str::trim);
+            hub.token = match token.filter(|token| !token.is_empty()) {
                 Some(token) => Some(check_token(token)?),
+                None => None,
             };
         }
         Ok(hub)
@@ -136,12 +178,6 @@ impl Hub {
     pub fn with_endpoint(mut self, endpoint: &str) -> Result<Hub> {
         self.endpoint = check_endpoint(endpoint)?;
         Ok(self)
-    }
-
-    /// Another cache folder.
-    pub fn with_cache(mut self, cache: impl Into<PathBuf>) -> Hub {
-        self.cache.root = cache.into();
-        self
     }
 
     /// Another access token, or none.
@@ -181,53 +217,37 @@ impl Hub {
     pub fn is_offline(&self) -> bool {
         self.offline
     }
-
-    /// The waiting limits.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
 }
 
-fn setting(name: &'static str, expected: &'static str, found: String) -> Box<HubError> {
-    Box::new(HubError::Setting {
+fn unusable(name: &'static str, expected: &'static str, found: String) -> HubError {
+    HubError::Setting {
         name,
         expected,
         found,
-    })
-}
-
-fn default_endpoint() -> Url {
-    match Url::parse(ENDPOINT) {
-        Ok(url) => url,
-        Err(_) => unreachable!("the constant is an address"),
     }
 }
 
-pub(super) fn check_endpoint(endpoint: &str) -> Result<Url, Box<HubError>> {
-    let expected = "an address like https://huggingface.co, without a query";
+pub(super) fn check_endpoint(endpoint: &str) -> Result<Url, HubError> {
     // A value that is no address is not repeated: it may be a password that slipped in here.
-    let url = Url::parse(endpoint)
-        .map_err(|error| setting("HF_ENDPOINT", expected, format!("no address: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https")
-        || url.query().is_some()
-        || url.fragment().is_some()
-    {
-        return Err(setting(
-            "HF_ENDPOINT",
-            expected,
-            format!("`{}`", without_secrets(&url)),
-        ));
-    }
-    Ok(url)
+    let found = match Url::parse(endpoint) {
+        Err(error) => format!("no address: {error}"),
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.query().is_none()
+                && url.fragment().is_none() =>
+        {
+            return Ok(url);
+        }
+        Ok(url) => format!("`{}`", without_secrets(&url)),
+    };
+    let expected = "an address like https://huggingface.co, without a query";
+    Err(unusable("HF_ENDPOINT", expected, found))
 }
 
-fn check_token(token: &str) -> Result<String, Box<HubError>> {
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(setting(
-            "HF_TOKEN",
-            "an access token, of visible ASCII characters without spaces",
-            "others".to_owned(),
-        ));
+fn check_token(token: &str) -> Result<String, HubError> {
+    if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(token.to_owned());
     }
-    Ok(token.to_owned())
+    let expected = "an access token, of visible ASCII characters without spaces";
+    Err(unusable("HF_TOKEN", expected, "others".to_owned()))
 }

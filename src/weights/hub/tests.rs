@@ -1,9 +1,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::settings::check_endpoint;
-use super::wanted::{check_file, check_repository, check_revision};
-use super::*;
+use super::request::{CheckedRequest, Pin, Request, check_file, check_repository, check_revision};
+use super::settings::{Hub, check_endpoint};
 
 fn from(variables: &[(&str, &str)], home: Option<&str>) -> Result<Hub, String> {
     let variables: std::collections::BTreeMap<String, OsString> = variables
@@ -85,7 +84,7 @@ fn an_address_keeps_no_secret_and_no_special_character() {
         file: "a b/100%?#.bin",
         pin: Pin::default(),
     };
-    let at = Wanted::new(&request, &endpoint).unwrap().at;
+    let at = CheckedRequest::new(&request, &endpoint).unwrap().file;
     assert_eq!(
         at.address,
         "http://127.0.0.1:8080/mirror/owner/name/resolve/refs%2Fpr%2F1/a%20b/100%25%3F%23.bin"

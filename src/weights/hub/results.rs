@@ -1,29 +1,7 @@
-//! What is asked for, and what is answered.
+//! What the hub's client tells: of a file, of its way here, and of the cache.
 
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// What is known of a file for sure, from a source other than the hub.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pin<'a> {
-    /// The SHA-256 in lower-case hexadecimal digits.
-    pub sha256: Option<&'a str>,
-    /// The size in bytes.
-    pub bytes: Option<u64>,
-}
-
-/// A file of the hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request<'a> {
-    /// The repository, `owner/name`.
-    pub repository: &'a str,
-    /// A branch, a tag or a commit of 40 hexadecimal digits; `main` if it is `None`.
-    pub revision: Option<&'a str>,
-    /// The path in the repository, with `/` between its parts.
-    pub file: &'a str,
-    /// What the file must be.
-    pub pin: Pin<'a>,
-}
 
 /// A file that has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,33 +129,4 @@ pub struct Removed {
     pub files: usize,
     /// Their size.
     pub bytes: u64,
-}
-
-/// How long is waited for what.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// For a connection: 10 s.
-    pub connect: Duration,
-    /// For the next piece of an answer: 30 s. A transfer may last as long as it moves.
-    pub silence: Duration,
-    /// In all, when the hub limits the number of requests: 60 s.
-    pub rate_limit: Duration,
-    /// Before the first repetition of a failed request, twice as long before the next and so on:
-    /// 1 s. There are three.
-    pub backoff: Duration,
-    /// For another process that fetches the same file: 1 hour.
-    pub lock: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            connect: Duration::from_secs(10),
-            silence: Duration::from_secs(30),
-            rate_limit: Duration::from_secs(60),
-            backoff: Duration::from_secs(1),
-            lock: Duration::from_secs(60 * 60),
-        }
-    }
 }

@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// An error without the file's path.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum ReadError {
     Io(io::Error),
     Format(String),
     NonFinite {
@@ -27,34 +27,34 @@ pub(super) enum Failure {
 const KEY: &str = "weights_key (--weights-key)";
 const PREFIX: &str = "weights_prefix (--weights-prefix)";
 
-impl Failure {
+impl ReadError {
     pub(super) fn format(reason: &str) -> Self {
-        Failure::Format(reason.to_owned())
+        ReadError::Format(reason.to_owned())
     }
 
-    /// A key that the file does not have; `known` are those it has.
-    pub(super) fn unknown_key(key: &str, known: &[String]) -> Self {
-        let expected = if known.is_empty() {
+    /// A key that the file does not have; `available` are those it has.
+    pub(super) fn unknown_key(key: &str, available: &[String]) -> Self {
+        let expected = if available.is_empty() {
             "no key, since the file has none; weights_prefix (--weights-prefix) chooses by names"
                 .to_owned()
         } else {
-            format!("a key that holds tensors: {}", quoted(known))
+            format!("a key that holds tensors: {}", quoted(available))
         };
-        Failure::Choice {
+        ReadError::Choice {
             argument: KEY,
             expected,
             found: format!("`{}`", shown(key)),
         }
     }
 
-    /// A prefix that no name has; `known` are first segments of the names.
-    pub(super) fn unknown_prefix(prefix: &str, known: &[String]) -> Self {
-        let expected = if known.is_empty() {
+    /// A prefix that no name has; `available` are first segments of the names.
+    pub(super) fn unknown_prefix(prefix: &str, available: &[String]) -> Self {
+        let expected = if available.is_empty() {
             "no prefix, since the names have no points".to_owned()
         } else {
-            format!("what names begin with, such as {}", quoted(known))
+            format!("what names begin with, such as {}", quoted(available))
         };
-        Failure::Choice {
+        ReadError::Choice {
             argument: PREFIX,
             expected,
             found: format!("`{}`", shown(prefix)),
@@ -63,7 +63,7 @@ impl Failure {
 
     /// Several keys whose tensors are those of the model.
     pub(super) fn ambiguous_key(keys: &[&str]) -> Self {
-        Failure::Choice {
+        ReadError::Choice {
             argument: KEY,
             expected: format!("one of {}, which all fit", quoted(keys)),
             found: "nothing".to_owned(),
@@ -79,7 +79,7 @@ impl Failure {
         } else {
             ""
         };
-        Failure::Choice {
+        ReadError::Choice {
             argument: PREFIX,
             expected: format!("one of {}{none}", quoted(&named)),
             found: "nothing".to_owned(),
@@ -88,17 +88,17 @@ impl Failure {
 
     pub(super) fn at(self, path: &Path) -> Error {
         match self {
-            Failure::Choice {
+            ReadError::Choice {
                 argument,
                 expected,
                 found,
             } => Error::argument(format!("{}: {argument}", path.display()), expected, found),
-            Failure::Io(source) => Error::io("read", path)(source),
-            Failure::Format(reason) => Error::WeightsFormat {
+            ReadError::Io(source) => Error::io("read", path)(source),
+            ReadError::Format(reason) => Error::WeightsFormat {
                 path: path.to_path_buf(),
                 reason,
             },
-            Failure::NonFinite {
+            ReadError::NonFinite {
                 tensor,
                 index,
                 value,
@@ -112,15 +112,15 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for ReadError {
     /// Readers report damage as an I/O error of one of these two kinds; any other is the operating
     /// system's.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-                Failure::Format(format!("it is damaged: {}", shown(&error.to_string())))
+                ReadError::Format(format!("it is damaged: {}", shown(&error.to_string())))
             }
-            _ => Failure::Io(error),
+            _ => ReadError::Io(error),
         }
     }
 }
