@@ -3,7 +3,7 @@
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder as _};
 
-use super::Image;
+use super::image::Image;
 use crate::error::{Error, Result};
 
 impl Image {

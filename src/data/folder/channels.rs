@@ -13,7 +13,7 @@ use crate::panics;
 use crate::preprocess::{DecodeOptions, Image};
 
 /// 1 if every image is grey, else 3.
-pub(super) fn of_all(base: &Path, samples: &[Sample], decode: &DecodeOptions) -> usize {
+pub(super) fn channels_of_all(base: &Path, samples: &[Sample], decode: &DecodeOptions) -> usize {
     let next = AtomicUsize::new(0);
     let colour = AtomicBool::new(samples.is_empty());
     let work = || {

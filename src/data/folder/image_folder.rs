@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::channels::channels_of_all;
 use super::sample::Sample;
-use super::{channels, seeded_split};
+use super::seeded_split::stratified_subset;
 use crate::data::image_data::{ImageData, no_image};
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
@@ -64,7 +65,7 @@ impl ImageFolder {
     /// ```
     pub fn channels(&self) -> usize {
         let shared = &*self.shared;
-        channels::of_all(&shared.base, &shared.samples, &shared.decode)
+        channels_of_all(&shared.base, &shared.samples, &shared.decode)
     }
 
     pub(super) fn new(
@@ -104,7 +105,7 @@ impl ImageFolder {
         if count >= shared.samples.len() {
             return self.clone();
         }
-        let chosen = seeded_split::subset(&shared.samples, shared.classes.len(), count, seed);
+        let chosen = stratified_subset(&shared.samples, shared.classes.len(), count, seed);
         let samples = chosen.iter().map(|i| shared.samples[*i].clone()).collect();
         Self::new(
             shared.base.clone(),

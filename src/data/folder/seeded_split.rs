@@ -35,7 +35,12 @@ fn valid_count(images: usize, share: f64) -> usize {
 }
 
 /// The indices of `count` samples, ascending, of each class its share.
-pub(super) fn subset(samples: &[Sample], classes: usize, count: usize, seed: u64) -> Vec<usize> {
+pub(super) fn stratified_subset(
+    samples: &[Sample],
+    classes: usize,
+    count: usize,
+    seed: u64,
+) -> Vec<usize> {
     let (ranks, counts) = ranks(samples, classes, seed, false);
     // Each class's images are spread evenly over 0..1, so that any beginning has all shares.
     let place = |index: usize| {
