@@ -298,7 +298,7 @@ fn rates_follow_the_images_in_a_step() {
     assert_eq!(linear.to_string(), "linear:256");
     assert_eq!(
         "sqrt:0".parse::<RateScaling>().unwrap_err().to_string(),
-        "rate scaling base: expected at least 1 image, found 0"
+        "rate scaling base: expected at least 1, found 0"
     );
 }
 
@@ -433,7 +433,7 @@ fn a_sweep_is_checked() {
             0.0,
             1.0,
             100,
-            "sweep start: expected a positive number, found 0",
+            "sweep start: expected a number above 0, found 0",
         ),
         (
             1.0,

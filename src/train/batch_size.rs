@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Recipe;
-use super::fit::{prepare, single_step};
-use crate::data::{ImageData, Loader};
+use super::ranges::below_one;
+use super::recipe::Recipe;
+use super::setup::{Setup, prepare};
+use super::step::single_step;
+use crate::data::ImageData;
+use crate::device::device_name;
 use crate::error::{Error, Result};
-use crate::memory;
+use crate::memory::{self, Memory};
 use crate::model::Classifier;
 
 /// How the largest batch is looked for.
@@ -66,8 +69,8 @@ impl Recipe {
     /// `watch` is told of each trial.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] if not even the smallest batch fits, [`Error::InvalidArgument`] for a margin
-    /// out of range, and as [`Recipe::fit`].
+    /// [`Error::OutOfMemory`] if not even the smallest batch fits, [`Error::InvalidArgument`] for a
+    /// margin out of range, and as [`Recipe::fit`].
     pub fn find_batch_size(
         &self,
         model: &Classifier,
@@ -76,43 +79,25 @@ impl Recipe {
         mut watch: impl FnMut(Trial),
     ) -> Result<BatchSize> {
         self.validate()?;
-        if !(0.0..1.0).contains(&search.margin) {
-            let expected = "at least 0 and below 1";
-            return Err(Error::argument("margin", expected, search.margin));
-        }
-        let device = model.device();
-        // A device that knows its own memory has its own limits.
-        let budget = match device.memory_pool_usage() {
-            Some(_) => None,
-            None => search
-                .budget
-                .or_else(|| memory::available().map(|free| free / 5 * 4 + resident())),
+        below_one("margin", search.margin)?;
+        let searched = Searched {
+            recipe: self,
+            model,
+            train: &train,
+            skip_broken: search.skip_broken,
+            budget: budget(model, &search),
         };
-        let budget = budget.map(|budget| (budget as f64 * (1.0 - search.margin)) as u64);
-        let least = self.least_batch(model, &train, search.skip_broken)?;
+        let least = searched.min_batch()?;
         if search.largest < least {
-            return Err(Error::argument(
-                "largest",
-                format!("at least {least}"),
-                search.largest,
-            ));
+            let expected = format!("at least {least}");
+            return Err(Error::argument("largest", expected, search.largest));
         }
         let largest = search.largest.min(train.len());
         let mut trials: Vec<Trial> = Vec::new();
         let mut fits = |batch_size: usize| -> Result<bool> {
-            let expected = expected_peak(&trials, batch_size);
-            // What is known to be too much is not tried: main memory that is not there does not
-            // come back as an error.
-            let hopeless = expected
-                .zip(budget)
-                .is_some_and(|(peak, budget)| peak > budget);
-            let trial = match hopeless {
-                true => Trial {
-                    batch_size,
-                    peak: expected,
-                    fits: false,
-                },
-                false => self.try_batch(model, &train, batch_size, budget, search.skip_broken)?,
+            let trial = match searched.hopeless(&trials, batch_size) {
+                Some(trial) => trial,
+                None => searched.try_batch(batch_size)?,
             };
             trials.push(trial);
             watch(trial);
@@ -123,9 +108,10 @@ impl Recipe {
         let mut bad = None;
         let mut size = least;
         while bad.is_none() && good < largest {
-            match fits(size)? {
-                true => good = size,
-                false => bad = Some(size),
+            if fits(size)? {
+                good = size;
+            } else {
+                bad = Some(size);
             }
             size = (size * 2).min(largest);
         }
@@ -135,9 +121,10 @@ impl Recipe {
             && good > 0
         {
             let middle = good + (limit - good) / 2;
-            match fits(middle)? {
-                true => good = middle,
-                false => bad = Some(middle),
+            if fits(middle)? {
+                good = middle;
+            } else {
+                bad = Some(middle);
             }
         }
         if good == 0 {
@@ -145,7 +132,7 @@ impl Recipe {
                 batch_size: least,
                 accumulate: self.accumulate,
                 least,
-                reason: match budget {
+                reason: match searched.budget {
                     Some(budget) => format!("the budget is {budget} bytes, margin deducted"),
                     None => "the device has no room for the smallest batch".to_owned(),
                 },
@@ -156,95 +143,109 @@ impl Recipe {
             trials,
         })
     }
+}
 
-    /// This recipe with another batch size, for a few steps.
-    fn trial(&self, batch_size: usize) -> Recipe {
-        Recipe {
+/// Bytes that the process may take, without the margin; `None` where the device has its own limits.
+fn budget(model: &Classifier, search: &BatchSearch) -> Option<u64> {
+    // A device that knows its own memory says no by itself.
+    if model.device().memory_pool_usage().is_some() {
+        return None;
+    }
+    let resident = || memory::resident().unwrap_or_default();
+    let free = || memory::available().map(|free| free / 5 * 4 + resident());
+    let budget = search.budget.or_else(free)?;
+    Some((budget as f64 * (1.0 - search.margin)) as u64)
+}
+
+/// What a batch size is looked for.
+struct Searched<'a> {
+    recipe: &'a Recipe,
+    model: &'a Classifier,
+    train: &'a Arc<dyn ImageData>,
+    skip_broken: bool,
+    budget: Option<u64>,
+}
+
+impl Searched<'_> {
+    /// Model and data for a few steps in batches of this size.
+    fn prepare(&self, batch_size: usize) -> Result<(Classifier, Setup)> {
+        let recipe = Recipe {
             batch_size,
             workers: 0,
             drop_last: false,
-            ..self.clone()
-        }
+            ..self.recipe.clone()
+        };
+        let (train, valid) = (self.train.clone(), self.train.clone());
+        prepare(&recipe, self.model.clone(), train, valid, self.skip_broken)
     }
 
     /// The smallest batch that trains.
-    fn least_batch(
-        &self,
-        model: &Classifier,
-        train: &Arc<dyn ImageData>,
-        skip_broken: bool,
-    ) -> Result<usize> {
-        if train.is_empty() {
+    fn min_batch(&self) -> Result<usize> {
+        if self.train.is_empty() {
             return Err(Error::argument("data", "at least one image", "none"));
         }
-        let data = (train.clone(), train.clone());
-        let (_, setup) = prepare(&self.trial(2), model.clone(), data.0, data.1, skip_broken)?;
-        Ok(setup.least)
+        Ok(self.prepare(2)?.1.min_batch)
     }
 
-    /// Two steps, the second with the optimiser's state in place.
-    fn try_batch(
-        &self,
-        model: &Classifier,
-        train: &Arc<dyn ImageData>,
-        batch_size: usize,
-        budget: Option<u64>,
-        skip_broken: bool,
-    ) -> Result<Trial> {
-        let recipe = self.trial(batch_size);
-        let known = memory::reset_peak();
-        let steps = || -> Result<()> {
-            let data = (train.clone(), train.clone());
-            let (model, setup) = prepare(&recipe, model.clone(), data.0, data.1, skip_broken)?;
-            let mut most = (0, None);
-            for (_, freeze) in setup.plan.changes() {
-                let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
-                let trained = frozen.trainable_parameters().len();
-                if trained > most.0 {
-                    most = (trained, Some(frozen));
-                }
-            }
-            let mut model = most.1.unwrap_or(model);
-            let mut optimizer = recipe.optimizer(&model)?;
-            let rates = setup.plan.at(0);
-            for _ in 0..2 {
-                let Some(batch) = first_batch(&setup.train)? else {
-                    break;
-                };
-                let rates = setup.plan.learning_rate(&rates);
-                (_, model) = single_step(&setup, model, &mut optimizer, rates, batch)?;
-            }
-            let device = model.device();
-            device.sync().map_err(|error| Error::Device {
-                device: crate::device::device_name(&device),
-                reason: error.to_string(),
-            })
-        };
-        let fits = match steps() {
+    /// A trial that need not be made, as it is known to be too much: main memory that is not there
+    /// does not come back as an error.
+    fn hopeless(&self, trials: &[Trial], batch_size: usize) -> Option<Trial> {
+        let peak = expected_peak(trials, batch_size)?;
+        (peak > self.budget?).then_some(Trial {
+            batch_size,
+            peak: Some(peak),
+            fits: false,
+        })
+    }
+
+    fn try_batch(&self, batch_size: usize) -> Result<Trial> {
+        let is_measured = memory::reset_peak();
+        let fits = match self.two_steps(batch_size) {
             Ok(()) => true,
             Err(Error::OutOfMemory { .. }) => {
-                model.device().memory_cleanup();
+                self.model.device().memory_cleanup();
                 false
             }
             Err(error) => return Err(error),
         };
-        let peak = crate::Memory::peak_resident().filter(|_| known);
-        let within = peak.zip(budget).is_none_or(|(peak, budget)| peak <= budget);
+        let peak = Memory::peak_resident().filter(|_| is_measured);
+        let within = peak.zip(self.budget).is_none_or(|(peak, max)| peak <= max);
         Ok(Trial {
             batch_size,
             peak,
             fits: fits && within,
         })
     }
-}
 
-fn first_batch(loader: &Loader) -> Result<Option<crate::data::Batch>> {
-    loader.epoch(0).next().transpose()
-}
-
-/// What this process holds.
-fn resident() -> u64 {
-    memory::resident().unwrap_or_default()
+    /// Two steps of the stage at which the most trains, the second with the optimiser's state in
+    /// place.
+    fn two_steps(&self, batch_size: usize) -> Result<()> {
+        let (mut model, setup) = self.prepare(batch_size)?;
+        let all = model.clone();
+        let mut most = 0;
+        for (_, freeze) in setup.plan.changes() {
+            let frozen = all.clone().freeze_with(freeze, setup.recipe.frozen_norm)?;
+            let trained = frozen.trainable_parameters().len();
+            if trained > most {
+                (most, model) = (trained, frozen);
+            }
+        }
+        drop(all);
+        let mut optimizer = setup.recipe.optimizer(&model)?;
+        let rates = setup.plan.at(0);
+        for _ in 0..2 {
+            let Some(batch) = setup.train.epoch(0).next().transpose()? else {
+                break;
+            };
+            let rates = setup.plan.learning_rate(&rates);
+            (_, model) = single_step(&setup, model, &mut optimizer, rates, batch)?;
+        }
+        let device = model.device();
+        device.sync().map_err(|error| Error::Device {
+            device: device_name(&device),
+            reason: error.to_string(),
+        })
+    }
 }
 
 /// The peak of a larger batch, on the line through the last two that were measured.

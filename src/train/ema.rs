@@ -5,8 +5,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::ranges::below_one;
 use super::rates::ema_decay;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Classifier;
 
 /// How the average is kept.
@@ -36,14 +37,7 @@ impl EmaConfig {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.decay) {
-            return Ok(());
-        }
-        Err(Error::argument(
-            "ema decay",
-            "at least 0 and below 1",
-            self.decay,
-        ))
+        below_one("ema decay", self.decay)
     }
 }
 

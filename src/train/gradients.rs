@@ -5,9 +5,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::ranges::positive;
 use crate::error::{Error, Result};
-use crate::model::Classifier;
-use crate::model::host_vec;
+use crate::model::{Classifier, host_vec};
 
 /// How large gradients are kept from doing harm.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -33,10 +33,8 @@ pub enum Clip {
 impl Clip {
     pub(crate) fn validate(&self) -> Result<()> {
         match *self {
-            Clip::Norm { max } | Clip::Value { max } if !(max > 0.0 && max.is_finite()) => {
-                Err(Error::argument("clip", "a number above 0", max))
-            }
-            _ => Ok(()),
+            Clip::None => Ok(()),
+            Clip::Norm { max } | Clip::Value { max } => positive("clip", max),
         }
     }
 }
@@ -60,34 +58,28 @@ impl std::str::FromStr for Clip {
     }
 }
 
-/// Walks over the gradients that a model's parameters have, and replaces them.
-struct Each<'a, F> {
+/// Changes each gradient that a model's parameters have, as a function of tensors of any rank does.
+#[derive(Clone, Copy)]
+enum Change {
+    Scale(f64),
+    Clamp(f64),
+}
+
+struct ChangeEach<'a> {
     gradients: &'a mut GradientsParams,
-    with: F,
+    change: Change,
 }
 
-/// A function of tensors of any rank.
-trait Change {
-    fn change<const D: usize>(
-        &mut self,
-        param: &Param<Tensor<D>>,
-        gradient: Tensor<D>,
-    ) -> Tensor<D>;
-}
-
-impl<F: Change> ModuleVisitor for Each<'_, F> {
+impl ModuleVisitor for ChangeEach<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            let gradient = self.with.change(param, gradient);
+            let gradient = match self.change {
+                Change::Scale(factor) => gradient.mul_scalar(factor),
+                Change::Clamp(max) => gradient.clamp(-max, max),
+            };
             self.gradients.register(param.id, gradient);
         }
     }
-}
-
-fn each<F: Change>(model: &Classifier, gradients: &mut GradientsParams, with: F) -> F {
-    let mut visitor = Each { gradients, with };
-    model.visit(&mut visitor);
-    visitor.with
 }
 
 /// The L2 norm of all gradients together. One value crosses from the device to the host.
@@ -128,23 +120,12 @@ pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<
 
 /// Multiplies all gradients.
 pub(crate) fn scale(model: &Classifier, gradients: &mut GradientsParams, factor: f64) {
-    struct Scale(f64);
-    impl Change for Scale {
-        fn change<const D: usize>(&mut self, _: &Param<Tensor<D>>, g: Tensor<D>) -> Tensor<D> {
-            g.mul_scalar(self.0)
-        }
-    }
-    each(model, gradients, Scale(factor));
+    let change = Change::Scale(factor);
+    model.visit(&mut ChangeEach { gradients, change });
 }
 
 /// Clips gradients in place. `norm` is their [norm](gradient_norm).
 pub fn clip_gradients(model: &Classifier, gradients: &mut GradientsParams, clip: Clip, norm: f64) {
-    struct Clamp(f64);
-    impl Change for Clamp {
-        fn change<const D: usize>(&mut self, _: &Param<Tensor<D>>, g: Tensor<D>) -> Tensor<D> {
-            g.clamp(-self.0, self.0)
-        }
-    }
     match clip {
         Clip::None => {}
         // PyTorch's epsilon; a norm within the limit is left exactly as it is.
@@ -155,7 +136,8 @@ pub fn clip_gradients(model: &Classifier, gradients: &mut GradientsParams, clip:
             }
         }
         Clip::Value { max } => {
-            each(model, gradients, Clamp(max));
+            let change = Change::Clamp(max);
+            model.visit(&mut ChangeEach { gradients, change });
         }
     }
 }

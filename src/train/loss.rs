@@ -4,6 +4,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use super::ranges::below_one;
 use crate::error::{Error, Result};
 use crate::nn::cross_entropy;
 
@@ -124,7 +125,7 @@ impl Loss {
     /// # Errors
     /// [`Error::InvalidArgument`] for a smoothing outside 0..1.
     pub fn new(smoothing: f64, weights: Option<&[f32]>, device: &Device) -> Result<Self> {
-        check_smoothing(smoothing)?;
+        below_one("label_smoothing", smoothing)?;
         let weights = weights.map(|weights| {
             let data = TensorData::new(weights.to_vec(), [1, weights.len()]);
             Tensor::from_data(data, device)
@@ -170,15 +171,4 @@ impl Loss {
             None => sum.div_scalar(batch.max(1) as f64),
         }
     }
-}
-
-pub(crate) fn check_smoothing(smoothing: f64) -> Result<()> {
-    if (0.0..1.0).contains(&smoothing) {
-        return Ok(());
-    }
-    Err(Error::argument(
-        "label_smoothing",
-        "at least 0 and below 1",
-        smoothing,
-    ))
 }

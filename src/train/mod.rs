@@ -1,53 +1,76 @@
-//! Fine-tuning: a recipe is data, the loop is one function that reads from top to bottom.
+//! Fine-tuning: a recipe is data, and the loop (`epoch.rs`) reads from top to bottom.
 //!
 //! [`Recipe::fit`] is made of parts that serve a loop of your own as well: [`Recipe::optimizer`],
 //! [`Recipe::plan`], [`Loss`], [`clip_gradients`], [`Ema`], [`Loader`](crate::data::Loader) and
 //! [`Classifier::evaluate`](crate::Classifier::evaluate). `examples/own_loop.rs` is such a loop.
 
+mod batch_norm_check;
 mod batch_size;
 mod cache;
 mod checkpoint;
+mod classes;
 mod ema;
-mod evaluate_inputs;
+mod epoch;
+mod epoch_record;
 mod extend;
+mod feature_cache;
 mod finder;
 mod fit;
 mod gradients;
 mod loss;
 mod loss_scale;
-mod memory_advice;
+mod model_optimizer;
 mod monitor;
 mod optimizer;
+mod out_of_memory;
 mod plan;
+mod progress;
+mod ranges;
 mod rates;
 mod recipe;
+mod recipe_checks;
+mod recipe_toml;
+mod resume;
 mod run;
 mod schedule;
-mod single_value;
+mod setup;
+mod state;
+mod step;
 mod stopping;
+mod training;
+mod unfreeze;
+mod unreadable;
+mod update_rules;
+mod validation;
 
 pub use crate::infer::{
     ClassScore, Evaluation, FilePrediction, FilePredictions, PredictOptions, Prediction,
 };
 pub use crate::nn::{Precision, cross_entropy};
 pub use batch_size::{BatchSearch, BatchSize, Trial};
-pub use cache::{CachePlace, FeatureCache};
 pub use ema::{Ema, EmaConfig};
-pub use extend::{Extended, Extension};
+pub use epoch_record::{EpochRecord, SkippedImage};
+pub use extend::{AddedEpochs, Extension};
+pub use feature_cache::{CachePlace, FeatureCache};
 pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
-pub use fit::{FitOptions, resume};
+pub use fit::FitOptions;
 pub use gradients::{Clip, clip_gradients, gradient_norm};
 pub use loss::{ClassWeights, Loss, Targets};
 pub use loss_scale::LossScale;
+pub use model_optimizer::ModelOptimizer;
 pub use monitor::{
     Backward, Control, EpochEnd, EpochStart, Monitor, Monitors, RunStart, Silent, StepRecord,
 };
-pub use optimizer::{ModelOptimizer, Optimizer};
-pub use plan::{FreezeAt, Plan, RateGroup, StepRates, Unfreeze};
+pub use optimizer::Optimizer;
+pub use plan::{Plan, RateGroup, StepRates};
 pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
 pub use recipe::{Checkpoints, Recipe};
-pub use run::{EpochRecord, LoggedStep, Run, RunConfig, RunData, RunFiles, SkippedImage};
+pub use resume::resume;
+pub use run::config::{RunConfig, RunData};
+pub use run::files::{LoggedStep, RunFiles};
+pub use run::finished::Run;
 pub use schedule::{
     Per, Plateau, PlateauState, Point, Position, Schedule, Threshold, Warmup, WarmupMode,
 };
 pub use stopping::{EarlyStopping, Metric};
+pub use unfreeze::{FreezeAt, Unfreeze};

@@ -5,11 +5,12 @@ use std::path::Path;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use super::{EpochRecord, Evaluation, Plan, Recipe};
+use super::epoch_record::EpochRecord;
+use super::plan::Plan;
+use super::recipe::Recipe;
 use crate::error::Result;
-use crate::model::Classifier;
-use crate::model::Freeze;
-use crate::model::params;
+use crate::infer::Evaluation;
+use crate::model::{Classifier, Freeze, params};
 
 /// Watches a run. It may change what is frozen and end the run; what it returns as an error ends it
 /// at once. All methods do nothing by default.
@@ -72,7 +73,8 @@ pub trait Monitor {
         let _ = text;
     }
 
-    /// Asked after each step, each batch of validation and each batch whose features are kept: whether to write a checkpoint and stop.
+    /// Asked after each step, each batch of validation and each batch whose features are kept:
+    /// whether to write a checkpoint and stop.
     fn should_stop(&mut self) -> bool {
         false
     }

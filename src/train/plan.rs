@@ -1,221 +1,17 @@
 //! What trains at which step, and how fast: a recipe, worked out for one model and one length.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::{ParamGroup, ParamId};
-use serde::{Deserialize, Serialize};
 
-use super::rates::layer_ids;
-use super::recipe::as_text;
-use super::{BackboneRate, Extended, Per, Position, Rates, Recipe, Schedule, Warmup};
-use crate::error::{Error, Result};
-use crate::model::Freeze;
-use crate::model::params;
-use crate::model::{Classifier, HEAD};
-
-/// How frozen parts join a run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Unfreeze {
-    /// They do not.
-    #[default]
-    Never,
-    /// The head trains first, then one group more from the top at each step.
-    Gradual {
-        /// Epochs between two steps, with a fraction; `None` spreads them evenly over the run.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        every: Option<f64>,
-    },
-    /// What is frozen from each of these epochs on; before the first, what the recipe freezes.
-    At {
-        /// In rising order.
-        steps: Vec<FreezeAt>,
-    },
-    /// fastai's `fine_tune`: two one-cycle schedules, the first with a frozen backbone.
-    FineTune {
-        /// Epochs of the first.
-        #[serde(default = "numbers::freeze_epochs")]
-        freeze_epochs: usize,
-        /// By how much the lowest rate of the second is below its highest.
-        #[serde(default = "numbers::lr_mult")]
-        lr_mult: f64,
-        /// Which part of the second its rate rises.
-        #[serde(default = "numbers::pct_start")]
-        pct_start: f64,
-        /// By how much the second starts below its highest rate.
-        #[serde(default = "numbers::div")]
-        div: f64,
-    },
-    /// Lightning's `BackboneFinetuning`: the backbone joins at an epoch, at a part of the head's
-    /// rate, and grows to it.
-    Backbone(BackboneRate),
-}
-
-/// fastai's defaults.
-mod numbers {
-    pub fn freeze_epochs() -> usize {
-        1
-    }
-    pub fn lr_mult() -> f64 {
-        100.0
-    }
-    pub fn pct_start() -> f64 {
-        0.3
-    }
-    pub fn div() -> f64 {
-        5.0
-    }
-}
-
-/// What is frozen from an epoch on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FreezeAt {
-    /// Counted from 0, with a fraction.
-    pub epoch: f64,
-    /// What is frozen.
-    #[serde(with = "as_text")]
-    pub freeze: Freeze,
-}
-
-impl Unfreeze {
-    /// fastai's `fine_tune` with its defaults.
-    pub fn fine_tune() -> Self {
-        Unfreeze::FineTune {
-            freeze_epochs: numbers::freeze_epochs(),
-            lr_mult: numbers::lr_mult(),
-            pct_start: numbers::pct_start(),
-            div: numbers::div(),
-        }
-    }
-
-    /// Lightning's `BackboneFinetuning` with its defaults.
-    pub fn backbone_finetuning() -> Self {
-        Unfreeze::Backbone(BackboneRate::default())
-    }
-
-    /// A schedule of one's own: pairs of an epoch, counted from 0, and what is frozen from then on.
-    pub fn at(steps: impl IntoIterator<Item = (f64, Freeze)>) -> Self {
-        let steps = steps.into_iter();
-        Unfreeze::At {
-            steps: steps
-                .map(|(epoch, freeze)| FreezeAt { epoch, freeze })
-                .collect(),
-        }
-    }
-
-    pub(crate) fn validate(&self, epochs: usize) -> Result<()> {
-        let within = |name: &str, value: f64, least: f64| match value.is_finite() && value > least {
-            true => Ok(()),
-            false => Err(Error::argument(
-                name,
-                format!("a number above {least}"),
-                value,
-            )),
-        };
-        match self {
-            Unfreeze::Never | Unfreeze::Gradual { every: None } => Ok(()),
-            Unfreeze::Gradual { every: Some(every) } => within("unfreeze.every", *every, 0.0),
-            Unfreeze::At { steps } => {
-                let mut last = -1.0;
-                for step in steps {
-                    if !(step.epoch.is_finite() && step.epoch >= 0.0 && step.epoch > last) {
-                        return Err(Error::argument(
-                            "unfreeze.steps",
-                            "epochs of at least 0 in rising order",
-                            step.epoch,
-                        ));
-                    }
-                    last = step.epoch;
-                }
-                Ok(())
-            }
-            Unfreeze::FineTune {
-                freeze_epochs,
-                lr_mult,
-                pct_start,
-                div,
-            } => {
-                if *freeze_epochs >= epochs {
-                    return Err(Error::argument(
-                        "unfreeze.freeze_epochs",
-                        format!("less than the {epochs} epochs of the run"),
-                        freeze_epochs,
-                    ));
-                }
-                within("unfreeze.lr_mult", *lr_mult, 0.0)?;
-                within("unfreeze.div", *div, 0.0)?;
-                match (0.0..=1.0).contains(pct_start) {
-                    true => Ok(()),
-                    false => Err(Error::argument("unfreeze.pct_start", "0 to 1", pct_start)),
-                }
-            }
-            Unfreeze::Backbone(rate) => {
-                if rate.joins_at >= epochs {
-                    return Err(Error::argument(
-                        "unfreeze.joins_at",
-                        format!("less than the {epochs} epochs of the run"),
-                        rate.joins_at,
-                    ));
-                }
-                rate.validate()
-            }
-        }
-    }
-
-    /// Its name in a recipe's file.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Unfreeze::Never => "never",
-            Unfreeze::Gradual { .. } => "gradual",
-            Unfreeze::At { .. } => "at",
-            Unfreeze::FineTune { .. } => "fine_tune",
-            Unfreeze::Backbone(_) => "backbone",
-        }
-    }
-}
-
-/// `never`, `gradual`, `gradual:EPOCHS`, `fine-tune`, `backbone`, `backbone:EPOCH`, or
-/// `EPOCH=FREEZE;EPOCH=FREEZE..`.
-impl std::str::FromStr for Unfreeze {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let unknown = || {
-            Error::argument(
-                "unfreeze",
-                "never, gradual, gradual:EPOCHS, fine-tune, backbone, backbone:EPOCH or \
-                 EPOCH=FREEZE;..",
-                format!("`{text}`"),
-            )
-        };
-        Ok(match text {
-            "never" => Unfreeze::Never,
-            "gradual" => Unfreeze::Gradual { every: None },
-            "fine-tune" => Unfreeze::fine_tune(),
-            "backbone" => Unfreeze::backbone_finetuning(),
-            _ if text.starts_with("backbone:") => Unfreeze::Backbone(BackboneRate {
-                joins_at: text["backbone:".len()..].parse().map_err(|_| unknown())?,
-                ..BackboneRate::default()
-            }),
-            _ => match text.strip_prefix("gradual:") {
-                Some(every) => Unfreeze::Gradual {
-                    every: Some(every.parse().map_err(|_| unknown())?),
-                },
-                None => {
-                    let mut steps = Vec::new();
-                    for step in text.split(';') {
-                        let (epoch, freeze) = step.split_once('=').ok_or_else(unknown)?;
-                        steps.push((epoch.parse().map_err(|_| unknown())?, freeze.parse()?));
-                    }
-                    Unfreeze::at(steps)
-                }
-            },
-        })
-    }
-}
+use super::extend::AddedEpochs;
+use super::rates::{BackboneRate, Rates, group_of, layer_ids};
+use super::recipe::Recipe;
+use super::schedule::{Per, Position, Schedule, Warmup};
+use super::unfreeze::Unfreeze;
+use crate::error::Result;
+use crate::model::{Classifier, Freeze, Group, params};
 
 /// Parameters that share a rate.
 #[derive(Debug, Clone)]
@@ -228,7 +24,7 @@ pub struct RateGroup {
     pub ids: Vec<ParamId>,
 }
 
-/// A stretch of a run with one schedule.
+/// A part of a run with one schedule.
 #[derive(Debug, Clone)]
 struct Phase {
     start: usize,
@@ -270,124 +66,50 @@ impl StepRates {
     }
 }
 
-impl Plan {
-    pub(super) fn new(recipe: &Recipe, model: &Classifier, steps_per_epoch: usize) -> Result<Self> {
-        let zoo_groups = model.all_groups();
-        let by_layer = matches!(recipe.rates, Rates::LayerDecay { .. });
-        let groups = rate_groups(model, by_layer);
-        let steps_per_epoch = steps_per_epoch.max(1);
-        let step = |epoch: f64| (epoch * steps_per_epoch as f64).round() as usize;
+impl Recipe {
+    /// What this recipe freezes and at which rates it trains a model, step by step, for a loop of
+    /// your own. `steps_per_epoch` counts steps of the optimiser.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a value out of range,
+    /// [`UnknownGroup`](crate::Error::UnknownGroup) or [`Pattern`](crate::Error::Pattern) for
+    /// something to freeze that the model does not have.
+    pub fn plan(&self, model: &Classifier, steps_per_epoch: usize) -> Result<Plan> {
+        self.validate()?;
+        Plan::new(self, model, steps_per_epoch)
+    }
+}
 
-        let images = recipe.effective_batch();
-        let rate = recipe.learning_rate * recipe.rate_scaling.factor(images);
-        let one = |scales: Vec<f64>| {
-            vec![Phase {
-                start: 0,
-                epochs: recipe.epochs as f64,
-                rate,
-                schedule: recipe.schedule.clone(),
-                warmup: recipe.warmup,
-                scales,
-            }]
-        };
-        let own = scales(&recipe.rates, &groups, zoo_groups.len());
-        let (phases, changes) = match &recipe.unfreeze {
-            Unfreeze::Never => (one(own), vec![(0, recipe.freeze.clone())]),
-            Unfreeze::Gradual { every } => {
-                // The head alone, then with each step the group before those that train.
-                let count = zoo_groups.len();
-                let every = every.unwrap_or(recipe.epochs as f64 / count as f64);
-                let frozen = |free: usize| match count.checked_sub(free + 1) {
-                    None => Freeze::Nothing,
-                    Some(last) => Freeze::up_to(&zoo_groups[last].name),
-                };
-                let changes = (0..count).map(|i| (step(every * i as f64), frozen(i + 1)));
-                (one(own), changes.collect())
-            }
-            Unfreeze::At { steps } => {
-                let mut changes = vec![(0, recipe.freeze.clone())];
-                for at in steps {
-                    changes.push((step(at.epoch), at.freeze.clone()));
-                }
-                (one(own), changes)
-            }
-            Unfreeze::FineTune {
-                freeze_epochs,
-                lr_mult,
-                pct_start,
-                div,
-            } => {
-                let split = |rates: Rates| -> Vec<f64> {
-                    // fastai's three groups of a ResNet: stem to layer2, layer3 and 4, head.
-                    let backbone = zoo_groups.len() - 1;
-                    let three = rates.scales(3);
-                    let scale = |group: &RateGroup| match group.group {
-                        g if g == backbone => three[2],
-                        g if g < backbone.div_ceil(2) => three[0],
-                        _ => three[1],
-                    };
-                    groups.iter().map(scale).collect()
-                };
-                let phases = vec![
-                    Phase {
-                        start: 0,
-                        epochs: *freeze_epochs as f64,
-                        rate,
-                        schedule: Schedule::of_fine_tune(0.99, 25.0),
-                        warmup: Warmup::default(),
-                        scales: split(Rates::Slice),
-                    },
-                    Phase {
-                        start: freeze_epochs * steps_per_epoch,
-                        epochs: (recipe.epochs - freeze_epochs) as f64,
-                        rate: rate / 2.0,
-                        schedule: Schedule::of_fine_tune(*pct_start, *div),
-                        warmup: Warmup::default(),
-                        scales: split(Rates::Geometric {
-                            lowest: 1.0 / lr_mult,
-                        }),
-                    },
-                ];
-                let joined = freeze_epochs * steps_per_epoch;
-                (
-                    phases,
-                    vec![(0, Freeze::Backbone), (joined, Freeze::Nothing)],
-                )
-            }
-            Unfreeze::Backbone(rate) => {
-                let joined = rate.joins_at * steps_per_epoch;
-                (
-                    one(own),
-                    vec![(0, Freeze::Backbone), (joined, Freeze::Nothing)],
-                )
-            }
-        };
-        let joins = match recipe.unfreeze {
-            Unfreeze::Backbone(rate) => Some((rate, zoo_groups.len() - 1)),
-            _ => None,
-        };
+impl Plan {
+    fn new(recipe: &Recipe, model: &Classifier, steps_per_epoch: usize) -> Result<Self> {
+        let model_groups = model.all_groups();
+        let groups = rate_groups(model, matches!(recipe.rates, Rates::LayerDecay { .. }));
+        let steps_per_epoch = steps_per_epoch.max(1);
+        let changes = freeze_changes(recipe, &model_groups, steps_per_epoch);
         // Everything that will be frozen is looked up now, so that a wrong name does not end a run
         // in its seventh epoch.
         for (_, freeze) in &changes {
             model.clone().freeze(freeze)?;
         }
+        let head = model_groups.len() - 1;
         Ok(Self {
             steps_per_epoch,
             per: recipe.per,
+            phases: phases(recipe, &groups, head, steps_per_epoch),
             groups,
-            phases,
             changes,
-            joins,
+            joins: match recipe.unfreeze {
+                Unfreeze::Backbone(rate) => Some((rate, head)),
+                _ => None,
+            },
         })
     }
 
-    /// Epochs that are added to a finished run: a stretch of their own, in which what is frozen
+    /// Epochs that are added to a finished run: a phase of their own, in which what is frozen
     /// stays frozen. `scaling` is the factor of the rate by the images in a step.
-    pub(super) fn extend(&mut self, added: &Extended, scaling: f64) {
-        let mut scales = match self.phases.last() {
-            Some(last) => last.scales.clone(),
-            None => vec![1.0; self.groups.len()],
-        };
+    pub(super) fn extend(&mut self, added: &AddedEpochs, scaling: f64) {
+        let last = self.phases.last();
+        let mut scales = last.map_or_else(Vec::new, |last| last.scales.clone());
         if let (Some((rule, head)), 1) = (self.joins, self.phases.len()) {
             // A backbone that joined keeps the part of the head's rate that it had come to.
             let part = rule.at(added.from_epoch.saturating_sub(1), |_| 1.0);
@@ -501,67 +223,136 @@ impl Plan {
     }
 }
 
-/// The parameters by group, or by block.
-fn rate_groups(model: &Classifier, by_layer: bool) -> Vec<RateGroup> {
-    let groups = model.all_groups();
-    let params: Vec<_> = params::list(model)
-        .into_iter()
-        .filter(|p| !p.is_buffer())
-        .collect();
-    let group_of = |path: &str| {
-        groups
-            .iter()
-            .position(|group| path.starts_with(&group.prefix))
-            .unwrap_or(groups.len() - 1)
+/// When what is frozen changes: the step and what is frozen from then on.
+fn freeze_changes(
+    recipe: &Recipe,
+    groups: &[Group],
+    steps_per_epoch: usize,
+) -> Vec<(usize, Freeze)> {
+    let step = |epoch: f64| (epoch * steps_per_epoch as f64).round() as usize;
+    let backbone_until = |epochs: usize| {
+        let joins = epochs * steps_per_epoch;
+        vec![(0, Freeze::Backbone), (joins, Freeze::Nothing)]
     };
-    let mut rate_groups: Vec<RateGroup> = Vec::new();
-    let mut index: HashMap<usize, usize> = HashMap::new();
-    let layers: Vec<usize> = if by_layer {
-        let paths: Vec<String> = params.iter().map(|p| p.path.clone()).collect();
-        let prefixes: Vec<&str> = groups.iter().map(|g| g.prefix.as_str()).collect();
-        layer_ids(&paths, &prefixes)
-    } else {
-        params.iter().map(|p| group_of(&p.path)).collect()
-    };
-    let last = layers.iter().max().copied().unwrap_or_default();
-    for layer in 0..=last {
-        let Some(first) = layers.iter().position(|l| *l == layer) else {
-            continue;
-        };
-        let group = group_of(&params[first].path);
-        let group_name = &groups[group].name;
-        // A block is named after its place in the group.
-        let rest = params[first].path.strip_prefix(&groups[group].prefix);
-        let block = rest.and_then(|rest| rest.split('.').next());
-        let block = block.filter(|b| by_layer && b.parse::<usize>().is_ok());
-        index.insert(layer, rate_groups.len());
-        rate_groups.push(RateGroup {
-            name: block.map_or(group_name.clone(), |block| format!("{group_name}.{block}")),
-            group,
-            ids: Vec::new(),
-        });
-    }
-    for (param, layer) in params.iter().zip(layers) {
-        if let Some(at) = index.get(&layer) {
-            rate_groups[*at].ids.push(param.id);
+    match &recipe.unfreeze {
+        Unfreeze::Never => vec![(0, recipe.freeze.clone())],
+        Unfreeze::Gradual { every } => {
+            // The head alone, then with each step the group before those that train.
+            let count = groups.len();
+            let every = every.unwrap_or(recipe.epochs as f64 / count as f64);
+            let frozen = |free: usize| match count.checked_sub(free + 1) {
+                None => Freeze::Nothing,
+                Some(last) => Freeze::up_to(&groups[last].name),
+            };
+            let changes = (0..count).map(|i| (step(every * i as f64), frozen(i + 1)));
+            changes.collect()
         }
+        Unfreeze::At { steps } => {
+            let later = steps.iter().map(|at| (step(at.epoch), at.freeze.clone()));
+            let first = (0, recipe.freeze.clone());
+            std::iter::once(first).chain(later).collect()
+        }
+        Unfreeze::FineTune { freeze_epochs, .. } => backbone_until(*freeze_epochs),
+        Unfreeze::Backbone(rate) => backbone_until(rate.joins_at),
     }
-    // The head's parameters exist whenever something can be trained.
-    debug_assert!(
-        rate_groups
-            .last()
-            .is_none_or(|g| groups[g.group].name == HEAD)
-    );
-    rate_groups
 }
 
-fn scales(rates: &Rates, groups: &[RateGroup], zoo_groups: usize) -> Vec<f64> {
-    match rates {
-        // Each layer is a group of its own here.
-        Rates::LayerDecay { .. } => rates.scales(groups.len()),
-        _ => {
-            let scales = rates.scales(zoo_groups);
-            groups.iter().map(|group| scales[group.group]).collect()
-        }
+/// The phases of a run. `head` is the index of the model's last group.
+fn phases(
+    recipe: &Recipe,
+    groups: &[RateGroup],
+    head: usize,
+    steps_per_epoch: usize,
+) -> Vec<Phase> {
+    let rate = recipe.learning_rate * recipe.rate_scaling.factor(recipe.effective_batch());
+    let Unfreeze::FineTune {
+        freeze_epochs,
+        lr_mult,
+        pct_start,
+        div,
+    } = recipe.unfreeze
+    else {
+        let scales = match recipe.rates {
+            // Each layer is a rate group of its own.
+            Rates::LayerDecay { .. } => recipe.rates.scales(groups.len()),
+            _ => {
+                let scales = recipe.rates.scales(head + 1);
+                groups.iter().map(|group| scales[group.group]).collect()
+            }
+        };
+        return vec![Phase {
+            start: 0,
+            epochs: recipe.epochs as f64,
+            rate,
+            schedule: recipe.schedule.clone(),
+            warmup: recipe.warmup,
+            scales,
+        }];
+    };
+    // fastai's three groups of a ResNet: stem to layer2, layer3 and 4, head.
+    let scales = |rates: Rates| -> Vec<f64> {
+        let three = rates.scales(3);
+        let scale = |group: &RateGroup| match group.group {
+            g if g == head => three[2],
+            g if g < head.div_ceil(2) => three[0],
+            _ => three[1],
+        };
+        groups.iter().map(scale).collect()
+    };
+    let lowest = 1.0 / lr_mult;
+    vec![
+        Phase {
+            start: 0,
+            epochs: freeze_epochs as f64,
+            rate,
+            schedule: Schedule::of_fine_tune(0.99, 25.0),
+            warmup: Warmup::default(),
+            scales: scales(Rates::Slice),
+        },
+        Phase {
+            start: freeze_epochs * steps_per_epoch,
+            epochs: (recipe.epochs - freeze_epochs) as f64,
+            rate: rate / 2.0,
+            schedule: Schedule::of_fine_tune(pct_start, div),
+            warmup: Warmup::default(),
+            scales: scales(Rates::Geometric { lowest }),
+        },
+    ]
+}
+
+/// The parameters by group, or by layer, from the input to the head.
+fn rate_groups(model: &Classifier, by_layer: bool) -> Vec<RateGroup> {
+    let groups = model.all_groups();
+    let prefixes: Vec<&str> = groups.iter().map(|group| group.prefix.as_str()).collect();
+    let params = params::list(model).into_iter();
+    let params: Vec<_> = params.filter(|param| !param.is_buffer()).collect();
+    let layers: Vec<usize> = if by_layer {
+        let paths: Vec<&str> = params.iter().map(|param| param.path.as_str()).collect();
+        layer_ids(&paths, &prefixes)
+    } else {
+        let paths = params.iter().map(|param| &param.path);
+        paths.map(|path| group_of(path, &prefixes)).collect()
+    };
+    let mut rate_groups: BTreeMap<usize, RateGroup> = BTreeMap::new();
+    for (param, layer) in params.into_iter().zip(layers) {
+        let new = || {
+            let group = group_of(&param.path, &prefixes);
+            let name = &groups[group].name;
+            // A block is named after its place in the group.
+            let rest = param.path.strip_prefix(prefixes[group]);
+            let block = rest.and_then(|rest| rest.split('.').next());
+            let block = block.filter(|b| by_layer && b.parse::<usize>().is_ok());
+            RateGroup {
+                name: block.map_or(name.clone(), |block| format!("{name}.{block}")),
+                group,
+                ids: Vec::new(),
+            }
+        };
+        rate_groups
+            .entry(layer)
+            .or_insert_with(new)
+            .ids
+            .push(param.id);
     }
+    rate_groups.into_values().collect()
 }

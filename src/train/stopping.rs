@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::EpochRecord;
+use super::epoch_record::EpochRecord;
+use super::ranges::{at_least_one, not_negative};
 use crate::error::{Error, Result};
 
 /// A figure of an epoch.
@@ -62,9 +63,10 @@ impl Metric {
 
     /// Whether `new` is better than `old` by more than `min_delta`.
     pub fn better(self, new: f64, old: f64, min_delta: f64) -> bool {
-        match self.larger_is_better() {
-            true => new > old + min_delta,
-            false => new < old - min_delta,
+        if self.larger_is_better() {
+            new > old + min_delta
+        } else {
+            new < old - min_delta
         }
     }
 }
@@ -127,17 +129,8 @@ impl EarlyStopping {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        if self.patience == 0 {
-            return Err(Error::argument("early_stopping.patience", "at least 1", 0));
-        }
-        if !(self.min_delta >= 0.0 && self.min_delta.is_finite()) {
-            return Err(Error::argument(
-                "early_stopping.min_delta",
-                "a number of at least 0",
-                self.min_delta,
-            ));
-        }
-        Ok(())
+        at_least_one("early_stopping.patience", self.patience)?;
+        not_negative("early_stopping.min_delta", self.min_delta)
     }
 }
 

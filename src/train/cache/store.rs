@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use half::f16;
-use half::slice::HalfFloatSliceExt as _;
 
 use crate::error::{Error, Result};
 use crate::files::{rename_into, temporary_in};
@@ -16,177 +15,169 @@ use crate::files::{rename_into, temporary_in};
 /// A file is read at positions rather than mapped into memory: both go through the system's page
 /// cache, and a file that somebody cuts short is then an error and not the end of the process.
 pub(super) struct Store {
-    row: usize,
-    values: Values,
+    row: Row,
+    bytes: Stored,
 }
 
-enum Values {
-    Single(Vec<f32>),
-    Half(Vec<f16>),
-    File {
-        file: Mutex<File>,
-        path: PathBuf,
-        half: bool,
-    },
+enum Stored {
+    Memory(Vec<u8>),
+    File { file: Mutex<File>, path: PathBuf },
 }
 
 /// A store that is being written.
 pub(super) struct Writer {
-    row: usize,
+    row: Row,
     rows: usize,
-    to: To,
+    bytes: Written,
 }
 
-enum To {
-    Single(Vec<f32>),
-    Half(Vec<f16>),
+enum Written {
+    Memory(Vec<u8>),
     File {
         file: BufWriter<tempfile::NamedTempFile>,
         path: PathBuf,
-        half: bool,
     },
 }
 
-/// Bytes of a number.
-pub(super) fn width(half: bool) -> u64 {
-    if half { 2 } else { 4 }
+/// The form of a row: numbers of 32 bits, or of 16.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub length: usize,
+    pub half: bool,
+}
+
+impl Row {
+    /// Bytes of a row.
+    pub fn size(self) -> usize {
+        self.length * if self.half { 2 } else { 4 }
+    }
+
+    fn encode(self, values: &[f32], out: &mut Vec<u8>) {
+        if self.half {
+            let halves = values.iter().map(|value| f16::from_f32(*value));
+            out.extend(halves.flat_map(f16::to_le_bytes));
+        } else {
+            out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+    }
+
+    fn decode(self, bytes: &[u8], out: &mut [f32]) {
+        if self.half {
+            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *out = f16::from_le_bytes(*bytes).to_f32();
+            }
+        } else {
+            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *out = f32::from_le_bytes(*bytes);
+            }
+        }
+    }
 }
 
 impl Writer {
     /// Into memory.
-    pub fn memory(rows: usize, row: usize, half: bool) -> Self {
-        let to = match half {
-            false => To::Single(Vec::with_capacity(rows * row)),
-            true => To::Half(Vec::with_capacity(rows * row)),
-        };
-        Self { row, rows, to }
+    pub fn memory(rows: usize, row: Row) -> Self {
+        let bytes = Written::Memory(Vec::with_capacity(rows * row.size()));
+        Self { row, rows, bytes }
     }
 
-    /// Into a file that has its name once it is whole.
-    pub fn file(path: PathBuf, rows: usize, row: usize, half: bool) -> Result<Self> {
+    /// Into a file that has its name once it is complete.
+    pub fn file(path: PathBuf, rows: usize, row: Row) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let file = temporary_in(folder).map_err(Error::io("write into", folder))?;
         let file = BufWriter::with_capacity(1 << 20, file);
-        let to = To::File { file, path, half };
-        Ok(Self { row, rows, to })
-    }
-
-    /// The length of a row.
-    pub fn row(&self) -> usize {
-        self.row
+        let bytes = Written::File { file, path };
+        Ok(Self { row, rows, bytes })
     }
 
     /// Appends rows that will not be read.
     pub fn push_empty(&mut self, rows: usize) -> Result<()> {
-        let empty = vec![0.0; self.row];
+        let empty = vec![0.0; self.row.length];
         (0..rows).try_for_each(|_| self.push(&empty))
     }
 
     /// Not all rows mean something: a file gets a name by which it is not found again.
-    pub fn incomplete(&mut self) {
-        if let To::File { path, .. } = &mut self.to {
+    pub fn mark_incomplete(&mut self) {
+        if let Written::File { path, .. } = &mut self.bytes {
             path.set_extension("incomplete");
         }
     }
 
     /// Appends whole rows.
     pub fn push(&mut self, values: &[f32]) -> Result<()> {
-        match &mut self.to {
-            To::Single(all) => all.extend_from_slice(values),
-            To::Half(all) => all.extend(values.iter().map(|v| f16::from_f32(*v))),
-            To::File { file, path, half } => {
-                let bytes: Vec<u8> = match half {
-                    false => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-                    true => {
-                        let halves = values.iter().map(|v| f16::from_f32(*v));
-                        halves.flat_map(f16::to_le_bytes).collect()
-                    }
-                };
-                file.write_all(&bytes).map_err(Error::io("write", &*path))?;
+        match &mut self.bytes {
+            Written::Memory(all) => {
+                self.row.encode(values, all);
+                Ok(())
+            }
+            Written::File { file, path } => {
+                let mut bytes = Vec::new();
+                self.row.encode(values, &mut bytes);
+                file.write_all(&bytes).map_err(Error::io("write", &*path))
             }
         }
-        Ok(())
     }
 
     /// All rows are there.
     pub fn finish(self) -> Result<Store> {
-        let values = match self.to {
-            To::Single(values) => Values::Single(values),
-            To::Half(values) => Values::Half(values),
-            To::File { file, path, half } => {
-                let file = file
-                    .into_inner()
-                    .map_err(|error| Error::io("write", &path)(error.into_error()))?;
-                rename_into(file, &path).map_err(Error::io("write", &path))?;
-                return Store::open(path, self.rows, self.row, half)?.ok_or_else(|| {
-                    Error::argument("feature_cache", "the file that was written", "another one")
+        let (file, path) = match self.bytes {
+            Written::Memory(bytes) => {
+                let bytes = Stored::Memory(bytes);
+                return Ok(Store {
+                    row: self.row,
+                    bytes,
                 });
             }
+            Written::File { file, path } => (file, path),
         };
-        Ok(Store {
-            row: self.row,
-            values,
+        let file = file
+            .into_inner()
+            .map_err(|error| Error::io("write", &path)(error.into_error()))?;
+        let synced = file.as_file().sync_all();
+        synced.map_err(Error::io("write", &path))?;
+        file.persist(&path)
+            .map_err(|error| Error::io("write", &path)(error.error))?;
+        Store::open(path, self.rows, self.row)?.ok_or_else(|| {
+            Error::argument("feature_cache", "the file that was written", "another one")
         })
     }
 }
 
 impl Store {
-    /// A file of so many rows, if it is there and whole.
-    pub fn open(path: PathBuf, rows: usize, row: usize, half: bool) -> Result<Option<Self>> {
+    /// A file of so many rows, if it is there and complete.
+    pub fn open(path: PathBuf, rows: usize, row: Row) -> Result<Option<Self>> {
         let Ok(file) = File::open(&path) else {
             return Ok(None);
         };
         let found = file.metadata().map_err(Error::io("read", &path))?;
-        if found.len() != (rows * row) as u64 * width(half) {
+        if found.len() != (rows * row.size()) as u64 {
             return Ok(None);
         }
-        Ok(Some(Self {
-            row,
-            values: Values::File {
-                file: Mutex::new(file),
-                path,
-                half,
-            },
-        }))
+        let file = Mutex::new(file);
+        let bytes = Stored::File { file, path };
+        Ok(Some(Self { row, bytes }))
     }
 
     /// These rows, one after the other.
     pub fn rows(&self, indices: impl ExactSizeIterator<Item = usize>) -> Result<Vec<f32>> {
-        let row = self.row;
-        let mut out = vec![0.0f32; indices.len() * row];
-        let places = out.chunks_exact_mut(row.max(1)).zip(indices);
-        match &self.values {
-            Values::Single(values) => {
-                places.for_each(|(out, i)| out.copy_from_slice(&values[i * row..(i + 1) * row]));
+        let (row, size) = (self.row, self.row.size());
+        let mut out = vec![0.0f32; indices.len() * row.length];
+        let places = out.chunks_exact_mut(row.length.max(1)).zip(indices);
+        match &self.bytes {
+            Stored::Memory(bytes) => {
+                places.for_each(|(out, i)| row.decode(&bytes[i * size..(i + 1) * size], out));
             }
-            Values::Half(values) => {
-                places.for_each(|(out, i)| {
-                    values[i * row..(i + 1) * row].convert_to_f32_slice(out);
-                });
-            }
-            Values::File { file, path, half } => {
-                let size = row * width(*half) as usize;
+            Stored::File { file, path } => {
                 let mut bytes = vec![0u8; size];
                 // A thread that died while it read leaves nothing behind but a position.
-                let mut file = file.lock().unwrap_or_else(|held| held.into_inner());
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 for (out, index) in places {
                     let place = SeekFrom::Start((index * size) as u64);
                     file.seek(place)
                         .and_then(|_| file.read_exact(&mut bytes))
                         .map_err(Error::io("read", path))?;
-                    match half {
-                        false => {
-                            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                                *out = f32::from_le_bytes(*bytes);
-                            }
-                        }
-                        true => {
-                            for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                                *out = f16::from_le_bytes(*bytes).to_f32();
-                            }
-                        }
-                    }
+                    row.decode(&bytes, out);
                 }
             }
         }
@@ -195,20 +186,19 @@ impl Store {
 
     /// The file, if it is one.
     pub fn path(&self) -> Option<&Path> {
-        match &self.values {
-            Values::File { path, .. } => Some(path),
-            Values::Single(_) | Values::Half(_) => None,
+        match &self.bytes {
+            Stored::File { path, .. } => Some(path),
+            Stored::Memory(_) => None,
         }
     }
 
-    /// Bytes that it takes, and whether they lie in memory.
-    pub fn size(&self) -> (u64, bool) {
-        match &self.values {
-            Values::Single(values) => (values.len() as u64 * 4, true),
-            Values::Half(values) => (values.len() as u64 * 2, true),
-            Values::File { file, .. } => {
-                let file = file.lock().unwrap_or_else(|held| held.into_inner());
-                (file.metadata().map_or(0, |m| m.len()), false)
+    /// Bytes that it takes.
+    pub fn size(&self) -> u64 {
+        match &self.bytes {
+            Stored::Memory(bytes) => bytes.len() as u64,
+            Stored::File { file, .. } => {
+                let file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.metadata().map_or(0, |m| m.len())
             }
         }
     }
@@ -228,11 +218,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for half in [false, true] {
             let path = folder.path().join(format!("rows-{half}"));
-            let mut memory = Writer::memory(3, 2, half);
-            let mut file = Writer::file(path.clone(), 3, 2, half).unwrap();
-            for row in values.chunks(2) {
-                memory.push(row).unwrap();
-                file.push(row).unwrap();
+            let row = Row { length: 2, half };
+            let mut memory = Writer::memory(3, row);
+            let mut file = Writer::file(path.clone(), 3, row).unwrap();
+            for values in values.chunks(2) {
+                memory.push(values).unwrap();
+                file.push(values).unwrap();
                 assert!(!path.exists());
             }
             let expected: Vec<f32> = [3.0, 0.1, 0.5, -1.0, 3.0, 0.1]
@@ -241,8 +232,8 @@ mod tests {
                 .collect();
             assert_eq!(rows(&memory.finish().unwrap()), expected);
             assert_eq!(rows(&file.finish().unwrap()), expected);
-            assert!(Store::open(path.clone(), 4, 2, half).unwrap().is_none());
-            assert!(Store::open(path, 3, 2, half).unwrap().is_some());
+            assert!(Store::open(path.clone(), 4, row).unwrap().is_none());
+            assert!(Store::open(path, 3, row).unwrap().is_some());
         }
     }
 
@@ -250,7 +241,11 @@ mod tests {
     fn a_file_that_was_cut_short_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        let mut file = Writer::file(path.clone(), 3, 2, false).unwrap();
+        let row = Row {
+            length: 2,
+            half: false,
+        };
+        let mut file = Writer::file(path.clone(), 3, row).unwrap();
         file.push(&[1.0; 6]).unwrap();
         let store = file.finish().unwrap();
         File::options()

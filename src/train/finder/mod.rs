@@ -8,8 +8,10 @@ use serde::Serialize;
 
 pub use suggest::{Smoothed, Suggestions, Sweep};
 
-use super::Recipe;
-use super::fit::{prepare, single_step};
+use super::plan::StepRates;
+use super::recipe::Recipe;
+use super::setup::prepare;
+use super::step::single_step;
 use crate::data::{BrokenImage, ImageData};
 use crate::error::{Error, Result};
 use crate::model::Classifier;
@@ -72,11 +74,11 @@ impl Recipe {
                 }
                 let batch = batch?;
                 // It can have lost others that could not be read.
-                if batch.targets.len() < setup.least {
+                if batch.targets.len() < setup.min_batch {
                     continue;
                 }
                 let rate = sweep.rate(step);
-                let rates = setup.plan.learning_rate(&super::StepRates {
+                let rates = setup.plan.learning_rate(&StepRates {
                     rates: scales.iter().map(|scale| rate * scale).collect(),
                     momentum: None,
                 });

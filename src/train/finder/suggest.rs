@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::train::ranges::positive;
 
 /// The rates that a sweep tries, each a fixed factor above the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -43,10 +44,7 @@ impl Sweep {
     /// # Errors
     /// [`Error::InvalidArgument`] that names the first that is not.
     pub fn validate(&self) -> Result<()> {
-        if !(self.start > 0.0 && self.start.is_finite()) {
-            let expected = "a positive number";
-            return Err(Error::argument("sweep start", expected, self.start));
-        }
+        positive("sweep start", self.start)?;
         if !(self.end > self.start && (self.end / self.start).is_finite()) {
             let expected = format!("a number above the start, {}", self.start);
             return Err(Error::argument("sweep end", expected, self.end));
@@ -134,19 +132,16 @@ impl Suggestions {
     /// same.
     pub fn of(rates: &[f64], losses: &[f64], steps: usize) -> Self {
         let recorded = rates.len().min(losses.len());
-        let usable = |loss: &f64| loss.is_finite();
-        let good = losses
-            .iter()
-            .take_while(|l| usable(l))
-            .count()
-            .min(recorded);
-        let length = match losses.get(good).is_some_and(|loss| loss.is_nan()) {
-            true => steps.max(recorded),
-            false => recorded,
+        let finite = losses.iter().take_while(|loss| loss.is_finite());
+        let good = finite.count().min(recorded);
+        let length = if losses.get(good).is_some_and(|loss| loss.is_nan()) {
+            steps.max(recorded)
+        } else {
+            recorded
         };
         let end = length.saturating_sub(SKIPPED_AT_END).min(good);
-        let kept = (steps / 10).min(end)..end;
-        let (rates, losses) = (&rates[kept.clone()], &losses[kept]);
+        let range = (steps / 10).min(end)..end;
+        let (rates, losses) = (&rates[range.clone()], &losses[range]);
         if losses.len() < FEWEST {
             return Self::default();
         }

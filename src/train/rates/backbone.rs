@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::train::ranges::positive;
 
 /// The learning rate of a backbone that joins a head which has been training alone: Lightning's
 /// `BackboneFinetuning`. It begins with a part of the head's rate, grows from epoch to epoch, and
@@ -42,9 +43,10 @@ impl BackboneRate {
         let first = self.ratio * head(self.joins_at);
         let rate = (self.joins_at + 1..=epoch).fold(first, |rate, epoch| {
             let next = self.growth * rate;
-            match self.align {
-                true => next.min(head(epoch)),
-                false => next,
+            if self.align {
+                next.min(head(epoch))
+            } else {
+                next
             }
         });
         Some(rate)
@@ -53,15 +55,9 @@ impl BackboneRate {
     /// Checks that every number is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] that names the first that is not.
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) that names the first that is not.
     pub fn validate(&self) -> Result<()> {
-        let values = [("ratio", self.ratio), ("growth", self.growth)];
-        for (name, value) in values {
-            if !(value > 0.0 && value.is_finite()) {
-                let argument = format!("backbone rate {name}");
-                return Err(Error::argument(argument, "a positive number", value));
-            }
-        }
-        Ok(())
+        positive("backbone rate ratio", self.ratio)?;
+        positive("backbone rate growth", self.growth)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// The group of a parameter; one that fits none counts to the head.
-pub(super) fn group_of(path: &str, prefixes: &[impl AsRef<str>]) -> usize {
+pub(in crate::train) fn group_of(path: &str, prefixes: &[impl AsRef<str>]) -> usize {
     prefixes
         .iter()
         .position(|prefix| path.starts_with(prefix.as_ref()))
@@ -33,13 +33,13 @@ pub fn layer_ids(paths: &[impl AsRef<str>], prefixes: &[impl AsRef<str>]) -> Vec
         .map(|path| {
             let path = path.as_ref();
             let group = group_of(path, prefixes);
-            let whole = group == 0 || group == head;
+            let is_one_layer = group == 0 || group == head;
             let prefix = prefixes.get(group).map_or("", |p| p.as_ref());
-            let block = match whole || is_number(prefix) {
-                true => Some(0),
-                false => path[prefix.len()..]
-                    .split('.')
-                    .find_map(|part| part.parse().ok()),
+            let block = if is_one_layer || is_number(prefix) {
+                Some(0)
+            } else {
+                let mut parts = path[prefix.len()..].split('.');
+                parts.find_map(|part| part.parse().ok())
             };
             (group, block)
         })

@@ -10,12 +10,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use backbone::BackboneRate;
+pub(super) use layers::group_of;
 pub use layers::layer_ids;
 pub use scaling::RateScaling;
 
+use super::ranges::{positive_share, share};
 use super::schedule::text::{self, Form, no_fields};
 use crate::error::{Error, Result};
-use layers::group_of;
 
 /// How the learning rates of a model's parts relate to the recipe's, which is the head's.
 ///
@@ -125,13 +126,9 @@ impl Rates {
     /// # Errors
     /// [`Error::InvalidArgument`] that names the first that is not.
     pub fn validate(&self) -> Result<()> {
-        let part = |name: &str, value: f64| match value > 0.0 && value <= 1.0 {
-            true => Ok(()),
-            false => Err(Error::argument(name, "above 0 and up to 1", value)),
-        };
         match *self {
             Rates::Same | Rates::Slice => Ok(()),
-            Rates::Geometric { lowest } => part("rates lowest", lowest),
+            Rates::Geometric { lowest } => positive_share("rates lowest", lowest),
             Rates::Factor { divide } if divide >= 1.0 && divide.is_finite() => Ok(()),
             Rates::Factor { divide } => Err(Error::argument(
                 "rates divide",
@@ -139,11 +136,8 @@ impl Rates {
                 divide,
             )),
             Rates::LayerDecay { decay, min_scale } => {
-                part("rates decay", decay)?;
-                match (0.0..=1.0).contains(&min_scale) {
-                    true => Ok(()),
-                    false => Err(Error::argument("rates min_scale", "0 to 1", min_scale)),
-                }
+                positive_share("rates decay", decay)?;
+                share("rates min_scale", min_scale)
             }
         }
     }

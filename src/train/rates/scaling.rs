@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::schedule::text::{self, Form, no_fields};
 use crate::error::{Error, Result};
+use crate::train::ranges::at_least_one;
 
 /// How the learning rate follows the images that go into one step of the optimiser: the batch size
 /// times the batches whose gradients are accumulated.
@@ -55,11 +56,11 @@ impl RateScaling {
     /// # Errors
     /// [`Error::InvalidArgument`] for a base of 0 images.
     pub fn validate(&self) -> Result<()> {
-        match self {
-            RateScaling::Linear { base: 0 } | RateScaling::Sqrt { base: 0 } => {
-                Err(Error::argument("rate scaling base", "at least 1 image", 0))
+        match *self {
+            RateScaling::None => Ok(()),
+            RateScaling::Linear { base } | RateScaling::Sqrt { base } => {
+                at_least_one("rate scaling base", base)
             }
-            _ => Ok(()),
         }
     }
 }

@@ -4,8 +4,7 @@ use burn::module::Module as _;
 use burn::tensor::Tensor;
 
 use crate::error::{Error, Result};
-use crate::model::Classifier;
-use crate::model::params;
+use crate::model::{Classifier, params};
 use crate::nn::trace;
 
 /// The batch normalisations that train and whose input is a single position for one image of this

@@ -1,6 +1,6 @@
 //! Not enough memory: noticed where a backend lets it be, and answered with what would help.
 
-use super::Recipe;
+use super::recipe::Recipe;
 use crate::error::{Error, Result};
 use crate::panics;
 

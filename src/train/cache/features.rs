@@ -1,0 +1,295 @@
+//! The features of all images of a set.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::store::{Row, Store, Writer};
+use crate::data::{EpochBatch, Loader};
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::model::{Features, GroupOutput, host_vec};
+use crate::train::feature_cache::{CachePlace, FeatureCache};
+
+/// What the first groups of a model make of each image of a set.
+pub(super) struct CachedFeatures {
+    store: Store,
+    labels: Vec<usize>,
+    /// Of the features of one image.
+    shape: Vec<usize>,
+    /// Views of each image, whose features follow those of all images in the view before.
+    views: usize,
+    device: Device,
+    /// Images that could not be read; what stands in their rows means nothing.
+    missing: BTreeSet<usize>,
+}
+
+/// Which features are computed, and where they go.
+pub(super) struct CacheRequest<'a> {
+    pub cache: FeatureCache,
+    /// The images in the data's own order.
+    pub loader: &'a Loader,
+    /// Views of each.
+    pub views: usize,
+    /// Where they are computed.
+    pub device: &'a Device,
+    /// The run folder, on whose disk files would be.
+    pub dir: &'a Path,
+    /// The file, should it be one. Every image and weight is read for its name.
+    pub path: &'a dyn Fn() -> Result<PathBuf>,
+}
+
+/// What came of a request.
+pub(super) enum Outcome {
+    Cached(Arc<CachedFeatures>),
+    /// They cannot be kept, for this reason.
+    NotCached(String),
+    /// Somebody asked for a stop.
+    Stopped,
+}
+
+impl CachedFeatures {
+    /// Runs `forward` over all images and keeps what it gives. `watch` is told the batches that are
+    /// done, and may ask for a stop.
+    pub fn compute(
+        request: &CacheRequest<'_>,
+        mut forward: impl FnMut(Tensor<4>) -> Result<GroupOutput>,
+        mut watch: impl FnMut(usize) -> bool,
+    ) -> Result<Outcome> {
+        let loader = request.loader;
+        let mut rows = Rows::default();
+        let mut labels = Vec::with_capacity(loader.num_images());
+        let mut missing = BTreeSet::new();
+        let mut done = 0;
+        for view in 1..=request.views {
+            let mut batches = loader.epoch(view as u64);
+            let mut first = 0;
+            while let Some(part) = batches.next_with_skipped() {
+                let part = part?;
+                let end = (first + loader.config().batch_size).min(loader.num_images());
+                let indices = first..end;
+                first = end;
+                missing.extend(&part.skipped);
+                if view == 1 {
+                    push_labels(&mut labels, indices.clone(), &part);
+                }
+                let EpochBatch { batch, skipped } = part;
+                if let Some(batch) = batch {
+                    let features = forward(batch.images)?;
+                    let shape = features.shape()[1..].to_vec();
+                    match rows.open(request, shape)? {
+                        Opened::ForWriting => {}
+                        // From before an interruption: its name says what made it, and that no
+                        // image was missing.
+                        Opened::Existing(store, shape) => {
+                            let (labels, missing) = (loader.labels()?, BTreeSet::new());
+                            let found = Self::new(request, store, shape, labels, missing);
+                            return Ok(Outcome::Cached(Arc::new(found)));
+                        }
+                        Opened::Impossible(reason) => return Ok(Outcome::NotCached(reason)),
+                    }
+                    rows.push(indices, &skipped, features)?;
+                } else {
+                    rows.push_empty(indices.len())?;
+                }
+                done += 1;
+                if !watch(done) {
+                    return Ok(Outcome::Stopped);
+                }
+            }
+        }
+        let Some((mut writer, shape)) = rows.open else {
+            let expected = "at least one image that can be read";
+            return Err(Error::argument("data", expected, "none"));
+        };
+        if !missing.is_empty() {
+            writer.mark_incomplete();
+        }
+        let features = Self::new(request, writer.finish()?, shape, labels, missing);
+        Ok(Outcome::Cached(Arc::new(features)))
+    }
+
+    fn new(
+        request: &CacheRequest<'_>,
+        store: Store,
+        shape: Vec<usize>,
+        labels: Vec<usize>,
+        missing: BTreeSet<usize>,
+    ) -> Self {
+        Self {
+            store,
+            labels,
+            shape,
+            views: request.views,
+            device: request.device.clone(),
+            missing,
+        }
+    }
+
+    /// Whether the image could not be read.
+    pub fn lacks(&self, index: usize) -> bool {
+        self.missing.contains(&index)
+    }
+
+    /// Bytes that they take.
+    pub fn size(&self) -> u64 {
+        self.store.size()
+    }
+
+    /// Their file, if they are not in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.store.path()
+    }
+
+    /// Where the features go when they are used.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Images whose features are here.
+    pub fn num_images(&self) -> usize {
+        self.labels.len() - self.missing.len()
+    }
+
+    /// The features of these images in their view of this epoch, counted from 1, and the labels.
+    pub fn batch(&self, indices: &[usize], epoch: u64) -> Result<(GroupOutput, Vec<usize>)> {
+        let images = self.labels.len();
+        let first = (epoch.saturating_sub(1) as usize % self.views) * images;
+        let values = self.store.rows(indices.iter().map(|index| first + index))?;
+        let mut shape = vec![indices.len()];
+        shape.extend(&self.shape);
+        let data = TensorData::new(values, shape);
+        let device = &self.device;
+        let features = match self.shape.len() {
+            1 => GroupOutput::Pooled(Tensor::from_data(data, device)),
+            2 => GroupOutput::Features(Features::Tokens(Tensor::from_data(data, device))),
+            _ => GroupOutput::Features(Features::Map(Tensor::from_data(data, device))),
+        };
+        let labels = indices.iter().map(|index| self.labels[*index]).collect();
+        Ok((features, labels))
+    }
+}
+
+/// Appends the labels of a batch, 0 for images that could not be read.
+fn push_labels(labels: &mut Vec<usize>, indices: Range<usize>, part: &EpochBatch) {
+    let mut targets = part.batch.iter().flat_map(|batch| &batch.targets);
+    labels.extend(indices.map(|index| {
+        let is_missing = part.skipped.contains(&index);
+        let target = if is_missing { None } else { targets.next() };
+        target.copied().unwrap_or_default()
+    }));
+}
+
+/// The rows that are being written: the place for them is known once there are features.
+#[derive(Default)]
+struct Rows {
+    open: Option<(Writer, Vec<usize>)>,
+    /// Rows of images that could not be read before there was one that could.
+    empty: usize,
+}
+
+enum Opened {
+    ForWriting,
+    /// A file that is complete already, and the shape of its rows.
+    Existing(Store, Vec<usize>),
+    Impossible(String),
+}
+
+impl Rows {
+    /// Opens a place for features of this shape, unless one is open.
+    fn open(&mut self, request: &CacheRequest<'_>, shape: Vec<usize>) -> Result<Opened> {
+        if let Some((_, first)) = &self.open {
+            // Features of images of several sizes are no rows of one length.
+            return Ok(if *first == shape {
+                Opened::ForWriting
+            } else {
+                Opened::Impossible("images differ in size".to_owned())
+            });
+        }
+        let loader = request.loader;
+        let rows = loader.num_images() * request.views;
+        let row = Row {
+            length: shape.iter().product(),
+            half: request.cache.half,
+        };
+        let bytes = (rows * row.size()) as u64;
+        let mut writer = match choose_place(request.cache.place, bytes, request.dir) {
+            CachePlace::Memory => Writer::memory(rows, row),
+            CachePlace::Disk => {
+                let path = match (request.path)() {
+                    Ok(path) => path,
+                    // The name follows from all images.
+                    Err(error) if loader.config().skip_broken => {
+                        return Ok(Opened::Impossible(error.to_string()));
+                    }
+                    Err(error) => return Err(error),
+                };
+                if let Some(store) = Store::open(path.clone(), rows, row)? {
+                    return Ok(Opened::Existing(store, shape));
+                }
+                Writer::file(path, rows, row)?
+            }
+            CachePlace::Auto | CachePlace::Off => {
+                return Ok(Opened::Impossible(format!(
+                    "they would take {}; --feature-cache disk or memory keeps them all the same",
+                    memory::human(bytes)
+                )));
+            }
+        };
+        writer.push_empty(self.empty)?;
+        self.open = Some((writer, shape));
+        Ok(Opened::ForWriting)
+    }
+
+    fn push_empty(&mut self, rows: usize) -> Result<()> {
+        match &mut self.open {
+            Some((writer, _)) => writer.push_empty(rows),
+            None => {
+                self.empty += rows;
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends a row for each index, empty for those that are `skipped`.
+    fn push(
+        &mut self,
+        indices: Range<usize>,
+        skipped: &[usize],
+        features: GroupOutput,
+    ) -> Result<()> {
+        let Some((writer, shape)) = &mut self.open else {
+            return Ok(());
+        };
+        let values = host_vec(features.into_data())?;
+        let row: usize = shape.iter().product();
+        let mut rows = values.chunks_exact(row.max(1));
+        for index in indices {
+            if skipped.contains(&index) {
+                writer.push_empty(1)?;
+            } else if let Some(row) = rows.next() {
+                writer.push(row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where so many bytes go; `Auto` if there is no room for them.
+fn choose_place(place: CachePlace, bytes: u64, dir: &Path) -> CachePlace {
+    if place != CachePlace::Auto {
+        return place;
+    }
+    let free = memory::available().unwrap_or(4 << 30);
+    let disk = fs4::available_space(dir).ok();
+    if bytes <= free / 4 {
+        CachePlace::Memory
+    } else if disk.is_some_and(|disk| bytes <= disk / 2) {
+        CachePlace::Disk
+    } else {
+        CachePlace::Auto
+    }
+}

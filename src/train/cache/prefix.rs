@@ -1,0 +1,327 @@
+//! The groups at the input that do not train: computed without a graph, and if possible once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module as _;
+use sha2::{Digest as _, Sha256};
+
+use super::features::{CacheRequest, CachedFeatures, Outcome};
+use super::inputs::{Cast, Inputs, Source, forward_to};
+use crate::data::Loader;
+use crate::error::Result;
+use crate::files::hex;
+use crate::infer::Fused;
+use crate::memory;
+use crate::model::{Classifier, params};
+use crate::nn::Precision;
+use crate::train::ema::Ema;
+use crate::train::feature_cache::CachePlace;
+use crate::train::monitor::Monitor;
+use crate::train::out_of_memory::catch_out_of_memory;
+use crate::train::progress::Progress;
+use crate::train::recipe::Recipe;
+use crate::train::setup::{Setup, num_frozen_groups};
+
+/// The groups from the input on that do not train, and the features that are kept of them.
+#[derive(Default)]
+pub(in crate::train) struct FrozenPrefix {
+    groups: usize,
+    /// Without a graph, and with nothing but those groups.
+    model: Option<Fused>,
+    train: Option<Arc<CachedFeatures>>,
+    valid: Option<Arc<CachedFeatures>>,
+    /// Whether the averaged weights are the same in those groups.
+    average_is_equal: bool,
+    min_batch: usize,
+}
+
+/// A part of the data whose features may be kept.
+struct Part<'a> {
+    name: &'a str,
+    loader: &'a Loader,
+    augmented: bool,
+    /// Views of each image.
+    views: usize,
+    /// Whether the features are used at least a second time: else they are not worth their memory.
+    is_reused: bool,
+}
+
+impl FrozenPrefix {
+    /// The prefix after something was frozen or freed. `None` if the monitor asked for a stop while
+    /// features were computed.
+    pub fn update(
+        self,
+        setup: &Setup,
+        progress: &Progress,
+        dir: &Path,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<Self>> {
+        let model = &progress.model;
+        let groups = num_frozen_groups(model);
+        if groups == self.groups {
+            // What was frozen has not changed since.
+            return Ok(Some(self));
+        }
+        // Frees memory before more is taken.
+        drop(self);
+        let folder = folder(dir);
+        let mut prefix = Self {
+            groups,
+            min_batch: setup.min_batch,
+            ..Self::default()
+        };
+        if groups == 0 {
+            remove(dir);
+            return Ok(Some(prefix));
+        }
+        let names = &model.backbone.groups()[..groups];
+        let prefixes: Vec<String> = names.iter().map(|g| g.prefix.clone()).collect();
+        let own = params::only(model.valid(), prefixes.clone());
+        if let Some(average) = progress.ema.as_ref().map(Ema::model) {
+            let average = params::read(&params::only(average.clone(), prefixes))?;
+            let own = params::read(&own)?;
+            let mut both = own.iter().zip(&average);
+            prefix.average_is_equal = both.all(|((_, a), (_, b))| a.data == b.data);
+        }
+        let own = own.fuse();
+        prefix.model = Some(own.clone());
+
+        let mut files = Vec::new();
+        for (part, place) in parts(setup, progress, groups)?
+            .into_iter()
+            .zip([&mut prefix.train, &mut prefix.valid])
+        {
+            if !part.is_reused || setup.recipe.feature_cache.place == CachePlace::Off {
+                continue;
+            }
+            match compute(&part, setup, &own, groups, dir, monitor)? {
+                Outcome::Cached(features) => {
+                    files.extend(features.path().map(Path::to_path_buf));
+                    *place = Some(features);
+                }
+                Outcome::Stopped => return Ok(None),
+                Outcome::NotCached(reason) => {
+                    monitor.notice(&format!("features of frozen layers are not kept: {reason}"))
+                }
+            }
+        }
+        // Of earlier boundaries, and of weights and images that have changed.
+        if files.is_empty() {
+            remove(dir);
+        } else {
+            remove_others(&folder, &files);
+        }
+        prefix.announce(names, monitor);
+        Ok(Some(prefix))
+    }
+
+    fn announce(&self, groups: &[crate::Group], monitor: &mut dyn Monitor) {
+        let cached: Vec<&Arc<CachedFeatures>> = self.train.iter().chain(&self.valid).collect();
+        let bytes: u64 = cached.iter().map(|features| features.size()).sum();
+        let images: usize = cached.iter().map(|features| features.num_images()).sum();
+        let (Some(first), Some(last), Some(one)) = (groups.first(), groups.last(), cached.first())
+        else {
+            return;
+        };
+        let names = match groups.len() {
+            1 => first.name.clone(),
+            _ => format!("{} to {}", first.name, last.name),
+        };
+        let place = match one.path() {
+            Some(_) => "on disk",
+            None => "in memory",
+        };
+        monitor.notice(&format!(
+            "{names}: features of {images} images are kept {place}, {}",
+            memory::human(bytes)
+        ));
+    }
+
+    /// The inputs of an epoch, counted from 1, from a batch on, counted from 0.
+    pub fn epoch<'a>(
+        &self,
+        loader: &Loader,
+        recipe: &'a Recipe,
+        epoch: u64,
+        from: usize,
+    ) -> Inputs<'a> {
+        let source = match &self.train {
+            None => Source::Images(Box::new(loader.epoch_from(epoch, from))),
+            Some(features) => Source::cached(features, loader, epoch, from),
+        };
+        Inputs {
+            source,
+            epoch,
+            groups: self.groups,
+            model: self.model.clone(),
+            recipe,
+            min_batch: self.min_batch,
+        }
+    }
+
+    /// The inputs for validation, if they are kept; `averaged` says for which weights.
+    pub fn validation<'a>(
+        &self,
+        loader: &Loader,
+        recipe: &'a Recipe,
+        averaged: bool,
+    ) -> Option<Inputs<'a>> {
+        let features = self.valid.as_ref()?;
+        if averaged && !self.average_is_equal {
+            return None;
+        }
+        Some(Inputs {
+            source: Source::cached(features, loader, 0, 0),
+            epoch: 1,
+            groups: self.groups,
+            model: None,
+            recipe,
+            min_batch: self.min_batch,
+        })
+    }
+}
+
+/// The parts of the data, and how often their features would be used.
+fn parts<'a>(setup: &'a Setup, progress: &Progress, groups: usize) -> Result<[Part<'a>; 2]> {
+    let recipe = &setup.recipe;
+    let steps = setup.steps_per_epoch;
+    let now = setup.plan_step(&progress.state);
+    let end = end_of_prefix(setup, progress, now, groups)?;
+    let epochs = end.saturating_sub(now) as f64 / steps as f64;
+    let validations = (end / steps).saturating_sub(now / steps);
+    let augmented = !recipe.augment.is_none() || recipe.mixing.is_some();
+    let views = if augmented {
+        recipe.feature_cache.views
+    } else {
+        1
+    };
+    Ok([
+        Part {
+            name: "train",
+            loader: &setup.train,
+            augmented,
+            views,
+            is_reused: views > 0 && epochs > 0.25 + views as f64,
+        },
+        Part {
+            name: "valid",
+            loader: &setup.valid,
+            augmented: false,
+            views: 1,
+            is_reused: validations > 1,
+        },
+    ])
+}
+
+/// The step of the plan at which the groups that are frozen now may be others.
+fn end_of_prefix(setup: &Setup, progress: &Progress, now: usize, groups: usize) -> Result<usize> {
+    let recipe = &setup.recipe;
+    let end = recipe.epochs * setup.steps_per_epoch;
+    // Where a monitor said what is frozen, the plan no longer holds.
+    if progress.state.freeze.is_some() {
+        return Ok(end);
+    }
+    for (step, freeze) in setup.plan.changes() {
+        if *step > now {
+            let next = progress.model.clone();
+            let next = next.freeze_with(freeze, recipe.frozen_norm)?;
+            if num_frozen_groups(&next) != groups {
+                return Ok((*step).min(end));
+            }
+        }
+    }
+    Ok(end)
+}
+
+/// Computes the features of a part of the data.
+fn compute(
+    part: &Part<'_>,
+    setup: &Setup,
+    model: &Fused,
+    groups: usize,
+    dir: &Path,
+    monitor: &mut dyn Monitor,
+) -> Result<Outcome> {
+    let recipe = &setup.recipe;
+    let loader = part.loader.in_order(part.augmented);
+    let path = || {
+        let key = key(recipe, &loader, model.model(), groups, part.views)?;
+        Ok(folder(dir).join(format!("{}-{}", part.name, &key[..16])))
+    };
+    let device = model.model().device();
+    let request = CacheRequest {
+        cache: recipe.feature_cache,
+        loader: &loader,
+        views: part.views,
+        device: &device,
+        dir,
+        path: &path,
+    };
+    let batches = loader.num_batches() * part.views;
+    catch_out_of_memory(recipe, setup.min_batch, || {
+        CachedFeatures::compute(
+            &request,
+            |images| {
+                let features = forward_to(model, groups, images, recipe.precision)?;
+                Ok(features.map(&Cast(Precision::F32)))
+            },
+            |done| {
+                monitor.features(done, batches);
+                !monitor.should_stop()
+            },
+        )
+    })
+}
+
+/// What features follow from: weights, images, what is done to them, and up to where.
+fn key(
+    recipe: &Recipe,
+    loader: &Loader,
+    model: &Classifier,
+    groups: usize,
+    views: usize,
+) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(loader.data().fingerprint()?);
+    let (config, info) = (loader.config(), model.info());
+    // The size as the run resolved it: a run that goes on knows it from the beginning.
+    hash.update(format!(
+        "{} {} {groups} {views} {:?} {:?} {:?} {:?} {:?} {} {}",
+        env!("CARGO_PKG_VERSION"),
+        info.architecture,
+        recipe.image_size,
+        info.resizing,
+        info.normalization,
+        config.augment,
+        recipe.precision,
+        config.seed,
+        recipe.feature_cache.half,
+    ));
+    for (path, tensor) in params::read(model)? {
+        hash.update(path);
+        for value in tensor.data {
+            hash.update(value.to_le_bytes());
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+/// The folder of features in a run folder.
+fn folder(dir: &Path) -> PathBuf {
+    dir.join("features")
+}
+
+/// Removes the features of a run. They cost room and nothing else if they stay.
+pub(in crate::train) fn remove(dir: &Path) {
+    let _ = std::fs::remove_dir_all(folder(dir));
+}
+
+/// Removes what is in the folder of features, but for these files.
+fn remove_others(folder: &Path, keep: &[PathBuf]) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !keep.contains(&entry.path()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}

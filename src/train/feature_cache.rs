@@ -1,0 +1,148 @@
+//! Whether and where the output of frozen layers is kept: [`FeatureCache`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Where the features of frozen layers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CachePlace {
+    /// In memory if they take at most a quarter of what is free, else in the run folder if they
+    /// take at most half of what is free there, else nowhere.
+    #[default]
+    Auto,
+    /// In main memory.
+    Memory,
+    /// In files of the run folder. They are deleted when they are no longer needed, and when the
+    /// run ends; an interrupted run goes on with them.
+    Disk,
+    /// Nowhere: they are computed again in each epoch.
+    Off,
+}
+
+/// Whether, where and how the output of frozen layers is kept.
+///
+/// As long as the first groups of a model are frozen, an image that looks the same in each epoch
+/// comes out of them the same. Their output (of a whole frozen backbone: the pooled features) is
+/// then computed once for every image, and each further epoch costs what the rest of the model
+/// costs. Features are computed anew when what is frozen changes, and only where they are used for
+/// more than one epoch.
+///
+/// Training images that are augmented differ from epoch to epoch; with [`views`](Self::views), so
+/// many augmented views of each are kept and take turns. Mixed images (mixup, CutMix) are never
+/// kept. Images for validation never vary.
+///
+/// As text, in recipes and on the command line: `auto`, `memory`, `disk` or `off`, then, if wanted,
+/// `:f16` and `:views=COUNT`.
+///
+/// ```
+/// use burn_zoo::train::{CachePlace, FeatureCache};
+///
+/// let cache: FeatureCache = "disk:f16:views=4".parse().unwrap();
+/// assert_eq!((cache.place, cache.half, cache.views), (CachePlace::Disk, true, 4));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FeatureCache {
+    /// Where they are kept.
+    pub place: CachePlace,
+    /// Keeps them in 16 bits: half the room, values rounded to 11 bits.
+    pub half: bool,
+    /// Augmented views of each training image that are kept and take turns; 0 keeps augmented images
+    /// out.
+    pub views: usize,
+}
+
+impl FeatureCache {
+    /// They are kept here.
+    pub fn at(place: CachePlace) -> Self {
+        Self {
+            place,
+            ..Self::default()
+        }
+    }
+
+    /// Refuses what would have no effect: `augmented` says whether the training images are, `mixed`
+    /// whether they are mixed with each other.
+    pub(super) fn check(&self, augmented: bool, mixed: bool) -> Result<()> {
+        let wrong = |expected: &str| Err(Error::argument("feature_cache", expected, self));
+        if self.views > 1000 {
+            return wrong("at most 1000 views");
+        }
+        if self.place == CachePlace::Off && (self.half || self.views > 0) {
+            return wrong("neither f16 nor views, where nothing is kept");
+        }
+        if self.views > 0 && !augmented {
+            return wrong("no views, where images are not augmented");
+        }
+        if self.views > 0 && mixed {
+            return wrong("no views, where images are mixed with each other");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FeatureCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.place {
+            CachePlace::Auto => "auto",
+            CachePlace::Memory => "memory",
+            CachePlace::Disk => "disk",
+            CachePlace::Off => "off",
+        })?;
+        if self.half {
+            f.write_str(":f16")?;
+        }
+        match self.views {
+            0 => Ok(()),
+            views => write!(f, ":views={views}"),
+        }
+    }
+}
+
+impl FromStr for FeatureCache {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = || {
+            Error::argument(
+                "feature_cache",
+                "auto, memory, disk or off, then :f16 and :views=COUNT if wanted",
+                format!("`{text}`"),
+            )
+        };
+        let mut parts = text.split(':');
+        let mut cache = Self::at(match parts.next() {
+            Some("auto") => CachePlace::Auto,
+            Some("memory") => CachePlace::Memory,
+            Some("disk") => CachePlace::Disk,
+            Some("off") => CachePlace::Off,
+            _ => return Err(unknown()),
+        });
+        for part in parts {
+            match part.strip_prefix("views=") {
+                Some(views) => cache.views = views.parse().map_err(|_| unknown())?,
+                None if part == "f16" => cache.half = true,
+                None => return Err(unknown()),
+            }
+        }
+        Ok(cache)
+    }
+}
+
+impl TryFrom<String> for FeatureCache {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<FeatureCache> for String {
+    fn from(cache: FeatureCache) -> String {
+        cache.to_string()
+    }
+}

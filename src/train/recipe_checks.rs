@@ -1,0 +1,90 @@
+//! What a recipe's values have to be.
+
+use super::ranges::{at_least_one, below_one, not_negative};
+use super::rates::Rates;
+use super::recipe::Recipe;
+use super::schedule::Schedule;
+use super::unfreeze::Unfreeze;
+use crate::error::{Error, Result};
+use crate::model::Freeze;
+
+impl Recipe {
+    /// Some ways of unfreezing bring their own rates or their own beginning. What they would not
+    /// look at is refused rather than ignored.
+    fn check_together(&self) -> Result<()> {
+        let own_start = match &self.unfreeze {
+            Unfreeze::Never | Unfreeze::At { .. } => return Ok(()),
+            own => own,
+        };
+        if !matches!(self.freeze, Freeze::Nothing | Freeze::Backbone) {
+            let expected = format!(
+                "backbone, with which unfreeze `{}` begins",
+                own_start.kind()
+            );
+            return Err(Error::argument("freeze", expected, &self.freeze));
+        }
+        if let Unfreeze::FineTune { .. } = own_start {
+            let brings = "nothing of its own, since unfreeze `fine_tune` brings one";
+            if self.schedule != Schedule::Constant {
+                return Err(Error::argument("schedule", brings, &self.schedule));
+            }
+            if self.rates != Rates::Same {
+                return Err(Error::argument("rates", brings, self.rates));
+            }
+            if self.warmup.epochs != 0.0 {
+                return Err(Error::argument("warmup", brings, self.warmup.epochs));
+            }
+        }
+        if let (Unfreeze::Backbone(_), false) = (own_start, self.rates == Rates::Same) {
+            let expected = "same, since unfreeze `backbone` has a rule of its own";
+            return Err(Error::argument("rates", expected, self.rates));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        // Longer runs are surely a mistake, and their steps would have to be counted in more bits.
+        if !(1..=1_000_000).contains(&self.epochs) {
+            return Err(Error::argument("epochs", "1 to 1000000", self.epochs));
+        }
+        if !(1..=65_536).contains(&self.accumulate) {
+            return Err(Error::argument("accumulate", "1 to 65536", self.accumulate));
+        }
+        at_least_one("checkpoints.last", self.checkpoints.last)?;
+        if let Some(steps) = self.checkpoints.every_steps {
+            at_least_one("checkpoints.every_steps", steps)?;
+        }
+        crate::data::check_loading(self.batch_size, self.workers)?;
+        crate::preprocess::check_size(self.image_size)?;
+        not_negative("learning_rate", self.learning_rate)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        self.warmup.validate(&self.schedule, self.epochs as f64)?;
+        below_one("drop_rate", self.drop_rate.unwrap_or(0.0))?;
+        below_one("drop_path_rate", self.drop_path_rate.unwrap_or(0.0))?;
+        below_one("label_smoothing", self.label_smoothing)?;
+        self.class_weights.validate()?;
+        self.augment.check()?;
+        let augmented = !self.augment.is_none();
+        self.feature_cache.check(augmented, self.mixing.is_some())?;
+        if let Some(mixing) = &self.mixing {
+            mixing.check()?;
+            if self.batch_size == 1 {
+                let expected = "at least 2, since the images of a batch are mixed with each other";
+                return Err(Error::argument("batch_size", expected, 1));
+            }
+        }
+        if let Some(ema) = &self.ema {
+            ema.validate()?;
+        }
+        if let Some(stopping) = &self.early_stopping {
+            stopping.validate()?;
+        }
+        self.unfreeze.validate(self.epochs)?;
+        self.check_together()?;
+        self.rates.validate()?;
+        self.rate_scaling.validate()?;
+        self.clip.validate()?;
+        self.optimizer.validate()?;
+        self.schedule.validate()
+    }
+}

@@ -1,0 +1,213 @@
+//! A run that goes on: from its newest checkpoint, or with epochs that are added to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module as _;
+use burn::tensor::Device;
+
+use super::checkpoint::{self, Checkpoint};
+use super::classes::check_same_classes;
+use super::ema::Ema;
+use super::epoch::run_epochs;
+use super::extend::{AddedEpochs, Extension};
+use super::fit::FitOptions;
+use super::monitor::Monitor;
+use super::progress::Progress;
+use super::run::config::RunConfig;
+use super::run::finished::Run;
+use super::run::folder::RunFolder;
+use super::run::lock::FolderLock;
+use super::setup::prepare;
+use super::unreadable::is_unreadable_image;
+use crate::data::ImageData;
+use crate::error::{Error, Result};
+
+/// A run that goes on from its newest whole checkpoint; a finished one is only read.
+///
+/// `device` is one with autodiff. The images have to be those that the run began with.
+///
+/// # Errors
+/// [`Error::Folder`] if the folder is no run's, has no checkpoint yet, or another process writes
+/// into it,
+/// [`Error::InvalidArgument`] for other images, and as [`Recipe::fit`](super::Recipe::fit).
+pub fn resume(
+    dir: impl AsRef<Path>,
+    device: &Device,
+    train: Arc<dyn ImageData>,
+    valid: Arc<dyn ImageData>,
+    mut options: FitOptions,
+    monitor: &mut dyn Monitor,
+) -> Result<Run> {
+    let dir = dir.as_ref();
+    let mut config = RunConfig::open(dir)?;
+    let lock = FolderLock::take(dir)?;
+    check_same_images(&config, train.as_ref(), valid.as_ref())?;
+    let Some(path) = checkpoint::newest(dir)? else {
+        return Err(Error::Folder {
+            path: dir.to_path_buf(),
+            reason: "the run has no checkpoint yet; start it again with overwriting allowed"
+                .to_owned(),
+        });
+    };
+    let device = device.clone().autodiff();
+    let checkpoint = checkpoint::read(&path, &device)?;
+    let added = match next_step(&config, &checkpoint, options.extend.take())? {
+        NextStep::Nothing => {
+            return read_finished(dir, lock, &config, checkpoint, &device, monitor);
+        }
+        NextStep::Finish => None,
+        NextStep::Extend(added) => Some(added),
+    };
+    config.extended.extend(added.clone());
+
+    let recipe = config.recipe.clone();
+    let model = checkpoint.model.clone();
+    let (model, mut setup) = prepare(&recipe, model, train, valid, options.skip_broken)
+        .map_err(|error| unreadable_image(error, options.skip_broken, &path, dir))?;
+    config.extended.iter().for_each(|added| setup.extend(added));
+    let mut optimizer = recipe.optimizer(&model)?;
+    checkpoint.restore_optimizer(&mut optimizer)?;
+    let Checkpoint { mut state, ema, .. } = checkpoint;
+    if state.extended < config.extended.len() {
+        state.extend(config.extended.len());
+    }
+    let ema = recipe.ema.zip(ema);
+    let ema = ema.map(|(config, average)| Ema::new(config, &average));
+    let folder = RunFolder::resume(dir, lock, &state, &setup.plan)?;
+    folder.update_config(&options.arguments, added.as_ref())?;
+    if let Some(added) = added {
+        let frozen = setup.freeze_at(setup.plan_step(&state), &state)?;
+        let again = match recipe.early_stopping {
+            Some(_) => "; early stopping waits anew",
+            None => "",
+        };
+        monitor.notice(&format!("{added}; frozen: {frozen}{again}"));
+    }
+    let progress = Progress {
+        model,
+        optimizer,
+        ema,
+        state,
+    };
+    if progress.state.may_lack_best() {
+        folder.write_best(progress.result())?;
+    }
+    run_epochs(&setup, progress, folder, monitor)
+}
+
+/// What is left to do of a run.
+enum NextStep {
+    /// It is finished.
+    Nothing,
+    /// Its own epochs.
+    Finish,
+    /// It is finished, and these are added.
+    Extend(AddedEpochs),
+}
+
+fn next_step(
+    config: &RunConfig,
+    checkpoint: &Checkpoint,
+    extension: Option<Extension>,
+) -> Result<NextStep> {
+    let state = &checkpoint.state;
+    // Epochs that were added, of which there is no checkpoint yet, are still to be begun.
+    let begun = state.extended == config.extended.len();
+    let finished = begun && (state.epoch >= config.epochs() || state.stopped);
+    match extension {
+        None if finished => Ok(NextStep::Nothing),
+        None => Ok(NextStep::Finish),
+        // A command that is given once more asks for what is there.
+        Some(asked) if finished && asked.epochs <= state.epoch && config.includes(&asked) => {
+            Ok(NextStep::Nothing)
+        }
+        Some(asked) if finished => {
+            // Older checkpoints do not say where the plan is: there it is where the steps are.
+            let plan_step = state.plan_end.unwrap_or(state.steps);
+            let added = config.add_epochs(&asked, state.epoch, plan_step)?;
+            Ok(NextStep::Extend(added))
+        }
+        Some(asked) if config.includes(&asked) => Ok(NextStep::Finish),
+        Some(asked) => Err(unfinished(config, state.epoch, &asked)),
+    }
+}
+
+/// Why an unfinished run does not take other epochs.
+fn unfinished(config: &RunConfig, done: usize, asked: &Extension) -> Error {
+    let mut found = asked.epochs.to_string();
+    if asked.schedule.is_some() {
+        found.push_str(" with another schedule");
+    }
+    if asked.learning_rate.is_some() {
+        found.push_str(" with another rate");
+    }
+    let expected = format!(
+        "the run's own {}, of which {done} are done, and no other schedule or rate, which would \
+         change what is under way; `burn-zoo finetune --resume` without these flags finishes the \
+         run, then `--epochs` adds to it",
+        config.epochs()
+    );
+    Error::argument("epochs", expected, found)
+}
+
+/// Refuses images that are not those of the run, and says in what they differ.
+fn check_same_images(
+    config: &RunConfig,
+    train: &dyn ImageData,
+    valid: &dyn ImageData,
+) -> Result<()> {
+    // Runs of a model with more classes than the data had did not record their names.
+    if !config.data.classes.is_empty() {
+        check_same_classes("data", &config.data.classes, train.classes())?;
+    }
+    let expected = [config.data.train_images, config.data.valid_images];
+    let found = [train.len(), valid.len()];
+    if found == expected {
+        return Ok(());
+    }
+    let classes = train.classes().len();
+    let describe = |[train, valid]: [usize; 2]| {
+        format!("{train} training and {valid} validation images of {classes} classes")
+    };
+    Err(Error::argument("data", describe(expected), describe(found)))
+}
+
+/// An image that cannot be read is told with the checkpoint from which the run can go on.
+fn unreadable_image(error: Error, skip_broken: bool, checkpoint: &Path, dir: &Path) -> Error {
+    if skip_broken || !is_unreadable_image(&error) {
+        return error;
+    }
+    Error::BrokenImage {
+        image: Box::new(error),
+        checkpoint: PathBuf::from(checkpoint),
+        run: dir.to_path_buf(),
+    }
+}
+
+/// A finished run: nothing is trained.
+fn read_finished(
+    dir: &Path,
+    lock: FolderLock,
+    config: &RunConfig,
+    checkpoint: Checkpoint,
+    device: &Device,
+    monitor: &mut dyn Monitor,
+) -> Result<Run> {
+    let state = &checkpoint.state;
+    let folder = RunFolder::open_finished(dir, lock)?;
+    folder.write_epochs(&state.epochs)?;
+    if state.may_lack_best() {
+        folder.write_best(checkpoint.ema.as_ref().unwrap_or(&checkpoint.model))?;
+    }
+    let (done, all) = (state.epoch, config.epochs());
+    let run = folder.finish(checkpoint.state, device, &checkpoint.model.valid())?;
+    monitor.notice(&format!(
+        "the run is finished after {done} of {all} epochs{}, and nothing is trained; best: {}; \
+         `burn-zoo finetune --resume {} --epochs N` trains on to N epochs in all, N above {done}",
+        if done < all { ", stopped early" } else { "" },
+        run.best(),
+        dir.display()
+    ));
+    Ok(run)
+}

@@ -1,0 +1,9 @@
+//! The folder that a run leaves behind.
+
+pub(super) mod config;
+pub(super) mod files;
+pub(super) mod finished;
+pub(super) mod folder;
+mod layout;
+pub(super) mod lock;
+mod tables;

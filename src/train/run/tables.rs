@@ -1,0 +1,109 @@
+//! The tables of a run folder: `log.csv` and `steps.csv`.
+
+use std::path::Path;
+
+use csv::{IntoInnerError, QuoteStyle, StringRecord, Writer, WriterBuilder};
+
+use crate::error::{Error, Result};
+use crate::files::write_file;
+use crate::train::epoch_record::EpochRecord;
+use crate::train::monitor::StepRecord;
+use crate::train::plan::Plan;
+
+/// The columns of `log.csv`.
+const EPOCH_COLUMNS: [&str; 11] = [
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_accuracy",
+    "valid_top5_accuracy",
+    "valid_balanced_accuracy",
+    "learning_rate",
+    "images_per_second",
+    "seconds",
+    "frozen",
+];
+
+/// The columns of `steps.csv` before the rates of the groups.
+const STEP_COLUMNS: [&str; 5] = ["epoch", "step", "loss", "learning_rate", "gradient_norm"];
+
+/// The columns of `steps.csv`.
+pub(super) fn step_columns(plan: &Plan) -> StringRecord {
+    let rates = plan.groups().iter().map(|g| format!("rate {}", g.name));
+    let mut columns = StringRecord::from(STEP_COLUMNS.to_vec());
+    columns.extend(rates);
+    columns
+}
+
+/// A row of `steps.csv`.
+pub(super) fn step_row(step: &StepRecord) -> StringRecord {
+    let epoch = (step.epoch - 1) as f64 + step.step as f64 / step.steps as f64;
+    let norm = step.gradient_norm.map(|norm| format!("{norm:.6e}"));
+    let mut row = StringRecord::from(vec![
+        format!("{epoch:.5}"),
+        step.global_step.to_string(),
+        format!("{:.6}", step.loss),
+        format!("{:.6e}", step.learning_rate),
+        norm.unwrap_or_default(),
+    ]);
+    row.extend(step.rates.iter().map(|rate| format!("{rate:.6e}")));
+    row
+}
+
+/// The rows of a `steps.csv` up to a step. A last line without its end was being written, and is
+/// left out.
+pub(super) fn step_rows_until(text: &str, last: usize) -> impl Iterator<Item = StringRecord> {
+    let lines = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+    let rows = lines.map(|line| line.trim_end().split(',').collect::<StringRecord>());
+    rows.filter(move |row| {
+        let step = row.get(1).and_then(|step| step.parse::<usize>().ok());
+        step.is_some_and(|step| step <= last)
+    })
+}
+
+/// Writes `steps.csv`.
+pub(super) fn write_steps(path: &Path, rows: &[StringRecord]) -> Result<()> {
+    write(path, rows, QuoteStyle::Necessary)
+}
+
+/// Writes `log.csv`.
+pub(super) fn write_epochs(path: &Path, epochs: &[EpochRecord]) -> Result<()> {
+    let columns = StringRecord::from(EPOCH_COLUMNS.to_vec());
+    let rows = epochs.iter().map(|epoch| {
+        StringRecord::from(vec![
+            epoch.epoch.to_string(),
+            epoch.train_loss.to_string(),
+            epoch.train_accuracy.to_string(),
+            epoch.valid_loss.to_string(),
+            epoch.valid_accuracy.to_string(),
+            epoch.valid_top5_accuracy.to_string(),
+            epoch.valid_balanced_accuracy.to_string(),
+            epoch.learning_rate.to_string(),
+            format!("{:.2}", epoch.images_per_second),
+            format!("{:.3}", epoch.seconds),
+            epoch.frozen.clone(),
+        ])
+    });
+    let rows: Vec<StringRecord> = std::iter::once(columns).chain(rows).collect();
+    write(path, &rows, QuoteStyle::NonNumeric)
+}
+
+/// Writes a table, the first of whose rows names the columns; `quotes` says which fields of the
+/// others are in quotes.
+fn write(path: &Path, rows: &[StringRecord], quotes: QuoteStyle) -> Result<()> {
+    let bytes = || -> csv::Result<Vec<u8>> {
+        let (columns, rows) = rows.split_at(rows.len().min(1));
+        let mut writer = Writer::from_writer(Vec::new());
+        columns
+            .iter()
+            .try_for_each(|row| writer.write_record(row))?;
+        let header = writer.into_inner().map_err(IntoInnerError::into_error)?;
+        let mut writer = WriterBuilder::new().quote_style(quotes).from_writer(header);
+        rows.iter().try_for_each(|row| writer.write_record(row))?;
+        Ok(writer.into_inner().map_err(IntoInnerError::into_error)?)
+    };
+    let expected = "values that CSV can hold";
+    let bytes = bytes().map_err(|error| Error::argument("log", expected, error))?;
+    write_file(path, &bytes)
+}

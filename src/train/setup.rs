@@ -1,0 +1,326 @@
+//! Recipe, model and data brought together: what stays the same from step to step.
+
+use std::sync::Arc;
+
+use burn::module::Module as _;
+use burn::tensor::Device;
+
+use super::batch_norm_check::{single_value_error, single_value_norms};
+use super::classes::check_same_classes;
+use super::extend::AddedEpochs;
+use super::feature_cache::CachePlace;
+use super::loss::{ClassWeights, Loss};
+use super::plan::{Plan, StepRates};
+use super::recipe::Recipe;
+use super::schedule::{Schedule, Warmup};
+use super::state::RunState;
+use crate::data::{self, ImageData, Loader, LoaderConfig};
+use crate::error::{Error, Result};
+use crate::infer::check_labels;
+use crate::model::{Classifier, Freeze, InputSize, params};
+
+/// Everything that stays the same from step to step.
+pub(super) struct Setup {
+    /// With everything resolved, and with the epochs that were added.
+    pub recipe: Recipe,
+    pub plan: Plan,
+    pub train: Loader,
+    pub valid: Loader,
+    pub loss: Loss,
+    pub device: Device,
+    /// Steps of the optimiser in an epoch.
+    pub steps_per_epoch: usize,
+    /// The schedule of the last phase: the recipe's, or that of the last epochs that were added.
+    pub schedule: Schedule,
+    /// Epochs of the last phase, if they were added to a finished run.
+    pub added_epochs: Option<usize>,
+    /// Height and width of the first image.
+    pub image_size: [usize; 2],
+    /// The smallest batch that trains.
+    pub min_batch: usize,
+    /// The layers for whose sake the last image of an epoch is left out.
+    pub single_value_layers: Vec<String>,
+}
+
+/// Checks that recipe, model and data fit each other, and makes of them what a run needs.
+pub(super) fn prepare(
+    recipe: &Recipe,
+    model: Classifier,
+    train: Arc<dyn ImageData>,
+    valid: Arc<dyn ImageData>,
+    skip_broken: bool,
+) -> Result<(Classifier, Setup)> {
+    check_data(&model, train.as_ref(), valid.as_ref())?;
+    let model = training_model(recipe, model)?;
+    let mut device = model.device();
+    if recipe.gradient_checkpointing {
+        device = device.gradient_checkpointing();
+    }
+    recipe.precision.check(&device)?;
+    let loss = loss(recipe, model.num_classes(), train.as_ref(), &device)?;
+    let [mut train, valid] = loaders(recipe, &model, [train, valid], skip_broken, &device)?;
+    let image_size = check_first_image(&model, &train)?;
+    check_first_image(&model, &valid)?;
+
+    let [height, width] = image_size;
+    let recipe = Recipe {
+        image_size: (height == width).then_some(height),
+        ..recipe.clone()
+    };
+    let steps = |train: &Loader| train.num_batches().div_ceil(recipe.accumulate);
+    let mut plan = recipe.plan(&model, steps(&train))?;
+    let checked = check_plan(&recipe, &model, &plan, steps(&train), image_size)?;
+    let mut single_value_layers = checked.single_value_layers;
+    let min_batch = if single_value_layers.is_empty() { 1 } else { 2 };
+    let images = train.num_images();
+    if min_batch > recipe.batch_size || min_batch > images {
+        let situation = match images {
+            1 => "a single training image".to_owned(),
+            _ => format!("batch_size {}", recipe.batch_size),
+        };
+        let error = single_value_error(&model, &single_value_layers, image_size, situation);
+        return Err(error);
+    }
+    if recipe.drop_last || images % recipe.batch_size != 1 {
+        single_value_layers.clear();
+    } else if !single_value_layers.is_empty() {
+        train.drop_single();
+        plan = recipe.plan(&model, steps(&train))?;
+    }
+    let must_cache = matches!(
+        recipe.feature_cache.place,
+        CachePlace::Memory | CachePlace::Disk
+    );
+    if must_cache && !checked.freezes_first_groups {
+        let expected = "auto or off, where the first groups of the model are never frozen";
+        let found = recipe.feature_cache;
+        return Err(Error::argument("feature_cache", expected, found));
+    }
+    let setup = Setup {
+        steps_per_epoch: steps(&train),
+        schedule: recipe.schedule.clone(),
+        added_epochs: None,
+        image_size,
+        min_batch,
+        single_value_layers,
+        recipe,
+        plan,
+        train,
+        valid,
+        loss,
+        device,
+    };
+    Ok((model, setup))
+}
+
+fn check_data(model: &Classifier, train: &dyn ImageData, valid: &dyn ImageData) -> Result<()> {
+    if valid.is_empty() {
+        let expected = "at least one image";
+        return Err(Error::argument("validation data", expected, "none"));
+    }
+    check_same_classes("validation data", train.classes(), valid.classes())?;
+    let classes = train.classes().len();
+    if model.num_classes() < classes {
+        let expected = format!("at least the {classes} classes of the data");
+        let found = model.num_classes();
+        return Err(Error::argument("num_classes", expected, found));
+    }
+    Ok(())
+}
+
+/// The model in training mode, with the recipe's dropout and gradient checkpointing.
+fn training_model(recipe: &Recipe, mut model: Classifier) -> Result<Classifier> {
+    let info = model.info();
+    let own = [info.drop_rate, info.drop_path_rate];
+    let rates = [
+        recipe.drop_rate.unwrap_or(own[0]),
+        recipe.drop_path_rate.unwrap_or(own[1]),
+    ];
+    if rates != own {
+        model = model.with_drop_rates(rates[0], rates[1])?;
+    }
+    let model = model.train();
+    if recipe.gradient_checkpointing {
+        return Ok(params::with_gradient_checkpointing(model));
+    }
+    Ok(model)
+}
+
+fn loss(
+    recipe: &Recipe,
+    num_classes: usize,
+    train: &dyn ImageData,
+    device: &Device,
+) -> Result<Loss> {
+    let weights = match &recipe.class_weights {
+        ClassWeights::Equal => None,
+        weights => weights.of(&data::labels(train)?, num_classes)?,
+    };
+    Loss::new(recipe.label_smoothing, weights.as_deref(), device)
+}
+
+/// The loaders for training and validation.
+fn loaders(
+    recipe: &Recipe,
+    model: &Classifier,
+    [train, valid]: [Arc<dyn ImageData>; 2],
+    skip_broken: bool,
+    device: &Device,
+) -> Result<[Loader; 2]> {
+    let size = match model.backbone.input_size() {
+        InputSize::Exactly(size) => Some(recipe.image_size.unwrap_or(size)),
+        InputSize::AtLeast(_) => recipe.image_size,
+    };
+    let preprocess = model.preprocess(size);
+    let config = LoaderConfig {
+        batch_size: recipe.batch_size,
+        workers: recipe.workers,
+        seed: recipe.seed,
+        skip_broken,
+        ..LoaderConfig::default()
+    };
+    let training = LoaderConfig {
+        shuffle: Some(recipe.seed),
+        drop_last: recipe.drop_last,
+        sampler: recipe.sampler,
+        augment: recipe.augment.clone(),
+        mixing: recipe.mixing,
+        ..config.clone()
+    };
+    Ok([
+        Loader::new(train, preprocess.clone(), training, device)?,
+        Loader::new(valid, preprocess, config, device)?,
+    ])
+}
+
+/// Takes one image through the model's checks, so that a size that does not fit is an error before
+/// anything is written: its height and width.
+fn check_first_image(model: &Classifier, loader: &Loader) -> Result<[usize; 2]> {
+    let batch = loader.first()?;
+    check_labels(&batch.targets, model.num_classes())?;
+    model.check_input(&batch.images)?;
+    let [_, _, height, width] = batch.images.dims();
+    Ok([height, width])
+}
+
+struct CheckedPlan {
+    /// Whether groups at the input are frozen at some time.
+    freezes_first_groups: bool,
+    /// Batch normalisations that cannot learn from one image, at the first time that there are any.
+    single_value_layers: Vec<String>,
+}
+
+/// Checks that something trains at every time of the plan.
+fn check_plan(
+    recipe: &Recipe,
+    model: &Classifier,
+    plan: &Plan,
+    steps_per_epoch: usize,
+    image_size: [usize; 2],
+) -> Result<CheckedPlan> {
+    let mut checked = CheckedPlan {
+        freezes_first_groups: false,
+        single_value_layers: Vec::new(),
+    };
+    for freeze in plan.freezes(recipe.epochs * steps_per_epoch) {
+        let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
+        if frozen.trainable_parameters().is_empty() {
+            let expected = "something that is left to train";
+            return Err(Error::argument("freeze", expected, freeze));
+        }
+        checked.freezes_first_groups |= num_frozen_groups(&frozen) > 0;
+        let layers = single_value_norms(&frozen, image_size)?;
+        if checked.single_value_layers.is_empty() {
+            checked.single_value_layers = layers;
+        }
+    }
+    Ok(checked)
+}
+
+/// How many groups from the input on do not train at all.
+pub(super) fn num_frozen_groups(model: &Classifier) -> usize {
+    let training = params::training_state(model);
+    let is_frozen = |prefix: &str| {
+        let mut own = training.iter().filter(|(path, _)| path.starts_with(prefix));
+        own.all(|(_, trains)| !trains)
+    };
+    let groups = model.backbone.groups();
+    groups.iter().take_while(|g| is_frozen(&g.prefix)).count()
+}
+
+impl Setup {
+    /// The step of the plan that begins with the next batch.
+    ///
+    /// It follows from the batches: fewer steps are made where batches have no image that can be
+    /// read, and the schedule and what is frozen would lag behind the epochs.
+    pub fn plan_step(&self, state: &RunState) -> usize {
+        state.epoch * self.steps_per_epoch + state.batches / self.recipe.accumulate
+    }
+
+    /// The step of the plan to which the last batch belongs.
+    pub fn last_plan_step(&self, state: &RunState) -> usize {
+        let before = state.epoch * self.steps_per_epoch;
+        match state.batches.checked_sub(1) {
+            Some(last) => before + last / self.recipe.accumulate,
+            None => before.saturating_sub(1),
+        }
+    }
+
+    /// What is frozen at a step of the plan, unless a monitor said otherwise.
+    pub fn freeze_at(&self, plan_step: usize, state: &RunState) -> Result<Freeze> {
+        match &state.freeze {
+            Some(text) => text.parse(),
+            None => Ok(self.plan.freeze_at(plan_step).clone()),
+        }
+    }
+
+    /// The rates at a step of the plan, lowered by as much as the plateaus so far ask for.
+    pub fn rates_at(&self, plan_step: usize, state: &RunState) -> StepRates {
+        let mut rates = self.plan.at(plan_step);
+        if let Schedule::Plateau(_) = self.schedule {
+            let factor = state.plateau.factor;
+            rates.rates.iter_mut().for_each(|rate| *rate *= factor);
+        }
+        rates
+    }
+
+    /// What a person should know before the run begins.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices: Vec<String> = self.unused_schedule().into_iter().collect();
+        let end = self.recipe.epochs * self.steps_per_epoch;
+        for (step, freeze) in self.plan.changes().iter().filter(|(step, _)| *step >= end) {
+            notices.push(format!(
+                "freezing `{freeze}` would begin at step {}, and the run ends before",
+                step + 1
+            ));
+        }
+        if let [layer, ..] = &self.single_value_layers[..] {
+            notices.push(format!(
+                "1 of {} training images is left out of each epoch, another one each time: the \
+                 last would be alone in its batch, and give `{layer}` one value per channel",
+                self.train.num_images()
+            ));
+        }
+        notices
+    }
+
+    /// What of its schedule the last phase never comes to, in words.
+    fn unused_schedule(&self) -> Option<String> {
+        let recipe = &self.recipe;
+        let Some(added) = self.added_epochs else {
+            return recipe.schedule.unused(&recipe.warmup, recipe.epochs);
+        };
+        let text = self.schedule.unused(&Warmup::default(), added)?;
+        Some(format!("the added epochs, as a run of their own: {text}"))
+    }
+
+    /// Appends epochs that were added to the finished run.
+    pub fn extend(&mut self, added: &AddedEpochs) {
+        let images = self.recipe.effective_batch();
+        let scaling = self.recipe.rate_scaling.factor(images);
+        self.plan.extend(added, scaling);
+        self.schedule = added.schedule.clone();
+        self.added_epochs = Some(added.epochs);
+        self.recipe.epochs = added.from_epoch + added.epochs;
+    }
+}

@@ -1,0 +1,286 @@
+//! One step of the optimiser: freezing, gradients, update.
+
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::GradientsParams;
+
+use super::batch_norm_check::{single_value_error, single_value_norms};
+use super::cache::inputs::{Inputs, ModelInput};
+use super::gradients::{Clip, accumulate, clip_gradients, gradient_norm, scale};
+use super::loss::Targets;
+use super::model_optimizer::ModelOptimizer;
+use super::monitor::{Backward, StepRecord};
+use super::out_of_memory::catch_out_of_memory;
+use super::plan::StepRates;
+use super::setup::Setup;
+use super::state::TrainTotals;
+use super::training::Training;
+use crate::data::Batch;
+use crate::error::Result;
+use crate::infer::{best, check_labels, scalar};
+use crate::model::{Classifier, Freeze, host_vec};
+use crate::nn::Precision;
+use crate::nn::noise;
+
+/// The mean over the batches of a step.
+pub(super) struct StepGradients {
+    gradients: GradientsParams,
+    loss: f64,
+    rates: StepRates,
+    /// The norm of all gradients, if somebody asks for it: it is read from the device.
+    norm: Option<f64>,
+}
+
+impl Training<'_> {
+    /// What is frozen from the next step on, if that is not what is frozen now.
+    pub fn next_freeze(&mut self) -> Result<Option<Freeze>> {
+        let (setup, state) = (self.setup, &self.progress.state);
+        let freeze = setup.freeze_at(setup.plan_step(state), state)?;
+        if self.frozen.as_ref() == Some(&freeze) {
+            return Ok(None);
+        }
+        // A run that goes on begins with what was frozen before: that is no change.
+        self.freeze_changed |=
+            self.frozen.is_some() || setup.freeze_at(setup.last_plan_step(state), state)? != freeze;
+        Ok(Some(freeze))
+    }
+
+    /// Freezes and frees, and computes the features of what does not train any more.
+    pub fn freeze(&mut self, freeze: Freeze) -> Result<()> {
+        let setup = self.setup;
+        self.progress.freeze(&freeze, setup.recipe.frozen_norm)?;
+        self.frozen = Some(freeze);
+        self.single_image_sizes.clear();
+        let prefix = std::mem::take(&mut self.prefix);
+        let dir = self.folder.path();
+        match prefix.update(setup, &self.progress, dir, self.monitor) {
+            Ok(Some(prefix)) => {
+                self.prefix = prefix;
+                Ok(())
+            }
+            Ok(None) => Err(self.interrupted()),
+            Err(error) => Err(self.checkpoint_if_unreadable(error)),
+        }
+    }
+
+    /// The gradients of the next step, averaged over its batches. `None` if there is nothing to
+    /// learn from in its first batch: the step then begins with a later one, for which the plan is
+    /// asked anew.
+    pub fn accumulate_gradients(
+        &mut self,
+        inputs: &mut Inputs<'_>,
+    ) -> Result<Option<StepGradients>> {
+        let setup = self.setup;
+        let recipe = &setup.recipe;
+        let state = &self.progress.state;
+        let rates = setup.rates_at(setup.plan_step(state), state);
+        let loss_scale = match recipe.precision {
+            Precision::F16 => state.loss_scale.factor(),
+            _ => 1.0,
+        };
+        let mut start = (recipe.accumulate > 1).then(|| self.progress.step_start());
+        let mut gradients = GradientsParams::new();
+        let (mut loss, mut batches) = (0.0, 0);
+        while batches < recipe.accumulate
+            && let Some(batch) = inputs.next_batch()
+        {
+            let batch = batch.map_err(|error| {
+                if let Some(start) = start.take() {
+                    self.progress.restore(start);
+                }
+                self.checkpoint_if_unreadable(error)
+            })?;
+            let state = &mut self.progress.state;
+            state.batches += 1;
+            self.reported
+                .in_batch(&setup.train, batch.skipped, state, self.monitor);
+            let input = match batch.input {
+                Some(input) if self.can_train_on(&input)? => input,
+                _ if batches == 0 => return Ok(None),
+                _ => continue,
+            };
+            let (batch_loss, batch_gradients) = self.backward(input, loss_scale)?;
+            if !batch_loss.is_finite() {
+                return Err(self.diverged(batch_loss, &rates));
+            }
+            accumulate(&self.progress.model, &mut gradients, batch_gradients);
+            loss += batch_loss;
+            batches += 1;
+        }
+        drop(start);
+        if batches == 0 {
+            return Ok(None);
+        }
+        let divisor = batches as f64 * loss_scale;
+        if divisor != 1.0 {
+            scale(&self.progress.model, &mut gradients, 1.0 / divisor);
+        }
+        let is_shown = (self.progress.state.steps + 1).is_multiple_of(10);
+        let is_needed =
+            matches!(recipe.clip, Clip::Norm { .. }) || recipe.precision == Precision::F16;
+        let norm = (is_shown || is_needed)
+            .then(|| gradient_norm(&self.progress.model, &gradients))
+            .transpose()?;
+        Ok(Some(StepGradients {
+            gradients,
+            loss: loss / batches as f64,
+            rates,
+            norm,
+        }))
+    }
+
+    /// Whether a batch is not one image from which a batch normalisation would get one value per
+    /// channel; PyTorch refuses such a batch.
+    fn can_train_on(&mut self, input: &ModelInput) -> Result<bool> {
+        let size = input.size.unwrap_or(self.setup.image_size);
+        if input.targets.len() != 1 || self.single_image_sizes.contains(&size) {
+            return Ok(true);
+        }
+        let model = &self.progress.model;
+        let layers = single_value_norms(model, size)?;
+        let Some(layer) = layers.first() else {
+            self.single_image_sizes.insert(size);
+            return Ok(true);
+        };
+        let batch = self.progress.state.batches;
+        if self.setup.recipe.batch_size == 1 {
+            let situation = format!("batch_size 1, batch {batch}");
+            return Err(single_value_error(model, &layers, size, situation));
+        }
+        if !self.reported_single_image {
+            self.monitor.notice(&format!(
+                "batch {batch} of epoch {} is left out: it has one image, which would give \
+                 `{layer}` one value per channel; further ones are left out likewise",
+                self.epoch_number()
+            ));
+            self.reported_single_image = true;
+        }
+        Ok(false)
+    }
+
+    /// One batch: its loss, and the gradients of the loss times `loss_scale`.
+    fn backward(&mut self, input: ModelInput, loss_scale: f64) -> Result<(f64, GradientsParams)> {
+        let (setup, epoch) = (self.setup, self.epoch_number());
+        check_labels(&input.targets, self.progress.model.num_classes())?;
+        // Dropout is the same whether or not the run was interrupted before.
+        let stream = format!("noise {epoch} {}", self.progress.state.batches);
+        let model = &self.progress.model;
+        let totals = &mut self.progress.state.totals;
+        noise::with(setup.recipe.seed, &stream, || {
+            catch_out_of_memory(&setup.recipe, setup.min_batch, || {
+                forward_backward(setup, model, loss_scale, totals, input)
+            })
+        })
+    }
+
+    /// In f16: whether gradients overflowed, so that the step is skipped.
+    pub fn skip_overflow(&mut self, step: &StepGradients) -> Result<bool> {
+        if self.setup.recipe.precision != Precision::F16 {
+            return Ok(false);
+        }
+        let state = &mut self.progress.state;
+        if state
+            .loss_scale
+            .update(step.norm.is_some_and(f64::is_finite))
+        {
+            return Ok(false);
+        }
+        state.steps += 1;
+        state.overflowed += 1;
+        self.freeze_changed = false;
+        self.monitor.notice(&format!(
+            "step {}: gradients overflowed in f16; the step is left out",
+            state.steps
+        ));
+        if self.monitor.should_stop() {
+            return Err(self.interrupted());
+        }
+        Ok(true)
+    }
+
+    /// Clips the gradients, changes the weights by them, and reports the step.
+    pub fn optimizer_step(mut self, mut step: StepGradients, is_last: bool) -> Result<Self> {
+        let Setup { recipe, plan, .. } = self.setup;
+        let norm = step.norm.unwrap_or(0.0);
+        let model = &self.progress.model;
+        clip_gradients(model, &mut step.gradients, recipe.clip, norm);
+        self.monitor.backward(&Backward {
+            epoch: self.epoch_number(),
+            global_step: self.progress.state.steps,
+            last: is_last,
+            model,
+            gradients: &step.gradients,
+        })?;
+        self.progress = self.progress.update(plan, &step.rates, step.gradients);
+
+        let state = &mut self.progress.state;
+        state.totals.seconds = self.clock.seconds();
+        let state = &self.progress.state;
+        let record = StepRecord {
+            epoch: self.epoch_number(),
+            step: state.batches.div_ceil(recipe.accumulate),
+            steps: self.setup.steps_per_epoch,
+            global_step: state.steps,
+            loss: step.loss,
+            learning_rate: step.rates.head(),
+            rates: self.active_rates(&step.rates),
+            gradient_norm: step.norm,
+            images_per_second: state.totals.images_per_second(),
+            accuracy: state.totals.accuracy(),
+        };
+        let is_special = std::mem::take(&mut self.freeze_changed);
+        self.folder.log_step(&record, is_special);
+        self.monitor.step(&record, &mut self.control)?;
+        if self.monitor.should_stop() {
+            return Err(self.interrupted());
+        }
+        Ok(self)
+    }
+}
+
+/// One batch: its loss, and the gradients of the loss times `loss_scale`.
+fn forward_backward(
+    setup: &Setup,
+    model: &Classifier,
+    loss_scale: f64,
+    totals: &mut TrainTotals,
+    mut input: ModelInput,
+) -> Result<(f64, GradientsParams)> {
+    let labels = std::mem::take(&mut input.targets);
+    let targets = match input.soft.take() {
+        Some(soft) => Targets::Soft(soft),
+        None => Targets::Labels(input.labels.clone()),
+    };
+    let logits = input.forward(model, &setup.recipe)?;
+    let logits = logits.cast(Precision::F32.dtype());
+    let mut loss = setup.loss.forward(logits.clone(), targets);
+    let value = scalar(loss.clone().detach())?;
+    if loss_scale != 1.0 {
+        loss = loss.mul_scalar(loss_scale);
+    }
+    let gradients = GradientsParams::from_grads(loss.backward(), model);
+
+    let scores = host_vec(logits.into_data())?;
+    let classes = scores.len() / labels.len().max(1);
+    let rows = scores.chunks_exact(classes.max(1)).zip(&labels);
+    totals.correct += rows.filter(|(row, label)| best(row) == **label).count();
+    totals.images += labels.len();
+    totals.loss += value * labels.len() as f64;
+    Ok((value, gradients))
+}
+
+/// A whole step on one batch, for the searches for a learning rate and for a batch size: its loss,
+/// and the model after it.
+pub(super) fn single_step(
+    setup: &Setup,
+    model: Classifier,
+    optimizer: &mut ModelOptimizer,
+    rates: ModuleLearningRate,
+    batch: Batch,
+) -> Result<(f64, Classifier)> {
+    check_labels(&batch.targets, model.num_classes())?;
+    catch_out_of_memory(&setup.recipe, setup.min_batch, || {
+        let mut totals = TrainTotals::default();
+        let (loss, gradients) = forward_backward(setup, &model, 1.0, &mut totals, batch.into())?;
+        Ok((loss, optimizer.step(rates, model, gradients)))
+    })
+}

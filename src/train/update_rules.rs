@@ -1,0 +1,360 @@
+//! How each optimiser changes a parameter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use burn::optim::AdaptiveMomentumState;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{
+    AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, LambConfig, LionConfig,
+    MuonConfig, Optimizer as Update, RecordState, RmsPropConfig, StateSink, StateSource,
+};
+use burn::tensor::{Device, Tensor};
+
+use super::optimizer::{Optimizer, numbers};
+
+/// The momentum, which a schedule may change from step to step: an optimiser of burn fixes it when
+/// it is made. NaN where the optimiser's own holds.
+#[derive(Debug, Clone)]
+pub(super) struct Momentum(Arc<AtomicU64>);
+
+impl Default for Momentum {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(f64::NAN.to_bits())))
+    }
+}
+
+impl Momentum {
+    pub fn set(&self, value: Option<f64>) {
+        let bits = value.unwrap_or(f64::NAN).to_bits();
+        self.0.store(bits, Ordering::Relaxed);
+    }
+
+    /// The value that was set, or else the optimiser's own.
+    pub fn or(&self, own: f64) -> f64 {
+        let value = f64::from_bits(self.0.load(Ordering::Relaxed));
+        if value.is_nan() { own } else { value }
+    }
+}
+
+/// What an optimiser of burn is made from, anew for each update. That costs nothing: its state is
+/// kept by the [`ModuleOptimizer`](burn::optim::ModuleOptimizer).
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub kind: Optimizer,
+    pub decay: f64,
+    pub momentum: Momentum,
+}
+
+impl Settings {
+    fn decay(&self) -> Option<WeightDecayConfig> {
+        (self.decay > 0.0).then(|| WeightDecayConfig::new(self.decay as f32))
+    }
+
+    fn betas(&self) -> [f32; 2] {
+        let [first, second] = match self.kind {
+            Optimizer::Adam { betas, .. }
+            | Optimizer::AdamW { betas, .. }
+            | Optimizer::Lamb { betas }
+            | Optimizer::Lion { betas } => betas,
+            _ => numbers::adam(),
+        };
+        [self.momentum.or(first) as f32, second as f32]
+    }
+
+    fn epsilon(&self) -> f32 {
+        match self.kind {
+            Optimizer::Adam { epsilon, .. }
+            | Optimizer::AdamW { epsilon, .. }
+            | Optimizer::RmsProp { epsilon, .. } => epsilon as f32,
+            _ => numbers::epsilon() as f32,
+        }
+    }
+
+    fn adam(&self) -> burn::optim::Adam {
+        let [beta_1, beta_2] = self.betas();
+        AdamConfig::new()
+            .with_beta_1(beta_1)
+            .with_beta_2(beta_2)
+            .with_epsilon(self.epsilon())
+            .with_weight_decay(self.decay())
+            .build()
+    }
+
+    fn adamw(&self) -> burn::optim::AdamW {
+        let [beta_1, beta_2] = self.betas();
+        AdamWConfig::new()
+            .with_beta_1(beta_1)
+            .with_beta_2(beta_2)
+            .with_epsilon(self.epsilon())
+            .with_weight_decay(self.decay as f32)
+            .build()
+    }
+
+    pub fn rmsprop(&self) -> burn::optim::RmsProp {
+        let (alpha, momentum, centered) = match self.kind {
+            Optimizer::RmsProp {
+                alpha,
+                momentum,
+                centered,
+                ..
+            } => (alpha, self.momentum.or(momentum), centered),
+            _ => (numbers::alpha(), 0.0, false),
+        };
+        RmsPropConfig::new()
+            .with_alpha(alpha as f32)
+            .with_momentum(momentum as f32)
+            .with_centered(centered)
+            .with_epsilon(self.epsilon())
+            .with_weight_decay(self.decay())
+            .build()
+    }
+
+    pub fn lamb(&self) -> burn::optim::Lamb {
+        let [beta_1, beta_2] = self.betas();
+        LambConfig::new()
+            .with_beta_1(beta_1)
+            .with_beta_2(beta_2)
+            .with_weight_decay(self.decay as f32)
+            .build()
+    }
+
+    pub fn lion(&self) -> burn::optim::Lion {
+        let [beta_1, beta_2] = self.betas();
+        LionConfig::new()
+            .with_beta_1(beta_1)
+            .with_beta_2(beta_2)
+            .with_weight_decay(self.decay as f32)
+            .build()
+    }
+
+    pub fn adagrad(&self) -> burn::optim::AdaGrad {
+        // PyTorch's epsilon.
+        AdaGradConfig::new()
+            .with_epsilon(1e-10)
+            .with_weight_decay(self.decay())
+            .build()
+    }
+
+    pub fn adan(&self) -> burn::optim::Adan {
+        AdanConfig::new()
+            .with_weight_decay(self.decay as f32)
+            .build()
+    }
+
+    pub fn adafactor(&self) -> burn::optim::Adafactor {
+        AdafactorConfig::new()
+            .with_relative_step(false)
+            .with_weight_decay(self.decay as f32)
+            .build()
+    }
+
+    fn muon(&self) -> burn::optim::Muon {
+        let own = match self.kind {
+            Optimizer::Muon { momentum } => momentum,
+            _ => numbers::muon(),
+        };
+        let momentum = MomentumConfig::new()
+            .with_momentum(self.momentum.or(own))
+            .with_dampening(0.0)
+            .with_nesterov(true);
+        MuonConfig::new()
+            .with_momentum(momentum)
+            .with_adjust_lr_fn(burn::optim::AdjustLrFn::MatchRmsAdamW)
+            .with_weight_decay(self.decay())
+            .build()
+    }
+}
+
+/// SGD, whose momentum PyTorch's rule keeps: `v = momentum v + g`.
+#[derive(Debug, Clone)]
+pub(super) struct Sgd(pub Settings);
+
+/// What SGD remembers of a parameter.
+#[derive(Debug, Clone)]
+pub(super) struct Velocity<const D: usize>(Option<Tensor<D>>);
+
+impl<const D: usize> RecordState for Velocity<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        if let Some(velocity) = &self.0 {
+            out.push_tensor(prefix, "velocity", velocity.to_data());
+        }
+    }
+
+    fn state_unflatten(prefix: &str, from: &mut StateSource, device: &Device) -> Option<Self> {
+        let velocity = from.take_tensor(prefix, "velocity")?;
+        Some(Self(Some(Tensor::from_data(velocity, device))))
+    }
+}
+
+impl Update for Sgd {
+    type State<const D: usize> = Velocity<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        mut tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Velocity<D>>,
+    ) -> (Tensor<D>, Option<Velocity<D>>) {
+        let (momentum, nesterov) = match self.0.kind {
+            Optimizer::Sgd { momentum, nesterov } => (self.0.momentum.or(momentum), nesterov),
+            _ => (0.0, false),
+        };
+        let mut velocity = state.and_then(|state| state.0);
+        let sgd = burn_zoo_cpu::Sgd {
+            learning_rate: lr as f32,
+            momentum: momentum as f32,
+            nesterov,
+            weight_decay: self.0.decay as f32,
+        };
+        if burn_zoo_cpu::sgd_step(sgd, &mut tensor, &grad, &mut velocity) {
+            return (tensor, velocity.map(|v| Velocity(Some(v))));
+        }
+        let grad = if self.0.decay > 0.0 {
+            grad + tensor.clone().mul_scalar(self.0.decay)
+        } else {
+            grad
+        };
+        if momentum == 0.0 {
+            return (tensor - grad.mul_scalar(lr), None);
+        }
+        let velocity = match velocity {
+            Some(velocity) => velocity.mul_scalar(momentum) + grad.clone(),
+            None => grad.clone(),
+        };
+        let step = if nesterov {
+            grad + velocity.clone().mul_scalar(momentum)
+        } else {
+            velocity.clone()
+        };
+        (tensor - step.mul_scalar(lr), Some(Velocity(Some(velocity))))
+    }
+
+    fn to_device<const D: usize>(state: Velocity<D>, device: &Device) -> Velocity<D> {
+        Velocity(state.0.map(|velocity| velocity.to_device(device)))
+    }
+}
+
+impl Settings {
+    /// A step of Adam in one pass over memory: whether there is an operation for these tensors.
+    fn adam_on_cpu<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: &mut Tensor<D>,
+        grad: &Tensor<D>,
+        state: &mut Option<AdaptiveMomentumState<D>>,
+    ) -> bool {
+        let step = state.as_ref().map_or(0, |state| state.time) + 1;
+        let adam = burn_zoo_cpu::Adam {
+            learning_rate: lr as f32,
+            betas: self.betas(),
+            epsilon: self.epsilon(),
+            weight_decay: self.decay as f32,
+            decoupled: matches!(self.kind, Optimizer::AdamW { .. } | Optimizer::Muon { .. }),
+            step,
+        };
+        let mut moments = state.take().map(|state| [state.moment_1, state.moment_2]);
+        let done = burn_zoo_cpu::adam_step(adam, tensor, grad, &mut moments);
+        let time = if done { step } else { step - 1 };
+        *state = moments.map(|[first, second]| AdaptiveMomentumState::new(time, first, second));
+        done
+    }
+}
+
+/// Adam and AdamW, which differ in their decay and their state's name.
+macro_rules! adams {
+    ($($name:ident => $state:ident, $build:ident;)+) => {$(
+        #[derive(Debug, Clone)]
+        pub(super) struct $name(pub Settings);
+
+        impl Update for $name {
+            type State<const D: usize> = burn::optim::$state<D>;
+
+            fn step<const D: usize>(
+                &self,
+                lr: f64,
+                mut tensor: Tensor<D>,
+                grad: Tensor<D>,
+                state: Option<Self::State<D>>,
+            ) -> (Tensor<D>, Option<Self::State<D>>) {
+                let mut momentum = state.map(|state| state.momentum);
+                let done = self.0.adam_on_cpu(lr, &mut tensor, &grad, &mut momentum);
+                let state = momentum.map(|momentum| burn::optim::$state { momentum });
+                if done {
+                    return (tensor, state);
+                }
+                self.0.$build().step(lr, tensor, grad, state)
+            }
+
+            fn to_device<const D: usize>(
+                state: Self::State<D>,
+                device: &Device,
+            ) -> Self::State<D> {
+                <burn::optim::$name as Update>::to_device(state, device)
+            }
+        }
+    )+};
+}
+
+adams! {
+    Adam => AdamState, adam;
+    AdamW => AdamWState, adamw;
+}
+
+/// Any other optimiser of burn, made from the settings for each step.
+#[derive(Debug, Clone)]
+pub(super) struct Rebuilt<U> {
+    pub settings: Settings,
+    pub build: fn(&Settings) -> U,
+}
+
+impl<U: Update> Update for Rebuilt<U> {
+    type State<const D: usize> = U::State<D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<U::State<D>>,
+    ) -> (Tensor<D>, Option<U::State<D>>) {
+        (self.build)(&self.settings).step(lr, tensor, grad, state)
+    }
+
+    fn to_device<const D: usize>(state: U::State<D>, device: &Device) -> U::State<D> {
+        U::to_device(state, device)
+    }
+}
+
+/// burn's Muon takes matrices only; here whatever has more dimensions is one for it.
+#[derive(Debug, Clone)]
+pub(super) struct Muon(pub Settings);
+
+impl Update for Muon {
+    type State<const D: usize> = <burn::optim::Muon as Update>::State<2>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        let shape = tensor.dims();
+        let rows = shape[0];
+        let columns = shape[1..].iter().product::<usize>();
+        let (tensor, state) = self.0.muon().step(
+            lr,
+            tensor.reshape([rows, columns]),
+            grad.reshape([rows, columns]),
+            state,
+        );
+        (tensor.reshape(shape), state)
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
+        <burn::optim::Muon as Update>::to_device(state, device)
+    }
+}

@@ -1,0 +1,247 @@
+//! The end of an epoch: validation, its record, and what follows from it.
+
+use super::epoch_record::EpochRecord;
+use super::monitor::EpochEnd;
+use super::schedule::Schedule;
+use super::state::TrainTotals;
+use super::training::Training;
+use crate::error::{Error, Result};
+use crate::infer::{BatchScores, Evaluation};
+use crate::memory::Memory;
+use crate::nn::Precision;
+
+/// What a validation found.
+pub(super) struct Validation {
+    /// Of the averaged weights, if there are any.
+    evaluation: Evaluation,
+    /// With averaged weights: the accuracy of the others.
+    raw_accuracy: Option<f64>,
+}
+
+impl Training<'_> {
+    /// An epoch without a step has no result.
+    pub fn check_trained(&self) -> Result<()> {
+        let (setup, state) = (self.setup, &self.progress.state);
+        let epoch = self.epoch_number();
+        if state.totals.images == 0 {
+            let example = match setup.train.broken().first() {
+                Some(image) => format!(", such as {}: {}", image.name, image.reason),
+                None => String::new(),
+            };
+            let found = format!(
+                "none in epoch {epoch}: {} of {} could not be read{example}",
+                state.unreadable_in_epoch.len(),
+                setup.train.num_images()
+            );
+            let expected = "images to learn from";
+            return Err(Error::argument("training data", expected, found));
+        }
+        let is_decided = epoch == setup.recipe.epochs || state.loss_scale.factor() < 1.0;
+        let all_overflowed = state.steps == state.overflowed;
+        if setup.recipe.precision == Precision::F16 && all_overflowed && is_decided {
+            let found = format!(
+                "f16, in which the gradients of all {} steps overflowed: nothing was trained",
+                state.steps
+            );
+            return Err(Error::argument("precision", "f32 or bf16", found));
+        }
+        Ok(())
+    }
+
+    /// Evaluates the model, and the averaged one if there is one.
+    pub fn validate(&mut self) -> Result<Validation> {
+        let setup = self.setup;
+        let plan_step = setup.last_plan_step(&self.progress.state);
+        if self.frozen.is_none() {
+            // A run that goes on with a validation has not come to its first step.
+            let freeze = setup.freeze_at(plan_step, &self.progress.state)?;
+            self.progress.freeze(&freeze, setup.recipe.frozen_norm)?;
+        }
+        let has_average = self.progress.ema.is_some();
+        let raw_accuracy = if has_average {
+            Some(self.evaluate(false)?.accuracy)
+        } else {
+            None
+        };
+        let evaluation = self.evaluate(has_average)?;
+        let (state, images) = (&mut self.progress.state, evaluation.images);
+        self.reported
+            .in_validation(&setup.valid, images, state, self.monitor);
+        if !evaluation.loss.is_finite() {
+            let rates = setup.rates_at(plan_step, state);
+            return Err(self.diverged(evaluation.loss, &rates));
+        }
+        Ok(Validation {
+            evaluation,
+            raw_accuracy,
+        })
+    }
+
+    fn evaluate(&mut self, averaged: bool) -> Result<Evaluation> {
+        let valid = &self.setup.valid;
+        let recipe = &self.setup.recipe;
+        let progress = &self.progress;
+        let model = if averaged {
+            progress.result()
+        } else {
+            &progress.model
+        };
+        let watch = |scores: &BatchScores<'_>| {
+            self.monitor.validated(scores.batch, valid.num_batches());
+            !self.monitor.should_stop()
+        };
+        let evaluation = match self.prefix.validation(valid, recipe, averaged) {
+            Some(inputs) => inputs.evaluate(model, watch),
+            None => model.evaluate_while(valid, recipe.precision, watch),
+        };
+        match evaluation {
+            Ok(Some(evaluation)) => Ok(evaluation),
+            Ok(None) => Err(self.interrupted()),
+            Err(error) => Err(self.checkpoint_if_unreadable(error)),
+        }
+    }
+
+    /// Records the epoch, decides whether the run goes on, and writes the checkpoint, the best model
+    /// and the logs. `complete` says whether all batches of the epoch were trained on.
+    pub fn finish_epoch(&mut self, validation: Validation, complete: bool) -> Result<()> {
+        let setup = self.setup;
+        let record = self.epoch_record(&validation)?;
+        if complete {
+            self.report_missing_steps();
+        }
+        self.close_epoch();
+        self.update_plateau(&record);
+        let early_stop = self.early_stop(&record);
+        let is_best = self.push_record(&record);
+        self.monitor.epoch_finished(
+            &EpochEnd {
+                record: &record,
+                evaluation: &validation.evaluation,
+                model: self.progress.result(),
+                best: is_best,
+                global_step: self.progress.state.steps,
+            },
+            &mut self.control,
+        )?;
+        self.apply_control()?;
+        self.progress.state.stopped |= self.control.stop;
+        self.checkpoint()?;
+        if is_best {
+            self.folder.write_best(self.progress.result())?;
+        }
+        self.folder.write_epochs(&self.progress.state.epochs)?;
+        self.folder.remove_previous_run()?;
+        if let (Some(reason), Some(best)) = (early_stop, self.progress.state.best_epoch()) {
+            let (epoch, epochs) = (record.epoch, setup.recipe.epochs);
+            self.monitor.notice(&format!(
+                "early stopping after epoch {epoch} of {epochs}: {reason}; the model is that of {best}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn epoch_record(&self, validation: &Validation) -> Result<EpochRecord> {
+        let (setup, state) = (self.setup, &self.progress.state);
+        let Validation {
+            evaluation,
+            raw_accuracy,
+        } = validation;
+        let plan_step = setup.last_plan_step(state);
+        let rates = setup.rates_at(plan_step, state);
+        let names = setup.plan.groups().iter().map(|group| group.name.clone());
+        let frozen = match &self.frozen {
+            Some(freeze) => freeze.to_string(),
+            None => setup.freeze_at(plan_step, state)?.to_string(),
+        };
+        let valid_images = setup.valid.num_images();
+        Ok(EpochRecord {
+            epoch: self.epoch_number(),
+            train_loss: state.totals.mean_loss(),
+            train_accuracy: state.totals.accuracy(),
+            valid_loss: evaluation.loss,
+            valid_accuracy: evaluation.accuracy,
+            valid_top5_accuracy: evaluation.top5_accuracy,
+            valid_balanced_accuracy: evaluation.balanced_accuracy(),
+            raw_valid_accuracy: *raw_accuracy,
+            learning_rate: rates.head(),
+            rates: names.zip(self.active_rates(&rates)).collect(),
+            frozen,
+            images_per_second: state.totals.images_per_second(),
+            memory: Memory::now(&setup.device),
+            seconds: self.clock.seconds(),
+            train_images: state.totals.images,
+            valid_images: evaluation.images,
+            skipped_images: state.unreadable_in_epoch.len()
+                + valid_images.saturating_sub(evaluation.images),
+        })
+    }
+
+    /// Tells of steps that could not be made for want of images.
+    fn report_missing_steps(&mut self) {
+        let (planned, state) = (self.setup.steps_per_epoch, &self.progress.state);
+        let unreadable = state.unreadable_in_epoch.len();
+        let Some(start) = state.steps_at_epoch_start.filter(|_| unreadable > 0) else {
+            return;
+        };
+        let steps = state.steps - start;
+        if steps < planned {
+            self.monitor.notice(&format!(
+                "epoch {}: {steps} steps were made and {planned} planned, as {unreadable} images \
+                 could not be read",
+                self.epoch_number()
+            ));
+        }
+    }
+
+    /// From here on the state is that of the next epoch.
+    fn close_epoch(&mut self) {
+        let state = &mut self.progress.state;
+        state.plan_end = Some(self.setup.last_plan_step(state) + 1);
+        state.steps_at_epoch_start = None;
+        state.epoch += 1;
+        state.batches = 0;
+        state.totals = TrainTotals::default();
+        state.unreadable_in_epoch.clear();
+    }
+
+    fn update_plateau(&mut self, record: &EpochRecord) {
+        // A warm-up says nothing about what the rate has come to.
+        let from = match self.setup.added_epochs {
+            Some(_) => 0.0,
+            None => self.setup.recipe.warmup.epochs,
+        };
+        if let Schedule::Plateau(plateau) = self.setup.schedule
+            && record.epoch as f64 > from
+        {
+            let metric = self.setup.recipe.metric;
+            let (value, larger) = (metric.of(record), metric.larger_is_better());
+            self.progress.state.plateau.update(&plateau, value, larger);
+        }
+    }
+
+    /// Whether early stopping ends the run, and why, if that is before its last epoch.
+    fn early_stop(&mut self, record: &EpochRecord) -> Option<String> {
+        let recipe = &self.setup.recipe;
+        let rule = recipe.early_stopping.as_ref()?;
+        let state = &mut self.progress.state;
+        if !state.patience.exhausted(rule, recipe.metric, record) {
+            return None;
+        }
+        state.stopped = true;
+        (record.epoch < recipe.epochs).then(|| rule.in_words(recipe.metric))
+    }
+
+    /// Appends to the epochs; whether this one is the best.
+    fn push_record(&mut self, record: &EpochRecord) -> bool {
+        let metric = self.setup.recipe.metric;
+        let state = &mut self.progress.state;
+        let is_best = state
+            .best_epoch()
+            .is_none_or(|best| metric.better(metric.of(record), metric.of(best), 0.0));
+        if is_best {
+            state.best = Some(state.epochs.len());
+        }
+        state.epochs.push(record.clone());
+        is_best
+    }
+}
