@@ -556,7 +556,7 @@ fn tables_of_another_form_are_refused() {
         1,
         &[
             "an architecture, as in [resnet18.my_tag] without quotes",
-            "resnet18.mine\"]",
+            "\"resnet18.mine\"",
         ],
     );
     let table = "a table, as in [resnet18.my_tag]";

@@ -3,9 +3,10 @@
 //! Each checks itself as serde reads it. Its error says what was expected; the reader of the file
 //! adds where, and what was found.
 
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 use crate::preprocess::{CropMode, Interpolation};
 use crate::zoo::bundled::NAMES;
@@ -19,11 +20,12 @@ macro_rules! checked {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let check: fn(&$inner) -> bool = $check;
-                match <$inner>::deserialize(deserializer) {
-                    Ok(value) if check(&value) => Ok(Self(value)),
-                    _ => Err(D::Error::custom(format_args!("expected {}", $expected))),
-                }
+                let check = |value: $inner| {
+                    let holds: fn(&$inner) -> bool = $check;
+                    holds(&value).then_some(Self(value))
+                };
+                let expected = $expected;
+                deserializer.deserialize_newtype_struct("", CheckedVisitor { expected, check })
             }
         }
 
@@ -69,7 +71,7 @@ checked! {
         |s| is_file_name(s);
 
     /// A file that comes with the crate.
-    BundledFile(String): format_args!("a file that comes with the crate ({})", NAMES.join(", ")),
+    BundledFile(String): format!("a file that comes with the crate ({})", NAMES.join(", ")),
         |s| NAMES.contains(&s.as_str());
 
     Revision(String): "a commit of 40 lowercase hex digits", |s| is_hex(s, 40..=40);
@@ -118,27 +120,41 @@ pub(super) struct InputSize(pub(super) [usize; 3]);
 
 impl<'de> Deserialize<'de> for InputSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "[channels, height, width], at most [1024, 16384, 16384]";
         // As a list first: of more than three numbers an array takes the first three.
-        let size = Vec::deserialize(deserializer).ok();
-        let most = [1024, 16_384, 16_384];
-        size.and_then(|size| <[usize; 3]>::try_from(size).ok())
-            .filter(|size| {
-                size.iter()
-                    .zip(most)
-                    .all(|(n, most)| (1..=most).contains(n))
-            })
-            .map(Self)
-            .ok_or_else(|| {
-                D::Error::custom(format_args!(
-                    "expected [channels, height, width], at most {most:?}"
-                ))
-            })
+        let check = |size: Vec<usize>| match size[..] {
+            [c @ 1..=1024, height @ 1..=16_384, width @ 1..=16_384] => {
+                Some(Self([c, height, width]))
+            }
+            _ => None,
+        };
+        deserializer.deserialize_newtype_struct("", CheckedVisitor { expected, check })
     }
 }
 
 impl From<InputSize> for [usize; 3] {
     fn from(InputSize(size): InputSize) -> Self {
         size
+    }
+}
+
+/// Reads a `T` and makes a `U` of it, if the check agrees.
+struct CheckedVisitor<E, T, U> {
+    expected: E,
+    check: fn(T) -> Option<U>,
+}
+
+// As a newtype, since what serde says of a missing field is not for the check to replace.
+impl<'de, E: Display, T: Deserialize<'de>, U> Visitor<'de> for CheckedVisitor<E, T, U> {
+    type Value = U;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.expected)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<U, D::Error> {
+        let checked = T::deserialize(value).ok().and_then(self.check);
+        checked.ok_or_else(|| D::Error::custom(format_args!("expected {}", self.expected)))
     }
 }
 
