@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use half::f16;
 
 use crate::error::{Error, Result};
-use crate::files::{rename_into, temporary_in};
+use crate::files::temporary_in;
 
 /// Rows that are written one after the other and then read in any order.
 ///
