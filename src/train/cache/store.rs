@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use half::f16;
 
 use crate::error::{Error, Result};
-use crate::files::temporary_in;
+use crate::files::{rename_into, temporary_in};
 
 /// Rows that are written one after the other and then read in any order.
 ///
@@ -134,10 +134,7 @@ impl Writer {
         let file = file
             .into_inner()
             .map_err(|error| Error::io("write", &path)(error.into_error()))?;
-        let synced = file.as_file().sync_all();
-        synced.map_err(Error::io("write", &path))?;
-        file.persist(&path)
-            .map_err(|error| Error::io("write", &path)(error.error))?;
+        rename_into(file, &path).map_err(Error::io("write", &path))?;
         Store::open(path, self.rows, self.row)?.ok_or_else(|| {
             Error::argument("feature_cache", "the file that was written", "another one")
         })
