@@ -9,7 +9,6 @@ use reqwest::Url;
 
 use super::cache::Cache;
 use super::error::HubError;
-use crate::cache_folder::variable;
 use crate::error::Result;
 use crate::http::{CONNECT, SILENCE, without_secrets};
 
@@ -100,6 +99,7 @@ impl Hub {
     ///
     /// [`HubError::Setting`] if a variable has a value that cannot be used.
     pub fn from_env() -> Result<Hub> {
+        let variable = |name: &str| std::env::var_os(name);
         Ok(Self::from_variables(variable, std::env::home_dir())?)
     }
 
@@ -108,6 +108,7 @@ impl Hub {
         variable: impl Fn(&str) -> Option<OsString>,
         home: Option<PathBuf>,
     ) -> Result<Hub, HubError> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let folder = |name| {
             let Some(path) = variable(name).map(PathBuf::from) else {
                 return Ok(None);
