@@ -140,16 +140,15 @@ impl<'a> Reader<'a> {
             return Err(self.data("at least one image", "0 images"));
         }
         if height == 0 || width == 0 {
-            return Err(self.data(
-                "images of at least 1 × 1 pixels",
-                format!("{height} × {width}"),
-            ));
+            let found = format!("{height} × {width}");
+            return Err(self.data("images of at least 1 × 1 pixels", found));
         }
         let what = format!("{count} images of {height} × {width} pixels");
-        let Some(bytes) = u64::from(count)
-            .checked_mul(u64::from(height))
-            .and_then(|rows| rows.checked_mul(u64::from(width)))
-        else {
+        let sides = [count, height, width];
+        let bytes = sides
+            .iter()
+            .try_fold(1_u64, |n, side| n.checked_mul((*side).into()));
+        let Some(bytes) = bytes else {
             return Err(self.data(at_most(), format!("a header that announces {what}")));
         };
         let pixels = self.body(bytes, &what)?;
@@ -169,16 +168,12 @@ impl<'a> Reader<'a> {
             return Err(self.data("at least one label", "0 labels"));
         }
         let labels = self.body(u64::from(count), &format!("{count} labels"))?;
-        match labels
-            .iter()
-            .position(|&label| usize::from(label) >= num_classes)
-        {
-            Some(index) => Err(self.data(
-                format!("labels below {num_classes}"),
-                format!("label {} at index {index}", labels[index]),
-            )),
-            None => Ok(labels),
+        let wrong = labels.iter().position(|l| usize::from(*l) >= num_classes);
+        if let Some(index) = wrong {
+            let found = format!("label {} at index {index}", labels[index]);
+            return Err(self.data(format!("labels below {num_classes}"), found));
         }
+        Ok(labels)
     }
 
     /// Makes sure that nothing follows, which for gzip also checks its length and checksum, and
@@ -186,18 +181,13 @@ impl<'a> Reader<'a> {
     pub(crate) fn finish(mut self, content_sha256: Option<&str>) -> Result<()> {
         let end = self.position;
         if !self.read_up_to(1, end)?.is_empty() {
-            return Err(self.data(
-                format!("{end} bytes, as the header announces"),
-                "more".to_owned(),
-            ));
+            return Err(self.data(format!("{end} bytes, as the header announces"), "more"));
         }
         if let (Some(expected), Some(hasher)) = (content_sha256, self.hasher.take()) {
             let found = hex(&hasher.finalize());
             if found != expected {
-                return Err(self.data(
-                    format!("content with SHA-256 {expected}"),
-                    format!("SHA-256 {found}"),
-                ));
+                let expected = format!("content with SHA-256 {expected}");
+                return Err(self.data(expected, format!("SHA-256 {found}")));
             }
         }
         Ok(())
@@ -209,10 +199,8 @@ impl<'a> Reader<'a> {
         // it is the more telling error.
         let [found] = self.words::<1>(length)?;
         if found != magic {
-            return Err(self.data(
-                format!("the IDX magic number 0x{magic:08x}"),
-                format!("0x{found:08x}"),
-            ));
+            let expected = format!("the IDX magic number 0x{magic:08x}");
+            return Err(self.data(expected, format!("0x{found:08x}")));
         }
         self.words(length)
     }
@@ -223,10 +211,8 @@ impl<'a> Reader<'a> {
         let (words, _) = bytes.as_chunks::<4>();
         let words: Vec<u32> = words.iter().map(|&word| u32::from_be_bytes(word)).collect();
         words.try_into().map_err(|_| {
-            self.data(
-                format!("an IDX header of {header} bytes"),
-                format!("{} bytes", self.position - self.start),
-            )
+            let found = format!("{} bytes", self.position - self.start);
+            self.data(format!("an IDX header of {header} bytes"), found)
         })
     }
 
@@ -237,10 +223,9 @@ impl<'a> Reader<'a> {
         let end = self.position + bytes;
         let content = self.read_up_to(bytes, end)?;
         if self.position < end {
-            return Err(self.data(
-                format!("{} bytes ({what} and the header)", end - self.start),
-                format!("{} bytes", self.position - self.start),
-            ));
+            let expected = format!("{} bytes ({what} and the header)", end - self.start);
+            let found = format!("{} bytes", self.position - self.start);
+            return Err(self.data(expected, found));
         }
         Ok(content)
     }
