@@ -79,6 +79,7 @@ mod panics;
 pub mod preprocess;
 #[cfg(any(feature = "plots", feature = "tensorboard"))]
 pub mod report;
+mod text;
 pub mod train;
 pub mod weights;
 #[path = "../zoo/mod.rs"]

@@ -1,9 +1,9 @@
 //! What a rule refuses: arguments outside their limits, shapes it has no values for, and values
 //! that `f32` cannot hold.
 
-use super::text::number;
 use super::{Init, Nonlinearity};
 use crate::error::{Error, Result};
+use crate::text::number;
 
 impl Init {
     /// Whether the arguments are within their limits.

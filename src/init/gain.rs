@@ -3,10 +3,13 @@
 
 use std::f64::consts::SQRT_2;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// Which fan a Kaiming rule divides by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FanMode {
     /// The inputs of one output, `fan_in`: keeps the variance of the activations in the forward
     /// pass. Torch's default.
@@ -23,12 +26,21 @@ pub enum FanMode {
 /// rules have another default slope, 0, as in torch: see [`Init::kaiming_uniform`].
 ///
 /// [`Init::kaiming_uniform`]: super::Init::kaiming_uniform
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Nonlinearity {
     /// None: `linear`.
     Linear,
     /// A convolution, with the gain of [`Nonlinearity::Linear`]: `conv1d`, `conv2d`, `conv3d`,
     /// `conv_transpose1d`, `conv_transpose2d` or `conv_transpose3d`; written as `conv2d`.
+    #[serde(
+        rename = "conv2d",
+        alias = "conv1d",
+        alias = "conv3d",
+        alias = "conv_transpose1d",
+        alias = "conv_transpose2d",
+        alias = "conv_transpose3d"
+    )]
     Conv,
     /// The logistic function: `sigmoid`.
     Sigmoid,

@@ -18,12 +18,10 @@
 //! ```
 
 mod check;
+mod fields;
 mod gain;
 mod rng;
 mod rules;
-mod text;
-
-use serde::{Deserialize, Serialize};
 
 pub use gain::{FanMode, Nonlinearity, calculate_gain, fans};
 pub use rng::Rng;
@@ -63,8 +61,7 @@ pub use rng::Rng;
 /// assert_eq!(rule.to_string(), "trunc_normal(std=0.02)");
 /// # Ok::<(), burn_zoo::error::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Init {
     /// All 0 (`torch.nn.init.zeros_`).

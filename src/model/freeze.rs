@@ -1,12 +1,14 @@
 //! What trains and what stays as it is.
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::backbone::Group;
 use super::classifier::Classifier;
 use super::params::{self, Training};
 use crate::error::{Error, Result};
 use crate::nn::is_buffer;
+use crate::text::{serde_as_text, text_choice};
 
 /// Which parts of a model are frozen. All other parts train.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,8 +79,10 @@ impl std::fmt::Display for Freeze {
     }
 }
 
+serde_as_text!(Freeze);
+
 /// What freezing means for batch normalisation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FrozenNorm {
     /// Scale and shift are frozen with the layer, and its running statistics do not move; timm's
@@ -90,22 +94,7 @@ pub enum FrozenNorm {
     TrainAffine,
 }
 
-/// `frozen` or `train-affine`.
-impl std::str::FromStr for FrozenNorm {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "frozen" => Ok(FrozenNorm::Frozen),
-            "train-affine" => Ok(FrozenNorm::TrainAffine),
-            _ => Err(Error::argument(
-                "frozen_norm",
-                "frozen or train-affine",
-                format!("`{text}`"),
-            )),
-        }
-    }
-}
+text_choice!(FrozenNorm, "frozen_norm");
 
 impl Classifier {
     /// Freezes parts of the model and lets all others train.

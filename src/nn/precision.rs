@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::device_name;
 use crate::error::{Error, Result};
+use crate::text::text_choice;
 
 /// In which numbers a network computes.
 ///
@@ -49,30 +50,4 @@ impl Precision {
     }
 }
 
-impl std::fmt::Display for Precision {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::F16 => "f16",
-        })
-    }
-}
-
-/// `f32`, `bf16` or `f16`.
-impl std::str::FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "f32" => Ok(Precision::F32),
-            "bf16" => Ok(Precision::Bf16),
-            "f16" => Ok(Precision::F16),
-            _ => Err(Error::argument(
-                "precision",
-                "f32, bf16 or f16",
-                format!("`{text}`"),
-            )),
-        }
-    }
-}
+text_choice!(Precision, "precision");

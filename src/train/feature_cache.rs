@@ -1,14 +1,13 @@
 //! Whether and where the output of frozen layers is kept: [`FeatureCache`].
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::text::{Form, Style, text_form};
 
 /// Where the features of frozen layers are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CachePlace {
     /// In memory if they take at most a quarter of what is free, else in the run folder if they
     /// take at most half of what is free there, else nowhere.
@@ -45,14 +44,17 @@ pub enum CachePlace {
 /// assert_eq!((cache.place, cache.half, cache.views), (CachePlace::Disk, true, 4));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(deny_unknown_fields)]
 pub struct FeatureCache {
     /// Where they are kept.
+    #[serde(rename = "kind")]
     pub place: CachePlace,
     /// Keeps them in 16 bits: half the room, values rounded to 11 bits.
+    #[serde(rename = "f16", default)]
     pub half: bool,
     /// Augmented views of each training image that are kept and take turns; 0 keeps augmented images
     /// out.
+    #[serde(default)]
     pub views: usize,
 }
 
@@ -85,64 +87,9 @@ impl FeatureCache {
     }
 }
 
-impl fmt::Display for FeatureCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.place {
-            CachePlace::Auto => "auto",
-            CachePlace::Memory => "memory",
-            CachePlace::Disk => "disk",
-            CachePlace::Off => "off",
-        })?;
-        if self.half {
-            f.write_str(":f16")?;
-        }
-        match self.views {
-            0 => Ok(()),
-            views => write!(f, ":views={views}"),
-        }
-    }
-}
-
-impl FromStr for FeatureCache {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let unknown = || {
-            Error::argument(
-                "feature_cache",
-                "auto, memory, disk or off, then :f16 and :views=COUNT if wanted",
-                format!("`{text}`"),
-            )
-        };
-        let mut parts = text.split(':');
-        let mut cache = Self::at(match parts.next() {
-            Some("auto") => CachePlace::Auto,
-            Some("memory") => CachePlace::Memory,
-            Some("disk") => CachePlace::Disk,
-            Some("off") => CachePlace::Off,
-            _ => return Err(unknown()),
-        });
-        for part in parts {
-            match part.strip_prefix("views=") {
-                Some(views) => cache.views = views.parse().map_err(|_| unknown())?,
-                None if part == "f16" => cache.half = true,
-                None => return Err(unknown()),
-            }
-        }
-        Ok(cache)
-    }
-}
-
-impl TryFrom<String> for FeatureCache {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<FeatureCache> for String {
-    fn from(cache: FeatureCache) -> String {
-        cache.to_string()
-    }
-}
+text_form!(
+    /// A place, then `:f16` and `:views=COUNT` if wanted.
+    FeatureCache,
+    Form::new("feature_cache", Style::Colons, &[]),
+    |_| Ok(())
+);

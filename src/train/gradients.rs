@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::ranges::positive;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Classifier, host_vec};
+use crate::text::{Form, Style, no_fields, text_form};
 
 /// How large gradients are kept from doing harm.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -16,6 +17,7 @@ use crate::model::{Classifier, host_vec};
 pub enum Clip {
     /// Nothing is done.
     #[default]
+    #[serde(deserialize_with = "no_fields")]
     None,
     /// All gradients together are scaled down to this norm where theirs is larger:
     /// `torch.nn.utils.clip_grad_norm_`.
@@ -39,24 +41,12 @@ impl Clip {
     }
 }
 
-/// `none`, `norm:MAX` or `value:MAX`.
-impl std::str::FromStr for Clip {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let unknown =
-            || Error::argument("clip", "none, norm:MAX or value:MAX", format!("`{text}`"));
-        let number = |text: &str| text.parse().map_err(|_| unknown());
-        let clip = match text.split_once(':') {
-            None if text == "none" => Clip::None,
-            Some(("norm", max)) => Clip::Norm { max: number(max)? },
-            Some(("value", max)) => Clip::Value { max: number(max)? },
-            _ => return Err(unknown()),
-        };
-        clip.validate()?;
-        Ok(clip)
-    }
-}
+text_form!(
+    /// `none`, `norm:MAX` or `value:MAX`.
+    Clip,
+    Form::new("clip", Style::Colons, &[("norm", 1), ("value", 1)]),
+    Clip::validate
+);
 
 /// Changes each gradient that a model's parameters have, as a function of tensors of any rank does.
 #[derive(Clone, Copy)]

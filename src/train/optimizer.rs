@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ranges::{below_one, positive};
 use crate::error::{Error, Result};
+use crate::text::{self, Form, Style, no_fields};
 
 /// Which optimiser, with what it alone needs. In a recipe's file a value that is left out is the
 /// default.
@@ -78,11 +79,14 @@ pub enum Optimizer {
         momentum: f64,
     },
     /// `torch.optim.Adagrad`.
+    #[serde(deserialize_with = "no_fields")]
     AdaGrad,
     /// Adan (Xie et al., 2024, <https://arxiv.org/abs/2208.06677>).
+    #[serde(deserialize_with = "no_fields")]
     Adan,
     /// Adafactor (Shazeer & Stern, 2018, <https://arxiv.org/abs/1804.04235>), with the recipe's
     /// learning rate in place of a relative step.
+    #[serde(deserialize_with = "no_fields")]
     Adafactor,
 }
 
@@ -133,20 +137,12 @@ impl Optimizer {
         }
     }
 
-    /// The names that a command line takes.
-    pub const NAMES: [&str; 11] = [
-        "sgd",
-        "nesterov",
-        "adam",
-        "adamw",
-        "rmsprop",
-        "lamb",
-        "lion",
-        "muon",
-        "adagrad",
-        "adan",
-        "adafactor",
-    ];
+    /// The names that a command line takes: the kinds, and `nesterov`.
+    pub fn names() -> Vec<&'static str> {
+        let mut names = text::kinds::<Self>().to_vec();
+        names.insert(1, "nesterov");
+        names
+    }
 
     pub(crate) fn validate(&self) -> Result<()> {
         let betas_below_one =
@@ -180,44 +176,27 @@ impl Optimizer {
     }
 }
 
-/// One of [`Optimizer::NAMES`], with default values.
+const FORM: Form = Form::new("optimizer", Style::Colons, &[]).or(&["nesterov"]);
+
+/// A kind and the values that are not its defaults: `adamw`, `sgd:momentum=0.8`; `nesterov` stands
+/// for `sgd:nesterov`.
 impl std::str::FromStr for Optimizer {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "sgd" => Optimizer::sgd(),
-            "nesterov" => Optimizer::Sgd {
-                momentum: numbers::momentum(),
-                nesterov: true,
-            },
-            "adam" => Optimizer::adam(),
-            "adamw" => Optimizer::adamw(),
-            "rmsprop" => Optimizer::RmsProp {
-                alpha: numbers::alpha(),
-                momentum: 0.0,
-                centered: false,
-                epsilon: numbers::epsilon(),
-            },
-            "lamb" => Optimizer::Lamb {
-                betas: numbers::adam(),
-            },
-            "lion" => Optimizer::Lion {
-                betas: numbers::lion(),
-            },
-            "muon" => Optimizer::Muon {
-                momentum: numbers::muon(),
-            },
-            "adagrad" => Optimizer::AdaGrad,
-            "adan" => Optimizer::Adan,
-            "adafactor" => Optimizer::Adafactor,
-            _ => {
-                return Err(Error::argument(
-                    "optimizer",
-                    Optimizer::NAMES.join(", "),
-                    format!("`{text}`"),
-                ));
-            }
-        })
+        let text = if text == "nesterov" {
+            "sgd:nesterov"
+        } else {
+            text
+        };
+        let optimizer: Self = text::parse(&FORM, text)?;
+        optimizer.validate()?;
+        Ok(optimizer)
+    }
+}
+
+impl std::fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&text::write(&FORM, self))
     }
 }

@@ -10,12 +10,13 @@ use super::optimizer::Optimizer;
 use super::rates::{RateScaling, Rates};
 use super::schedule::{Per, Schedule, Warmup};
 use super::stopping::{EarlyStopping, Metric};
-use super::unfreeze::{Unfreeze, as_text};
+use super::unfreeze::Unfreeze;
 use crate::data::Sampler;
 use crate::error::{Error, Result};
 use crate::model::{Freeze, FrozenNorm};
 use crate::nn::Precision;
 use crate::preprocess::augment::{Augment, Mixing};
+use crate::text;
 
 /// A recipe: what trains, for how long, and how fast.
 ///
@@ -33,7 +34,6 @@ use crate::preprocess::augment::{Augment, Mixing};
 #[non_exhaustive]
 pub struct Recipe {
     /// What is frozen when the run starts.
-    #[serde(with = "as_text")]
     pub freeze: Freeze,
     /// What becomes of frozen batch normalisations.
     pub frozen_norm: FrozenNorm,
@@ -65,6 +65,7 @@ pub struct Recipe {
     /// How much of each target is spread over all classes, in 0..1.
     pub label_smoothing: f64,
     /// How classes weigh in the loss.
+    #[serde(deserialize_with = "text::deserialize::<_, ClassWeights, _>")]
     pub class_weights: ClassWeights,
     /// Dropout before the head; `None` leaves the model's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +79,8 @@ pub struct Recipe {
     /// pass instead of keeping them.
     pub gradient_checkpointing: bool,
     /// Whether and where the output of frozen layers is kept from epoch to epoch.
+    #[serde(serialize_with = "text::serialize")]
+    #[serde(deserialize_with = "text::deserialize::<_, FeatureCache, _>")]
     pub feature_cache: FeatureCache,
     /// What makes an epoch the best.
     pub metric: Metric,
@@ -87,18 +90,24 @@ pub struct Recipe {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixing: Option<Mixing>,
     /// How frozen parts join, and at which rate.
+    #[serde(deserialize_with = "text::deserialize::<_, Unfreeze, _>")]
     pub unfreeze: Unfreeze,
     /// How the rate falls from the head to the input.
+    #[serde(deserialize_with = "text::deserialize::<_, Rates, _>")]
     pub rates: Rates,
     /// The optimiser.
+    #[serde(deserialize_with = "text::deserialize::<_, Optimizer, _>")]
     pub optimizer: Optimizer,
     /// The schedule of the learning rate.
+    #[serde(deserialize_with = "text::deserialize::<_, Schedule, _>")]
     pub schedule: Schedule,
     /// The linear rise of the learning rate at the beginning.
     pub warmup: Warmup,
     /// Scaling of the rate by the number of images in a step.
+    #[serde(deserialize_with = "text::deserialize::<_, RateScaling, _>")]
     pub rate_scaling: RateScaling,
     /// How large gradients are kept from doing harm.
+    #[serde(deserialize_with = "text::deserialize::<_, Clip, _>")]
     pub clip: Clip,
     /// An average of the weights, which is evaluated and exported in their place.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,9 @@
 //! Recipes in files.
 
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
 use super::recipe::Recipe;
 use crate::error::{Error, Result};
 
@@ -26,43 +30,35 @@ impl Recipe {
     /// # Errors
     /// [`Error::InvalidArgument`] that names the line, and the keys and values that there are.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let bad = |error: toml::de::Error| {
+        let bad = |mut error: toml::de::Error| {
+            error.set_input(Some(text));
             Error::argument("recipe", "a recipe in TOML", error.to_string().trim_end())
         };
-        let mut table: toml::Table = text.parse().map_err(bad)?;
-        // A run's own `config.toml` holds its recipe in a table.
-        if let (true, Some(toml::Value::Table(own))) =
-            (table.contains_key("burn_zoo"), table.get("recipe"))
+        let mut table = DeTable::parse(text).map_err(bad)?.into_inner();
+        let is_of_run = table.contains_key("burn_zoo");
+        let base;
+        let values = match table
+            .remove("recipe")
+            .map(|value| (value.span(), value.into_inner()))
         {
-            let recipe: Recipe = own.clone().try_into().map_err(bad)?;
-            recipe.validate()?;
-            return Ok(recipe);
-        }
-        let base = match table.remove("recipe") {
-            None => Self::full(),
-            Some(toml::Value::String(name)) => Self::named(&name)?,
-            Some(other) => return Err(Error::argument("recipe", "a name", other)),
-        };
-        // Once from the text, so that an error names its line. The line that named the recipe is
-        // kept, empty, so that the others keep their numbers.
-        let mut top = true;
-        let own: String = text
-            .lines()
-            .map(|line| {
-                top &= !line.trim_start().starts_with('[');
-                let key = line.split('=').next().unwrap_or_default().trim();
-                match key.trim_matches(['"', '\'']) {
-                    "recipe" if top => "\n".to_owned(),
-                    _ => format!("{line}\n"),
+            // A run's own `config.toml` holds its recipe in a table.
+            Some((_, DeValue::Table(recipe))) if is_of_run => recipe,
+            named => {
+                base = match named {
+                    None => Self::full(),
+                    Some((_, DeValue::String(name))) => Self::named(&name)?,
+                    Some((span, _)) => {
+                        return Err(Error::argument("recipe", "a name", &text[span]));
+                    }
                 }
-            })
-            .collect();
-        toml::from_str::<Recipe>(&own).map_err(bad)?;
-        // And once over the values of the recipe that was named.
-        let mut values = toml::Table::try_from(&base)
-            .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))?;
-        values.extend(table);
-        let recipe: Recipe = values.try_into().map_err(bad)?;
+                .to_toml()?;
+                let mut values = DeTable::parse(&base).map_err(bad)?.into_inner();
+                values.extend(table);
+                values
+            }
+        };
+        let values = Spanned::new(0..text.len(), values);
+        let recipe = Recipe::deserialize(toml::Deserializer::from(values)).map_err(bad)?;
         recipe.validate()?;
         Ok(recipe)
     }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::epoch_record::EpochRecord;
 use super::ranges::{at_least_one, not_negative};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::text::text_choice;
 
 /// A figure of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,15 +26,6 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Every metric by its name.
-    const ALL: [(&'static str, Metric); 5] = [
-        ("valid_accuracy", Metric::ValidAccuracy),
-        ("valid_loss", Metric::ValidLoss),
-        ("valid_top5_accuracy", Metric::ValidTop5Accuracy),
-        ("valid_balanced_accuracy", Metric::ValidBalancedAccuracy),
-        ("train_loss", Metric::TrainLoss),
-    ];
-
     /// Its value in an epoch.
     pub fn of(self, epoch: &EpochRecord) -> f64 {
         match self {
@@ -71,24 +63,7 @@ impl Metric {
     }
 }
 
-impl std::fmt::Display for Metric {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = Self::ALL.iter().find(|(_, metric)| metric == self);
-        f.write_str(name.map_or("", |(name, _)| name))
-    }
-}
-
-impl std::str::FromStr for Metric {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let found = Self::ALL.iter().find(|(name, _)| *name == text);
-        found.map(|(_, metric)| *metric).ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
-            Error::argument("metric", names.join(", "), format!("`{text}`"))
-        })
-    }
-}
+text_choice!(Metric, "metric");
 
 /// Ends a run that no longer gets better, as Lightning's `EarlyStopping` does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use super::ranges::{positive, share};
 use super::rates::BackboneRate;
 use crate::error::{Error, Result};
 use crate::model::Freeze;
+use crate::text::{self, Form, Style, no_fields};
 
 /// How frozen parts join a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -14,6 +15,7 @@ use crate::model::Freeze;
 pub enum Unfreeze {
     /// They do not.
     #[default]
+    #[serde(deserialize_with = "no_fields")]
     Never,
     /// The head trains first, then one group more from the top at each step.
     Gradual {
@@ -69,7 +71,6 @@ pub struct FreezeAt {
     /// Counted from 0, with a fraction.
     pub epoch: f64,
     /// What is frozen.
-    #[serde(with = "as_text")]
     pub freeze: Freeze,
 }
 
@@ -143,16 +144,17 @@ impl Unfreeze {
     }
 
     /// Its name in a recipe's file.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Unfreeze::Never => "never",
-            Unfreeze::Gradual { .. } => "gradual",
-            Unfreeze::At { .. } => "at",
-            Unfreeze::FineTune { .. } => "fine_tune",
-            Unfreeze::Backbone(_) => "backbone",
-        }
+    pub(super) fn kind(&self) -> String {
+        text::kind(self)
     }
 }
+
+const FORM: Form = Form::new(
+    "unfreeze",
+    Style::Colons,
+    &[("gradual", 1), ("backbone", 1)],
+)
+.or(&["EPOCH=FREEZE;.."]);
 
 /// `never`, `gradual`, `gradual:EPOCHS`, `fine-tune`, `backbone`, `backbone:EPOCH`, or
 /// `EPOCH=FREEZE;EPOCH=FREEZE..`.
@@ -160,52 +162,30 @@ impl std::str::FromStr for Unfreeze {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let unknown = || {
-            Error::argument(
-                "unfreeze",
-                "never, gradual, gradual:EPOCHS, fine-tune, backbone, backbone:EPOCH or \
-                 EPOCH=FREEZE;..",
-                format!("`{text}`"),
-            )
+        let step = |step: &str| {
+            let (epoch, freeze) = step.split_once('=')?;
+            Some((epoch.parse::<f64>().ok()?, freeze.parse::<Freeze>()))
         };
-        Ok(match text {
-            "never" => Unfreeze::Never,
-            "gradual" => Unfreeze::Gradual { every: None },
-            "fine-tune" => Unfreeze::fine_tune(),
-            "backbone" => Unfreeze::backbone_finetuning(),
-            _ if text.starts_with("backbone:") => Unfreeze::Backbone(BackboneRate {
-                joins_at: text["backbone:".len()..].parse().map_err(|_| unknown())?,
-                ..BackboneRate::default()
-            }),
-            _ => match text.strip_prefix("gradual:") {
-                Some(every) => Unfreeze::Gradual {
-                    every: Some(every.parse().map_err(|_| unknown())?),
-                },
-                None => {
-                    let mut steps = Vec::new();
-                    for step in text.split(';') {
-                        let (epoch, freeze) = step.split_once('=').ok_or_else(unknown)?;
-                        steps.push((epoch.parse().map_err(|_| unknown())?, freeze.parse()?));
-                    }
-                    Unfreeze::at(steps)
-                }
-            },
-        })
+        match text.split(';').map(step).collect::<Option<Vec<_>>>() {
+            Some(steps) => {
+                let steps = steps
+                    .into_iter()
+                    .map(|(epoch, freeze)| Ok((epoch, freeze?)));
+                Ok(Unfreeze::at(steps.collect::<Result<Vec<_>>>()?))
+            }
+            None => text::parse(&FORM, text),
+        }
     }
 }
 
-/// A value as the text a person would type.
-pub(super) mod as_text {
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    use crate::model::Freeze;
-
-    pub fn serialize<S: Serializer>(value: &Freeze, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Freeze, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+impl std::fmt::Display for Unfreeze {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Unfreeze::At { steps } = self else {
+            return f.write_str(&text::write(&FORM, self));
+        };
+        let steps = steps
+            .iter()
+            .map(|step| format!("{}={}", step.epoch, step.freeze));
+        f.write_str(&steps.collect::<Vec<_>>().join(";"))
     }
 }

@@ -11,11 +11,10 @@ use burn_zoo::{InputSize, Memory};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::flags::count;
+use crate::flags::{Choice, count};
 use crate::model::{ModelArgs, WeightsArgs};
 use crate::output::{print, print_json};
 use crate::progress;
-use crate::recipe::optimizers;
 
 #[derive(Args)]
 pub struct BenchArgs {
@@ -28,10 +27,10 @@ pub struct BenchArgs {
     #[command(flatten)]
     options: ModelArgs,
     /// The optimiser, in training [default: sgd]
-    #[arg(long, value_name = "NAME", value_parser = optimizers())]
+    #[arg(long, value_name = "NAME", value_parser = Choice::<Optimizer>::of(&Optimizer::names()))]
     optimizer: Option<Optimizer>,
-    /// Numbers that the network computes in: f32, bf16 or f16 [default: f32]
-    #[arg(long, value_name = "TYPE")]
+    /// Numbers that the network computes in [default: f32]
+    #[arg(long, value_name = "TYPE", value_parser = Choice::<Precision>::of(Precision::names()))]
     precision: Option<Precision>,
     /// The file that is loaded again and again, in mode load
     #[arg(long, value_name = "FILE", required_if_eq("mode", "load"))]

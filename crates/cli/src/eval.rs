@@ -14,7 +14,7 @@ use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use crate::flags::{count, pixels};
+use crate::flags::{Choice, count, pixels};
 use crate::model_folder::open;
 use crate::output::{print, print_json};
 use crate::source::EvaluationImages;
@@ -44,8 +44,9 @@ pub struct EvalArgs {
     /// Side of the images in pixels [default: that of the training]
     #[arg(long, value_name = "N", value_parser = pixels)]
     image_size: Option<usize>,
-    /// Average over several views of each image: one, flip, five-crop or ten-crop
-    #[arg(long, value_name = "VIEWS", default_value_t)]
+    /// Average over several views of each image
+    #[arg(long, value_name = "VIEWS", default_value_t,
+        value_parser = Choice::<Views>::of(Views::names()))]
     tta: Views,
     /// Print one JSON document
     #[arg(long)]

@@ -1,5 +1,49 @@
 //! Values of flags that several commands take.
 
+use std::ffi::OsStr;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Command};
+
+/// A value of one of some kinds, which help, errors and shells list.
+#[derive(Clone)]
+pub struct Choice<T> {
+    kinds: Vec<&'static str>,
+    value: PhantomData<T>,
+}
+
+impl<T> Choice<T> {
+    pub fn of(kinds: &[&'static str]) -> Self {
+        Self {
+            kinds: kinds.to_vec(),
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T> TypedValueParser for Choice<T>
+where
+    T: FromStr<Err = burn_zoo::Error> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, cmd: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let kind = value
+            .to_str()
+            .and_then(|text| text.split([':', '(']).next());
+        if kind.is_none_or(|kind| !self.kinds.contains(&kind)) {
+            PossibleValuesParser::new(&self.kinds).parse_ref(cmd, arg, value)?;
+        }
+        TypedValueParser::parse_ref(&T::from_str, cmd, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.kinds.iter().map(PossibleValue::new)))
+    }
+}
+
 /// A device's name, as far as it can be judged without asking the machine.
 pub fn device_name(text: &str) -> Result<String, String> {
     let known = ["auto", "cpu", "cuda", "wgpu", "ndarray"].contains(&text);

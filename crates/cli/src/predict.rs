@@ -16,7 +16,7 @@ use serde_json::json;
 
 use self::inputs::{Input, gather};
 use self::output::{File, Output, Row, Screen};
-use crate::flags::{count, pixels, positive};
+use crate::flags::{Choice, count, pixels, positive};
 use crate::model::{WeightsArgs, build, chosen, names_weights};
 use crate::output::{Stopped, print, print_json};
 use crate::progress::{self, Stop};
@@ -38,8 +38,9 @@ pub struct PredictArgs {
     /// Side of the images in pixels [default: that of the training]
     #[arg(long, value_name = "N", value_parser = pixels)]
     image_size: Option<usize>,
-    /// Average over several views of each image: one, flip, five-crop or ten-crop
-    #[arg(long, value_name = "VIEWS", default_value_t)]
+    /// Average over several views of each image
+    #[arg(long, value_name = "VIEWS", default_value_t,
+        value_parser = Choice::<Views>::of(Views::names()))]
     tta: Views,
     /// How many classes to show [default: 5]
     #[arg(long, value_name = "K", value_parser = positive)]

@@ -11,9 +11,9 @@ use burn_zoo::train::{
     Precision, RateScaling, Warmup,
 };
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 
-use crate::flags::{count, positive, probability};
+use crate::flags::{Choice, count, positive, probability};
 
 /// The recipe, and what is changed in it.
 #[derive(Args)]
@@ -50,8 +50,8 @@ pub struct RecipeArgs {
     /// Scale the rate by the images in a step: none, linear:BASE or sqrt:BASE
     #[arg(long, value_name = "RULE")]
     pub rate_scaling: Option<RateScaling>,
-    /// The optimiser
-    #[arg(long, value_name = "NAME", value_parser = optimizers())]
+    /// The optimiser, with values such as sgd:momentum=0.8 or adamw:betas=0.9,0.99
+    #[arg(long, value_name = "NAME", value_parser = Choice::<Optimizer>::of(&Optimizer::names()))]
     pub optimizer: Option<Optimizer>,
     /// Weight decay of weights; biases and normalisations have none
     #[arg(long, value_name = "X")]
@@ -61,7 +61,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "SCHEDULE")]
     pub schedule: Option<Schedule>,
     /// Whether the rate changes with each step or each epoch
-    #[arg(long, value_name = "step|epoch", value_parser = per)]
+    #[arg(long, value_name = "step|epoch", value_parser = Choice::<Per>::of(Per::names()))]
     pub per: Option<Per>,
     /// Epochs of linear warm-up
     #[arg(long, value_name = "EPOCHS")]
@@ -74,9 +74,10 @@ pub struct RecipeArgs {
     /// or EPOCH=FREEZE;EPOCH=FREEZE..
     #[arg(long, value_name = "RULE")]
     pub unfreeze: Option<Unfreeze>,
-    /// What becomes of frozen batch normalisations: frozen, or train-affine (scale and shift train,
-    /// statistics stay)
-    #[arg(long, value_name = "CHOICE")]
+    /// What becomes of frozen batch normalisations; with train-affine, scale and shift train and
+    /// statistics stay
+    #[arg(long, value_name = "CHOICE",
+        value_parser = Choice::<FrozenNorm>::of(FrozenNorm::names()))]
     pub frozen_norm: Option<FrozenNorm>,
     /// Clip gradients: none, norm:MAX or value:MAX
     #[arg(long, value_name = "RULE")]
@@ -90,8 +91,8 @@ pub struct RecipeArgs {
     /// How classes weigh in the loss: equal, balanced, or a number for each
     #[arg(long, value_name = "RULE")]
     pub class_weights: Option<ClassWeights>,
-    /// shuffle, or balanced: each class as often as any other
-    #[arg(long, value_name = "RULE")]
+    /// Which images an epoch draws; balanced: each class as often as any other
+    #[arg(long, value_name = "RULE", value_parser = Choice::<Sampler>::of(Sampler::names()))]
     pub sampler: Option<Sampler>,
     /// Random changes of the training images: none, flip-crop (small images), imagenet, trivial,
     /// rand, or a list such as random-crop:padding=2,horizontal-flip
@@ -103,8 +104,8 @@ pub struct RecipeArgs {
     /// Mix images by CutMix with this alpha
     #[arg(long, value_name = "ALPHA")]
     pub cutmix: Option<f64>,
-    /// Numbers that the network computes in: f32, bf16 or f16
-    #[arg(long, value_name = "TYPE")]
+    /// Numbers that the network computes in
+    #[arg(long, value_name = "TYPE", value_parser = Choice::<Precision>::of(Precision::names()))]
     pub precision: Option<Precision>,
     /// Where the output of frozen layers is kept from epoch to epoch: auto, memory, disk or off,
     /// with :f16 for half the room, and :views=N to keep N augmented views of each image
@@ -119,9 +120,8 @@ pub struct RecipeArgs {
     /// What does not count as an improvement
     #[arg(long, value_name = "X", requires = "early_stopping")]
     pub min_delta: Option<f64>,
-    /// What makes an epoch the best: valid_accuracy, valid_loss, valid_top5_accuracy,
-    /// valid_balanced_accuracy or train_loss
-    #[arg(long, value_name = "NAME")]
+    /// What makes an epoch the best
+    #[arg(long, value_name = "NAME", value_parser = Choice::<Metric>::of(Metric::names()))]
     pub metric: Option<Metric>,
     /// Checkpoints that are kept: the newest N
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -141,19 +141,6 @@ pub struct RecipeArgs {
     /// Leave out a last training batch that is not full
     #[arg(long)]
     pub drop_last: bool,
-}
-
-/// The names of the optimisers, so that a wrong one is answered with the right ones.
-pub fn optimizers() -> impl TypedValueParser<Value = Optimizer> {
-    PossibleValuesParser::new(Optimizer::NAMES).try_map(|name| name.parse::<Optimizer>())
-}
-
-fn per(text: &str) -> Result<Per, String> {
-    match text {
-        "step" => Ok(Per::Step),
-        "epoch" => Ok(Per::Epoch),
-        _ => Err("expected step or epoch".to_owned()),
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::preprocess::augment::{Augment, Mixing, Views};
+use crate::text::text_choice;
 
 /// How batches are made.
 #[derive(Debug, Clone)]
@@ -70,22 +71,7 @@ pub enum Sampler {
     Balanced,
 }
 
-/// `shuffle` or `balanced`.
-impl std::str::FromStr for Sampler {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "shuffle" => Ok(Sampler::Shuffle),
-            "balanced" => Ok(Sampler::Balanced),
-            _ => Err(Error::argument(
-                "sampler",
-                "shuffle or balanced",
-                format!("`{text}`"),
-            )),
-        }
-    }
-}
+text_choice!(Sampler, "sampler");
 
 impl LoaderConfig {
     /// Whether batches can be made so of this many images.

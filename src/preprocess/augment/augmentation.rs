@@ -170,6 +170,12 @@ impl Augment {
     }
 }
 
+impl From<Vec<Transform>> for Augment {
+    fn from(transforms: Vec<Transform>) -> Self {
+        Self(transforms)
+    }
+}
+
 impl FromIterator<Transform> for Augment {
     fn from_iter<I: IntoIterator<Item = Transform>>(transforms: I) -> Self {
         Self(transforms.into_iter().collect())

@@ -12,9 +12,9 @@ use super::rand_augment::{RandAugment, TrivialAugmentWide};
 use crate::error::Result;
 use crate::init::Rng;
 
-/// What is the same for all kinds, by their names as text.
+/// What is the same for all kinds.
 macro_rules! transforms {
-    ($($(#[$doc:meta])* $kind:ident: $name:literal,)*) => {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
         /// A random change of an image.
         ///
         /// In a configuration file: a table with `kind`, the name in snake case, and the settings
@@ -28,18 +28,6 @@ macro_rules! transforms {
         }
 
         impl Transform {
-            /// One of each kind, with its defaults.
-            pub(super) fn all() -> [Transform; [$($name),*].len()] {
-                [$(Transform::$kind($kind::default())),*]
-            }
-
-            /// The name, as it is written in text.
-            pub fn name(&self) -> &'static str {
-                match self {
-                    $(Transform::$kind(_) => $name,)*
-                }
-            }
-
             /// Whether all settings are in range.
             ///
             /// # Errors
@@ -61,23 +49,23 @@ macro_rules! transforms {
 
 transforms! {
     /// A part of random size, proportions and place, brought to the size of the input.
-    RandomResizedCrop: "random-resized-crop",
+    RandomResizedCrop,
     /// Padding on all sides, and a part of the old size at a random place.
-    RandomCrop: "random-crop",
+    RandomCrop,
     /// Left and right exchanged.
-    HorizontalFlip: "horizontal-flip",
+    HorizontalFlip,
     /// Top and bottom exchanged.
-    VerticalFlip: "vertical-flip",
+    VerticalFlip,
     /// Rotation, shift, scale and shear about the middle.
-    Affine: "affine",
+    Affine,
     /// Brightness, contrast, saturation and hue.
-    ColorJitter: "color-jitter",
+    ColorJitter,
     /// Several operations of one strength.
-    RandAugment: "rand-augment",
+    RandAugment,
     /// One operation of random strength.
-    TrivialAugmentWide: "trivial-augment-wide",
+    TrivialAugmentWide,
     /// A rectangle of the normalised values overwritten. Comes after all that change pixels.
-    RandomErasing: "random-erasing",
+    RandomErasing,
 }
 
 impl Transform {

@@ -1,13 +1,10 @@
 //! Several views of an image, to average a prediction over.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::preprocess::image::Image;
 use crate::preprocess::transform::{Cut, Plan, Preprocess};
+use crate::text::text_choice;
 
 /// Which views of an image a prediction is made from: test-time augmentation. The outputs of the
 /// model, or better their probabilities, are averaged over the views.
@@ -144,32 +141,4 @@ fn mirrored(mut values: Vec<f32>, width: usize) -> Vec<f32> {
     values
 }
 
-/// `one`, `flip`, `five-crop` or `ten-crop`.
-impl FromStr for Views {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "one" => Ok(Views::One),
-            "flip" => Ok(Views::Flip),
-            "five-crop" => Ok(Views::FiveCrop),
-            "ten-crop" => Ok(Views::TenCrop),
-            _ => Err(Error::argument(
-                "views",
-                "one, flip, five-crop or ten-crop",
-                format!("`{text}`"),
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Views {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Views::One => "one",
-            Views::Flip => "flip",
-            Views::FiveCrop => "five-crop",
-            Views::TenCrop => "ten-crop",
-        })
-    }
-}
+text_choice!(Views, "views");

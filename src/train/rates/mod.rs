@@ -5,8 +5,6 @@ mod backbone;
 mod layers;
 mod scaling;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 pub use backbone::BackboneRate;
@@ -15,8 +13,8 @@ pub use layers::layer_ids;
 pub use scaling::RateScaling;
 
 use super::ranges::{positive_share, share};
-use super::schedule::text::{self, Form, no_fields};
 use crate::error::{Error, Result};
+use crate::text::{Form, Style, no_fields, text_form};
 
 /// How the learning rates of a model's parts relate to the recipe's, which is the head's.
 ///
@@ -143,31 +141,12 @@ impl Rates {
     }
 }
 
-const RATES: &[Form] = &[
-    Form::new("same", &[], 0),
-    Form::new("geometric", &["lowest"], 1),
-    Form::new("factor", &["divide"], 1),
-    Form::new("slice", &[], 0),
-    Form::new("layer_decay", &["decay", "min_scale"], 1),
-];
-
-/// `same`, `geometric:LOWEST`, `factor:DIVIDE`, `slice` or `layer_decay:DECAY`.
-impl std::str::FromStr for Rates {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let expected = "same, geometric:LOWEST, factor:DIVIDE, slice or layer_decay:DECAY";
-        let rates: Rates = text::parse("rates", expected, RATES, text)?;
-        rates.validate()?;
-        Ok(rates)
-    }
-}
-
-impl fmt::Display for Rates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        text::write(self, RATES, f)
-    }
-}
+text_form!(
+    /// `same`, `geometric:LOWEST`, `factor:DIVIDE`, `slice` or `layer_decay:DECAY`.
+    Rates,
+    Form::new("rates", Style::Colons, &[("geometric", 1), ("factor", 1), ("layer_decay", 1)]),
+    Rates::validate
+);
 
 /// How much of an average of the weights stays at a step of the optimiser, counted from 1: timm's
 /// `ModelEmaV3`. The rest comes from the weights after that step.

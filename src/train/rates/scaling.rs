@@ -1,11 +1,9 @@
 //! Learning rates and the size of a batch.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::super::schedule::text::{self, Form, no_fields};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::text::{Form, Style, no_fields, text_form};
 use crate::train::ranges::at_least_one;
 
 /// How the learning rate follows the images that go into one step of the optimiser: the batch size
@@ -54,7 +52,7 @@ impl RateScaling {
     /// Checks that every number is in its range.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a base of 0 images.
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a base of 0 images.
     pub fn validate(&self) -> Result<()> {
         match *self {
             RateScaling::None => Ok(()),
@@ -65,26 +63,9 @@ impl RateScaling {
     }
 }
 
-const SCALING: &[Form] = &[
-    Form::new("none", &[], 0),
-    Form::new("linear", &["base"], 1),
-    Form::new("sqrt", &["base"], 1),
-];
-
-/// `none`, `linear:IMAGES` or `sqrt:IMAGES`.
-impl std::str::FromStr for RateScaling {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let expected = "none, linear:IMAGES or sqrt:IMAGES";
-        let scaling: RateScaling = text::parse("rate scaling", expected, SCALING, text)?;
-        scaling.validate()?;
-        Ok(scaling)
-    }
-}
-
-impl fmt::Display for RateScaling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        text::write(self, SCALING, f)
-    }
-}
+text_form!(
+    /// `none`, `linear:IMAGES` or `sqrt:IMAGES`.
+    RateScaling,
+    Form::new("rate scaling", Style::Colons, &[("linear", 1), ("sqrt", 1)]),
+    RateScaling::validate
+);

@@ -12,13 +12,13 @@
 
 mod curves;
 mod plateau;
-pub(crate) mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use plateau::{Plateau, PlateauState, Threshold};
 
 use crate::error::{Error, Result};
+use crate::text::{Form, Style, no_fields, one_or_more, text_choice, text_form};
 use curves::Span;
 
 /// A schedule of the learning rate, as a factor of the recipe's rate.
@@ -35,7 +35,7 @@ use curves::Span;
 pub enum Schedule {
     /// Always the same.
     #[default]
-    #[serde(deserialize_with = "text::no_fields")]
+    #[serde(deserialize_with = "no_fields")]
     Constant,
     /// Multiplied by `gamma` after each `epochs` epochs: `StepLR` of PyTorch.
     Step {
@@ -51,7 +51,7 @@ pub enum Schedule {
     MultiStep {
         /// The epochs, counted from 0, that are the first with a lower rate. One that is named
         /// twice counts twice.
-        #[serde(default = "default::milestones")]
+        #[serde(default = "default::milestones", deserialize_with = "one_or_more")]
         milestones: Vec<usize>,
         /// The factor of one drop.
         #[serde(default = "default::tenth")]
@@ -119,6 +119,15 @@ pub enum Schedule {
     /// [`Schedule::at`] says 1 throughout; the factor comes from a [`PlateauState`].
     Plateau(Plateau),
 }
+
+text_form!(
+    /// `constant`, `step:EPOCHS:GAMMA`, `multi_step:EPOCH,EPOCH:GAMMA`, `exponential:GAMMA`,
+    /// `linear`, `polynomial:POWER`, `cosine`, `one_cycle` or `plateau`; every kind takes its other
+    /// values by name, as in `cosine:end=0.01:cycles=3`.
+    Schedule,
+    Form::new("schedule", Style::Colons, &[("step", 2), ("multi_step", 2), ("exponential", 1), ("polynomial", 1)]),
+    Schedule::validate
+);
 
 /// What values are where nothing is said.
 mod default {
@@ -197,6 +206,8 @@ pub enum Per {
     /// schedulers. A warm-up is then a staircase as well.
     Epoch,
 }
+
+text_choice!(Per, "per");
 
 /// What a schedule says at one position.
 #[derive(Debug, Clone, Copy, PartialEq)]
