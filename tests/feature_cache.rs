@@ -415,9 +415,16 @@ fn what_would_have_no_effect_is_refused() {
         "not augmented",
     );
     refused(features.feature_cache(cache("off:f16")), "nothing is kept");
-    for text in ["", "ram", "memory:f17", "disk:views=x", "auto:"] {
+    for (text, expected) in [
+        ("", "auto, memory, disk or off"),
+        ("ram", "auto, memory, disk or off"),
+        ("memory:f17", "f16 or views"),
+        ("disk:views=x", "a whole number"),
+        ("auto:", "f16 or views"),
+    ] {
         let message = text.parse::<FeatureCache>().unwrap_err().to_string();
-        assert!(message.contains("auto, memory, disk or off"), "{message}");
+        assert!(message.contains("feature_cache"), "{message}");
+        assert!(message.contains(expected), "{message}");
     }
     let toml = Recipe::feature_extraction().feature_cache(cache("disk:f16"));
     assert_eq!(Recipe::from_toml(&toml.to_toml().unwrap()).unwrap(), toml);

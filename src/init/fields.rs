@@ -72,31 +72,31 @@ enum Fields {
     Uniform {
         #[serde(default)]
         low: f64,
-        #[serde(default = "default::one")]
+        #[serde(default = "whole::<1>")]
         high: f64,
     },
     Normal {
         #[serde(default)]
         mean: f64,
-        #[serde(default = "default::one")]
+        #[serde(default = "whole::<1>")]
         std: f64,
     },
     TruncNormal {
         #[serde(default)]
         mean: f64,
-        #[serde(default = "default::one")]
+        #[serde(default = "whole::<1>")]
         std: f64,
-        #[serde(default = "default::low")]
+        #[serde(default = "whole::<-2>")]
         low: f64,
-        #[serde(default = "default::high")]
+        #[serde(default = "whole::<2>")]
         high: f64,
     },
     XavierUniform {
-        #[serde(default = "default::one")]
+        #[serde(default = "whole::<1>")]
         gain: f64,
     },
     XavierNormal {
-        #[serde(default = "default::one")]
+        #[serde(default = "whole::<1>")]
         gain: f64,
     },
     #[serde(with = "kaiming")]
@@ -110,20 +110,19 @@ enum Fields {
         nonlinearity: Nonlinearity,
     },
     Orthogonal {
-        #[serde(default = "default::one")]
+        #[serde(default = "whole::<1>")]
         gain: f64,
     },
     Dirac {
-        #[serde(default = "default::groups")]
+        #[serde(default = "one_group")]
         groups: usize,
     },
     #[serde(deserialize_with = "no_fields")]
     Eye,
     Sparse {
-        // None: the check refuses it.
-        #[serde(default = "default::none")]
+        #[serde(default = "none")]
         sparsity: f64,
-        #[serde(default = "default::sparse_std")]
+        #[serde(default = "hundredth")]
         std: f64,
     },
     #[serde(rename = "pytorch", deserialize_with = "no_fields")]
@@ -132,30 +131,21 @@ enum Fields {
     Course,
 }
 
-mod default {
-    pub fn one() -> f64 {
-        1.0
-    }
+fn whole<const VALUE: i64>() -> f64 {
+    VALUE as f64
+}
 
-    pub fn low() -> f64 {
-        -2.0
-    }
+fn one_group() -> usize {
+    1
+}
 
-    pub fn high() -> f64 {
-        2.0
-    }
+fn hundredth() -> f64 {
+    0.01
+}
 
-    pub fn groups() -> usize {
-        1
-    }
-
-    pub fn sparse_std() -> f64 {
-        0.01
-    }
-
-    pub fn none() -> f64 {
-        f64::NAN
-    }
+/// What has no default: the check refuses it.
+fn none() -> f64 {
+    f64::NAN
 }
 
 /// The arguments of the Kaiming rules: the slope of a leaky ReLU stands beside its name, and both

@@ -363,6 +363,24 @@ fn mistakes_are_named_with_what_would_have_been_right() {
         error.contains("[possible values: sgd, nesterov, adam, adamw"),
         "{error}"
     );
+    let error = tuned(2, &["--optimizer", "sgd:momentum=x"]);
+    assert!(error.contains("optimizer sgd momentum: "), "{error}");
+    for (flag, values) in [
+        ("--precision", "f32, bf16, f16"),
+        ("--per", "step, epoch"),
+        ("--sampler", "shuffle, balanced"),
+        ("--frozen-norm", "frozen, train-affine"),
+        (
+            "--metric",
+            "valid_accuracy, valid_loss, valid_top5_accuracy",
+        ),
+    ] {
+        let error = tuned(2, &[flag, "some"]);
+        assert!(
+            error.contains(&format!("[possible values: {values}")),
+            "{error}"
+        );
+    }
     assert!(tuned(2, &["--schedule", "stair"]).contains("expected constant, step:EPOCHS:GAMMA"));
     assert!(tuned(2, &["--freeze", "some"]).contains("expected nothing, backbone, up-to:GROUP"));
     assert!(tuned(2, &["--lr", "fast"]).contains("invalid value 'fast' for '--lr"));
@@ -707,7 +725,7 @@ fn a_run_is_shown_and_judged_from_several_sides() {
     }
     let error = fail(2, &["eval", &out, "--tta", "many"]);
     assert!(
-        error.contains("one, flip, five-crop or ten-crop"),
+        error.contains("[possible values: one, flip, five-crop, ten-crop]"),
         "{error}"
     );
 }
