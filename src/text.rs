@@ -5,9 +5,10 @@
 //! ```
 //!
 //! Which kinds and fields there are, which values they take and which they have by default is said
-//! once, by the `Deserialize` of the type, an enum with the tag `kind`; what is written comes from
-//! its `Serialize`. A field that is a flag needs no value, a list is `1,2` or `1..2`, and names may
-//! be in kebab case.
+//! once, by the `Deserialize` of the type: an enum with the tag `kind`, or a struct with such a field,
+//! of whose fields no more than one has no default. What is written comes from its `Serialize`. A
+//! field that is true or false needs no value, a list is `1,2` or `1..2`, and names may be in kebab
+//! case.
 
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -66,7 +67,7 @@ impl Form {
         own.map_or(0, |(_, count)| *count)
     }
 
-    fn written(&self, kind: &str, parts: &[String]) -> String {
+    fn join(&self, kind: &str, parts: &[String]) -> String {
         match self.style {
             Style::Call if parts.is_empty() => kind.to_owned(),
             Style::Call => format!("{kind}({})", parts.join(",")),
@@ -75,11 +76,15 @@ impl Form {
         }
     }
 
-    fn show(&self, value: &Value) -> String {
+    fn value_text(&self, value: &Value) -> String {
         match value {
             Value::Array(items) => {
-                let separator = [",", ".."][usize::from(self.style != Style::Colons)];
-                let items: Vec<String> = items.iter().map(|item| self.show(item)).collect();
+                let separator = if self.style == Style::Colons {
+                    ","
+                } else {
+                    ".."
+                };
+                let items: Vec<String> = items.iter().map(|item| self.value_text(item)).collect();
                 items.join(separator)
             }
             Value::String(text) => text.clone(),
@@ -189,7 +194,7 @@ fn fields<T: DeserializeOwned>(kind: &str) -> Vec<&'static str> {
 fn from_fields<T: DeserializeOwned>(kind: &str, fields: &[(&str, &str)]) -> Result<T, Fault> {
     let fields = fields.iter().copied();
     let fields = [("kind", kind)].into_iter().chain(fields);
-    let fields = fields.map(|(name, text)| (name, Word(text)));
+    let fields = fields.map(|(name, text)| (name, Token(text)));
     T::deserialize(MapDeserializer::new(fields))
 }
 
@@ -203,29 +208,26 @@ pub(crate) fn parse<T: DeserializeOwned>(form: &Form, text: &str) -> Result<T> {
     let unknown = |found: &str| {
         let kinds = kinds::<T>().iter().map(|kind| {
             let fields = fields::<T>(kind).into_iter().take(form.positional(kind));
-            form.written(kind, &fields.map(str::to_uppercase).collect::<Vec<_>>())
+            form.join(kind, &fields.map(str::to_uppercase).collect::<Vec<_>>())
         });
         let others = form.others.iter().map(|other| (*other).to_owned());
         let expected = either(&others.chain(kinds).collect::<Vec<_>>());
         Error::argument(form.name, expected, format!("`{found}`"))
     };
     let (name, rest) = text.split_once([':', '(']).unwrap_or((text, ""));
-    let (separator, rest) = match text[name.len()..].chars().next() {
-        Some('(') => (
-            ',',
-            rest.trim_end()
-                .strip_suffix(')')
-                .ok_or_else(|| unknown(text))?,
-        ),
-        _ => (':', rest),
+    let (separator, rest) = if text[name.len()..].starts_with('(') {
+        (',', rest.trim_end().strip_suffix(')'))
+    } else {
+        (':', Some(rest))
     };
+    let rest = rest.ok_or_else(|| unknown(text))?;
     let none = text == name || separator == ',' && rest.trim().is_empty();
     let parts = rest.split(separator).map(str::trim).skip(usize::from(none));
     let mut kinds = kinds::<T>().iter().copied();
     let kind = kinds.find(|kind| *kind == snake(name));
     let kind = kind.ok_or_else(|| unknown(name.trim()))?;
 
-    let what = format!("{} {}", form.name, form.written(kind, &[]));
+    let what = format!("{} {}", form.name, form.join(kind, &[]));
     let fields = fields::<T>(kind);
     let field = |name: &str| fields.iter().find(|field| **field == snake(name));
     let mut given: Vec<(&str, &str)> = Vec::new();
@@ -257,7 +259,7 @@ pub(crate) fn parse<T: DeserializeOwned>(form: &Form, text: &str) -> Result<T> {
 /// Writes a value so that [`parse`] reads it: the positional fields, and those that are not the
 /// default.
 pub(crate) fn write<T: Serialize + DeserializeOwned>(form: &Form, value: &T) -> String {
-    let held = held(value);
+    let table = table_of(value);
     let kind = kind(value);
     let mut order = fields::<T>(&kind);
     if form.style == Style::Item {
@@ -265,30 +267,30 @@ pub(crate) fn write<T: Serialize + DeserializeOwned>(form: &Form, value: &T) -> 
     }
     // Where a field has no default, all are written.
     let defaults = from_fields::<T>(&kind, &[])
-        .map(|value| self::held(&value))
+        .map(|value| table_of(&value))
         .unwrap_or_default();
     let mut parts = Vec::new();
     for (index, name) in order.into_iter().enumerate() {
-        match held.get(name) {
+        match table.get(name) {
             None => {}
-            Some(value) if index < form.positional(&kind) => parts.push(form.show(value)),
+            Some(value) if index < form.positional(&kind) => parts.push(form.value_text(value)),
             same if same == defaults.get(name) => {}
             Some(Value::Bool(true)) => parts.push(name.to_owned()),
-            Some(value) => parts.push(format!("{name}={}", form.show(value))),
+            Some(value) => parts.push(format!("{name}={}", form.value_text(value))),
         }
     }
-    form.written(&kind, &parts)
+    form.join(&kind, &parts)
 }
 
 /// The kind of a value, as serde names it.
 pub(crate) fn kind<T: Serialize>(value: &T) -> String {
-    let kind = held(value).remove("kind").unwrap_or_default();
+    let kind = table_of(value).remove("kind").unwrap_or_default();
     kind.as_str().unwrap_or_default().to_owned()
 }
 
-fn held<T: Serialize>(value: &T) -> Map<String, Value> {
+fn table_of<T: Serialize>(value: &T) -> Map<String, Value> {
     match serde_json::to_value(value) {
-        Ok(Value::Object(held)) => held,
+        Ok(Value::Object(table)) => table,
         // Plain data can always be written.
         _ => Map::new(),
     }
@@ -381,9 +383,9 @@ pub(crate) fn number(value: f64) -> String {
 
 /// A value within a text: a whole number, a number, true or false, a list of them, else a word.
 #[derive(Clone, Copy)]
-struct Word<'a>(&'a str);
+struct Token<'a>(&'a str);
 
-impl<'de> Deserializer<'de> for Word<'de> {
+impl<'de> Deserializer<'de> for Token<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -395,7 +397,7 @@ impl<'de> Deserializer<'de> for Word<'de> {
         } else if let Ok(flag) = text.parse::<bool>() {
             visitor.visit_bool(flag)
         } else if let Some(separator) = ["..", ","].into_iter().find(|s| text.contains(s)) {
-            visitor.visit_seq(SeqDeserializer::new(text.split(separator).map(Word)))
+            visitor.visit_seq(SeqDeserializer::new(text.split(separator).map(Token)))
         } else {
             visitor.visit_borrowed_str(text)
         }
@@ -416,7 +418,7 @@ impl<'de> Deserializer<'de> for Word<'de> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Fault> for Word<'de> {
+impl<'de> IntoDeserializer<'de, Fault> for Token<'de> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
