@@ -75,7 +75,7 @@ impl ModuleVisitor for ChangeEach<'_> {
 /// The L2 norm of all gradients together. One value crosses from the device to the host.
 ///
 /// # Errors
-/// [`Error::Device`] if the device cannot hand it over.
+/// [`Error::Device`](crate::Error::Device) if the device cannot hand it over.
 pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<f64> {
     struct Squares<'a> {
         gradients: &'a GradientsParams,
