@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
+#[cfg(feature = "dataset")]
 use burn::data::dataloader::DataLoader;
 use burn_zoo::data::{ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
@@ -97,6 +98,7 @@ fn images_and_labels_stay_together_and_the_last_batch_can_go() {
 }
 
 #[test]
+#[cfg(feature = "dataset")]
 fn it_is_a_burn_data_loader() {
     let config = LoaderConfig {
         batch_size: 8,

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use burn::data::dataloader::{DataLoaderIterator, Progress};
-use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
 use super::batch::{Batch, EpochBatch, HostBatch};
@@ -93,6 +91,13 @@ impl Batches {
         }))
     }
 
+    /// How many of the images were handed out, and how many the epoch has.
+    #[cfg(feature = "dataset")]
+    pub(super) fn progress(&self) -> (usize, usize) {
+        let done = self.next * self.maker.config.batch_size;
+        (done.min(self.images), self.images)
+    }
+
     /// Whether the epoch has no more batches.
     pub(crate) fn is_done(&self) -> bool {
         self.next >= self.total
@@ -109,23 +114,5 @@ impl Iterator for Batches {
                 return Some(batch);
             }
         }
-    }
-}
-
-/// [`Batches`] as burn wants them.
-pub(super) struct BurnBatches(pub(super) Batches);
-
-impl Iterator for BurnBatches {
-    type Item = std::result::Result<Batch, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.next()?.map_err(DatasetError::new))
-    }
-}
-
-impl DataLoaderIterator<Batch> for BurnBatches {
-    fn progress(&self) -> Progress {
-        let done = (self.0.next * self.0.maker.config.batch_size).min(self.0.images);
-        Progress::new(done, self.0.images, Some("images".to_owned()))
     }
 }

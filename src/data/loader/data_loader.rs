@@ -5,12 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use burn::data::dataloader::{DataLoader, DataLoaderIterator};
 use burn::tensor::Device;
 
 use super::batch::Batch;
 use super::batch_maker::BatchMaker;
-use super::batches::{Batches, BurnBatches};
+use super::batches::Batches;
 use super::broken::{BrokenImage, BrokenImages};
 use super::config::{LoaderConfig, Sampler};
 use super::order::shuffled;
@@ -19,19 +18,20 @@ use crate::error::{Error, Result};
 use crate::preprocess::Preprocess;
 use crate::preprocess::augment::{Augment, Views};
 
-/// Makes batches from images. It is a burn [`DataLoader`]; unlike burn's own multi-threaded one it
-/// hands batches out in the same order whatever the number of workers, and can drop the last.
+/// Makes batches from images. With the feature `dataset` it is a burn `DataLoader`; unlike burn's own
+/// multi-threaded one it hands batches out in the same order whatever the number of workers, and can
+/// drop the last.
 pub struct Loader {
     data: Arc<dyn ImageData>,
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
     preprocess: Preprocess,
     config: LoaderConfig,
-    device: Device,
+    pub(super) device: Device,
     /// The label of every image, where the sampler needs them.
     labels: Arc<Vec<usize>>,
     broken: BrokenImages,
     /// The epoch that the next call of burn's `iter` starts.
-    next_epoch: AtomicU64,
+    pub(super) next_epoch: AtomicU64,
 }
 
 impl Loader {
@@ -201,7 +201,7 @@ impl Loader {
         }
     }
 
-    fn with(&self, range: Range<usize>, device: &Device) -> Self {
+    pub(super) fn with(&self, range: Range<usize>, device: &Device) -> Self {
         Self {
             data: self.data.clone(),
             range,
@@ -212,28 +212,6 @@ impl Loader {
             broken: self.broken.clone(),
             next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::Relaxed)),
         }
-    }
-}
-
-impl DataLoader<Batch> for Loader {
-    /// The batches of the next epoch.
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
-        Box::new(BurnBatches(
-            self.epoch(self.next_epoch.fetch_add(1, Ordering::Relaxed)),
-        ))
-    }
-
-    fn num_items(&self) -> usize {
-        self.num_images()
-    }
-
-    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(self.with(self.range.clone(), device))
-    }
-
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
-        let clip = |index: usize| (self.range.start + index).min(self.range.end);
-        Arc::new(self.with(clip(start)..clip(end), &self.device))
     }
 }
 

@@ -4,6 +4,8 @@ mod batch;
 mod batch_maker;
 mod batches;
 mod broken;
+#[cfg(feature = "dataset")]
+mod burn_loader;
 mod config;
 mod data_loader;
 mod order;
