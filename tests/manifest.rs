@@ -561,7 +561,7 @@ fn tables_of_another_form_are_refused() {
     );
     let table = "a table, as in [resnet18.my_tag]";
     refusal_names(
-        &with(1, "[resnet18]"),
+        "[resnet18]\nrepository = \"me/mine\"",
         2,
         &["resnet18.repository", table, "\"me/mine\""],
     );

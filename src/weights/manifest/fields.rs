@@ -6,7 +6,7 @@
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer as _, Visitor};
 
 use crate::preprocess::{CropMode, Interpolation};
 use crate::zoo::bundled::NAMES;
@@ -155,6 +155,11 @@ impl<'de, E: Display, T: Deserialize<'de>, U> Visitor<'de> for CheckedVisitor<E,
     fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<U, D::Error> {
         let checked = T::deserialize(value).ok().and_then(self.check);
         checked.ok_or_else(|| D::Error::custom(format_args!("expected {}", self.expected)))
+    }
+
+    /// A key with its place is text alone.
+    fn visit_str<F: serde::de::Error>(self, key: &str) -> Result<U, F> {
+        self.visit_newtype_struct(key.into_deserializer())
     }
 }
 
