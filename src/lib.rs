@@ -48,7 +48,7 @@
 //! | `hub` | yes | fetching weights from the Hugging Face hub |
 //! | `image` | yes | reading PNG, JPEG, WebP, GIF, BMP and TIFF files; folders of images |
 //! | `download` | yes | fetching FashionMNIST from its official mirror |
-//! | `dataset` | yes | `Loader` as a burn `DataLoader` |
+//! | `dataset` | no | `Loader` as a burn `DataLoader` |
 //! | `plots` | no | curves of a run and its report as pictures |
 //! | `tensorboard` | no | TensorBoard's event files |
 //! | `bundled-weights` | no | weights of a ResNet-18 inside the program, 23 MB |

@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
                 Broken::Skip
             },
             check: Some(if form & 8 == 0 {
-                Check::Look
+                Check::Quick
             } else {
                 Check::Full
             }),

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use burn_zoo::Error;
 use burn_zoo::adapt::StemRule;
-use burn_zoo::data::{FractalOptions, Sampler};
+use burn_zoo::data::Sampler;
+use burn_zoo_fractals::FractalOptions;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::{

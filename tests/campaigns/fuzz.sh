@@ -32,8 +32,7 @@ all=$(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' fuzz/Cargo.toml)
 # The versions that the library is tested with.
 cp Cargo.lock fuzz/Cargo.lock
 export RUSTC_BOOTSTRAP=1
-# No sanitizer: the library has no unsafe code beside its kernels, and it would be several times
-# slower. The allocator of the targets bounds the memory.
+# No sanitizer: only the kernels in crates/cpu have unsafe code, and it would be several times slower. The allocator of the targets bounds the memory.
 cargo fuzz build -s none >&2 || exit 1
 built=fuzz/target/$(rustc -vV | sed -n 's/^host: //p')/release
 

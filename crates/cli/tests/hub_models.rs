@@ -445,7 +445,7 @@ fn the_manifest_is_listed_and_checked() {
     std::fs::write(&path, text.replace("crop_pct = 0.95", "crop_pct = 9.5")).unwrap();
     let error = world.fail(&["list", "--check"], &[]);
     assert!(
-        error.contains("mine.toml") && error.contains("line 12: "),
+        error.contains("mine.toml") && error.contains("line 12"),
         "{error}"
     );
     let error = world.fail(&["fetch", "resnet18.tv9"], &[]);

@@ -64,3 +64,7 @@ pub use weight_cache::WeightCache;
 pub use flex::operations::*;
 #[cfg(not(feature = "flex"))]
 pub use without_flex::*;
+
+#[cfg(all(doctest, feature = "flex"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

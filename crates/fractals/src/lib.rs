@@ -30,3 +30,7 @@ mod texture;
 
 pub use options::{Colour, FractalOptions, Jitter};
 pub use set::Fractals;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
