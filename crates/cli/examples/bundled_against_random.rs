@@ -87,9 +87,10 @@ fn main() -> Outcome<()> {
                     if arguments.alone && !weights {
                         continue;
                     }
-                    let named = match weights {
-                        true => arguments.weights.display().to_string(),
-                        false => "random".to_owned(),
+                    let named = if weights {
+                        arguments.weights.display().to_string()
+                    } else {
+                        "random".to_owned()
                     };
                     let key = [
                         arguments.model.clone(),
@@ -179,9 +180,10 @@ fn calibrate(model: Classifier, train: &ImageSet, image_size: usize) -> Outcome<
     let model = model.map_state_dict(|name, _| {
         let values = &before[name].data;
         let is_scale = name.contains("bn") && name.ends_with("weight");
-        Some(match is_scale && values.iter().all(|value| *value == 0.0) {
-            true => vec![1.0; values.len()],
-            false => values.clone(),
+        Some(if is_scale && values.iter().all(|value| *value == 0.0) {
+            vec![1.0; values.len()]
+        } else {
+            values.clone()
         })
     })?;
     let config = LoaderConfig {

@@ -106,14 +106,13 @@ fn main() -> burn_zoo::Result<()> {
         ..FitOptions::default()
     };
     let mut lines = Lines::default();
-    let run = match folder.join("checkpoints").exists() {
-        true => resume(folder, &device, train, valid, options, &mut lines)?,
-        false => {
-            let spec = Zoo::get(&arguments.model)?.weights(Weights::Random(1));
-            let model = spec.num_classes(arguments.categories).build(&device)?;
-            let recipe = arguments.recipe();
-            recipe.fit_with(model, train, valid, folder, options, &mut lines)?
-        }
+    let run = if folder.join("checkpoints").exists() {
+        resume(folder, &device, train, valid, options, &mut lines)?
+    } else {
+        let spec = Zoo::get(&arguments.model)?.weights(Weights::Random(1));
+        let model = spec.num_classes(arguments.categories).build(&device)?;
+        let recipe = arguments.recipe();
+        recipe.fit_with(model, train, valid, folder, options, &mut lines)?
     };
     println!("best: {}", run.best());
     let bundled = folder.join("bundled");

@@ -32,9 +32,10 @@ impl ExportArgs {
                 self.dir.display()
             );
         }
-        match self.half {
-            true => model.export_half(&self.dir)?,
-            false => model.export(&self.dir)?,
+        if self.half {
+            model.export_half(&self.dir)?
+        } else {
+            model.export(&self.dir)?
         }
         print(format!(
             "{} -> {}\nopen it with timm.create_model(\"local-dir:{}\", pretrained=True)",

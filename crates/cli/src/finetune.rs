@@ -139,9 +139,10 @@ impl FinetuneArgs {
                 (run, valid)
             }
         };
-        let report = match self.no_report {
-            true => None,
-            false => Some(progress::report(|| run.write_report(valid))?),
+        let report = if self.no_report {
+            None
+        } else {
+            Some(progress::report(|| run.write_report(valid))?)
         };
         let best = run.best();
         if self.json {

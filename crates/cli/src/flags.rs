@@ -50,9 +50,10 @@ pub fn device_name(text: &str) -> Result<String, String> {
     let index = text
         .strip_prefix("cuda:")
         .and_then(|n| n.parse::<usize>().ok());
-    match known || index.is_some() {
-        true => Ok(text.to_owned()),
-        false => Err("expected auto, cpu, cuda, cuda:N, wgpu or ndarray".to_owned()),
+    if known || index.is_some() {
+        Ok(text.to_owned())
+    } else {
+        Err("expected auto, cpu, cuda, cuda:N, wgpu or ndarray".to_owned())
     }
 }
 

@@ -142,9 +142,10 @@ impl ListArgs {
                 .iter()
                 .max_by(|a, b| a.top1.total_cmp(&b.top1));
             table.add_row([
-                match entry.default {
-                    true => format!("{} *", entry.name),
-                    false => entry.name.clone(),
+                if entry.default {
+                    format!("{} *", entry.name)
+                } else {
+                    entry.name.clone()
                 },
                 best.map_or(String::new(), |r| format!("{:.1} % at {}", r.top1, r.size)),
                 match entry.sha256.as_ref().map(|pin| pin.confirmed().is_some()) {

@@ -107,12 +107,13 @@ fn holds_model(dir: &Path) -> bool {
 fn instead(dir: &Path) -> String {
     const SHOWN: usize = 4;
     let written = dir.to_string_lossy();
-    let (within, like) = match dir.is_dir() {
-        true => (dir, String::new()),
-        false => (
+    let (within, like) = if dir.is_dir() {
+        (dir, String::new())
+    } else {
+        (
             dir.parent().unwrap_or(dir),
             dir.file_name().unwrap_or_default().to_string_lossy().into(),
-        ),
+        )
     };
     let here = within.as_os_str().is_empty();
     let entries = std::fs::read_dir(if here { Path::new(".") } else { within });
@@ -138,9 +139,10 @@ fn instead(dir: &Path) -> String {
     }
     // `timm/resnet18.a1_in1k` is how a repository of the hub is written elsewhere.
     let is_repository = !written.starts_with(['.', '/']) && written.split('/').count() == 2;
-    match is_repository && !dir.exists() {
-        true => format!("; a repository of the hub is written hf-hub:{written}"),
-        false => String::new(),
+    if is_repository && !dir.exists() {
+        format!("; a repository of the hub is written hf-hub:{written}")
+    } else {
+        String::new()
     }
 }
 

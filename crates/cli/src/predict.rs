@@ -107,14 +107,15 @@ impl PredictArgs {
             }))?,
         }
         if let Some(path) = &self.output {
-            match self.json {
-                true => print_json(&json!({
+            if self.json {
+                print_json(&json!({
                     "output": path.to_string_lossy(),
                     "classes": names,
                     "images_read": total - broken,
                     "images_broken": broken,
-                }))?,
-                false => print(format!("{} images -> {}", total - broken, path.display()))?,
+                }))?
+            } else {
+                print(format!("{} images -> {}", total - broken, path.display()))?
             }
         }
         match broken {

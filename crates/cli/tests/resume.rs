@@ -410,9 +410,10 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let to = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to)
+        } else {
+            drop(std::fs::copy(entry.path(), to).unwrap())
         }
     }
 }
@@ -1133,9 +1134,10 @@ fn a_run_survives_being_killed() {
     }
     assert!(kills >= 3, "the run was too short to be killed: {kills}");
     let resumable = RunConfig::newest_checkpoint(&broken).is_ok_and(|found| found.is_some());
-    let last = match resumable {
-        true => command(&["finetune", "--no-report", "--resume", &broken]),
-        false => command(&[&TUNE[..], &[broken.as_str(), "--overwrite"]].concat()),
+    let last = if resumable {
+        command(&["finetune", "--no-report", "--resume", &broken])
+    } else {
+        command(&[&TUNE[..], &[broken.as_str(), "--overwrite"]].concat())
     };
     let (code, errors) = finish({ last }.spawn().unwrap());
     assert_eq!(code, Some(0), "{errors}");

@@ -18,9 +18,10 @@ pub(super) struct Span {
 impl Span {
     /// The part that is behind, 0 to 1.
     pub fn progress(self) -> f64 {
-        match self.at < self.length {
-            true => self.at / self.length,
-            false => 1.0,
+        if self.at < self.length {
+            self.at / self.length
+        } else {
+            1.0
         }
     }
 
@@ -42,24 +43,27 @@ impl Span {
         if self.at >= self.length {
             return (last, 1.0);
         }
-        let shares = match growth == 1.0 {
-            true => cycles as f64,
-            false => (growth.powf(cycles as f64) - 1.0) / (growth - 1.0),
+        let shares = if growth == 1.0 {
+            cycles as f64
+        } else {
+            (growth.powf(cycles as f64) - 1.0) / (growth - 1.0)
         };
         let first = self.length / shares;
         // Where cycle `index` begins, and what it spans.
         let part = |index: usize| {
             let scale = growth.powf(index as f64);
-            let start = match growth == 1.0 {
-                true => first * index as f64,
-                false => first * (scale - 1.0) / (growth - 1.0),
+            let start = if growth == 1.0 {
+                first * index as f64
+            } else {
+                first * (scale - 1.0) / (growth - 1.0)
             };
             (start, first * scale)
         };
         // The closed form can miss a boundary by one cycle; the comparison decides.
-        let guess = match growth == 1.0 {
-            true => self.at / first,
-            false => (1.0 + self.at / first * (growth - 1.0)).ln() / growth.ln(),
+        let guess = if growth == 1.0 {
+            self.at / first
+        } else {
+            (1.0 + self.at / first * (growth - 1.0)).ln() / growth.ln()
         };
         let mut index = (guess as usize).min(last);
         if index < last && self.at + ROUNDING >= part(index + 1).0 {
@@ -79,10 +83,12 @@ pub(super) fn half_cosine(from: f64, to: f64, progress: f64) -> f64 {
 
 /// Half a cosine from the first to the second value, and from `turn` on another to the third.
 pub(super) fn up_and_down(turn: f64, [first, second, third]: [f64; 3], progress: f64) -> f64 {
-    match progress < turn {
-        true => half_cosine(first, second, progress / turn),
-        false if turn < 1.0 => half_cosine(second, third, (progress - turn) / (1.0 - turn)),
-        false => second,
+    if progress < turn {
+        half_cosine(first, second, progress / turn)
+    } else if turn < 1.0 {
+        half_cosine(second, third, (progress - turn) / (1.0 - turn))
+    } else {
+        second
     }
 }
 
@@ -92,9 +98,12 @@ impl Schedule {
     /// # Errors
     /// [`Error::InvalidArgument`] that names the first that is not.
     pub fn validate(&self) -> Result<()> {
-        let check = |good: bool, name: &str, expected: &str, found: f64| match good {
-            true => Ok(()),
-            false => Err(Error::argument(format!("schedule {name}"), expected, found)),
+        let check = |good: bool, name: &str, expected: &str, found: f64| {
+            if good {
+                Ok(())
+            } else {
+                Err(Error::argument(format!("schedule {name}"), expected, found))
+            }
         };
         let positive = |name: &str, value: f64| {
             let good = value > 0.0 && value.is_finite();

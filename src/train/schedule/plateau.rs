@@ -49,9 +49,12 @@ impl Default for Plateau {
 
 impl Plateau {
     pub(super) fn validate(&self) -> Result<()> {
-        let check = |good: bool, name: &str, expected: &str, found: f64| match good {
-            true => Ok(()),
-            false => Err(Error::argument(format!("schedule {name}"), expected, found)),
+        let check = |good: bool, name: &str, expected: &str, found: f64| {
+            if good {
+                Ok(())
+            } else {
+                Err(Error::argument(format!("schedule {name}"), expected, found))
+            }
         };
         let factor = self.factor;
         check(

@@ -165,9 +165,10 @@ impl File {
         let file = builder
             .tempfile_in(dir)
             .with_context(|| format!("--output: cannot write into {}", dir.display()))?;
-        let form = match is(path, "csv") {
-            true => Form::Csv(Box::new(csv::Writer::from_writer(file))),
-            false => Form::JsonLines(BufWriter::new(file)),
+        let form = if is(path, "csv") {
+            Form::Csv(Box::new(csv::Writer::from_writer(file)))
+        } else {
+            Form::JsonLines(BufWriter::new(file))
         };
         let mut file = Self {
             path: target,
@@ -234,9 +235,10 @@ impl File {
         file.as_file()
             .sync_all()
             .with_context(|| cannot_write.clone())?;
-        let kept = match self.overwrite {
-            true => file.persist(&self.path),
-            false => file.persist_noclobber(&self.path),
+        let kept = if self.overwrite {
+            file.persist(&self.path)
+        } else {
+            file.persist_noclobber(&self.path)
         };
         match kept {
             Ok(_) => Ok(()),
