@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the SHA-256 of the best weights of short seeded runs: everything trains, gradual unfreezing
 # with averaged weights, a frozen backbone with cached features, a vision transformer; each with 1 and
-# with 2 threads.
+# with 2 threads. Last, those of a run that an earlier version began (tests/fixtures/run-0.1).
 #
 #   tests/campaigns/hashes.sh [BINARY] > hashes.txt
 #
@@ -39,3 +39,9 @@ for threads in 1 2; do
     best_hash vit "$threads" test_vit --image-size 160 --in-channels 1 --limit-train 60 --epochs 1 \
         --batch-size 16
 done
+
+# A run that an earlier version began, and stopped in its second epoch, goes on here.
+cp -r tests/fixtures/run-0.1/interrupted "$work/interrupted"
+"$binary" --threads 2 finetune --resume "$work/interrupted" --no-report >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; exit 1; }
+echo "resumed threads=2 $(sha256sum <"$work/interrupted/best/model.safetensors" | cut -c 1-64)"
