@@ -22,7 +22,8 @@ fuzz_target!(|data: &[u8]| {
     let mut data = data;
     let [form] = take(&mut data);
     let options = FolderOptions {
-        check: [None, Some(Check::No), Some(Check::Quick), Some(Check::Full)][usize::from(form & 3)],
+        check: [None, Some(Check::No), Some(Check::Quick), Some(Check::Full)]
+            [usize::from(form & 3)],
         broken: if form & 4 == 0 {
             Broken::Fail
         } else {

@@ -7,12 +7,12 @@ use std::str::FromStr;
 use burn_zoo::Error;
 use burn_zoo::adapt::StemRule;
 use burn_zoo::data::Sampler;
-use burn_zoo_fractals::FractalOptions;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::{
     ClassWeights, Clip, FeatureCache, Metric, Per, Position, Precision, RateScaling, Warmup,
 };
+use burn_zoo_fractals::FractalOptions;
 use burn_zoo_fuzz::{accepted, take};
 use libfuzzer_sys::fuzz_target;
 
