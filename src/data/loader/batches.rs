@@ -16,7 +16,6 @@ pub struct Batches {
     first: usize,
     next: usize,
     total: usize,
-    images: usize,
     device: Device,
 }
 
@@ -26,13 +25,7 @@ const PREFETCH: usize = 2;
 impl Batches {
     /// The batches from `first` to `total`, made by so many threads; by the calling one if there
     /// are none.
-    pub(super) fn start(
-        maker: BatchMaker,
-        first: usize,
-        total: usize,
-        images: usize,
-        device: Device,
-    ) -> Self {
+    pub(super) fn start(maker: BatchMaker, first: usize, total: usize, device: Device) -> Self {
         let maker = Arc::new(maker);
         let first = first.min(total);
         let workers = maker.config.workers.min(total - first);
@@ -60,7 +53,6 @@ impl Batches {
             first,
             next: first,
             total,
-            images,
             device,
         }
     }
@@ -91,11 +83,10 @@ impl Batches {
         }))
     }
 
-    /// How many of the images were handed out, and how many the epoch has.
+    /// Images in the batches that were handed out, were they all full.
     #[cfg(feature = "dataset")]
-    pub(super) fn progress(&self) -> (usize, usize) {
-        let done = self.next * self.maker.config.batch_size;
-        (done.min(self.images), self.images)
+    pub(super) fn handed_out(&self) -> usize {
+        self.next * self.maker.config.batch_size
     }
 
     /// Whether the epoch has no more batches.

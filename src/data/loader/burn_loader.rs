@@ -11,29 +11,33 @@ use super::batch::Batch;
 use super::batches::Batches;
 use super::data_loader::Loader;
 
-struct BurnBatches(Batches);
+struct BurnBatches {
+    batches: Batches,
+    images: usize,
+}
 
 impl Iterator for BurnBatches {
     type Item = std::result::Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.next()?.map_err(DatasetError::new))
+        Some(self.batches.next()?.map_err(DatasetError::new))
     }
 }
 
 impl DataLoaderIterator<Batch> for BurnBatches {
     fn progress(&self) -> Progress {
-        let (done, total) = self.0.progress();
-        Progress::new(done, total, Some("images".to_owned()))
+        let done = self.batches.handed_out().min(self.images);
+        Progress::new(done, self.images, Some("images".to_owned()))
     }
 }
 
 impl DataLoader<Batch> for Loader {
     /// The batches of the next epoch.
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
-        Box::new(BurnBatches(
-            self.epoch(self.next_epoch.fetch_add(1, Ordering::Relaxed)),
-        ))
+        Box::new(BurnBatches {
+            batches: self.epoch(self.next_epoch.fetch_add(1, Ordering::Relaxed)),
+            images: self.num_images(),
+        })
     }
 
     fn num_items(&self) -> usize {

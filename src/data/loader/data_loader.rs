@@ -99,7 +99,7 @@ impl Loader {
     pub fn epoch_from(&self, epoch: u64, first: usize) -> Batches {
         let maker = self.batch_maker(self.order(epoch), epoch, self.config.clone());
         let total = self.num_batches();
-        Batches::start(maker, first, total, self.num_images(), self.device.clone())
+        Batches::start(maker, first, total, self.device.clone())
     }
 
     /// One image as a batch, the first of the set that can be read.

@@ -46,7 +46,7 @@ pub struct RunData {
 }
 
 impl RunConfig {
-    /// The newest whole checkpoint in a run folder, which [`Classifier::open`] reads.
+    /// The newest whole checkpoint in a run folder, which [`Classifier::open`](crate::Classifier::open) reads.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be read.
