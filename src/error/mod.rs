@@ -79,7 +79,6 @@ pub enum Error {
     },
 
     /// A file of the hub, or the cache of such files, cannot be used.
-    /// It is a `weights::hub::HubError`; `HubError::of` gives it.
     #[error(transparent)]
     Hub(Box<dyn std::error::Error + Send + Sync>),
 

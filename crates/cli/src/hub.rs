@@ -165,9 +165,12 @@ fn repository(name: &str) -> Result<String> {
         return Ok(name.trim_start_matches("hf-hub:").to_owned());
     }
     let manifest = Manifest::with_user_files()?;
-    match &manifest.get(name)?.source {
-        burn_zoo::manifest::Source::Hub { repository, .. } => Ok(repository.clone()),
-        burn_zoo::manifest::Source::Bundled(_) => bail!("{name} is part of burn-zoo, not cached"),
-        _ => bail!("{name} is a file of yours, not a cached one"),
+    let entry = manifest.get(name)?;
+    if entry.bundled().is_some() {
+        bail!("{name} is part of burn-zoo, not cached");
+    }
+    match entry.repository() {
+        Some(repository) => Ok(repository.to_owned()),
+        None => bail!("{name} is a file of yours, not a cached one"),
     }
 }

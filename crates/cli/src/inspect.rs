@@ -148,9 +148,9 @@ impl ListArgs {
                     entry.name.clone()
                 },
                 best.map_or(String::new(), |r| format!("{:.1} % at {}", r.top1, r.size)),
-                match entry.sha256.as_ref().map(|pin| pin.confirmed().is_some()) {
-                    Some(true) => "known".to_owned(),
-                    Some(false) => "hint".to_owned(),
+                match entry.sha256() {
+                    Some(_) if entry.is_sha256_confirmed() => "known".to_owned(),
+                    Some(_) => "hint".to_owned(),
                     None => "the hub's".to_owned(),
                 },
                 licence(entry),

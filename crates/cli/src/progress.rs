@@ -50,13 +50,17 @@ fn show(bar: &ProgressBar, progress: weights::Progress) {
         weights::Progress::Retrying { wait, reason } => {
             bar.set_message(format!("trying again in {} s: {reason}", wait.as_secs()));
         }
-        weights::Progress::Replaced(old) => bar.suspend(|| {
+        weights::Progress::Replaced {
+            path,
+            expected,
+            found,
+        } => bar.suspend(|| {
             notice::tell(format!(
                 "weights: the cached file was altered (expected {}, found {}); it was moved to {} \
                  and is fetched anew",
-                old.expected,
-                old.found,
-                old.path.display()
+                expected,
+                found,
+                path.display()
             ));
         }),
         _ => {}

@@ -5,7 +5,6 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use burn_zoo::data::{Loader, LoaderConfig};
-use burn_zoo::manifest::Source;
 use burn_zoo::prelude::*;
 use burn_zoo_fractals::{FractalOptions, Fractals, Jitter};
 use sha2::{Digest as _, Sha256};
@@ -42,22 +41,18 @@ fn the_entry_says_what_the_file_is() {
         .unwrap();
     assert_eq!(entry.name, "resnet18.fractal");
     assert!(!entry.default && !entry.non_commercial() && entry.licence.is_some());
-    let Source::Bundled(name) = &entry.source else {
-        panic!("{:?}", entry.source);
-    };
+    let name = entry.bundled().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../bundled-weights")
         .join(name);
     let bytes = std::fs::read(path).unwrap();
-    assert_eq!(
-        entry.bytes.unwrap().confirmed(),
-        Some(&(bytes.len() as u64))
-    );
+    assert_eq!(entry.bytes(), Some(bytes.len() as u64));
     let sum: String = Sha256::digest(&bytes)
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect();
-    assert_eq!(entry.sha256.unwrap().confirmed(), Some(&sum));
+    assert!(entry.is_sha256_confirmed());
+    assert_eq!(entry.sha256(), Some(sum.as_str()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// error, so that it is no cause of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {error}; {}", .path.display(), advice(action, error))]
-pub struct CacheError {
+pub(crate) struct CacheError {
     /// What was attempted, as a verb: `read`, `write`, `create`.
     pub action: &'static str,
     /// The file or folder.

@@ -11,12 +11,10 @@ use crate::error::Error;
 ///
 /// No message holds an access token, nor the query of an address, which may be signed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HubError {
+pub(crate) enum HubError {
     /// A field of a request names something that cannot be on the hub, or that would leave the
     /// cache folder.
     #[error("hub request: {argument} {found:?} is not usable; expected {expected}")]
-    #[allow(missing_docs)]
     Request {
         argument: &'static str,
         found: String,
@@ -24,7 +22,6 @@ pub enum HubError {
     },
     /// A setting, or the environment variable that stands for it, has a value that cannot be used.
     #[error("{name}: expected {expected}, found {found}")]
-    #[allow(missing_docs)]
     Setting {
         name: &'static str,
         expected: &'static str,
@@ -32,7 +29,6 @@ pub enum HubError {
     },
     /// A file cannot be had.
     #[error("cannot fetch {file}: {error} ({})", .file.address)]
-    #[allow(missing_docs)]
     Fetch {
         file: Box<HubFile>,
         error: Box<FetchError>,
@@ -49,7 +45,6 @@ pub enum HubError {
             format!("expected one of {}", .cached.join(", "))
         }
     )]
-    #[allow(missing_docs)]
     NotCached {
         repository: String,
         cache: PathBuf,
@@ -59,7 +54,7 @@ pub enum HubError {
 
 /// A file of the hub, as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HubFile {
+pub(crate) struct HubFile {
     /// The repository, `owner/name`.
     pub repository: String,
     /// The branch, tag or commit that was asked for.
@@ -86,7 +81,7 @@ impl fmt::Display for HubFile {
 
 impl HubError {
     /// The cause of an [`Error::Hub`]; `None` of any other error.
-    pub fn of(error: &Error) -> Option<&HubError> {
+    pub(crate) fn of(error: &Error) -> Option<&HubError> {
         match error {
             Error::Hub(cause) => cause.downcast_ref(),
             _ => None,
@@ -96,7 +91,7 @@ impl HubError {
 
 impl FetchError {
     /// Why a file could not be had, if that is what the error says.
-    pub fn of(error: &Error) -> Option<&FetchError> {
+    pub(crate) fn of(error: &Error) -> Option<&FetchError> {
         match HubError::of(error)? {
             HubError::Fetch { error, .. } => Some(error),
             _ => None,

@@ -9,7 +9,7 @@ use super::error::HubError;
 use super::fetch_error::FetchError;
 use super::lock::lock;
 use super::request::{CheckedRequest, Request};
-use super::results::{Fetched, Outcome, Progress, Replaced};
+use super::results::{Fetched, Outcome, Progress};
 use super::settings::Hub;
 use super::transfer::Transfer;
 use super::verify::{Depth, examine, forget, remember};
@@ -34,7 +34,7 @@ impl Hub {
     ///
     /// [`HubError::Request`] if the request names what cannot be on the hub, [`HubError::Fetch`] if
     /// the file cannot be had.
-    pub fn fetch(
+    pub(crate) fn fetch(
         &self,
         request: &Request<'_>,
         progress: &mut dyn FnMut(Progress),
@@ -158,13 +158,12 @@ impl Hub {
                 Outcome::Altered { expected, found } => {
                     let path = repo.set_aside(&entry.file)?;
                     forget(&entry);
-                    let aside = Replaced {
-                        path,
+                    transfer.tell(Progress::Replaced {
+                        path: path.clone(),
                         expected,
                         found,
-                    };
-                    transfer.tell(Progress::Replaced(aside.clone()));
-                    replaced = Some(aside);
+                    });
+                    replaced = Some(path);
                 }
                 // With an announcement or a pin, and one of them there is, it is known.
                 _ => {}

@@ -8,7 +8,7 @@ use super::cache_error::CacheError;
 
 /// How much of a file is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// The bytes on the disk.
     pub bytes: u64,
     /// The size of the file, if it is known.
@@ -37,9 +37,7 @@ impl Received {
 
 /// Why a file cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs)]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// No connection could be made.
     #[error(
         "no connection to {server}: {reason}; check the network, the proxy settings (HTTPS_PROXY) \

@@ -17,7 +17,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`HubError::Cache`] if a folder cannot be read. A cache that does not exist is empty.
+    /// [`Error::Hub`](crate::Error::Hub) if a folder cannot be read. A cache that does not exist is empty.
     pub fn cached(&self) -> Result<Vec<CachedFile>> {
         let mut files = Vec::new();
         for repository in self.cache.repositories()? {
@@ -49,7 +49,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`HubError::Cache`] if a folder cannot be read. What is wrong with a file is in its
+    /// [`Error::Hub`](crate::Error::Hub) if a folder cannot be read. What is wrong with a file is in its
     /// [`Verification::outcome`].
     pub fn verify(&self) -> Result<Vec<Verification>> {
         let mut results = Vec::new();
@@ -78,8 +78,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`HubError::NotCached`] if the cache has nothing of it, [`HubError::Request`] if it is no
-    /// name of a repository and [`HubError::Cache`] if a file cannot be deleted.
+    /// [`Error::Hub`](crate::Error::Hub) if the cache has nothing of it, if it is no name of a
+    /// repository, and if a file cannot be deleted.
     pub fn remove(&self, repository: &str) -> Result<Removed> {
         check_repository(repository, 1)?;
         let repo = self.cache.repo(repository);

@@ -1,7 +1,7 @@
 //! Files of the Hugging Face hub, checked before anything uses them.
 //!
-//! [`Hub::fetch`] returns the path of a file that has the SHA-256 the manifest says, or else the
-//! checksum the hub announces; in the latter case one is demanded, too. The cache is the one of
+//! [`Spec::fetch`](crate::Spec::fetch) takes files from here that have the SHA-256 the manifest
+//! says, or else the checksum the hub announces; in the latter case one is demanded, too. The cache is the one of
 //! Python's `huggingface_hub`, so that each finds what the other fetched.
 //!
 //! # When the network is used
@@ -20,7 +20,7 @@
 //! neither is refused. What became of a check is remembered with the file's size, times and inode;
 //! as long as these stay, the next load costs one `stat`, and when they change the file is read
 //! again. One that is not what it was is never used: with a network it is set aside and fetched
-//! anew ([`Fetched::replaced`]), without it is an error.
+//! anew ([`Progress::Replaced`]), without it is an error.
 //!
 //! What other programs put into the cache is checked when it is first used, against the names of
 //! the blobs, which are their checksums. Whoever may write to the cache may also write what is
@@ -45,9 +45,7 @@ mod tests;
 mod transfer;
 mod verify;
 
-pub use cache_error::CacheError;
-pub use error::{HubError, HubFile};
-pub use fetch_error::{FetchError, Received};
-pub use request::{Pin, Request};
-pub use results::{CachedFile, Fetched, Outcome, Progress, Removed, Replaced, Verification};
-pub use settings::{Hub, Limits};
+pub(crate) use fetch_error::FetchError;
+pub(crate) use request::{Pin, Request};
+pub use results::{CachedFile, Outcome, Progress, Removed, Verification};
+pub use settings::Hub;

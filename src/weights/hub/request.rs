@@ -9,7 +9,7 @@ use crate::http::without_secrets;
 
 /// What is known of a file for sure, from a source other than the hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pin<'a> {
+pub(crate) struct Pin<'a> {
     /// The SHA-256 in lower-case hexadecimal digits.
     pub sha256: Option<&'a str>,
     /// The size in bytes.
@@ -18,7 +18,7 @@ pub struct Pin<'a> {
 
 /// A file of the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// The repository, `owner/name`.
     pub repository: &'a str,
     /// A branch, a tag or a commit of 40 hexadecimal digits; `main` if it is `None`.

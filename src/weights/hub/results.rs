@@ -5,8 +5,7 @@ use std::time::Duration;
 
 /// A file that has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Fetched {
+pub(crate) struct Fetched {
     /// Where it is.
     pub path: PathBuf,
     /// The commit it belongs to.
@@ -17,20 +16,8 @@ pub struct Fetched {
     pub bytes: u64,
     /// Whether its bytes were in the cache already.
     pub from_cache: bool,
-    /// The altered file that it takes the place of.
-    pub replaced: Option<Replaced>,
-}
-
-/// A cached file that was not what it should be, and was fetched anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Replaced {
-    /// Where the altered file is now.
-    pub path: PathBuf,
-    /// The checksum it should have had, with its kind.
-    pub expected: String,
-    /// The checksum it had.
-    pub found: String,
+    /// Where the altered file is now that it takes the place of.
+    pub replaced: Option<PathBuf>,
 }
 
 /// What happens while a file is fetched.
@@ -54,7 +41,14 @@ pub enum Progress {
         reason: String,
     },
     /// A cached file was not what it has to be; it was set aside, and is fetched anew.
-    Replaced(Replaced),
+    Replaced {
+        /// Where the altered file is now.
+        path: PathBuf,
+        /// The checksum it should have had, with its kind.
+        expected: String,
+        /// The checksum it had.
+        found: String,
+    },
 }
 
 /// A file in the cache.

@@ -36,8 +36,7 @@ impl fmt::Debug for Hub {
 
 /// How long is waited for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
+pub(crate) struct Limits {
     /// For a connection: 10 s.
     pub connect: Duration,
     /// For the next piece of an answer: 30 s. A transfer may last as long as it moves.
@@ -97,7 +96,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if a variable has a value that cannot be used.
+    /// [`Error::Hub`](crate::Error::Hub) if a variable has a value that cannot be used.
     pub fn from_env() -> Result<Hub> {
         let variable = |name: &str| std::env::var_os(name);
         Ok(Self::from_variables(variable, std::env::home_dir())?)
@@ -175,7 +174,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if it is no http or https address.
+    /// [`Error::Hub`](crate::Error::Hub) if it is no http or https address.
     pub fn with_endpoint(mut self, endpoint: &str) -> Result<Hub> {
         self.endpoint = check_endpoint(endpoint)?;
         Ok(self)
@@ -185,7 +184,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`HubError::Setting`] if it has characters that no token has.
+    /// [`Error::Hub`](crate::Error::Hub) if it has characters that no token has.
     pub fn with_token(mut self, token: Option<&str>) -> Result<Hub> {
         self.token = token.map(check_token).transpose()?;
         Ok(self)
@@ -204,7 +203,8 @@ impl Hub {
     }
 
     /// Other limits for waiting.
-    pub fn with_limits(mut self, limits: Limits) -> Hub {
+    #[cfg(test)]
+    pub(super) fn with_limits(mut self, limits: Limits) -> Hub {
         self.limits = limits;
         self
     }

@@ -17,13 +17,13 @@ pub struct Entry {
     /// Whether the architecture's name alone means these weights.
     pub default: bool,
     /// Where the file is.
-    pub source: Source,
+    pub(crate) source: Source,
     /// SHA-256 of the file: 64 lowercase hex digits.
-    pub sha256: Option<Pin<String>>,
+    pub(crate) sha256: Option<Pin<String>>,
     /// Size of the file.
-    pub bytes: Option<Pin<u64>>,
+    pub(crate) bytes: Option<Pin<u64>>,
     /// The file that upstream published first, as a second source.
-    pub original: Option<OriginalFile>,
+    pub(crate) original: Option<OriginalFile>,
     /// The project that trained the weights, as an address.
     pub origin: Option<String>,
     /// The licence's identifier. `None` is unknown, not free.
@@ -43,7 +43,7 @@ pub struct Entry {
     /// Published accuracies on ImageNet's validation images.
     pub results: Vec<Published>,
     /// Where the entry is written.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 impl Entry {
@@ -55,6 +55,39 @@ impl Entry {
     /// The part of the name after the dot.
     pub fn tag(&self) -> &str {
         self.name.split_once('.').map_or("", |(_, tag)| tag)
+    }
+
+    /// The repository of the Hugging Face hub that has the file, `owner/name`.
+    pub fn repository(&self) -> Option<&str> {
+        match &self.source {
+            Source::Hub { repository, .. } => Some(repository),
+            Source::File(_) | Source::Bundled(_) => None,
+        }
+    }
+
+    /// The name of the file, if it is part of the crate.
+    pub fn bundled(&self) -> Option<&str> {
+        match &self.source {
+            Source::Bundled(name) => Some(name),
+            Source::Hub { .. } | Source::File(_) => None,
+        }
+    }
+
+    /// The SHA-256 that the manifest states, in lower-case hexadecimal digits. One that is not
+    /// [confirmed](Self::is_sha256_confirmed) verifies nothing by itself.
+    pub fn sha256(&self) -> Option<&str> {
+        self.sha256.as_ref().map(|pin| pin.value().as_str())
+    }
+
+    /// Whether independent records agree on the SHA-256, or the user stated it, so that another
+    /// file is refused.
+    pub fn is_sha256_confirmed(&self) -> bool {
+        matches!(self.sha256, Some(Pin::Confirmed(_)))
+    }
+
+    /// The size of the file, if it is confirmed.
+    pub fn bytes(&self) -> Option<u64> {
+        self.bytes.as_ref()?.confirmed().copied()
     }
 
     /// Whether the licence is known to forbid commercial use; see [`non_commercial`].
@@ -78,8 +111,7 @@ pub fn non_commercial(licence: &str) -> bool {
 
 /// Where a file of weights is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Source {
+pub(crate) enum Source {
     /// In a repository of the Hugging Face hub.
     Hub {
         /// `owner/name`.
@@ -99,6 +131,7 @@ pub enum Source {
 impl Source {
     /// The names under which a repository may hold the file, in the order to try them: the one
     /// that the manifest states, else those that timm looks for. None for a file that is at hand.
+    #[cfg(any(feature = "hub", test))]
     pub fn file_names(&self) -> Vec<&str> {
         match self {
             Source::Hub {
@@ -112,7 +145,7 @@ impl Source {
 
 /// A recorded fact, and how far it may be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pin<T> {
+pub(crate) enum Pin<T> {
     /// Independent records agree, or the user stated it: what differs from it is refused.
     Confirmed(T),
     /// A single record, written as a key that ends in `_hint`. It verifies nothing by itself, but
@@ -140,8 +173,7 @@ impl<T> Pin<T> {
 /// The PyTorch state dict that upstream published, such as torchvision's own `.pth` file. It is
 /// another file than the hub's, with the same values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OriginalFile {
+pub(crate) struct OriginalFile {
     /// Its address.
     pub url: String,
     /// The first digits of its SHA-256, which torch.hub's convention puts into the file name.
@@ -151,6 +183,7 @@ pub struct OriginalFile {
 
 impl OriginalFile {
     /// The last part of the address; it names no folder.
+    #[cfg(any(feature = "hub", test))]
     pub fn file_name(&self) -> &str {
         self.url.rsplit('/').next().unwrap_or_default()
     }
@@ -219,7 +252,7 @@ pub struct Published {
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The file.
     pub path: PathBuf,
     /// The line, counted from 1.

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::entry::{DataConfig, non_commercial};
+use super::entry::DataConfig;
 use super::fields::{
     AnyLine, Channels, Classes, Crop, CropPct, DropRate, Filter, Flag, InputSize, Line, Means,
     Side, Stds,
@@ -33,8 +33,7 @@ const ARGS: [&str; 6] = [
 ///
 /// Values that are absent or `null` are timm's defaults.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct HubModel {
+pub(crate) struct HubModel {
     /// The architecture's name, timm's.
     pub architecture: String,
     /// The tag that the weights had where they come from.
@@ -109,11 +108,6 @@ impl HubModel {
             ..root
         });
         Self::read(architecture, &root, &cfg, &args)
-    }
-
-    /// Whether the licence is known to forbid commercial use; see [`non_commercial`].
-    pub fn non_commercial(&self) -> bool {
-        self.licence.as_deref().is_some_and(non_commercial)
     }
 
     /// `args` describes the model that was saved, so it goes before what `cfg` says of the weights

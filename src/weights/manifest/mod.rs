@@ -21,16 +21,21 @@
 //! [`Manifest::with_user_files`] says where such files are looked for. An entry is added, never
 //! replaced: a name that exists already is an error.
 //!
-//! A [`HubModel`] is the same for a repository that is in no manifest: its `config.json` says it.
+//! Of a repository that is in no manifest, its `config.json` says the same.
 
 mod collection;
 mod entry;
 mod fields;
 mod hub_model;
 mod parse;
+#[cfg(test)]
+mod tests;
 mod wildcard;
 
 pub use collection::{Manifest, USER_FILE, USER_VARIABLE};
-pub use entry::{DataConfig, Entry, OriginalFile, Pin, Place, Published, Source, non_commercial};
-pub use hub_model::HubModel;
+#[cfg(feature = "hub")]
+pub(crate) use entry::OriginalFile;
+pub(crate) use entry::Source;
+pub use entry::{DataConfig, Entry, Published, non_commercial};
+pub(crate) use hub_model::HubModel;
 pub(crate) use wildcard::wildcard;

@@ -1,13 +1,11 @@
-//! Fetching from the hub, against a server on 127.0.0.1. The faults are in `hub/faults.rs`, whose
+//! Fetching from the hub, against a server on 127.0.0.1. The faults are in `faults.rs`, whose
 //! test also makes the table in `docs/weights.md`; `UPDATE_DOCS=1` writes it there.
 
-#![cfg(feature = "hub")]
-
-#[path = "hub/faults.rs"]
 mod faults;
 #[allow(dead_code)]
-#[path = "common/hub_server.rs"]
+#[path = "../../../../tests/common/hub_server.rs"]
 mod hub_server;
+mod rules;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,10 +13,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use burn_zoo::weights::hub::{
-    FetchError, Fetched, Hub, HubError, Limits, Outcome, Pin, Progress, Request,
-};
-use burn_zoo::{Error, Result};
+use crate::weights::hub::error::HubError;
+use crate::weights::hub::results::Fetched;
+use crate::weights::hub::settings::Limits;
+use crate::weights::hub::{FetchError, Hub, Outcome, Pin, Progress, Request};
+use crate::{Error, Result};
 use hub_server::{Answer, COMMIT, CONFIG, HubServer, git_sha1, sha256};
 
 const REPOSITORY: &str = "timm/resnet18";
@@ -37,11 +36,12 @@ fn model() -> Vec<u8> {
 }
 
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.silence = Duration::from_secs(1);
-    limits.backoff = Duration::from_millis(1);
-    limits.lock = Duration::from_secs(20);
-    limits
+    Limits {
+        silence: Duration::from_secs(1),
+        backoff: Duration::from_millis(1),
+        lock: Duration::from_secs(20),
+        ..Limits::default()
+    }
 }
 
 /// A server, and a cache in a folder that must hold nothing else.
@@ -605,7 +605,7 @@ fn child() {
 fn start_child(place: &Place, report: &Path, settings: &[(&str, &str)]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "child"])
+        .args(["--exact", "weights::hub::tests::child"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .env("HUB_TEST_REPORT", report)

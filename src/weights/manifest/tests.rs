@@ -4,15 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use burn_zoo::Error;
-use burn_zoo::manifest::{HubModel, Manifest, Pin, Source, USER_FILE, USER_VARIABLE};
-use burn_zoo::preprocess::{CropMode, Interpolation};
+use crate::Error;
+use crate::preprocess::{CropMode, Interpolation};
+use crate::weights::manifest::entry::{Entry, Pin};
+use crate::weights::manifest::{HubModel, Manifest, Source, USER_FILE, USER_VARIABLE};
 
 fn bundled() -> Manifest {
     Manifest::bundled().unwrap()
 }
 
-fn hub(entry: &burn_zoo::manifest::Entry) -> (&str, Option<&str>, Option<&Pin<String>>) {
+fn hub(entry: &Entry) -> (&str, Option<&str>, Option<&Pin<String>>) {
     match &entry.source {
         Source::Hub {
             repository,
@@ -325,7 +326,7 @@ fn licences_that_forbid_commercial_use_are_known() {
             "resnext50_32x4d.fb_swsl_ig1b_ft_in1k",
         ]
     );
-    use burn_zoo::manifest::non_commercial;
+    use crate::manifest::non_commercial;
     for licence in [
         "cc-by-nc-4.0",
         "CC-BY-NC-SA-4.0",
@@ -936,7 +937,10 @@ fn malformed_results_are_refused_by_their_own_line() {
 fn an_entry_replaces_none() {
     let mut manifest = bundled();
     let count = manifest.entries().count();
-    let text = include_str!("../weights-manifest/resnet.toml");
+    let text = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/weights-manifest/resnet.toml"
+    ));
     let line = text.lines().position(|line| line == "[resnet18.a1_in1k]");
     let old = format!("weights-manifest/resnet.toml, line {}", line.unwrap() + 1);
     let mut refusal = |text: &str| {
@@ -1069,7 +1073,12 @@ fn user_files_are_found() {
     let tags = |variable: Option<&Path>| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--exact", "print_user_tags", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "weights::manifest::tests::print_user_tags",
+                "--ignored",
+                "--nocapture",
+            ])
             .current_dir(dir.path())
             .env_remove(USER_VARIABLE);
         if let Some(path) = variable {
@@ -1128,10 +1137,16 @@ fn print_user_tags() {
 #[test]
 fn the_examples_of_the_documentation_are_sound() {
     for text in [
-        include_str!("../weights-manifest/README.md"),
-        &include_str!("../src/weights/manifest/mod.rs")
-            .replace("//! ", "")
-            .replace("//!", ""),
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/weights-manifest/README.md"
+        )),
+        &include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/weights/manifest/mod.rs"
+        ))
+        .replace("//! ", "")
+        .replace("//!", ""),
     ] {
         let (_, example) = text.split_once("```toml\n").unwrap();
         let (example, _) = example.split_once("```").unwrap();
@@ -1139,10 +1154,18 @@ fn the_examples_of_the_documentation_are_sound() {
         manifest.add_str(example, "my.toml").unwrap();
         assert!(manifest.get("resnet18.moths").is_ok());
     }
-    let readme = include_str!("../weights-manifest/README.md");
+    let readme = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/weights-manifest/README.md"
+    ));
     for key in KEYS.split(", ") {
         assert!(readme.contains(&format!("`{key}`")), "{key}");
     }
+}
+
+fn is_non_commercial(model: &HubModel) -> bool {
+    let licence = model.licence.as_deref();
+    licence.is_some_and(crate::manifest::non_commercial)
 }
 
 fn config(text: &str) -> HubModel {
@@ -1157,7 +1180,10 @@ fn config_refused(text: &str, expected: &str) {
 
 #[test]
 fn a_configuration_of_timm_is_read() {
-    let model = config(include_str!("fixtures/export/timm_config.json"));
+    let model = config(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/export/timm_config.json"
+    )));
     assert_eq!(model.architecture, "test_resnet");
     assert_eq!(model.tag.as_deref(), Some("r160_in1k"));
     assert_eq!((model.in_channels, model.num_classes), (1, 3));
@@ -1170,9 +1196,12 @@ fn a_configuration_of_timm_is_read() {
     assert_eq!(model.first_conv.as_deref(), Some("conv1.0"));
     assert_eq!(model.classifier.as_deref(), Some("fc"));
     assert_eq!(model.licence.as_deref(), Some("apache-2.0"));
-    assert!(!model.non_commercial() && model.other_args.is_empty());
+    assert!(!is_non_commercial(&model) && model.other_args.is_empty());
 
-    let model = config(include_str!("fixtures/export/test_vit_config.json"));
+    let model = config(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/export/test_vit_config.json"
+    )));
     assert_eq!(model.image_size, Some([32, 32]));
     assert_eq!(model.data.input_size, [1, 32, 32]);
     let other = |key: &str| (key.to_owned(), "false".to_owned());
@@ -1182,7 +1211,10 @@ fn a_configuration_of_timm_is_read() {
     );
     assert_eq!((model.licence, model.tag), (None, None));
 
-    let model = config(include_str!("fixtures/export/resnet18_config.json"));
+    let model = config(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/export/resnet18_config.json"
+    )));
     assert_eq!((model.in_channels, model.label_names.len()), (1, 10));
     assert_eq!(model.data.mean, [0.449]);
 }
@@ -1205,7 +1237,7 @@ fn the_older_flat_configuration_is_read() {
     assert_eq!(model.data.interpolation, Interpolation::Lanczos);
     assert_eq!(model.data.crop_mode, CropMode::Border);
     assert!(model.assumed.is_empty());
-    assert!(model.non_commercial());
+    assert!(is_non_commercial(&model));
 }
 
 #[test]
@@ -1458,7 +1490,10 @@ fn malformed_configurations_are_refused_by_their_key() {
 #[test]
 fn hostile_configurations_are_errors() {
     let read = |text: &str| HubModel::from_config(text, "config.json");
-    let sound = include_str!("fixtures/export/timm_config.json");
+    let sound = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/export/timm_config.json"
+    ));
     for at in 0..=sound.len() {
         let _ = read(&sound[..at]);
         for bad in ["\"", "[", "}", "{", "-", "null", "9", "\0"] {

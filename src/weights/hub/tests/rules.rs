@@ -1,8 +1,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::request::{CheckedRequest, Pin, Request, check_file, check_repository, check_revision};
-use super::settings::{Hub, check_endpoint};
+use crate::weights::hub::request::{
+    CheckedRequest, Pin, Request, check_file, check_repository, check_revision,
+};
+use crate::weights::hub::settings::{Hub, check_endpoint};
 
 fn from(variables: &[(&str, &str)], home: Option<&str>) -> Result<Hub, String> {
     let variables: std::collections::BTreeMap<String, OsString> = variables

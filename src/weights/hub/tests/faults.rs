@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use burn_zoo::Result;
-use burn_zoo::weights::hub::{Fetched, Pin, Progress, Request};
+use crate::Result;
+use crate::weights::hub::results::Fetched;
+use crate::weights::hub::{Pin, Progress, Request};
 
 use super::hub_server::{Answer, COMMIT, Seen, sha256};
 use super::{MODEL, Place, TOKEN, alter, fetch, limits, model, request};
@@ -51,7 +52,7 @@ struct Table {
     committed: String,
 }
 
-const BEGIN: &str = "<!-- faults: made by tests/hub.rs -->";
+const BEGIN: &str = "<!-- faults: made by src/weights/hub/tests/faults.rs -->";
 const END: &str = "<!-- end of faults -->";
 
 fn docs() -> PathBuf {
@@ -124,7 +125,7 @@ impl Table {
             assert!(
                 self.committed[from..to] == table,
                 "the table in docs/weights.md is not what the faults now give; \
-                 UPDATE_DOCS=1 cargo test --test hub writes it:\n{table}"
+                 UPDATE_DOCS=1 cargo test --lib hub writes it:\n{table}"
             );
         }
     }
@@ -1165,20 +1166,17 @@ fn altered(table: &mut Table) {
 
     let mut told = None;
     let fetched = place.hub().fetch(&request(), &mut |event| {
-        if let Progress::Replaced(replaced) = event {
-            told = Some(replaced);
+        if let Progress::Replaced { path, expected, .. } = event {
+            told = Some((path, expected));
         }
     });
     let fetched = fetched.unwrap();
     place.assert_sound(&fetched);
     assert!(!fetched.from_cache);
     let replaced = fetched.replaced.unwrap();
-    assert_eq!(told.as_ref(), Some(&replaced));
-    assert_eq!(
-        replaced.expected,
-        format!("SHA-256 {}", sha256(&place.model))
-    );
-    assert_ne!(std::fs::read(replaced.path).unwrap(), place.model);
+    let expected = format!("SHA-256 {}", sha256(&place.model));
+    assert_eq!(told, Some((replaced.clone(), expected)));
+    assert_ne!(std::fs::read(replaced).unwrap(), place.model);
     table.row(
         "a cached file was altered",
         "none",
