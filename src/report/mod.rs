@@ -26,4 +26,4 @@ mod run_report;
 pub mod tensorboard;
 
 #[cfg(feature = "plots")]
-pub use run_report::{CurvesMonitor, EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+pub use run_report::{CurvesMonitor, Report};

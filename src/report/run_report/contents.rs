@@ -11,56 +11,52 @@ use crate::preprocess::Image;
 /// epoch, and 1.5 the middle of the second. Losses that are no finite numbers leave a gap in the
 /// curves.
 ///
-/// ```
-/// # fn main() -> burn_zoo::Result<()> {
+/// ```no_run
+/// # use std::sync::Arc;
+/// use burn_zoo::data::ImageData;
+/// use burn_zoo::prelude::*;
 /// use burn_zoo::report::Report;
 ///
-/// let report = Report {
-///     title: "resnet18 on FashionMNIST".to_owned(),
-///     classes: vec!["Trouser".to_owned(), "Dress".to_owned()],
-///     confusion: vec![vec![98, 2], vec![5, 95]],
-///     ..Report::default()
-/// };
-/// let dir = std::env::temp_dir().join("burn-zoo-report");
-/// let page = report.write(&dir)?;
+/// # fn report(valid: Arc<dyn ImageData>) -> burn_zoo::Result<()> {
+/// let model = Classifier::open("runs/fashion/best", &Device::default())?;
+/// let page = Report::of_run("runs/fashion", &model, valid)?.write("runs/fashion".as_ref())?;
 /// assert!(page.ends_with("report.html"));
-/// # std::fs::remove_dir_all(&dir).ok();
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
     /// What was done, in a few words: the heading.
-    pub title: String,
+    pub(crate) title: String,
     /// One line below it.
-    pub subtitle: String,
+    pub(crate) subtitle: String,
     /// The epochs, in ascending order.
-    pub epochs: Vec<EpochLine>,
+    pub(crate) epochs: Vec<EpochLine>,
     /// The learning rates, a line for each group, from the input to the output.
-    pub rates: Vec<RateLine>,
+    pub(crate) rates: Vec<RateLine>,
     /// Moments at which groups begin to train.
-    pub freezes: Vec<FreezeMark>,
+    pub(crate) freezes: Vec<FreezeMark>,
     /// The loss of single steps, in ascending order. Thousands are thinned to what a screen shows.
-    pub steps: Vec<StepLine>,
+    pub(crate) steps: Vec<StepLine>,
     /// The names of the classes.
-    pub classes: Vec<String>,
+    pub(crate) classes: Vec<String>,
     /// How often an image of class *row* was taken for class *column*. Empty, or with a row and a
     /// column for each class.
-    pub confusion: Vec<Vec<usize>>,
+    pub(crate) confusion: Vec<Vec<usize>>,
     /// Images that were not recognised. The [`Report::MOST_MISTAKES`] of the highest probability
     /// are shown.
-    pub mistakes: Vec<Mistake>,
+    pub(crate) mistakes: Vec<Mistake>,
     /// The configuration of the run, in TOML.
-    pub configuration: String,
+    pub(crate) configuration: String,
     /// Where it ran, as names and values: versions, device, threads.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Key figures for the top of the page, as names and values.
-    pub summary: Vec<(String, String)>,
+    pub(crate) summary: Vec<(String, String)>,
 }
 
 /// What an epoch ended with.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct EpochLine {
+pub(crate) struct EpochLine {
     /// Counted from 1.
     pub epoch: usize,
     /// Mean loss over the training images, as they were seen.
@@ -83,7 +79,7 @@ pub struct EpochLine {
 
 /// The learning rate of a group of parameters over a run.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct RateLine {
+pub(crate) struct RateLine {
     /// The name of the group.
     pub group: String,
     /// Epochs that have passed, and the rate from there on: 0 while the group is frozen. In
@@ -93,7 +89,7 @@ pub struct RateLine {
 
 /// A moment at which something begins to train.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct FreezeMark {
+pub(crate) struct FreezeMark {
     /// Epochs that have passed.
     pub epoch: f64,
     /// What happens, such as `stage4 joins`.
@@ -102,7 +98,7 @@ pub struct FreezeMark {
 
 /// The loss of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct StepLine {
+pub(crate) struct StepLine {
     /// Epochs that have passed.
     pub epoch: f64,
     /// Mean loss of the batch.
@@ -111,7 +107,7 @@ pub struct StepLine {
 
 /// An image that was taken for something else.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// The image, as it was before normalisation.
     pub image: Image,
     /// The class it belongs to.
@@ -124,7 +120,7 @@ pub struct Mistake {
 
 impl Report {
     /// As many mistakes are shown at most.
-    pub const MOST_MISTAKES: usize = 48;
+    pub(crate) const MOST_MISTAKES: usize = 48;
 
     /// The name of a class, or its number if it has none.
     pub(super) fn class(&self, index: usize) -> Cow<'_, str> {
@@ -139,7 +135,7 @@ impl Report {
     /// # Errors
     /// [`Error::InvalidArgument`] for a confusion matrix that does not fit the classes, epochs
     /// counted from 0, and positions that are not finite or not in ascending order.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let classes = self.classes.len();
         if !self.confusion.is_empty() {
             let rows = self.confusion.iter().map(Vec::len);

@@ -16,8 +16,10 @@ mod polyline;
 mod rate_chart;
 mod rate_sweep_chart;
 mod templates;
+#[cfg(all(test, feature = "image"))]
+mod tests;
 mod text_width;
 mod write;
 
-pub use contents::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+pub use contents::Report;
 pub use curves_monitor::CurvesMonitor;

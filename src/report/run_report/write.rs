@@ -20,8 +20,8 @@ impl Report {
     /// removed.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] as for [`check`](Self::check), and [`Error::Io`] if a folder or a
-    /// file cannot be written.
+    /// [`Error::InvalidArgument`] if the run's figures contradict each other, and [`Error::Io`] if a
+    /// folder or a file cannot be written.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
         self.check()?;
         let pictures = dir.join(PICTURES);

@@ -7,7 +7,7 @@ use image::codecs::png::CompressionType;
 
 use super::graph::{self, GraphNode};
 use super::histogram;
-use super::hparams::{self, HParam, SessionStatus};
+use super::hparams::{self, HParam};
 use super::message::{Message, plugin_metadata, tensor_shape};
 use super::record::{RecordWriter, unix_time};
 use crate::error::{Error, Result};
@@ -136,7 +136,7 @@ impl EventWriter {
     /// # Errors
     /// [`Error::InvalidArgument`] for a node without a name or with another's, or an input that is
     /// no node; [`Error::Io`].
-    pub fn graph(&mut self, nodes: &[GraphNode]) -> Result<()> {
+    pub(crate) fn graph(&mut self, nodes: &[GraphNode]) -> Result<()> {
         let graph = graph::graph_def(nodes)?;
         self.write(0, |event| event.push(4, &graph))
     }
@@ -151,7 +151,7 @@ impl EventWriter {
     /// # Errors
     /// [`Error::InvalidArgument`] for a name that is empty or there twice, for a number that is NaN
     /// or infinite, and for an empty metric; [`Error::Io`].
-    pub fn hparams(&mut self, hparams: &[(String, HParam)], metrics: &[&str]) -> Result<()> {
+    pub(crate) fn hparams(&mut self, hparams: &[(String, HParam)], metrics: &[&str]) -> Result<()> {
         let time = unix_time();
         self.summary(0, hparams::experiment(hparams, metrics, time)?)?;
         self.summary(0, hparams::session_start(hparams, time))?;
@@ -159,14 +159,14 @@ impl EventWriter {
         Ok(())
     }
 
-    /// Ends the run whose hyperparameters were written, and the file. TensorBoard keeps the first
+    /// Ends the file, and the run whose hyperparameters were written, as one that succeeded. TensorBoard keeps the first
     /// end that it sees: a run that may go on later is better just dropped.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
-    pub fn finish(mut self, status: SessionStatus) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         if self.has_session {
-            self.summary(0, hparams::session_end(status, unix_time()))?;
+            self.summary(0, hparams::session_end(unix_time()))?;
         }
         self.flush()
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// One layer, or whatever else a box in the Graphs tab stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GraphNode {
+pub(crate) struct GraphNode {
     /// The name, in scopes: `layer1/0/conv1` is drawn within `layer1` and `layer1/0`, which can be
     /// opened and closed.
     pub name: String,

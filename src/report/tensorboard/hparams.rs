@@ -7,22 +7,13 @@ use crate::error::{Error, Result};
 
 /// The value of a hyperparameter.
 #[derive(Debug, Clone, PartialEq)]
-pub enum HParam {
+pub(crate) enum HParam {
     /// A number; it must be finite, because the dashboard's JSON holds no others.
     Number(f64),
     /// Text.
     Text(String),
     /// On or off.
     Flag(bool),
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionStatus {
-    /// It did what it was to do.
-    Success,
-    /// It failed.
-    Failure,
 }
 
 /// The columns of the table: names and types of the hyperparameters, tags of the metrics.
@@ -58,12 +49,9 @@ pub fn session_start(hparams: &[(String, HParam)], time: f64) -> Message {
 }
 
 /// The end of this run.
-pub fn session_end(status: SessionStatus, time: f64) -> Message {
-    let status = match status {
-        SessionStatus::Success => 1,
-        SessionStatus::Failure => 2,
-    };
-    let end = Message::default().int(1, status).double(2, time);
+pub fn session_end(time: f64) -> Message {
+    const SUCCESS: i64 = 1;
+    let end = Message::default().int(1, SUCCESS).double(2, time);
     value("session_end_info", Message::default().push(4, &end))
 }
 

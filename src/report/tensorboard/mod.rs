@@ -1,7 +1,7 @@
 //! Event files, which TensorBoard draws while a run goes on and afterwards.
 //!
-//! An [`EventWriter`] writes scalars, histograms, images, text, a model's structure and
-//! hyperparameters to one file; `tensorboard --logdir FOLDER` reads it. The format is that of
+//! An [`EventWriter`] writes scalars, histograms, images and text to one file, and a
+//! [`TensorBoardMonitor`] a model's structure and hyperparameters as well; `tensorboard --logdir FOLDER` reads it. The format is that of
 //! PyTorch's `SummaryWriter`, so every reader of its files reads these as well, with or without
 //! TensorFlow.
 //!
@@ -38,8 +38,8 @@ mod hparams;
 mod message;
 mod monitor;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use event_writer::EventWriter;
-pub use graph::GraphNode;
-pub use hparams::{HParam, SessionStatus};
 pub use monitor::TensorBoardMonitor;

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::event_writer::EventWriter;
 use super::graph::GraphNode;
-use super::hparams::{HParam, SessionStatus};
+use super::hparams::HParam;
 use crate::error::{Error, Result};
 use crate::infer::best;
 use crate::model::Classifier;
@@ -86,7 +86,7 @@ impl Monitor for TensorBoardMonitor {
         let folder = self.folder.clone();
         let folder = folder.unwrap_or_else(|| run.dir.join("tensorboard"));
         let mut writer = EventWriter::create(&folder, purge)?;
-        self.groups = run.plan.groups().iter().map(|g| g.name.clone()).collect();
+        self.groups = run.plan.groups().map(str::to_owned).collect();
         self.prefixes = run
             .model
             .all_groups()
@@ -192,7 +192,7 @@ impl Monitor for TensorBoardMonitor {
 
     fn run_finished(&mut self, _best: &EpochRecord) -> Result<()> {
         match self.writer.take() {
-            Some(writer) => writer.finish(SessionStatus::Success),
+            Some(writer) => writer.finish(),
             None => Ok(()),
         }
     }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use burn_zoo::preprocess::Image;
-use burn_zoo::report::{EpochLine, Report};
+use crate::preprocess::Image;
+use crate::report::run_report::contents::{EpochLine, Report};
 
-use crate::markup::{Element, decode_base64};
+use super::markup::{Element, decode_base64};
 
 const SECTIONS: [&str; 8] = [
     "curves",

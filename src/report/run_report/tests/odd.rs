@@ -2,11 +2,13 @@
 
 use std::fs;
 
-use burn_zoo::preprocess::Image;
-use burn_zoo::report::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+use crate::preprocess::Image;
+use crate::report::run_report::contents::{
+    EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine,
+};
 
-use crate::markup::{Element, decode_base64};
-use crate::written::{Written, epochs, image, mistake_pictures, owned};
+use super::markup::{Element, decode_base64};
+use super::written::{Written, epochs, image, mistake_pictures, owned};
 
 #[test]
 fn pictures_keep_their_pixels_and_large_ones_shrink() {

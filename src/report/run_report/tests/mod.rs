@@ -1,21 +1,20 @@
 //! The page and the pictures of a report: their structure, their numbers, and what becomes of odd
 //! data.
 
-#![cfg(all(feature = "plots", feature = "image"))]
-
-#[path = "report/markup.rs"]
 mod markup;
-#[path = "report/odd.rs"]
 mod odd;
-#[path = "report/written.rs"]
+#[cfg(feature = "fashion-mnist-mini")]
+mod of_run;
 mod written;
 
 use std::fs;
 use std::path::Path;
 
-use burn_zoo::Error;
-use burn_zoo::preprocess::Image;
-use burn_zoo::report::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+use crate::Error;
+use crate::preprocess::Image;
+use crate::report::run_report::contents::{
+    EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine,
+};
 
 use markup::Element;
 use written::{CHARTS, Written, epochs, image, mistake_pictures, owned};

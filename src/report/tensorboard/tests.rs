@@ -1,16 +1,16 @@
 //! Event files hold what TensorBoard's own messages would hold, and survive what happens to runs.
 //! With `BURN_ZOO_PYTHON`, a Python with tensorboard and Pillow, TensorBoard itself reads them:
-//! `BURN_ZOO_PYTHON=python cargo test --test tensorboard -- --ignored`.
-
-#![cfg(feature = "tensorboard")]
+//! `BURN_ZOO_PYTHON=python cargo test --lib tensorboard::tests -- --ignored`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use burn_zoo::Result;
-use burn_zoo::preprocess::Image;
-use burn_zoo::report::tensorboard::{EventWriter, GraphNode, HParam, SessionStatus};
+use crate::Result;
+use crate::preprocess::Image;
+use crate::report::tensorboard::EventWriter;
+use crate::report::tensorboard::graph::GraphNode;
+use crate::report::tensorboard::hparams::HParam;
 use serde_json::{Value, json};
 
 /// CRC-32C bit by bit, masked as in a record.
@@ -268,7 +268,7 @@ fn write_everything(dir: &Path) -> Result<()> {
     writer.text("recipe", 1, "# Rezept\n\n`lr` = 1e-3, größer")?;
     writer.graph(&nodes())?;
     writer.hparams(&recipe(), &["accuracy/valid"])?;
-    writer.finish(SessionStatus::Success)
+    writer.finish()
 }
 
 #[test]
@@ -549,7 +549,7 @@ fn tensorboard_shows_everything() {
         writer.histogram("weights/fc", step, weights()).unwrap();
         writer.image("inputs", step, &rgb()).unwrap();
     }
-    writer.finish(SessionStatus::Success).unwrap();
+    writer.finish().unwrap();
     let Some(found) = tensorboard(&run) else {
         panic!("BURN_ZOO_PYTHON is not set");
     };
