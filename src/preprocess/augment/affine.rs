@@ -13,7 +13,7 @@ use crate::preprocess::resample::Interpolation;
 /// torchvision's `RandomAffine`. With the defaults, nothing changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Affine {
+pub(crate) struct Affine {
     /// The angle of the rotation in degrees, clockwise; default 0. Within ±360.
     pub degrees: Spread,
     /// The largest shift to the side and up or down, as parts of the width and the height, 0 to 1;

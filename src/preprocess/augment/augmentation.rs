@@ -37,7 +37,7 @@ use crate::preprocess::transform::Preprocess;
 /// `[{ kind = "random_crop", padding = 2 }, { kind = "horizontal_flip" }]`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(transparent)]
-pub struct Augment(pub Vec<Transform>);
+pub struct Augment(pub(super) Vec<Transform>);
 
 impl Augment {
     /// Images stay as they are.
@@ -45,33 +45,38 @@ impl Augment {
         Self::default()
     }
 
-    /// [`RandomCrop`] after padding by 4, and [`HorizontalFlip`]: what small images of 28 or 32
+    /// `random-crop` after padding by 4, and `horizontal-flip`: what small images of 28 or 32
     /// pixels are usually trained with.
     pub fn flip_crop() -> Self {
         Self::none()
-            .then(RandomCrop::default())
-            .then(HorizontalFlip::default())
+            .with(RandomCrop::default())
+            .with(HorizontalFlip::default())
     }
 
-    /// [`RandomResizedCrop`] and [`HorizontalFlip`]: what photographs are usually trained with.
+    /// `random-resized-crop` and `horizontal-flip`: what photographs are usually trained with.
     pub fn imagenet() -> Self {
         Self::none()
-            .then(RandomResizedCrop::default())
-            .then(HorizontalFlip::default())
+            .with(RandomResizedCrop::default())
+            .with(HorizontalFlip::default())
     }
 
-    /// [`Augment::imagenet`] and [`TrivialAugmentWide`].
+    /// [`Augment::imagenet`] and `trivial-augment-wide`.
     pub fn trivial() -> Self {
-        Self::imagenet().then(TrivialAugmentWide::default())
+        Self::imagenet().with(TrivialAugmentWide::default())
     }
 
-    /// [`Augment::imagenet`] and [`RandAugment`].
+    /// [`Augment::imagenet`] and `rand-augment`.
     pub fn rand() -> Self {
-        Self::imagenet().then(RandAugment::default())
+        Self::imagenet().with(RandAugment::default())
     }
 
-    /// The same, followed by one more.
-    pub fn then(mut self, transform: impl Into<Transform>) -> Self {
+    /// The same, followed by others, such as `"random-erasing:p=0.25".parse()?`.
+    pub fn then(mut self, next: Augment) -> Self {
+        self.0.extend(next.0);
+        self
+    }
+
+    pub(super) fn with(mut self, transform: impl Into<Transform>) -> Self {
         self.0.push(transform.into());
         self
     }
@@ -92,8 +97,8 @@ impl Augment {
     /// which is then not described.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a setting out of range, and for a [`RandomErasing`](super::RandomErasing) before a
-    /// transform of pixels: it acts on the values that the pixels become.
+    /// [`Error::InvalidArgument`] for a setting out of range, and for `random-erasing` before a transform
+    /// of pixels: it acts on the values that the pixels become.
     pub fn check(&self) -> Result<()> {
         self.0.iter().try_for_each(Transform::check)?;
         let mut rest = self.0.iter().skip_while(|t| !t.acts_on_values());
@@ -130,7 +135,7 @@ impl Augment {
 
     /// The transforms of pixels, one after the other.
     ///
-    /// `size` is the side of the square that a [`RandomResizedCrop`] makes; without one it keeps
+    /// `size` is the side of the square that `random-resized-crop` makes; without one it keeps
     /// the image's own height and width. All other transforms keep the size that they find, and
     /// bringing the image to a size is left to the caller.
     pub fn apply_pixels<'a>(
@@ -142,13 +147,13 @@ impl Augment {
         let mut image = Cow::Borrowed(image);
         for transform in &self.0 {
             for op in transform.draw([image.height(), image.width()], size, rng) {
-                image = Cow::Owned(op.apply_unchecked(&image));
+                image = Cow::Owned(op.apply(&image));
             }
         }
         image
     }
 
-    /// The transforms of normalised values, which are [`RandomErasing`](super::RandomErasing) alone.
+    /// The transforms of normalised values, which are `random-erasing` alone.
     ///
     /// # Shapes
     /// - `values`: `shape`, which is `[channels, height, width]`, row-major
@@ -167,17 +172,5 @@ impl Augment {
                 erasing.apply(values, shape, rng);
             }
         }
-    }
-}
-
-impl From<Vec<Transform>> for Augment {
-    fn from(transforms: Vec<Transform>) -> Self {
-        Self(transforms)
-    }
-}
-
-impl FromIterator<Transform> for Augment {
-    fn from_iter<I: IntoIterator<Item = Transform>>(transforms: I) -> Self {
-        Self(transforms.into_iter().collect())
     }
 }

@@ -47,13 +47,6 @@ pub(super) fn check_ratio(name: &str, ratio: [f64; 2]) -> Result<()> {
     check_range(name, ratio, 1e-3..=1e3, "0.001 to 1000")
 }
 
-pub(super) fn check_finite(name: &str, values: &[f64]) -> Result<()> {
-    match values.iter().find(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(bad) => Err(Error::argument(name, "a finite number", bad)),
-    }
-}
-
 /// Steps of a strength.
 pub(super) fn check_bins(name: &str, bins: usize) -> Result<()> {
     check_in(name, bins, 2..=1000, "2 to 1000")

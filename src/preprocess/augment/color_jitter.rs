@@ -15,7 +15,7 @@ use crate::init::Rng;
 /// between 0 and that much above 1.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ColorJitter {
+pub(crate) struct ColorJitter {
     /// The factor of the brightness: 0 is black. At most 100.
     pub brightness: Spread,
     /// The factor of the contrast: 0 is grey throughout. At most 100.

@@ -19,7 +19,7 @@ use crate::preprocess::resample::Interpolation;
 /// does, it is the largest one around the middle whose proportions are in range.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RandomResizedCrop {
+pub(crate) struct RandomResizedCrop {
     /// The least and the largest part of the image's area, above 0 and up to 1; default
     /// `[0.08, 1]`. Small images and fine-tuning fare better with less: 0.35 or more.
     pub scale: [f64; 2],
@@ -85,7 +85,7 @@ impl RandomResizedCrop {
 /// pixels of the image as it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RandomCrop {
+pub(crate) struct RandomCrop {
     /// Pixels on each side, at most 16384; default 4.
     pub padding: usize,
     /// What they are; default [`PaddingMode::Constant`].

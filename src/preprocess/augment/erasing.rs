@@ -18,7 +18,7 @@ use crate::init::Rng;
 /// both directions. If it never is, nothing is erased.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RandomErasing {
+pub(crate) struct RandomErasing {
     /// How likely it is, 0 to 1; default 0.5. Next to other transforms 0.1 and 0.25 are common.
     pub p: f64,
     /// The least and the largest part of the area, above 0 and up to 1; default `[0.02, 0.33]`.
@@ -33,7 +33,7 @@ pub struct RandomErasing {
 /// What a rectangle is overwritten with, by timm's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ErasingMode {
+pub(crate) enum ErasingMode {
     /// Zero, which after normalisation is the mean colour; torchvision's value 0.
     #[default]
     Const,

@@ -13,7 +13,7 @@ macro_rules! flip {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        pub struct $kind {
+        pub(crate) struct $kind {
             /// How likely it is, 0 to 1; default 0.5.
             pub p: f64,
         }

@@ -45,7 +45,7 @@ impl Default for Mixing {
 
 /// One way to mix a batch, with nothing left to chance.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Mix {
+pub(crate) enum Mixture {
     /// Not at all.
     Nothing,
     /// Each image is the sum of itself, times `lam`, and its partner, times 1 − `lam`.
@@ -84,17 +84,17 @@ impl Mixing {
     }
 
     /// Draws how a batch of images of this `[height, width]` is mixed.
-    pub fn draw(&self, [height, width]: [usize; 2], rng: &mut Rng) -> Mix {
+    pub(super) fn draw(&self, [height, width]: [usize; 2], rng: &mut Rng) -> Mixture {
         if !self.is_active() || !happens(rng, self.prob) {
-            return Mix::Nothing;
+            return Mixture::Nothing;
         }
         let (mixup, cutmix) = (self.mixup_alpha > 0.0, self.cutmix_alpha > 0.0);
         if cutmix && (!mixup || happens(rng, self.switch_prob)) {
             let lam = beta(self.cutmix_alpha, rng);
             let center = [index(rng, height), index(rng, width)];
-            return Mix::cutmix([height, width], center, lam);
+            return Mixture::cutmix([height, width], center, lam);
         }
-        Mix::Mixup {
+        Mixture::Mixup {
             lam: beta(self.mixup_alpha, rng),
         }
     }
@@ -121,7 +121,7 @@ impl Mixing {
     }
 }
 
-impl Mix {
+impl Mixture {
     /// CutMix with a rectangle of the image's proportions that has 1 − `lam` of its area, about
     /// `center`, which is a row and a column. What of it is outside the image is cut off, and the
     /// result's `lam` is corrected for that.
@@ -136,7 +136,7 @@ impl Mix {
         let (top, rows) = range(height, center[0]);
         let (left, columns) = range(width, center[1]);
         let area = (height as f64 * width as f64).max(1.0);
-        Mix::CutMix {
+        Mixture::CutMix {
             part: Rectangle {
                 top,
                 left,
@@ -150,8 +150,8 @@ impl Mix {
     /// How much of each image remains, 0 to 1.
     pub fn lam(&self) -> f64 {
         match *self {
-            Mix::Nothing => 1.0,
-            Mix::Mixup { lam } | Mix::CutMix { lam, .. } => lam,
+            Mixture::Nothing => 1.0,
+            Mixture::Mixup { lam } | Mixture::CutMix { lam, .. } => lam,
         }
     }
 
@@ -169,9 +169,9 @@ impl Mix {
         let classes = targets.len().checked_div(batch).unwrap_or(0);
         check_length("targets", targets.len(), &[batch, classes])?;
         match *self {
-            Mix::Nothing => return Ok(()),
-            Mix::Mixup { lam } => pairs(images, batch, |a, b| blend(a, b, lam)),
-            Mix::CutMix { part, .. } => {
+            Mixture::Nothing => return Ok(()),
+            Mixture::Mixup { lam } => pairs(images, batch, |a, b| blend(a, b, lam)),
+            Mixture::CutMix { part, .. } => {
                 if !part.is_inside([height, width]) {
                     let expected = format!("a part of {height} x {width} pixels");
                     return Err(Error::argument("cutmix", expected, part));

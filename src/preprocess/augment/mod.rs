@@ -1,18 +1,18 @@
 //! Random changes of training images, mixing of batches, and several views of an image to predict
 //! from.
 //!
-//! [`Augment`] is a list of [`Transform`]s, written in a recipe, a TOML file or on a command line.
-//! For each image every transform draws one or more [`Op`]s, changes with all their numbers given,
-//! which have the bytes of torchvision's on Pillow images. [`Mixing`] is Mixup and CutMix over a
+//! [`Augment`] is a list of transforms, written in a recipe, a TOML file or on a command line. For
+//! each image every transform draws one or more changes with all their numbers given, which have
+//! the bytes of torchvision's on Pillow images. [`Mixing`] is Mixup and CutMix over a
 //! batch, and [`Views`] what a prediction can be averaged over.
 //!
 //! ```
 //! use burn_zoo::init::Rng;
-//! use burn_zoo::preprocess::augment::{Augment, RandomErasing, image_rng};
+//! use burn_zoo::preprocess::augment::{Augment, image_rng};
 //! use burn_zoo::preprocess::{Image, Normalization, Preprocess};
 //!
 //! # fn main() -> burn_zoo::error::Result<()> {
-//! let augment = Augment::imagenet().then(RandomErasing { p: 0.25, ..Default::default() });
+//! let augment = Augment::imagenet().then("random-erasing:p=0.25".parse()?);
 //! assert_eq!(augment, "imagenet,random-erasing:p=0.25".parse()?);
 //!
 //! let image = Image::new(60, 80, 3, vec![128; 60 * 80 * 3])?;
@@ -55,23 +55,14 @@ mod rand_augment;
 mod random;
 mod rectangle;
 mod spread;
+#[cfg(test)]
+mod tests;
 mod tone;
 mod transform;
 mod views;
 mod warp;
 
-pub use affine::Affine;
 pub use augmentation::Augment;
-pub use color_jitter::ColorJitter;
-pub use crop::{RandomCrop, RandomResizedCrop};
-pub use erasing::{ErasingMode, RandomErasing};
-pub use flip::{HorizontalFlip, VerticalFlip};
-pub use mixing::{Mix, Mixing, soft_targets};
-pub use op::Op;
-pub use padding::PaddingMode;
-pub use rand_augment::{RandAugment, TrivialAugmentWide};
+pub use mixing::{Mixing, soft_targets};
 pub use random::{batch_rng, image_rng};
-pub use rectangle::Rectangle;
-pub use spread::Spread;
-pub use transform::Transform;
 pub use views::Views;

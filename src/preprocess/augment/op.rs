@@ -2,11 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::checks::{check_finite, check_in, check_interpolation};
 use super::padding::PaddingMode;
-use super::rectangle::Rectangle;
 use super::{geometry, tone, warp};
-use crate::error::{Error, Result};
 use crate::preprocess::image::Image;
 use crate::preprocess::resample::Interpolation;
 
@@ -16,22 +13,9 @@ use crate::preprocess::resample::Interpolation;
 ///
 /// [`Op::Affine`] and [`Op::Rotate`] depend on the platform's sine and cosine: where a position
 /// lies exactly between two pixels, their last bits decide.
-///
-/// ```
-/// use burn_zoo::preprocess::Image;
-/// use burn_zoo::preprocess::augment::Op;
-///
-/// # fn main() -> burn_zoo::error::Result<()> {
-/// let image = Image::new(1, 3, 1, vec![10, 20, 30])?;
-/// assert_eq!(Op::HorizontalFlip.apply(&image)?.pixels(), [30, 20, 10]);
-/// assert_eq!(Op::Brightness(0.5).apply(&image)?.pixels(), [5, 10, 15]);
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Op {
+pub(crate) enum Op {
     /// Left and right are exchanged (`hflip`).
     HorizontalFlip,
     /// Top and bottom are exchanged (`vflip`).
@@ -115,22 +99,10 @@ pub enum Op {
     Invert,
 }
 
-/// Larger images are surely a mistake, and would ask for all of a machine's memory.
-const MOST_PIXELS: usize = 16_384;
-
 impl Op {
-    /// The changed image.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for a number out of range, or a part outside the image.
-    pub fn apply(&self, image: &Image) -> Result<Image> {
-        self.check(image)?;
-        Ok(self.apply_unchecked(image))
-    }
-
-    /// The same for numbers that are known to be in range. With others the result is not
-    /// described, but there is one.
-    pub(super) fn apply_unchecked(&self, image: &Image) -> Image {
+    /// The changed image, for numbers in range. With others the result is not described, but there
+    /// is one.
+    pub(super) fn apply(&self, image: &Image) -> Image {
         match *self {
             Op::HorizontalFlip => geometry::flip_horizontally(image),
             Op::VerticalFlip => geometry::flip_vertically(image),
@@ -179,77 +151,6 @@ impl Op {
             Op::AutoContrast => tone::autocontrast(image),
             Op::Equalize => tone::equalize(image),
             Op::Invert => tone::invert(image),
-        }
-    }
-
-    fn check(&self, image: &Image) -> Result<()> {
-        let finite = |name: &str, value: f64| check_finite(name, &[value]);
-        let sides = |name: &str, sides: [usize; 2]| {
-            let expected = format!("1 to {MOST_PIXELS}");
-            let check = |side: &usize| check_in(name, *side, 1..=MOST_PIXELS, expected.clone());
-            sides.iter().try_for_each(check)
-        };
-        match *self {
-            Op::HorizontalFlip
-            | Op::VerticalFlip
-            | Op::AutoContrast
-            | Op::Equalize
-            | Op::Invert => Ok(()),
-            Op::Crop { height, width, .. } => sides("crop height and width", [height, width]),
-            Op::ResizedCrop {
-                top,
-                left,
-                height,
-                width,
-                to,
-                ..
-            } => {
-                let part = Rectangle {
-                    top,
-                    left,
-                    height,
-                    width,
-                };
-                let (rows, columns) = (image.height(), image.width());
-                if height == 0 || width == 0 || !part.is_inside([rows, columns]) {
-                    let expected = format!("a part of {rows} x {columns} pixels");
-                    return Err(Error::argument("resized crop", expected, part));
-                }
-                sides("resized crop to", to)
-            }
-            Op::Affine {
-                angle,
-                translate,
-                scale,
-                shear,
-                center,
-                interpolation,
-                ..
-            } => {
-                finite("affine angle", angle)?;
-                check_finite("affine translate", &translate)?;
-                check_finite("affine shear", &shear)?;
-                check_finite("affine center", &center.unwrap_or_default())?;
-                if !(scale > 0.0 && scale.is_finite()) {
-                    return Err(Error::argument("affine scale", "a positive number", scale));
-                }
-                check_interpolation("affine interpolation", interpolation)
-            }
-            Op::Rotate {
-                angle,
-                interpolation,
-                ..
-            } => {
-                finite("rotate angle", angle)?;
-                check_interpolation("rotate interpolation", interpolation)
-            }
-            Op::Brightness(factor) => finite("brightness", factor),
-            Op::Contrast(factor) => finite("contrast", factor),
-            Op::Saturation(factor) => finite("saturation", factor),
-            Op::Sharpness(factor) => finite("sharpness", factor),
-            Op::Solarize(threshold) => finite("solarize", threshold),
-            Op::Hue(turn) => check_in("hue", turn, -0.5..=0.5, "-0.5 to 0.5"),
-            Op::Posterize(bits) => check_in("posterize", bits, 1..=8, "1 to 8 bits"),
         }
     }
 }

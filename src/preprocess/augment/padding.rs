@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What lies beyond the edges of an image, by torchvision's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PaddingMode {
+pub(crate) enum PaddingMode {
     /// One value for all pixels.
     #[default]
     Constant,

@@ -16,7 +16,7 @@ use crate::preprocess::resample::Interpolation;
 /// The operations are those of [`TrivialAugmentWide`], and milder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RandAugment {
+pub(crate) struct RandAugment {
     /// How many operations, at most 100; default 2.
     pub num_ops: usize,
     /// How strong they are, below `num_magnitude_bins`; default 9. 0 changes nothing or little.
@@ -39,7 +39,7 @@ pub struct RandAugment {
 /// up to 32 pixels, whatever the size of the image: at 28 pixels it can leave nothing of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct TrivialAugmentWide {
+pub(crate) struct TrivialAugmentWide {
     /// In how many steps the strength goes from nothing to its most, 2 to 1000; default 31.
     pub num_magnitude_bins: usize,
     /// [`Interpolation::Nearest`], which is the default, [`Bilinear`](Interpolation::Bilinear) or

@@ -6,7 +6,7 @@ use crate::init::Rng;
 
 /// A part of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rectangle {
+pub(crate) struct Rectangle {
     /// The first row.
     pub top: usize,
     /// The first column.

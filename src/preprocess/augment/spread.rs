@@ -9,7 +9,7 @@ use crate::init::Rng;
 /// two; as text, `0.4` or `0.6..1.4`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a number or two")]
-pub enum Spread {
+pub(crate) enum Spread {
     /// Up to this much to either side of the value that changes nothing; 0 or more.
     Around(f64),
     /// Between the first and the second.

@@ -22,8 +22,7 @@ macro_rules! transforms {
         /// `color-jitter:brightness=0.4:hue=-0.1..0.1`.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind", rename_all = "snake_case")]
-        #[non_exhaustive]
-        pub enum Transform {
+                pub(crate) enum Transform {
             $($(#[$doc])* $kind($kind),)*
         }
 

@@ -9,13 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
-use burn_zoo::init::Rng;
-use burn_zoo::preprocess::augment::{
-    Affine, Augment, ColorJitter, ErasingMode, HorizontalFlip, Mix, Mixing, Op, PaddingMode,
-    RandAugment, RandomCrop, RandomErasing, RandomResizedCrop, Spread, Transform,
-    TrivialAugmentWide, VerticalFlip, Views, batch_rng, image_rng, soft_targets,
-};
-use burn_zoo::preprocess::{CropMode, Image, Interpolation, Normalization, Preprocess};
+use super::affine::Affine;
+use super::color_jitter::ColorJitter;
+use super::crop::{RandomCrop, RandomResizedCrop};
+use super::erasing::{ErasingMode, RandomErasing};
+use super::flip::{HorizontalFlip, VerticalFlip};
+use super::mixing::Mixture;
+use super::op::Op;
+use super::padding::PaddingMode;
+use super::rand_augment::{RandAugment, TrivialAugmentWide};
+use super::spread::Spread;
+use super::transform::Transform;
+use super::{Augment, Mixing, Views, batch_rng, image_rng, soft_targets};
+use crate::init::Rng;
+use crate::preprocess::{CropMode, Image, Interpolation, Normalization, Preprocess};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -178,7 +185,7 @@ fn operations_give_torchvisions_bytes() {
     let mut seen = BTreeMap::new();
     for case in &REFERENCE.ops {
         let image = picture(&case.image);
-        let found = case.op.apply(&image).unwrap();
+        let found = case.op.apply(&image);
         assert_eq!((found.height(), found.width()), (case.height, case.width));
         assert_eq!(found.channels(), image.channels());
         let right = match (&case.sha256, case.offset) {
@@ -203,70 +210,22 @@ fn operations_give_torchvisions_bytes() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-#[test]
-fn operations_refuse_what_is_out_of_range() {
-    let image = Image::new(4, 5, 3, vec![9; 60]).unwrap();
-    let crop = |top, height, to| Op::ResizedCrop {
-        top,
-        left: 0,
-        height,
-        width: 5,
-        to: [to, 8],
-        interpolation: Interpolation::Bilinear,
-    };
-    let rotate = |angle, interpolation| Op::Rotate {
-        angle,
-        interpolation,
-        fill: 0,
-    };
-    for (op, expected) in [
-        (
-            crop(2, 3, 8),
-            "resized crop: expected a part of 4 x 5 pixels, found 3 x 5 from row 2 and column 0",
-        ),
-        (
-            crop(0, 0, 8),
-            "resized crop: expected a part of 4 x 5 pixels, found 0 x 5 from row 0 and column 0",
-        ),
-        (
-            crop(0, 4, 0),
-            "resized crop to: expected 1 to 16384, found 0",
-        ),
-        (Op::Posterize(9), "posterize: expected 1 to 8 bits, found 9"),
-        (Op::Hue(0.51), "hue: expected -0.5 to 0.5, found 0.51"),
-        (
-            Op::Contrast(f64::NAN),
-            "contrast: expected a finite number, found NaN",
-        ),
-        (
-            rotate(f64::INFINITY, Interpolation::Nearest),
-            "rotate angle: expected a finite number, found inf",
-        ),
-        (
-            rotate(1.0, Interpolation::Lanczos),
-            "rotate interpolation: expected nearest, bilinear or bicubic, found lanczos",
-        ),
-    ] {
-        assert_eq!(op.apply(&image).unwrap_err().to_string(), expected);
-    }
-}
-
 /// Images with a channel more than RGB, or one less, are changed channel by channel.
 #[test]
 fn other_channels_are_taken_one_by_one() {
     let grey = picture("grey");
     let doubled = grey.pixels().iter().flat_map(|v| [*v, 255 - *v]).collect();
     let doubled = Image::new(grey.height(), grey.width(), 2, doubled).unwrap();
-    let inverted = Op::Invert.apply(&grey).unwrap();
+    let inverted = Op::Invert.apply(&grey);
     let mut compared = 0;
     for case in REFERENCE.ops.iter().filter(|case| case.image == "grey") {
         // The mean that contrast is about is over all channels.
         if matches!(case.op, Op::Contrast(_)) {
             continue;
         }
-        let found = case.op.apply(&doubled).unwrap();
+        let found = case.op.apply(&doubled);
         for (channel, image) in [&grey, &inverted].into_iter().enumerate() {
-            let expected = case.op.apply(image).unwrap();
+            let expected = case.op.apply(image);
             let plane = found.pixels().iter().skip(channel).step_by(2);
             assert!(plane.eq(expected.pixels()), "{:?}", case.op);
             compared += 1;
@@ -635,7 +594,7 @@ fn erasing_overwrites_one_rectangle() {
             mode,
             ..Default::default()
         };
-        let augment = Augment::none().then(erasing.clone());
+        let augment = Augment::none().with(erasing.clone());
         let (mut noise, mut colours) = (Vec::new(), BTreeSet::new());
         for index in 0..60 {
             let mut values = image.clone();
@@ -816,37 +775,37 @@ fn text_and_tables_say_the_same() {
                 rand-augment:magnitude=7,trivial-augment-wide:interpolation=bilinear,\
                 random-erasing:mode=pixel:p=0.1";
     let augment = Augment::none()
-        .then(RandomResizedCrop {
+        .with(RandomResizedCrop {
             scale: [0.35, 1.0],
             ratio: [1.0, 1.0],
             ..Default::default()
         })
-        .then(RandomCrop {
+        .with(RandomCrop {
             padding: 2,
             padding_mode: PaddingMode::Reflect,
             fill: 9,
         })
-        .then(HorizontalFlip { p: 0.25 })
-        .then(VerticalFlip::default())
-        .then(Affine {
+        .with(HorizontalFlip { p: 0.25 })
+        .with(VerticalFlip::default())
+        .with(Affine {
             degrees: [-5.0, 10.0].into(),
             translate: [0.1, 0.2],
             ..Default::default()
         })
-        .then(ColorJitter {
+        .with(ColorJitter {
             brightness: Spread::Around(0.4),
             hue: Spread::Between([-0.1, 0.05]),
             ..Default::default()
         })
-        .then(RandAugment {
+        .with(RandAugment {
             magnitude: 7,
             ..Default::default()
         })
-        .then(TrivialAugmentWide {
+        .with(TrivialAugmentWide {
             interpolation: Interpolation::Bilinear,
             ..Default::default()
         })
-        .then(RandomErasing {
+        .with(RandomErasing {
             p: 0.1,
             mode: ErasingMode::Pixel,
             ..Default::default()
@@ -874,7 +833,7 @@ fn text_and_tables_say_the_same() {
     let config: Config = toml::from_str(r#"augment = "flip-crop, random-erasing""#).unwrap();
     assert_eq!(
         config.augment,
-        Augment::flip_crop().then(RandomErasing::default())
+        Augment::flip_crop().with(RandomErasing::default())
     );
 }
 
@@ -1054,8 +1013,8 @@ fn mixed_batches_are_timms() {
     let targets = soft_targets(&mixes.labels, mixes.classes, mixes.smoothing).unwrap();
     for (n, case) in mixes.cases.iter().enumerate() {
         let mix = match case.center {
-            None => Mix::Mixup { lam: case.lam },
-            Some(center) => Mix::cutmix([6, 5], center, case.lam),
+            None => Mixture::Mixup { lam: case.lam },
+            Some(center) => Mixture::cutmix([6, 5], center, case.lam),
         };
         assert_eq!(mix.lam(), case.corrected);
         let (mut images, mut targets) = (images.clone(), targets.clone());
@@ -1066,7 +1025,7 @@ fn mixed_batches_are_timms() {
 
     // The one in the middle of an odd batch is its own partner.
     let (mut odd, mut targets) = (vec![1.0, 2.0, 4.0], vec![1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
-    let half = Mix::Mixup { lam: 0.75 };
+    let half = Mixture::Mixup { lam: 0.75 };
     half.apply(&mut odd, [3, 1, 1, 1], &mut targets).unwrap();
     assert_eq!(odd, [1.75, 2.0, 3.25]);
     assert_eq!(targets, [0.75, 0.25, 0.0, 1.0, 0.25, 0.75]);
@@ -1086,7 +1045,7 @@ fn mixed_batches_are_timms() {
         error.to_string(),
         "targets: expected as many as [3, 2] has, found 7"
     );
-    let part = Mix::cutmix([9, 9], [8, 8], 0.5);
+    let part = Mixture::cutmix([9, 9], [8, 8], 0.5);
     let error = part
         .apply(&mut odd, [3, 1, 1, 1], &mut targets)
         .unwrap_err();
@@ -1140,10 +1099,10 @@ fn batches_are_mixed_as_often_as_asked() {
         prob: 0.7,
         switch_prob: 0.3,
     };
-    let kind = |mix: Mix| match mix {
-        Mix::Nothing => "nothing",
-        Mix::Mixup { .. } => "mixup",
-        Mix::CutMix { .. } => "cutmix",
+    let kind = |mix: Mixture| match mix {
+        Mixture::Nothing => "nothing",
+        Mixture::Mixup { .. } => "mixup",
+        Mixture::CutMix { .. } => "cutmix",
     };
     for (name, p) in [("nothing", 0.3), ("mixup", 0.49), ("cutmix", 0.21)] {
         assert_frequency(name, p, |rng| kind(both.draw([8, 8], rng)) == name);
@@ -1151,7 +1110,7 @@ fn batches_are_mixed_as_often_as_asked() {
     assert!(both.is_active());
     for off in [Mixing::default(), Mixing { prob: 0.0, ..both }] {
         assert!(!off.is_active());
-        assert_frequency("off", 1.0, |rng| off.draw([8, 8], rng) == Mix::Nothing);
+        assert_frequency("off", 1.0, |rng| off.draw([8, 8], rng) == Mixture::Nothing);
     }
     let (images, targets) = (floats("mix.images"), vec![0.5; 8]);
     let (mut same, mut shape) = (images.clone(), [4, 3, 6, 5]);
@@ -1289,7 +1248,7 @@ fn views_of_other_kinds_have_their_middle() {
         .crop_pct(0.8)
         .crop_mode(CropMode::Border);
     let ten = Views::TenCrop.views(&framed, &narrow);
-    let mirror = Op::HorizontalFlip.apply(&narrow).unwrap();
+    let mirror = Op::HorizontalFlip.apply(&narrow);
     assert_eq!(Views::FiveCrop.views(&framed, &mirror), ten[5..]);
     assert_ne!(flipped(&ten[4], 16), ten[9]);
 
