@@ -58,6 +58,9 @@
 
 #![deny(missing_docs)]
 
+#[cfg(test)]
+extern crate self as burn_zoo;
+
 pub mod adapt {
     //! How the first layer is adapted.
 
@@ -105,11 +108,11 @@ pub mod prelude {
     pub use crate::adapt::StemRule;
     #[cfg(feature = "image")]
     pub use crate::data::ImageFolder;
-    pub use crate::data::{FashionMnist, ImageData};
+    pub use crate::data::{FashionMnist, ImageData, Loader};
     pub use crate::init::Init;
     pub use crate::preprocess::augment::Augment;
     pub use crate::preprocess::{Normalization, Preprocess};
-    pub use crate::train::{Optimizer, Rates, Recipe, Schedule, Unfreeze};
+    pub use crate::train::{Optimizer, Rates, Recipe, Run, Schedule, Unfreeze};
     pub use crate::weights::Weights;
     pub use crate::{Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
 }

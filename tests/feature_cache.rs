@@ -8,8 +8,7 @@ use std::sync::Arc;
 use burn_zoo::data::ImageSet;
 use burn_zoo::prelude::*;
 use burn_zoo::train::{
-    CachePlace, Control, EmaConfig, EpochStart, FeatureCache, FitOptions, Monitor, Run, Silent,
-    resume,
+    Control, EmaConfig, EpochStart, FeatureCache, FitOptions, Monitor, Run, resume,
 };
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -225,7 +224,7 @@ fn an_interrupted_run_goes_on_with_what_is_on_disk() {
     let recipe = Recipe::feature_extraction()
         .epochs(4)
         .batch_size(32)
-        .feature_cache(FeatureCache::at(CachePlace::Disk));
+        .feature_cache("disk".parse::<FeatureCache>().unwrap());
     let (train, valid) = images();
 
     /// Stops in the second epoch.
@@ -303,7 +302,7 @@ fn a_stop_while_features_are_computed_leaves_a_run_that_can_go_on() {
     );
     assert!(matches!(stopped, Err(burn_zoo::Error::Interrupted { .. })));
     assert_eq!(watch.features, 3);
-    let run = resume(&dir, &device(), train, valid, quiet(), &mut Silent).unwrap();
+    let run = resume(&dir, &device(), train, valid, quiet(), &mut ()).unwrap();
     let whole = fit(Zoo::test_resnet(), &recipe, "auto", &mut Watch::default());
     assert_eq!(apart(&run, &whole), 0.0);
 }
@@ -396,7 +395,7 @@ fn what_would_have_no_effect_is_refused() {
             valid.clone(),
             dir.path().join("run"),
             quiet(),
-            &mut Silent,
+            &mut (),
         );
         let message = run.unwrap_err().to_string();
         assert!(

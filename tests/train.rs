@@ -227,14 +227,7 @@ fn an_old_run_is_not_overwritten_unasked() {
         };
         let data = (Arc::new(train.clone()), Arc::new(test.clone()));
         let recipe = recipe().epochs(2);
-        recipe.fit_with(
-            model(),
-            data.0,
-            data.1,
-            dir,
-            options,
-            &mut burn_zoo::train::Silent,
-        )
+        recipe.fit_with(model(), data.0, data.1, dir, options, &mut ())
     };
     // What is no run is never overwritten.
     let other = dir.path().join("thesis");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use burn_zoo::prelude::*;
-use burn_zoo::train::{FitOptions, Silent};
+use burn_zoo::train::FitOptions;
 
 pub use memory::{LIMIT, Limited};
 pub use torch::{legacy_checkpoint, zip_of};
@@ -84,6 +84,6 @@ pub fn run(dir: &Path) {
     };
     let images = std::sync::Arc::new(images());
     recipe
-        .fit_with(model(), images.clone(), images, dir, options, &mut Silent)
+        .fit_with(model(), images.clone(), images, dir, options, &mut ())
         .expect("a run");
 }

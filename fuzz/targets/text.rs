@@ -10,7 +10,7 @@ use burn_zoo::data::Sampler;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::{
-    ClassWeights, Clip, FeatureCache, Metric, Per, Position, Precision, RateScaling, Warmup,
+    ClassWeights, Clip, FeatureCache, Metric, Precision, RateScaling,
 };
 use burn_zoo_fractals::FractalOptions;
 use burn_zoo_fuzz::{accepted, take};
@@ -38,22 +38,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     match what % 18 {
-        0 => {
-            let Some(schedule) = both_ways::<Schedule>(text) else {
-                return;
-            };
-            for step in [0, 1, 33, 89, 90, 10_000] {
-                let position = Position {
-                    step,
-                    steps_per_epoch: 10,
-                    epochs: 9.0,
-                };
-                for per in [Per::Step, Per::Epoch] {
-                    let point = schedule.at(position, &Warmup::new(1.5), per);
-                    assert!(!point.factor.is_nan(), "{schedule} at {step}");
-                }
-            }
-        }
+        0 => drop(both_ways::<Schedule>(text)),
         1 => drop(both_ways::<Augment>(text)),
         2 => {
             if let Some(init) = both_ways::<Init>(text) {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::ranges::below_one;
 use super::recipe::Recipe;
 use super::setup::{Setup, prepare};
@@ -40,17 +38,8 @@ impl Default for BatchSearch {
     }
 }
 
-/// The largest batch that fits, and how it was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct BatchSize {
-    /// Images.
-    pub batch_size: usize,
-    /// What was tried, in order.
-    pub trials: Vec<Trial>,
-}
-
 /// One batch size that was tried.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trial {
     /// Images.
     pub batch_size: usize,
@@ -77,7 +66,7 @@ impl Recipe {
         train: Arc<dyn ImageData>,
         search: BatchSearch,
         mut watch: impl FnMut(Trial),
-    ) -> Result<BatchSize> {
+    ) -> Result<usize> {
         self.validate()?;
         below_one("margin", search.margin)?;
         let searched = Searched {
@@ -138,10 +127,7 @@ impl Recipe {
                 },
             });
         }
-        Ok(BatchSize {
-            batch_size: good,
-            trials,
-        })
+        Ok(good)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::text::{Form, Style, text_form};
 /// Where the features of frozen layers are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum CachePlace {
+pub(super) enum CachePlace {
     /// In memory if they take at most a quarter of what is free, else in the run folder if they
     /// take at most half of what is free there, else nowhere.
     #[default]
@@ -30,43 +30,42 @@ pub enum CachePlace {
 /// costs. Features are computed anew when what is frozen changes, and only where they are used for
 /// more than one epoch.
 ///
-/// Training images that are augmented differ from epoch to epoch; with [`views`](Self::views), so
+/// Training images that are augmented differ from epoch to epoch; with `views`, so
 /// many augmented views of each are kept and take turns. Mixed images (mixup, CutMix) are never
 /// kept. Images for validation never vary.
 ///
-/// As text, in recipes and on the command line: `auto`, `memory`, `disk` or `off`, then, if wanted,
-/// `:f16` and `:views=COUNT`.
+/// As text, in recipes and on the command line, a place, then, if wanted, `:f16` (half the room,
+/// values rounded to 11 bits) and `:views=COUNT`. The places:
+///
+/// * `auto`, the default: in memory if they take at most a quarter of what is free, else in the run
+///   folder if they take at most half of what is free there, else nowhere;
+/// * `memory`: in main memory;
+/// * `disk`: in files of the run folder. They are deleted when they are no longer needed, and when
+///   the run ends; an interrupted run goes on with them;
+/// * `off`: nowhere; they are computed again in each epoch.
 ///
 /// ```
-/// use burn_zoo::train::{CachePlace, FeatureCache};
+/// use burn_zoo::train::FeatureCache;
 ///
 /// let cache: FeatureCache = "disk:f16:views=4".parse().unwrap();
-/// assert_eq!((cache.place, cache.half, cache.views), (CachePlace::Disk, true, 4));
+/// assert_eq!(cache.to_string(), "disk:f16:views=4");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureCache {
     /// Where they are kept.
     #[serde(rename = "kind")]
-    pub place: CachePlace,
+    pub(super) place: CachePlace,
     /// Keeps them in 16 bits: half the room, values rounded to 11 bits.
     #[serde(rename = "f16", default)]
-    pub half: bool,
+    pub(super) half: bool,
     /// Augmented views of each training image that are kept and take turns; 0 keeps augmented images
     /// out.
     #[serde(default)]
-    pub views: usize,
+    pub(super) views: usize,
 }
 
 impl FeatureCache {
-    /// They are kept here.
-    pub fn at(place: CachePlace) -> Self {
-        Self {
-            place,
-            ..Self::default()
-        }
-    }
-
     /// Refuses what would have no effect: `augmented` says whether the training images are, `mixed`
     /// whether they are mixed with each other.
     pub(super) fn check(&self, augmented: bool, mixed: bool) -> Result<()> {

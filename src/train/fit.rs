@@ -7,7 +7,7 @@ use super::classes::model_classes;
 use super::ema::Ema;
 use super::epoch::run_epochs;
 use super::extend::Extension;
-use super::monitor::{Monitor, Silent};
+use super::monitor::Monitor;
 use super::progress::Progress;
 use super::recipe::Recipe;
 use super::run::config::RunData;
@@ -54,7 +54,7 @@ impl Recipe {
     ) -> Result<Run> {
         let (train, valid) = (Arc::new(train), Arc::new(valid));
         let options = FitOptions::default();
-        self.fit_with(model, train, valid, dir, options, &mut Silent)
+        self.fit_with(model, train, valid, dir, options, &mut ())
     }
 
     /// [`fit`](Self::fit) for somebody who watches: progress goes to `monitor`, which can also

@@ -8,16 +8,6 @@ use super::ranges::below_one;
 use crate::error::{Error, Result};
 use crate::nn::cross_entropy;
 
-/// What a batch should have been taken for.
-#[derive(Debug, Clone)]
-pub enum Targets {
-    /// One class for each image: `[batch]`.
-    Labels(Tensor<1, Int>),
-    /// A share of every class for each image, as mixup and CutMix make them: `[batch, classes]`,
-    /// each row of sum 1.
-    Soft(Tensor<2>),
-}
-
 /// How classes weigh in the loss.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -133,27 +123,41 @@ impl Loss {
         Ok(Self { smoothing, weights })
     }
 
-    /// The mean over a batch; with class weights, of hard labels the weighted mean, as in PyTorch.
+    /// The mean over a batch; with class weights the weighted mean, as in PyTorch.
     ///
     /// # Shapes
     /// - logits: `[batch, classes]`, before softmax
+    /// - labels: `[batch]`
     /// - output: `[1]`
-    pub fn forward(&self, logits: Tensor<2>, targets: Targets) -> Tensor<1> {
-        let [batch, classes] = logits.dims();
-        if let (Targets::Labels(labels), None, true) =
-            (&targets, &self.weights, self.smoothing == 0.0)
-        {
-            return cross_entropy(logits, labels.clone());
+    pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        if self.weights.is_none() && self.smoothing == 0.0 {
+            return cross_entropy(logits, labels);
         }
         // PyTorch divides by the weights of the labels if there are labels, else by the batch.
-        let (target, divisor) = match targets {
-            Targets::Labels(labels) => {
-                let hard = labels.one_hot::<2>(classes).float();
-                let divisor = self.weights.clone().map(|w| (hard.clone() * w).sum());
-                (hard, divisor)
-            }
-            Targets::Soft(soft) => (soft, None),
-        };
+        let hard = labels.one_hot::<2>(logits.dims()[1]).float();
+        let divisor = self.weights.clone().map(|w| (hard.clone() * w).sum());
+        self.of_shares(logits, hard, divisor)
+    }
+
+    /// The mean over a batch, each image of which has a share of every class, as mixup and CutMix
+    /// make them.
+    ///
+    /// # Shapes
+    /// - logits: `[batch, classes]`, before softmax
+    /// - soft: `[batch, classes]`, each row of sum 1
+    /// - output: `[1]`
+    pub fn forward_soft(&self, logits: Tensor<2>, soft: Tensor<2>) -> Tensor<1> {
+        self.of_shares(logits, soft, None)
+    }
+
+    /// The sum over a batch, by the divisor or else by the number of images.
+    fn of_shares(
+        &self,
+        logits: Tensor<2>,
+        target: Tensor<2>,
+        divisor: Option<Tensor<1>>,
+    ) -> Tensor<1> {
+        let [batch, classes] = logits.dims();
         // On the inner device a target has no part in the graph.
         let target = match self.smoothing {
             0.0 => target,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The factor of the loss in half precision: PyTorch's `GradScaler` with its defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct LossScale {
+pub(super) struct LossScale {
     scale: f64,
     good_steps: u32,
 }

@@ -37,6 +37,8 @@ mod setup;
 mod state;
 mod step;
 mod stopping;
+#[cfg(test)]
+mod tests;
 mod training;
 mod unfreeze;
 mod unreadable;
@@ -47,30 +49,27 @@ pub use crate::infer::{
     ClassScore, Evaluation, FilePrediction, FilePredictions, PredictOptions, Prediction,
 };
 pub use crate::nn::{Precision, cross_entropy};
-pub use batch_size::{BatchSearch, BatchSize, Trial};
+pub use batch_size::{BatchSearch, Trial};
 pub use ema::{Ema, EmaConfig};
 pub use epoch_record::{EpochRecord, SkippedImage};
-pub use extend::{AddedEpochs, Extension};
-pub use feature_cache::{CachePlace, FeatureCache};
-pub use finder::{RateSweep, Smoothed, Suggestions, Sweep};
+pub use extend::Extension;
+pub use feature_cache::FeatureCache;
+pub use finder::{RateSweep, Suggestions, Sweep};
 pub use fit::FitOptions;
 pub use gradients::{Clip, clip_gradients, gradient_norm};
-pub use loss::{ClassWeights, Loss, Targets};
-pub use loss_scale::LossScale;
+pub use loss::{ClassWeights, Loss};
 pub use model_optimizer::ModelOptimizer;
 pub use monitor::{
-    Backward, Control, EpochEnd, EpochStart, Monitor, Monitors, RunStart, Silent, StepRecord,
+    Backward, Control, EpochEnd, EpochStart, Monitor, Monitors, RunStart, StepRecord,
 };
 pub use optimizer::Optimizer;
-pub use plan::{Plan, RateGroup, StepRates};
-pub use rates::{BackboneRate, RateScaling, Rates, ema_decay, layer_ids};
+pub use plan::{Plan, StepRates};
+pub use rates::{BackboneRate, RateScaling, Rates};
 pub use recipe::{Checkpoints, Recipe};
 pub use resume::resume;
 pub use run::config::{RunConfig, RunData};
 pub use run::files::{LoggedStep, RunFiles};
 pub use run::finished::Run;
-pub use schedule::{
-    Per, Plateau, PlateauState, Point, Position, Schedule, Threshold, Warmup, WarmupMode,
-};
+pub use schedule::{Per, Plateau, Schedule, Threshold, Warmup, WarmupMode};
 pub use stopping::{EarlyStopping, Metric};
 pub use unfreeze::{FreezeAt, Unfreeze};

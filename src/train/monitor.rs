@@ -81,10 +81,7 @@ pub trait Monitor {
 }
 
 /// Watches nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Silent;
-
-impl Monitor for Silent {}
+impl Monitor for () {}
 
 /// What a monitor may ask for.
 #[derive(Debug, Clone, Default)]

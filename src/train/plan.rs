@@ -15,7 +15,7 @@ use crate::model::{Classifier, Freeze, Group, params};
 
 /// Parameters that share a rate.
 #[derive(Debug, Clone)]
-pub struct RateGroup {
+pub(crate) struct RateGroup {
     /// The name of the group of the model, or of a block in it (`stage1.0`).
     pub name: String,
     /// Index of the model's group.
@@ -144,7 +144,12 @@ impl Plan {
     }
 
     /// Parameters that share a rate, from the input to the head.
-    pub fn groups(&self) -> &[RateGroup] {
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|group| group.name.as_str())
+    }
+
+    /// The same with their parameters.
+    pub(super) fn rate_groups(&self) -> &[RateGroup] {
         &self.groups
     }
 

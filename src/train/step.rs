@@ -6,7 +6,6 @@ use burn::optim::GradientsParams;
 use super::batch_norm_check::{single_value_error, single_value_norms};
 use super::cache::inputs::{Inputs, ModelInput};
 use super::gradients::{Clip, accumulate, clip_gradients, gradient_norm, scale};
-use super::loss::Targets;
 use super::model_optimizer::ModelOptimizer;
 use super::monitor::{Backward, StepRecord};
 use super::out_of_memory::catch_out_of_memory;
@@ -246,13 +245,14 @@ fn forward_backward(
     mut input: ModelInput,
 ) -> Result<(f64, GradientsParams)> {
     let labels = std::mem::take(&mut input.targets);
-    let targets = match input.soft.take() {
-        Some(soft) => Targets::Soft(soft),
-        None => Targets::Labels(input.labels.clone()),
-    };
+    let soft = input.soft.take();
+    let hard = input.labels.clone();
     let logits = input.forward(model, &setup.recipe)?;
     let logits = logits.cast(Precision::F32.dtype());
-    let mut loss = setup.loss.forward(logits.clone(), targets);
+    let mut loss = match soft {
+        Some(soft) => setup.loss.forward_soft(logits.clone(), soft),
+        None => setup.loss.forward(logits.clone(), hard),
+    };
     let value = scalar(loss.clone().detach())?;
     if loss_scale != 1.0 {
         loss = loss.mul_scalar(loss_scale);

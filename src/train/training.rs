@@ -93,7 +93,7 @@ impl<'a> Training<'a> {
     /// The rates of those groups of which something trains, 0 for the others.
     pub fn active_rates(&self, rates: &StepRates) -> Vec<f64> {
         let trainable = params::trainable_ids(&self.progress.model);
-        let groups = self.setup.plan.groups().iter().zip(&rates.rates);
+        let groups = self.setup.plan.rate_groups().iter().zip(&rates.rates);
         groups
             .map(|(group, rate)| {
                 let trains = group.ids.iter().any(|id| trainable.contains(id));

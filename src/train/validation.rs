@@ -148,7 +148,7 @@ impl Training<'_> {
         } = validation;
         let plan_step = setup.last_plan_step(state);
         let rates = setup.rates_at(plan_step, state);
-        let names = setup.plan.groups().iter().map(|group| group.name.clone());
+        let names = setup.plan.groups().map(str::to_owned);
         let frozen = match &self.frozen {
             Some(freeze) => freeze.to_string(),
             None => setup.freeze_at(plan_step, state)?.to_string(),

@@ -330,8 +330,8 @@ impl FinetuneArgs {
                         trial.batch_size
                     ));
                 })?;
-        notice::say(format_args!("batch size: {}", found.batch_size));
-        task.recipe.batch_size = found.batch_size;
+        notice::say(format_args!("batch size: {found}"));
+        task.recipe.batch_size = found;
         Ok(())
     }
 

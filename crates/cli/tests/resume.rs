@@ -18,7 +18,7 @@ use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{
     Checkpoints, Control, EarlyStopping, EmaConfig, EpochEnd, EpochRecord, EpochStart, Extension,
-    FitOptions, Metric, Monitor, Run, RunConfig, Silent, StepRecord, resume,
+    FitOptions, Metric, Monitor, Run, RunConfig, StepRecord, resume,
 };
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -138,7 +138,7 @@ fn fit(recipe: &Recipe, dir: &Path, monitor: &mut dyn Monitor) -> burn_zoo::Resu
 
 fn go_on(dir: &Path) -> burn_zoo::Result<Run> {
     let (train, valid) = images();
-    resume(dir, &device(), train, valid, quiet(), &mut Silent)
+    resume(dir, &device(), train, valid, quiet(), &mut ())
 }
 
 /// What has to be the same, however often a run was interrupted.
@@ -194,7 +194,7 @@ impl Monitor for StopAfter {
 fn an_interrupted_run_equals_one_that_was_not() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    let whole = fit(&everything(), &at("whole"), &mut Silent).unwrap();
+    let whole = fit(&everything(), &at("whole"), &mut ()).unwrap();
     assert_eq!(whole.epochs().len(), 4);
 
     // Ten steps an epoch. The tenth is the last of its epoch: what stops is the validation.
@@ -235,7 +235,7 @@ fn a_broken_image_costs_no_more_than_its_step() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let recipe = everything().epochs(2).workers(0);
-    let whole = fit(&recipe, &at("whole"), &mut Silent).unwrap();
+    let whole = fit(&recipe, &at("whole"), &mut ()).unwrap();
     let (train, valid) = images();
     // In the first and in the second batch of step 14; two epochs have 20 steps.
     for reads in [5, 20] {
@@ -374,7 +374,7 @@ fn an_epoch_without_an_image_is_an_error() {
         };
         let recipe = Recipe::full().epochs(1);
         let run = dir.path().join(name);
-        let run = recipe.fit_with(model(), train, valid, run, options, &mut Silent);
+        let run = recipe.fit_with(model(), train, valid, run, options, &mut ());
         run.unwrap_err().to_string()
     };
     let gone = |data: &Arc<ImageSet>| Arc::new(Gone(data.clone(), AtomicUsize::new(0)));
@@ -428,7 +428,7 @@ fn a_finished_run_is_extended() {
         .epochs(2)
         .schedule(Schedule::cosine())
         .warmup(0.5);
-    let first = fit(&recipe, &at("whole"), &mut Silent).unwrap();
+    let first = fit(&recipe, &at("whole"), &mut ()).unwrap();
     for stops in [1, 10, 13] {
         copy(&at("whole"), &at(&format!("stopped-{stops}")));
     }
@@ -481,7 +481,7 @@ fn a_finished_run_is_extended() {
         assert!(matches!(stopped, Err(Error::Interrupted { .. })));
         // With or without saying it again.
         let again = if stops == 1 { extended(4) } else { quiet() };
-        same_run(&whole, &extend(&run, again, &mut Silent).unwrap());
+        same_run(&whole, &extend(&run, again, &mut ()).unwrap());
         assert_eq!(RunConfig::open(&run).unwrap().extended.len(), 1);
         assert_eq!(read(&run.join("steps.csv")), read(&at("whole/steps.csv")));
     }
@@ -495,18 +495,18 @@ fn a_finished_run_is_extended() {
         }),
         ..quiet()
     };
-    let run = extend(&at("whole"), options, &mut Silent).unwrap();
+    let run = extend(&at("whole"), options, &mut ()).unwrap();
     assert_eq!(run.epochs().len(), 5);
     assert_eq!(run.epochs()[4].learning_rate, 1e-4);
     assert_eq!(RunConfig::open(at("whole")).unwrap().extended.len(), 2);
 
     // It counts all epochs.
-    let error = extend(&at("whole"), extended(5), &mut Silent).map(|_| ());
+    let error = extend(&at("whole"), extended(5), &mut ()).map(|_| ());
     assert!(
         error.is_ok(),
         "what is asked for is there already: {error:?}"
     );
-    let error = extend(&at("whole"), extended(3), &mut Silent).unwrap_err();
+    let error = extend(&at("whole"), extended(3), &mut ()).unwrap_err();
     assert!(
         error.to_string().contains("more than the 5 that are done"),
         "{error}"
@@ -572,7 +572,7 @@ fn broken_images_do_not_delay_the_plan() {
         let go_on = |name: &str, holes: &'static [usize], extend: Option<usize>| {
             let (train, valid) = sets(holes);
             let dir = dir.path().join(format!("{name}-{accumulate}"));
-            resume(dir, &device(), train, valid, options(extend), &mut Silent)
+            resume(dir, &device(), train, valid, options(extend), &mut ())
         };
         let plan = |run: &Run| -> Vec<_> {
             let epochs = run.epochs().iter();
@@ -674,18 +674,13 @@ fn only_a_finished_run_is_extended() {
     let run = dir.path().join("run");
     let recipe = everything().epochs(2);
     fit(&recipe, &run, &mut StopAfter(4)).unwrap_err();
-    let error = extend(&run, extended(4), &mut Silent)
-        .unwrap_err()
-        .to_string();
+    let error = extend(&run, extended(4), &mut ()).unwrap_err().to_string();
     assert!(
         error.starts_with("epochs: expected the run's own 2") && error.ends_with("found 4"),
         "{error}"
     );
     assert_eq!(
-        extend(&run, extended(2), &mut Silent)
-            .unwrap()
-            .epochs()
-            .len(),
+        extend(&run, extended(2), &mut ()).unwrap().epochs().len(),
         2
     );
 
@@ -699,7 +694,7 @@ fn only_a_finished_run_is_extended() {
     }
     let (train, valid) = images();
     let new = dir.path().join("new");
-    let error = recipe.fit_with(model(), train, valid, &new, extended(4), &mut Silent);
+    let error = recipe.fit_with(model(), train, valid, &new, extended(4), &mut ());
     assert!(error.unwrap_err().to_string().starts_with("extend: "));
     assert!(!new.exists());
 }
@@ -717,8 +712,8 @@ fn recipes_with_their_own_rates_are_extended() {
         ),
     ] {
         let run = dir.path().join(name);
-        fit(&recipe.epochs(2).batch_size(64), &run, &mut Silent).unwrap();
-        let more = extend(&run, extended(3), &mut Silent).unwrap();
+        fit(&recipe.epochs(2).batch_size(64), &run, &mut ()).unwrap();
+        let more = extend(&run, extended(3), &mut ()).unwrap();
         let added = &RunConfig::open(&run).unwrap().extended[0];
         assert_eq!(added.learning_rate, rate, "{name}");
         let last = &more.epochs()[2];
@@ -737,7 +732,7 @@ fn other_images_are_no_resumption() {
     fit(&everything(), &run, &mut StopAfter(4)).unwrap_err();
     let data = FashionMnist::bundled().unwrap();
     let (train, valid) = (Arc::new(data.train()), Arc::new(data.test()));
-    let error = resume(&run, &device(), train, valid, quiet(), &mut Silent).unwrap_err();
+    let error = resume(&run, &device(), train, valid, quiet(), &mut ()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "data: expected 320 training and 100 validation images of 10 classes, found 6000 training \
@@ -755,7 +750,7 @@ fn other_images_are_no_resumption() {
     };
     let refused = |classes: Vec<String>| {
         let data = (renamed(&train, classes.clone()), renamed(&valid, classes));
-        let error = resume(&run, &device(), data.0, data.1, quiet(), &mut Silent);
+        let error = resume(&run, &device(), data.0, data.1, quiet(), &mut ());
         error.unwrap_err().to_string()
     };
     let mut classes: Vec<String> = FashionMnist::CLASSES.map(str::to_owned).to_vec();
@@ -821,7 +816,7 @@ fn the_newest_and_the_best_checkpoints_are_kept() {
             best: 2,
             every_steps: Some(2),
         });
-    let run = fit(&recipe, &dir, &mut Silent).unwrap();
+    let run = fit(&recipe, &dir, &mut ()).unwrap();
     let mut names: Vec<String> = std::fs::read_dir(dir.join("checkpoints"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -948,14 +943,14 @@ fn what_an_overwriting_run_writes_never_mixes_with_the_old_one() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("run");
     let recipe = Recipe::full().epochs(1).batch_size(64);
-    fit(&recipe, &dir, &mut Silent).unwrap();
+    fit(&recipe, &dir, &mut ()).unwrap();
     let (train, valid) = images();
     let options = FitOptions {
         overwrite: true,
         ..quiet()
     };
     let recipe = recipe.epochs(2);
-    let run = recipe.fit_with(model(), train, valid, &dir, options, &mut Silent);
+    let run = recipe.fit_with(model(), train, valid, &dir, options, &mut ());
     assert_eq!(run.unwrap().epochs().len(), 2);
     assert_eq!(read(&dir.join("log.jsonl")).lines().count(), 2);
     let names: Vec<PathBuf> = std::fs::read_dir(dir.join("checkpoints"))
@@ -989,7 +984,7 @@ fn a_run_folder_has_one_writer() {
                 };
                 let recipe = Recipe::full().epochs(1).batch_size(64);
                 for result in [
-                    recipe.fit_with(model(), train, valid, &self.dir, overwrite, &mut Silent),
+                    recipe.fit_with(model(), train, valid, &self.dir, overwrite, &mut ()),
                     go_on(&self.dir),
                 ] {
                     let error = result.unwrap_err();
@@ -1003,7 +998,7 @@ fn a_run_folder_has_one_writer() {
     }
     let dir = tempfile::tempdir().unwrap();
     let recipe = Recipe::full().epochs(2).batch_size(64);
-    let alone = fit(&recipe, &dir.path().join("alone"), &mut Silent).unwrap();
+    let alone = fit(&recipe, &dir.path().join("alone"), &mut ()).unwrap();
     let mut second = Second {
         dir: dir.path().join("run"),
         refused: Vec::new(),

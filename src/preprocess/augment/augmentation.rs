@@ -174,3 +174,9 @@ impl Augment {
         }
     }
 }
+
+impl From<Vec<Transform>> for Augment {
+    fn from(transforms: Vec<Transform>) -> Self {
+        Self(transforms)
+    }
+}

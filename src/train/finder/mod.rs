@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use suggest::{Smoothed, Suggestions, Sweep};
+pub(super) use suggest::Smoothed;
+pub use suggest::{Suggestions, Sweep};
 
 use super::plan::StepRates;
 use super::recipe::Recipe;

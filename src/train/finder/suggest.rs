@@ -59,7 +59,7 @@ impl Sweep {
 /// A running average of losses, as fastai shows it: 0.98 of it stays with every loss, and the first
 /// losses have their full weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Smoothed {
+pub(crate) struct Smoothed {
     average: f64,
     /// The weight that the zero it began with still has.
     missing: f64,
@@ -130,7 +130,7 @@ impl Suggestions {
     ///
     /// A sweep may stop at its first NaN or go on through NaNs to its last step: both give the
     /// same.
-    pub fn of(rates: &[f64], losses: &[f64], steps: usize) -> Self {
+    pub(crate) fn of(rates: &[f64], losses: &[f64], steps: usize) -> Self {
         let recorded = rates.len().min(losses.len());
         let finite = losses.iter().take_while(|loss| loss.is_finite());
         let good = finite.count().min(recorded);

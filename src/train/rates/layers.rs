@@ -25,7 +25,7 @@ pub(in crate::train) fn group_of(path: &str, prefixes: &[impl AsRef<str>]) -> us
 ///   (`norm.`), counts to the layer before it.
 ///
 /// Only layers with parameters are counted: without a head, the last block is the last layer.
-pub fn layer_ids(paths: &[impl AsRef<str>], prefixes: &[impl AsRef<str>]) -> Vec<usize> {
+pub(crate) fn layer_ids(paths: &[impl AsRef<str>], prefixes: &[impl AsRef<str>]) -> Vec<usize> {
     let head = prefixes.len().saturating_sub(1);
     // Group and block of each parameter; no block for what has no number.
     let places: Vec<(usize, Option<usize>)> = paths

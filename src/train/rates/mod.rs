@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use backbone::BackboneRate;
 pub(super) use layers::group_of;
-pub use layers::layer_ids;
+pub(super) use layers::layer_ids;
 pub use scaling::RateScaling;
 
 use super::ranges::{positive_share, share};
@@ -47,7 +47,7 @@ pub enum Rates {
     #[serde(deserialize_with = "no_fields")]
     Slice,
     /// From layer to layer the same factor, layers counted as timm's `param_groups_layer_decay`
-    /// counts them: see [`layer_ids`].
+    /// counts them.
     LayerDecay {
         /// The factor from a layer to the one before it, above 0 and up to 1. 0.65 to 0.75 is
         /// common for transformers.
@@ -153,7 +153,7 @@ text_form!(
 ///
 /// The first step takes the weights as they are. With a warm-up the average then begins short and
 /// grows longer, `1 - step^(-2/3)`, until `decay` is reached.
-pub fn ema_decay(decay: f64, warmup: bool, step: usize) -> f64 {
+pub(crate) fn ema_decay(decay: f64, warmup: bool, step: usize) -> f64 {
     match step {
         0 | 1 => 0.0,
         // timm: gamma 1, power 2/3, of the steps before this one.

@@ -26,7 +26,7 @@ pub struct RunConfig {
     pub model: toml::Table,
     /// Epochs that were added after the run had ended, in order.
     #[serde(default)]
-    pub extended: Vec<AddedEpochs>,
+    pub(crate) extended: Vec<AddedEpochs>,
 }
 
 /// The images of a run.
@@ -46,7 +46,8 @@ pub struct RunData {
 }
 
 impl RunConfig {
-    /// The newest whole checkpoint in a run folder, which [`Classifier::open`](crate::Classifier::open) reads.
+    /// The newest whole checkpoint in a run folder, which
+    /// [`Classifier::open`](crate::Classifier::open) reads.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be read.

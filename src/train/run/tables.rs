@@ -30,7 +30,7 @@ const STEP_COLUMNS: [&str; 5] = ["epoch", "step", "loss", "learning_rate", "grad
 
 /// The columns of `steps.csv`.
 pub(super) fn step_columns(plan: &Plan) -> StringRecord {
-    let rates = plan.groups().iter().map(|g| format!("rate {}", g.name));
+    let rates = plan.groups().map(|group| format!("rate {group}"));
     let mut columns = StringRecord::from(STEP_COLUMNS.to_vec());
     columns.extend(rates);
     columns

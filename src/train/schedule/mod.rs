@@ -15,7 +15,8 @@ mod plateau;
 
 use serde::{Deserialize, Serialize};
 
-pub use plateau::{Plateau, PlateauState, Threshold};
+pub(crate) use plateau::PlateauState;
+pub use plateau::{Plateau, Threshold};
 
 use crate::error::{Error, Result};
 use crate::text::{Form, Style, no_fields, one_or_more, text_choice, text_form};
@@ -116,7 +117,6 @@ pub enum Schedule {
         momentum: [f64; 3],
     },
     /// Lowered whenever results have stopped improving: `ReduceLROnPlateau` of PyTorch.
-    /// [`Schedule::at`] says 1 throughout; the factor comes from a [`PlateauState`].
     Plateau(Plateau),
 }
 
@@ -175,7 +175,7 @@ mod default {
 
 /// A place in a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Position {
+pub(crate) struct Position {
     /// The optimiser's step, counted from 0 over the whole run.
     pub step: usize,
     /// Steps of the optimiser in an epoch; 0 counts as 1.
@@ -211,7 +211,7 @@ text_choice!(Per, "per");
 
 /// What a schedule says at one position.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
+pub(crate) struct Point {
     /// The learning rate is the recipe's rate times this.
     pub factor: f64,
     /// Momentum, or Adam's first beta, from schedules that speak of it.
@@ -375,7 +375,7 @@ impl Schedule {
     ///
     /// Positions past the end of the run have the value of its end, but for the schedules that
     /// count epochs, which go on.
-    pub fn at(&self, position: Position, warmup: &Warmup, per: Per) -> Point {
+    pub(crate) fn at(&self, position: Position, warmup: &Warmup, per: Per) -> Point {
         let epoch = position.epoch(per);
         let offset = warmup.offset();
         let point = self.point(Span {

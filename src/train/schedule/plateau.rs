@@ -89,19 +89,9 @@ impl Plateau {
 }
 
 /// What a [`Plateau`] has seen so far; belongs in checkpoints.
-///
-/// ```
-/// use burn_zoo::train::{Plateau, PlateauState};
-///
-/// let plateau = Plateau { patience: 1, ..Plateau::default() };
-/// let mut state = PlateauState::default();
-/// let losses = [0.9, 0.5, 0.6, 0.6];
-/// let factors = losses.map(|loss| state.update(&plateau, loss, false));
-/// assert_eq!(factors, [1.0, 1.0, 1.0, 0.1]);
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PlateauState {
+pub(crate) struct PlateauState {
     /// The best result so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<f64>,

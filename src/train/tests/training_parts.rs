@@ -2,18 +2,19 @@
 //! weights, clipping, losses, and what trains when. The figures are in
 //! `tests/fixtures/training.json` and `schedules.json`, with the scripts that made them.
 
+#[path = "../../../tests/common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
 
+use crate::prelude::*;
+use crate::train::{
+    BackboneRate, ClassWeights, Clip, Ema, EmaConfig, Loss, RateScaling, clip_gradients,
+    gradient_norm,
+};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, TensorData};
-use burn_zoo::prelude::*;
-use burn_zoo::train::{
-    BackboneRate, ClassWeights, Clip, Ema, EmaConfig, Loss, RateScaling, Targets, clip_gradients,
-    gradient_norm,
-};
 use common::{fixture, rule_model};
 use serde_json::Value;
 
@@ -205,17 +206,16 @@ fn losses_and_their_gradients_are_pytorchs() {
         .unwrap();
         let logits = TensorData::new(floats(&all["logits"]), [4, 5]);
         let logits = Tensor::<2>::from_data(logits, &device).require_grad();
-        let targets = match case["targets"].as_str().unwrap() {
-            "labels" => Targets::Labels(Tensor::<1, Int>::from_data(
-                TensorData::new(labels.clone(), [4]),
-                &device,
-            )),
-            _ => Targets::Soft(Tensor::from_data(
-                TensorData::new(floats(&all["soft"]), [4, 5]),
-                &device,
-            )),
+        let value = match case["targets"].as_str().unwrap() {
+            "labels" => {
+                let labels = TensorData::new(labels.clone(), [4]);
+                loss.forward(logits.clone(), Tensor::<1, Int>::from_data(labels, &device))
+            }
+            _ => {
+                let soft = TensorData::new(floats(&all["soft"]), [4, 5]);
+                loss.forward_soft(logits.clone(), Tensor::from_data(soft, &device))
+            }
         };
-        let value = loss.forward(logits.clone(), targets);
         let gradients = value.backward();
         let found = value.into_data().try_to_vec::<f32>().unwrap();
         let place = format!("{} {weighted} {}", case["targets"], case["smoothing"]);
@@ -249,7 +249,7 @@ fn class_weights_are_those_of_scikit_learn() {
     assert!("1,-1".parse::<ClassWeights>().is_err());
 }
 
-fn plan(recipe: &Recipe, model: &Classifier) -> burn_zoo::train::Plan {
+fn plan(recipe: &Recipe, model: &Classifier) -> crate::train::Plan {
     recipe.plan(model, 10).unwrap()
 }
 
@@ -265,12 +265,7 @@ fn layer_decay_counts_blocks() {
     });
     let plan = plan(&recipe, &model);
     let rates = plan.at(0).rates;
-    let found: BTreeMap<&str, f64> = plan
-        .groups()
-        .iter()
-        .map(|group| group.name.as_str())
-        .zip(rates)
-        .collect();
+    let found: BTreeMap<&str, f64> = plan.groups().zip(rates).collect();
     let expected = [
         ("stem", 9),
         ("stage1.0", 8),
@@ -294,7 +289,7 @@ fn layer_decay_counts_blocks() {
     }
     assert!((found["stem"] - 0.0751).abs() < 1e-4 && (found["stage1.0"] - 0.1001).abs() < 1e-4);
     // Each parameter is in one group, and the optimiser gets the group's rate for it.
-    let counted: usize = plan.groups().iter().map(|group| group.ids.len()).sum();
+    let counted: usize = plan.rate_groups().iter().map(|group| group.ids.len()).sum();
     assert_eq!(counted, model.trainable_parameters().len());
 }
 
@@ -377,7 +372,7 @@ fn fine_tune_is_fastais_over_a_whole_run() {
         let rates = phase["rates"].as_array().unwrap();
         for (row, momentum) in rates.iter().zip(phase["momentum"].as_array().unwrap()) {
             let found = plan.at(step);
-            for (group, rate) in plan.groups().iter().zip(&found.rates) {
+            for (group, rate) in plan.rate_groups().iter().zip(&found.rates) {
                 let expected = row[third[&group.name.as_str()]].as_f64().unwrap();
                 assert!(
                     (rate / expected - 1.0).abs() < 1e-6,

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use burn_zoo::train::{
-    BackboneRate, Per, Plateau, PlateauState, Position, RateScaling, Rates, Schedule, Smoothed,
-    Suggestions, Sweep, Warmup, WarmupMode, ema_decay,
+use crate::train::finder::Smoothed;
+use crate::train::rates::ema_decay;
+use crate::train::schedule::{PlateauState, Position};
+use crate::train::{
+    BackboneRate, Per, Plateau, RateScaling, Rates, Schedule, Suggestions, Sweep, Warmup,
+    WarmupMode,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
