@@ -10,6 +10,9 @@
 //! field that is true or false needs no value, a list is `1,2` or `1..2`, and names may be in kebab
 //! case.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
 use std::str::FromStr;

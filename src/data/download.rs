@@ -14,23 +14,10 @@ use crate::http::{self, Expected};
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 impl FashionMnist {
-    /// Fetches the files from the authors' server ([`Mirror::OFFICIAL`], 30.9 MB) into
-    /// `cache_dir`, which is created if it is missing, and reads them.
+    /// Fetches the files from the authors' server (30.9 MB) into `cache_dir`, which is created if it
+    /// is missing, and reads them. A file that is there already with the right content is kept.
     ///
-    /// # Errors
-    ///
-    /// As [`FashionMnist::download_from`].
-    pub fn download(
-        cache_dir: impl AsRef<Path>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self> {
-        Self::download_from(&Mirror::OFFICIAL, cache_dir, progress)
-    }
-
-    /// Fetches the files from `mirror` into `cache_dir`, which is created if it is missing, and
-    /// reads them. A file that is there already with the right content is kept.
-    ///
-    /// Each file is written under a temporary name, checked against the table of the mirror and
+    /// Each file is written under a temporary name, checked against the official sums and
     /// then renamed, so that a file that fails the check leaves nothing behind, and two processes
     /// may do this at once. A server has 10 seconds to accept a connection, 30 for each
     /// piece and 10 minutes for a file. `progress` is called after each piece.
@@ -38,9 +25,17 @@ impl FashionMnist {
     /// # Errors
     ///
     /// [`Error::Download`] if the server cannot be reached, does not have a file, breaks off or
-    /// sends bytes of another number or SHA-256 than the table says; [`Error::Io`] if a file
+    /// sends bytes of another number or SHA-256 than it should have; [`Error::Io`] if a file
     /// cannot be written; and as [`FashionMnist::open`].
-    pub fn download_from(
+    pub fn download(
+        cache_dir: impl AsRef<Path>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
+        Self::download_from(&Mirror::OFFICIAL, cache_dir, progress)
+    }
+
+    /// [`download`](Self::download) from any server, checked against the table of the mirror.
+    pub(super) fn download_from(
         mirror: &Mirror<'_>,
         cache_dir: impl AsRef<Path>,
         progress: &mut dyn FnMut(Progress),

@@ -27,15 +27,13 @@ impl FashionMnist {
     /// 2. `/usr/share/datasets/fashion-mnist`, where Debian's package `dataset-fashion-mnist` puts
     ///    it;
     /// 3. [`FashionMnist::cache_dir`], where each file must have the official content;
-    /// 4. with the feature `download`, the authors' server ([`Mirror::OFFICIAL`], 30.9 MB), into
+    /// 4. with the feature `download`, the authors' server (30.9 MB), into
     ///    the cache, where files without the official content are replaced.
     ///
     /// # Errors
     ///
     /// As [`FashionMnist::open`]; [`Error::Download`](crate::Error::Download) if no place has the files and they cannot be
     /// fetched; [`Error::Data`] if no place has them and this build lacks the feature `download`.
-    ///
-    /// [`Mirror::OFFICIAL`]: super::Mirror::OFFICIAL
     pub fn open_default() -> Result<Self> {
         Self::open_default_with(&mut |_| {})
     }

@@ -16,7 +16,7 @@ pub struct Progress {
 ///
 /// The table is what makes plain HTTP safe: bytes that differ from it are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mirror<'a> {
+pub(super) struct Mirror<'a> {
     /// The address of the folder with the files, `http://…`, with or without a slash at its end.
     pub base_url: &'a str,
     /// The files `train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`,
@@ -26,7 +26,7 @@ pub struct Mirror<'a> {
 
 /// What a file of a [`Mirror`] must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RemoteFile<'a> {
+pub(super) struct RemoteFile<'a> {
     /// The size of the compressed file in bytes.
     pub bytes: u64,
     /// The SHA-256 of the compressed file in lower-case hexadecimal digits.

@@ -8,6 +8,8 @@ mod fashion_mnist_default;
 mod fashion_mnist_files;
 #[cfg(feature = "fashion-mnist-mini")]
 mod fashion_mnist_mini;
+#[cfg(test)]
+mod fashion_mnist_tests;
 #[cfg(feature = "image")]
 mod folder;
 mod idx;
@@ -25,14 +27,13 @@ pub use class_match::match_classes;
 pub use fashion_mnist::{FashionMnist, Source};
 #[cfg(feature = "image")]
 pub use folder::{
-    Broken, Check, CheckProgress, ClassCount, CsvOptions, CsvReport, CsvSplit, Division,
-    EvaluationSet, FolderOptions, FolderReport, FolderWarning, ImageFiles, ImageFolder, LeftOut,
-    Part, Skipped, Splits,
+    Broken, Check, CheckProgress, CsvOptions, CsvSplit, Division, EvaluationSet, FolderOptions,
+    FolderReport, ImageFiles, ImageFolder, Part, Skipped, Splits,
 };
 pub use image_data::ImageData;
 pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler};
 pub(crate) use loader::{EpochBatch, check_loading, labels};
-pub use mirror::{Mirror, Progress, RemoteFile};
+pub use mirror::Progress;
 #[cfg(feature = "plots")]
 pub(crate) use subset::Subset;

@@ -8,7 +8,7 @@ use crate::text::{Form, Style, text_form};
 /// Where the features of frozen layers are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum CachePlace {
+pub(crate) enum CachePlace {
     /// In memory if they take at most a quarter of what is free, else in the run folder if they
     /// take at most half of what is free there, else nowhere.
     #[default]
@@ -55,14 +55,14 @@ pub(super) enum CachePlace {
 pub struct FeatureCache {
     /// Where they are kept.
     #[serde(rename = "kind")]
-    pub(super) place: CachePlace,
+    pub(crate) place: CachePlace,
     /// Keeps them in 16 bits: half the room, values rounded to 11 bits.
     #[serde(rename = "f16", default)]
-    pub(super) half: bool,
+    pub(crate) half: bool,
     /// Augmented views of each training image that are kept and take turns; 0 keeps augmented images
     /// out.
     #[serde(default)]
-    pub(super) views: usize,
+    pub(crate) views: usize,
 }
 
 impl FeatureCache {

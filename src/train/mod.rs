@@ -53,6 +53,8 @@ pub use batch_size::{BatchSearch, Trial};
 pub use ema::{Ema, EmaConfig};
 pub use epoch_record::{EpochRecord, SkippedImage};
 pub use extend::Extension;
+#[cfg(test)]
+pub(crate) use feature_cache::CachePlace;
 pub use feature_cache::FeatureCache;
 pub use finder::{RateSweep, Suggestions, Sweep};
 pub use fit::FitOptions;

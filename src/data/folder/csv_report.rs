@@ -7,8 +7,7 @@ use std::path::PathBuf;
 ///
 /// Displayed, it is one line; [`notices`](Self::notices) has what a person should be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CsvReport {
+pub(crate) struct CsvReport {
     /// The file.
     pub file: PathBuf,
     /// What is between the fields.

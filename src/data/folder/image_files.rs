@@ -21,9 +21,9 @@ pub struct ImageFiles {
     /// Images by their name that are no files, and folders that cannot be read.
     pub broken: Vec<Skipped>,
     /// What was left out because of its name.
-    pub left_out: LeftOut,
+    pub(crate) left_out: LeftOut,
     /// Links that lead to a folder twice.
-    pub warnings: Vec<FolderWarning>,
+    pub(crate) warnings: Vec<FolderWarning>,
 }
 
 impl ImageFiles {
@@ -49,6 +49,16 @@ impl ImageFiles {
         found.files.sort();
         found.broken.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
+    }
+
+    /// Links that lead to a folder twice, in lines for a person.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(ToString::to_string)
+    }
+
+    /// What was left out because of its name, in lines for a person.
+    pub fn left_out(&self) -> Vec<String> {
+        self.left_out.lines()
     }
 
     /// Takes the images of one folder; what comes back are the folders in it.

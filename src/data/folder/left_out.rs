@@ -9,8 +9,7 @@ use crate::data::message::first_few;
 
 /// What is left out because of its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// How many files and folders have names that begin with a dot, those in
     /// [`junk`](Self::junk) aside.
     pub hidden: usize,

@@ -23,16 +23,15 @@ mod report;
 mod sample;
 mod seeded_split;
 mod splits;
+#[cfg(test)]
+mod tests;
 mod warning;
 
 pub use check::CheckProgress;
-pub use csv_report::CsvReport;
 pub use evaluation::EvaluationSet;
 pub use image_files::ImageFiles;
 pub use image_folder::ImageFolder;
-pub use left_out::LeftOut;
 pub use options::{Broken, Check, CsvOptions, CsvSplit, FolderOptions};
 pub use part::Part;
-pub use report::{ClassCount, Division, FolderReport, Skipped};
+pub use report::{Division, FolderReport, Skipped};
 pub use splits::Splits;
-pub use warning::FolderWarning;

@@ -80,8 +80,8 @@ impl ImageFolder {
     /// (`class`, `category`, `breed`, ..) has the names of classes. They are text and sorted by their
     /// bytes, as the names of folders are: `1`, `10`, `2`. A file without a header is one whose
     /// first line names an image. [`FolderOptions::csv`] says what is meant where this is not
-    /// enough, and [`FolderReport::csv`](super::FolderReport::csv) what was taken. Other columns are left alone, and so is
-    /// white space around a field.
+    /// enough, and [`FolderReport::notices`](super::FolderReport::notices) what was taken. Other columns
+    /// are left alone, and so is white space around a field.
     ///
     /// A column `split` (`set`, `subset`, ..), if there is one, says `train`, `val` (`valid`,
     /// `validation`) or `test` of each image, and a column `is_valid` (`is_test`, `is_train`) says

@@ -83,8 +83,8 @@ pub enum Check {
     Full,
 }
 
-/// How a CSV file is read. What is not given is detected, and [`CsvReport`](super::CsvReport) says
-/// what was.
+/// How a CSV file is read. What is not given is detected, and
+/// [`FolderReport::notices`](super::FolderReport::notices) says what was.
 ///
 /// A column is named by its title, in any case, or by its number, counted from 0. The command has a
 /// flag for each: `--csv-delimiter`, `--csv-path-column`, `--csv-label-column` and

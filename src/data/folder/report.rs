@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 
 /// What a data set holds, and what was left out of it.
 ///
-/// Displayed, it is one line for a log; [`skipped`](Self::skipped) and
-/// [`warnings`](Self::warnings) have a line for each thing that a person should look at.
+/// Displayed, it is one line for a log; [`notices`](Self::notices) has a line for each thing that a
+/// person should look at.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FolderReport {
     /// The classes in the order of the labels, with the number of their images.
-    pub classes: Vec<ClassCount>,
+    pub(crate) classes: Vec<ClassCount>,
     /// What says which part an image belongs to.
     pub division: Division,
     /// The images that cannot be read, with [`Broken::Skip`].
@@ -27,17 +27,16 @@ pub struct FolderReport {
     /// How many images of [`FolderOptions::left_out`](super::FolderOptions::left_out) were there.
     pub left_out_before: usize,
     /// What was left out because of its name.
-    pub left_out: LeftOut,
+    pub(crate) left_out: LeftOut,
     /// What is perhaps a mistake.
-    pub warnings: Vec<FolderWarning>,
+    pub(crate) warnings: Vec<FolderWarning>,
     /// How the CSV file was read, if it is one.
-    pub csv: Option<CsvReport>,
+    pub(crate) csv: Option<CsvReport>,
 }
 
 /// The number of images of a class.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClassCount {
+pub(crate) struct ClassCount {
     /// The class.
     pub name: String,
     /// Training images.
@@ -54,9 +53,9 @@ pub struct ClassCount {
 pub enum Division {
     /// Folders such as `train` and `val`.
     Folders,
-    /// A column of a CSV file: [`CsvReport::split_column`].
+    /// A column of a CSV file.
     Column,
-    /// Nothing: all images belong together, and [`ClassCount::test`] counts them.
+    /// Nothing: all images belong together.
     Undivided,
     /// The seeded, stratified split.
     Seeded {
@@ -117,6 +116,24 @@ impl FolderReport {
             warnings: Vec::new(),
             csv: None,
         }
+    }
+
+    /// What a person should be told, in lines: how a CSV file was read, what is perhaps a mistake,
+    /// and what was left out.
+    pub fn notices(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.left_out_before > 0 {
+            lines.push(format!(
+                "images left out as when the run began: {}",
+                self.left_out_before
+            ));
+        }
+        lines.extend(self.csv.iter().flat_map(CsvReport::notices));
+        let warnings = self.warnings.iter();
+        lines.extend(warnings.map(|warning| format!("warning: {warning}")));
+        lines.extend(self.skipped.iter().map(|image| format!("skipped: {image}")));
+        lines.extend(self.left_out.lines());
+        lines
     }
 
     /// Whether the test images stand for validation images.

@@ -7,8 +7,7 @@ use crate::data::message::first_few;
 
 /// What is perhaps a mistake in how a folder is laid out, or in a CSV file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FolderWarning {
+pub(crate) enum FolderWarning {
     /// A part has no image of a class, so that nothing can be said about the class.
     #[error("there are no {0} images of class `{1}`")]
     MissingClass(Part, String),

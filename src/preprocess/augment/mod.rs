@@ -66,3 +66,15 @@ pub use augmentation::Augment;
 pub use mixing::{Mixing, soft_targets};
 pub use random::{batch_rng, image_rng};
 pub use views::Views;
+
+#[cfg(test)]
+pub(crate) use self::{
+    affine::Affine,
+    color_jitter::ColorJitter,
+    crop::{RandomCrop, RandomResizedCrop},
+    erasing::RandomErasing,
+    flip::{HorizontalFlip, VerticalFlip},
+    rand_augment::{RandAugment, TrivialAugmentWide},
+    spread::Spread,
+    transform::Transform,
+};

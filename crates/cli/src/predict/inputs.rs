@@ -98,11 +98,11 @@ fn folder(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
             return Ok(());
         }
     };
-    for warning in &found.warnings {
+    for warning in found.warnings() {
         notice::tell(format!("warning: {warning}"));
     }
     if found.files.is_empty() && found.broken.is_empty() {
-        let left_out = found.left_out.lines();
+        let left_out = found.left_out();
         let reason = if left_out.is_empty() {
             "the folder is empty".to_owned()
         } else {
@@ -111,7 +111,7 @@ fn folder(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
         inputs.push(Input::fault(path, reason));
         return Ok(());
     }
-    for line in found.left_out.lines() {
+    for line in found.left_out() {
         notice::tell(format!("{}: {line}", path.display()));
     }
     let broken = found.broken.into_iter().map(|skipped| Input {

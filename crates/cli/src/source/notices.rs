@@ -82,22 +82,7 @@ impl DataArgs {
 
 /// Says what a person should know about a folder or a CSV file.
 pub(super) fn tell_of_report(report: &FolderReport) {
-    if report.left_out_before > 0 {
-        notice::tell(format!(
-            "images left out as when the run began: {}",
-            report.left_out_before
-        ));
-    }
-    for line in report.csv.iter().flat_map(|csv| csv.notices()) {
-        notice::tell(line);
-    }
-    for warning in &report.warnings {
-        notice::tell(format!("warning: {warning}"));
-    }
-    for skipped in &report.skipped {
-        notice::tell(format!("skipped: {skipped}"));
-    }
-    for line in report.left_out.lines() {
+    for line in report.notices() {
         notice::tell(line);
     }
 }

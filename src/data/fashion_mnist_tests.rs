@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use burn_zoo::data::{FashionMnist, ImageSet, Source};
+use crate::data::{FashionMnist, ImageSet, Source};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
@@ -517,7 +517,7 @@ fn child() {
 /// What `child` prints with this environment: the outcome of `open_default` and the cache folder.
 fn in_child(environment: &[(&str, &Path)]) -> (String, String) {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--nocapture"])
+        .args(["data::fashion_mnist_tests::child", "--exact", "--nocapture"])
         .env("FASHION_MNIST_TEST_CHILD", "1")
         .envs(environment.iter().copied())
         .output()
@@ -563,7 +563,8 @@ mod download {
     use std::net::{TcpListener, TcpStream};
     use std::sync::{Arc, Barrier, Mutex};
 
-    use burn_zoo::data::{Mirror, Progress, RemoteFile};
+    use crate::data::Progress;
+    use crate::data::mirror::{Mirror, RemoteFile};
 
     use super::*;
 

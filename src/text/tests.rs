@@ -4,15 +4,15 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use burn_zoo::Error;
-use burn_zoo::adapt::StemRule;
-use burn_zoo::data::Sampler;
-use burn_zoo::prelude::*;
-use burn_zoo::preprocess::augment::{
+use crate::Error;
+use crate::adapt::StemRule;
+use crate::data::Sampler;
+use crate::prelude::*;
+use crate::preprocess::augment::{
     Affine, ColorJitter, HorizontalFlip, RandAugment, RandomCrop, RandomErasing, RandomResizedCrop,
     Spread, Transform, TrivialAugmentWide, VerticalFlip, Views,
 };
-use burn_zoo::train::{
+use crate::train::{
     BackboneRate, CachePlace, ClassWeights, Clip, FeatureCache, Metric, Per, Plateau, Precision,
     RateScaling,
 };

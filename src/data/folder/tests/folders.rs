@@ -1,6 +1,5 @@
 //! Folders of images: their layouts, their order, their split, and everything that can be wrong
 //! with them.
-#![cfg(feature = "image")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn_zoo::data::{
+use crate::data::{
     Broken, Check, Division, FolderOptions, FolderReport, ImageData, ImageFolder, Splits,
 };
 use proptest::prelude::*;
@@ -674,7 +673,7 @@ fn grey_images_have_one_channel() {
 
 mod whole {
     use super::*;
-    use burn_zoo::data::{EvaluationSet, Part};
+    use crate::data::{EvaluationSet, Part};
 
     fn open(
         dir: &Dir,

@@ -1,16 +1,16 @@
 //! CSV files as other tools write them: what is between the fields, what the columns are called,
 //! which part an image belongs to, images that are named twice; and what is said of it.
-#![cfg(feature = "image")]
 
-#[path = "common/labelled_folder.rs"]
+#[path = "../../../../tests/common/labelled_folder.rs"]
 mod labelled_folder;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
-use burn_zoo::data::{
-    Check, CsvOptions, CsvReport, CsvSplit, Division, FolderOptions, ImageData, ImageFolder, Splits,
+use crate::data::folder::csv_report::CsvReport;
+use crate::data::{
+    Check, CsvOptions, CsvSplit, Division, FolderOptions, ImageData, ImageFolder, Splits,
 };
 use labelled_folder::{Dir, comma, contains, first, images, table};
 use proptest::prelude::*;
