@@ -184,7 +184,7 @@ fn sound_images_are_not_opened_again_until_they_change() {
     assert_eq!(set.open(&options).1.remembered, 5);
     // Another limit is another question.
     let mut small = options.clone();
-    small.decode.limits.max_pixels = 6;
+    small.decode.max_pixels = 6;
     let (splits, progress) = set.open(&small);
     assert_eq!((progress.remembered, splits.report.skipped.len()), (0, 2));
 

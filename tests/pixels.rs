@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn_zoo::Error;
 use burn_zoo::preprocess::{
-    CropMode, DecodeLimits, DecodeOptions, Image, Interpolation, Normalization, Preprocess,
+    CropMode, DecodeOptions, Image, Interpolation, Normalization, Preprocess,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -214,10 +214,8 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 #[test]
 fn bombs_are_refused_by_their_header() {
     let with = |max_pixels, max_bytes| DecodeOptions {
-        limits: DecodeLimits {
-            max_pixels,
-            max_bytes,
-        },
+        max_pixels,
+        max_bytes,
         ..DecodeOptions::default()
     };
     let bomb = png_header(60_000, 60_000);
@@ -413,10 +411,8 @@ fn damaged_bytes_never_panic() {
         (state % below as u64) as usize
     };
     let options = DecodeOptions {
-        limits: DecodeLimits {
-            max_pixels: 1 << 20,
-            max_bytes: 1 << 23,
-        },
+        max_pixels: 1 << 20,
+        max_bytes: 1 << 23,
         ..DecodeOptions::default()
     };
     let preprocess = Preprocess::new(Some(8), Normalization::imagenet());
@@ -563,6 +559,6 @@ fn names_are_timms() {
         assert_eq!(serde_json::to_string(&mode).unwrap(), text);
         assert_eq!(serde_json::from_str::<CropMode>(&text).unwrap(), mode);
     }
-    let limits: DecodeLimits = serde_json::from_str("{\"max_pixels\": 5}").unwrap();
+    let limits: DecodeOptions = serde_json::from_str("{\"max_pixels\": 5}").unwrap();
     assert_eq!((limits.max_pixels, limits.max_bytes), (5, 1 << 30));
 }

@@ -4,22 +4,23 @@
 
 use burn_zoo::data::{Broken, Check, FolderOptions};
 use burn_zoo::prelude::*;
-use burn_zoo::preprocess::{DecodeLimits, DecodeOptions, Image};
+use burn_zoo::preprocess::{DecodeOptions, Image};
 use burn_zoo_fuzz::{accepted, file, scratch, take};
 use libfuzzer_sys::fuzz_target;
 
 /// Four megapixels keep an execution short; the limit is the user's.
-const LIMITS: DecodeLimits = DecodeLimits {
+const LIMITS: DecodeOptions = DecodeOptions {
     max_pixels: 1 << 22,
     max_bytes: 1 << 25,
+    orient: true,
 };
 
 fuzz_target!(|data: &[u8]| {
     let mut data = data;
     let [form] = take(&mut data);
     let decode = DecodeOptions {
-        limits: LIMITS,
         orient: form & 1 == 0,
+        ..LIMITS
     };
     let image = if form & 2 == 0 {
         accepted(Image::decode_with(data, "input", &decode))

@@ -13,9 +13,9 @@ mod png;
 pub(crate) mod resample;
 mod transform;
 
+pub use decode::DecodeOptions;
 #[cfg(feature = "image")]
 pub(crate) use decode::looks_sound;
-pub use decode::{DecodeLimits, DecodeOptions};
 pub use image::Image;
 pub use normalize::Normalization;
 pub use resample::Interpolation;

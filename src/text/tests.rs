@@ -207,12 +207,15 @@ fn transforms() -> impl Strategy<Value = Transform> {
 
 fn augments() -> impl Strategy<Value = Augment> {
     (vec(transforms(), 0..4), prop::option::of(part())).prop_map(|(transforms, p)| {
-        let augment: Augment = transforms.into_iter().collect();
+        let augment: Augment = transforms.into();
         match p {
-            Some(p) => augment.then(RandomErasing {
-                p,
-                ..Default::default()
-            }),
+            Some(p) => {
+                let erasing = RandomErasing {
+                    p,
+                    ..Default::default()
+                };
+                augment.then(Augment::from(vec![erasing.into()]))
+            }
             None => augment,
         }
     })

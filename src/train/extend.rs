@@ -21,7 +21,7 @@ pub struct Extension {
 
 /// Epochs that were added to a finished run: what `config.toml` says in `[[extended]]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct AddedEpochs {
+pub struct AddedEpochs {
     /// Epochs that were done before.
     pub from_epoch: usize,
     /// The step of the plan that the run had come to: the steps of the optimiser that were done,

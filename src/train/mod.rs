@@ -52,7 +52,7 @@ pub use crate::nn::{Precision, cross_entropy};
 pub use batch_size::{BatchSearch, Trial};
 pub use ema::{Ema, EmaConfig};
 pub use epoch_record::{EpochRecord, SkippedImage};
-pub use extend::Extension;
+pub use extend::{AddedEpochs, Extension};
 #[cfg(test)]
 pub(crate) use feature_cache::CachePlace;
 pub use feature_cache::FeatureCache;

@@ -12,7 +12,7 @@ use super::options::{Broken, Check, FolderOptions};
 use super::sample::Sample;
 use crate::error::{Error, Result};
 use crate::panics;
-use crate::preprocess::{self, DecodeLimits, DecodeOptions, Image};
+use crate::preprocess::{self, DecodeOptions, Image};
 
 /// How far the check of a data set has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) fn broken_images(
     let total = samples.len();
     let first_only = options.broken == Broken::Fail;
     let folder = options.remember_in.as_deref();
-    let cache = CheckCache::load(folder, source, &options.decode.limits);
+    let cache = CheckCache::load(folder, source, &options.decode);
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     // Indices are handed out in order and an index once taken is looked at, so that the first
@@ -130,7 +130,7 @@ fn check_image(
     let quick = key(Check::Quick);
     if check == Check::Quick {
         let remembered = cache.contains(quick);
-        if remembered || passes_quick_check(path, &decode.limits) {
+        if remembered || passes_quick_check(path, decode) {
             return Ok(Sound {
                 key: quick,
                 remembered,
@@ -145,7 +145,7 @@ fn check_image(
 }
 
 /// Whether an image can do without being decoded.
-fn passes_quick_check(path: &Path, limits: &DecodeLimits) -> bool {
+fn passes_quick_check(path: &Path, limits: &DecodeOptions) -> bool {
     let look = || {
         let file = File::open(path).ok()?;
         let length = file.metadata().ok()?.len();

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::options::Check;
 use crate::error::Result;
 use crate::files::{hex, rename_into, temporary_in};
-use crate::preprocess::DecodeLimits;
+use crate::preprocess::DecodeOptions;
 
 /// A file at a time: its path, size and times, and how it was looked at.
 pub(super) type Key = u128;
@@ -44,7 +44,7 @@ pub(super) struct CheckCache {
 impl CheckCache {
     /// What is kept in `folder` of the data set at `source`. Nothing is an error here: what cannot
     /// be read, or is damaged, is not known.
-    pub(super) fn load(folder: Option<&Path>, source: &Path, limits: &DecodeLimits) -> Self {
+    pub(super) fn load(folder: Option<&Path>, source: &Path, limits: &DecodeOptions) -> Self {
         let current = std::env::current_dir().unwrap_or_default();
         let mut hash = Sha256::new();
         hash.update(current.join(source).as_os_str().as_encoded_bytes());
@@ -175,9 +175,10 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: DecodeLimits = DecodeLimits {
+    const LIMITS: DecodeOptions = DecodeOptions {
         max_pixels: 100,
         max_bytes: 1000,
+        orient: true,
     };
 
     fn cache(folder: &Path) -> CheckCache {
@@ -208,7 +209,7 @@ mod tests {
         // Another data set and other limits have files of their own.
         let other = CheckCache::load(Some(&folder), Path::new("other"), &LIMITS);
         assert!(other.keys.is_empty());
-        let larger = DecodeLimits {
+        let larger = DecodeOptions {
             max_pixels: 101,
             ..LIMITS
         };

@@ -1,6 +1,6 @@
 //! Why a file gives no image.
 
-use super::options::DecodeLimits;
+use super::options::DecodeOptions;
 
 /// Why there are no pixels.
 pub(super) enum Fault {
@@ -22,7 +22,7 @@ impl Fault {
 pub(super) const CUT: &str = "the data ends before the image does";
 
 /// Refuses a file that is longer than is allowed.
-pub(super) fn check_length(length: u64, limits: &DecodeLimits) -> Result<(), String> {
+pub(super) fn check_length(length: u64, limits: &DecodeOptions) -> Result<(), String> {
     if length > limits.max_bytes {
         return Err(format!(
             "the file has {length} bytes or more, the limit (max_bytes) is {}",
@@ -33,7 +33,7 @@ pub(super) fn check_length(length: u64, limits: &DecodeLimits) -> Result<(), Str
 }
 
 /// How many pixels there are, unless there are none or too many.
-pub(super) fn check_pixels(width: u32, height: u32, limits: &DecodeLimits) -> Result<u64, Fault> {
+pub(super) fn check_pixels(width: u32, height: u32, limits: &DecodeOptions) -> Result<u64, Fault> {
     let pixels = u64::from(width) * u64::from(height);
     let max_pixels = limits.max_pixels;
     if pixels > max_pixels {
@@ -53,7 +53,7 @@ pub(super) fn check_bytes(
     width: u32,
     height: u32,
     bytes: u64,
-    limits: &DecodeLimits,
+    limits: &DecodeOptions,
 ) -> Result<(), Fault> {
     let max_bytes = limits.max_bytes;
     if bytes > max_bytes {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
-use super::options::DecodeLimits;
+use super::options::DecodeOptions;
 
 /// Bytes that are read at once.
 const WINDOW: usize = 4096;
@@ -14,14 +14,14 @@ pub(super) const MAX_PARTS: usize = 100_000;
 pub(super) struct FileWindow<'a, R> {
     file: R,
     pub(super) length: u64,
-    limits: &'a DecodeLimits,
+    limits: &'a DecodeOptions,
     /// Where the bytes at hand begin.
     start: u64,
     held: Vec<u8>,
 }
 
 impl<'a, R: Read + Seek> FileWindow<'a, R> {
-    pub(super) fn new(file: R, length: u64, limits: &'a DecodeLimits) -> Self {
+    pub(super) fn new(file: R, length: u64, limits: &'a DecodeOptions) -> Self {
         Self {
             file,
             length,

@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::fault::{CUT, Fault, check_bytes, check_length, check_pixels};
-use super::options::{DecodeLimits, DecodeOptions};
+use super::options::DecodeOptions;
 use super::{bmp, format, jpeg, png, tiff, webp};
 use crate::error::{Error, Result};
 use crate::preprocess::image::Image;
@@ -30,7 +30,7 @@ impl Image {
     /// As for [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = read(path, &options.limits)?;
+        let bytes = read(path, options)?;
         Self::decode_with(&bytes, path, options)
     }
 
@@ -50,7 +50,7 @@ impl Image {
 
 /// The whole file. The format is looked at and the length checked first, so that a huge file
 /// that is no image is not read.
-fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>> {
+fn read(path: &Path, limits: &DecodeOptions) -> Result<Vec<u8>> {
     let failed = |error| Error::io("read", path)(error);
     let mut file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
@@ -81,7 +81,7 @@ fn read(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>> {
 }
 
 fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions) -> Result<Image, String> {
-    check_length(bytes.len() as u64, &options.limits)?;
+    check_length(bytes.len() as u64, options)?;
     let Some(format) = format::known(bytes) else {
         return Err(format::unread(bytes, bytes, name));
     };
@@ -128,7 +128,7 @@ fn decode_repaired_png(
     options: &DecodeOptions,
 ) -> Result<Image, Fault> {
     // A row has a byte more than its pixels.
-    let longest = options.limits.max_bytes.saturating_mul(2);
+    let longest = options.max_bytes.saturating_mul(2);
     let repaired = png::repaired(bytes, longest).map_err(Fault::Damaged)?;
     pixels(&repaired, ImageFormat::Png, options).map_err(|fault| match fault {
         Fault::Damaged(_) => Fault::Damaged(reason),
@@ -137,19 +137,18 @@ fn decode_repaired_png(
 }
 
 fn pixels(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<Image, Fault> {
-    let limits = &options.limits;
     // The PNG decoder would refuse a very long row before it tells the size.
     if let (ImageFormat::Png, Some(sizes)) = (format, bytes.get(16..).and_then(<[u8]>::first_chunk))
     {
         let [width, height] = png::width_and_height(*sizes);
-        check_pixels(width, height, limits)?;
+        check_pixels(width, height, options)?;
     }
     let (mut decoded, orientation) = match format {
-        ImageFormat::Tiff => match tiff::deep_grey(bytes, limits)? {
+        ImageFormat::Tiff => match tiff::deep_grey(bytes, options)? {
             Some(decoded) => decoded,
-            None => by_decoder(bytes, format, limits)?,
+            None => by_decoder(bytes, format, options)?,
         },
-        _ => by_decoder(bytes, format, limits)?,
+        _ => by_decoder(bytes, format, options)?,
     };
     if options.orient {
         decoded.apply_orientation(orientation);
@@ -160,7 +159,7 @@ fn pixels(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<
 fn by_decoder(
     bytes: &[u8],
     format: ImageFormat,
-    limits: &DecodeLimits,
+    limits: &DecodeOptions,
 ) -> Result<(DynamicImage, Orientation), Fault> {
     let words = |error| fault(error, bytes, format, limits);
     let mut allowed = Limits::no_limits();
@@ -180,7 +179,7 @@ fn by_decoder(
 
 /// A decoder's error in plain words. What the decoders say themselves is meant for those who
 /// write decoders.
-fn fault(error: ImageError, bytes: &[u8], format: ImageFormat, limits: &DecodeLimits) -> Fault {
+fn fault(error: ImageError, bytes: &[u8], format: ImageFormat, limits: &DecodeOptions) -> Fault {
     let name = format::name(format);
     let unread = |kind: &str| {
         Fault::Refused(format!(

@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Read, Seek};
 
 use super::file_window::{FileWindow, MAX_PARTS};
-use super::options::DecodeLimits;
+use super::options::DecodeOptions;
 
 /// What a JPEG's header says.
 struct Frame {
@@ -26,7 +26,7 @@ fn is_sequential(bytes: &[u8]) -> bool {
 }
 
 fn frame_of(bytes: &[u8]) -> Option<Frame> {
-    let limits = DecodeLimits::default();
+    let limits = DecodeOptions::default();
     let file = &mut FileWindow::new(Cursor::new(bytes), bytes.len() as u64, &limits);
     frame(file).ok().flatten()
 }

@@ -27,6 +27,6 @@ mod with_defaults;
 #[cfg(not(feature = "image"))]
 mod without_decoders;
 
-pub use options::{DecodeLimits, DecodeOptions};
+pub use options::DecodeOptions;
 #[cfg(feature = "image")]
 pub(crate) use quick_check::looks_sound;

@@ -6,13 +6,13 @@ use std::io::{self, Read, Seek};
 use image::ImageFormat;
 
 use super::file_window::FileWindow;
-use super::options::DecodeLimits;
+use super::options::DecodeOptions;
 use super::{bmp, format, gif, jpeg, png, tiff, webp};
 
 /// Whether nothing about a file of `length` bytes speaks against its being a complete image of at
 /// most the allowed size. A file that does not look sound may be one all the same: decoding it
 /// tells.
-pub(crate) fn looks_sound(file: impl Read + Seek, length: u64, limits: &DecodeLimits) -> bool {
+pub(crate) fn looks_sound(file: impl Read + Seek, length: u64, limits: &DecodeOptions) -> bool {
     // Whatever cannot be read, the decoder meets again and has words for.
     let file = &mut FileWindow::new(file, length, limits);
     length <= limits.max_bytes && by_format(file).unwrap_or(false)

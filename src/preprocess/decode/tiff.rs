@@ -11,7 +11,7 @@ use image::{DynamicImage, GrayImage};
 
 use super::fault::{CUT, Fault, check_bytes, check_pixels};
 use super::file_window::FileWindow;
-use super::options::DecodeLimits;
+use super::options::DecodeOptions;
 
 const UNCOMMON: &str = "a TIFF file of an uncommon kind, which is not read; save the image as PNG";
 
@@ -80,7 +80,7 @@ pub(super) fn looks_sound<R: Read + Seek>(file: &mut FileWindow<R>) -> Result<bo
 /// files, and for those that cannot be read at all.
 pub(super) fn deep_grey(
     bytes: &[u8],
-    limits: &DecodeLimits,
+    limits: &DecodeOptions,
 ) -> Result<Option<(DynamicImage, Orientation)>, Fault> {
     let Ok(decoder) = Decoder::new(Cursor::new(bytes)) else {
         return Ok(None);

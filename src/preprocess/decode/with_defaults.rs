@@ -37,7 +37,7 @@ impl Image {
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the file cannot be read; [`Error::Image`](crate::Error::Image) if it is no image of these
-    /// kinds, is damaged or ends early, or is larger than [`DecodeLimits`](super::DecodeLimits) allow.
+    /// kinds, is damaged or ends early, or is larger than [`DecodeOptions`](super::DecodeOptions) allow.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &DecodeOptions::default())
     }

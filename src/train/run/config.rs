@@ -26,7 +26,7 @@ pub struct RunConfig {
     pub model: toml::Table,
     /// Epochs that were added after the run had ended, in order.
     #[serde(default)]
-    pub(crate) extended: Vec<AddedEpochs>,
+    pub extended: Vec<AddedEpochs>,
 }
 
 /// The images of a run.

@@ -1,9 +1,8 @@
 //! How the learning rate changes over a run.
 //!
-//! A [`Schedule`] is a pure function of the [`Position`] in a run: nothing is counted on the way,
+//! A [`Schedule`] is a pure function of the position in a run: nothing is counted on the way,
 //! so a run goes on from any step as if it had never stopped. The one exception is
-//! [`Schedule::Plateau`], which looks at results; what it remembers is a [`PlateauState`], to be
-//! kept in checkpoints.
+//! [`Schedule::Plateau`], which looks at results; what it remembers is kept in checkpoints.
 //!
 //! Step `k` of a run of `n` steps, counted from 0, uses the schedule's value at `k / n`. The full
 //! rate therefore belongs to the first step, and the value at the end of the curve to the step

@@ -146,8 +146,8 @@ impl DataArgs {
             left_out: left_out.map(|path| root.join(path)).collect(),
             ..FolderOptions::default()
         };
-        let limits = &mut options.decode.limits;
-        limits.max_pixels = self.max_pixels.unwrap_or(limits.max_pixels);
+        let decode = &mut options.decode;
+        decode.max_pixels = self.max_pixels.unwrap_or(decode.max_pixels);
         options
     }
 

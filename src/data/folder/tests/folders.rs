@@ -1602,7 +1602,7 @@ fn an_image_over_the_limit_is_named() {
         check: Some(Check::Full),
         ..FolderOptions::default()
     };
-    options.decode.limits.max_pixels = 80;
+    options.decode.max_pixels = 80;
     let error = ImageFolder::open_with(dir.path(), &options).unwrap_err();
     let text = error.to_string();
     let big = dir.path().join("b").join("9.png");

@@ -1,7 +1,5 @@
 //! The images of a folder, without labels.
 
-use std::path::Path;
-
 use crate::data::folder::warning::FolderWarning;
 use crate::data::{FolderOptions, ImageFiles};
 
