@@ -1,14 +1,15 @@
-//! Values as text, in flags, recipe files and messages: one grammar for all of them.
+//! Values that have a kind, as text in flags, recipe files and messages: one grammar for schedules,
+//! rates, rate scaling, optimizers, unfreezing, clipping, feature caches, augmentations and
+//! initialisations.
 //!
 //! ```text
 //! kind    kind:value:name=value    kind(value,name=value)
 //! ```
 //!
 //! Which kinds and fields there are, which values they take and which they have by default is said
-//! once, by the `Deserialize` of the type: an enum with the tag `kind`, or a struct with such a field,
-//! of whose fields no more than one has no default. What is written comes from its `Serialize`. A
-//! field that is true or false needs no value, a list is `1,2` or `1..2`, and names may be in kebab
-//! case.
+//! once, by the `Deserialize` of the type: an enum with the tag `kind`, or a struct with such a field.
+//! What is written comes from its `Serialize`. A field that is true or false needs no value, a list is
+//! `1,2` or `1..2`, and names may be in kebab case.
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,8 @@ pub(crate) struct Form {
     style: Style,
     /// What there is beside the kinds.
     others: &'static [&'static str],
+    /// What errors list in place of the kinds. A kind that begins none of these has no text.
+    only: Option<&'static [&'static str]>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -58,11 +61,24 @@ impl Form {
             positional,
             style,
             others: &[],
+            only: None,
         }
     }
 
     pub const fn or(self, others: &'static [&'static str]) -> Self {
         Self { others, ..self }
+    }
+
+    pub const fn only(self, texts: &'static [&'static str]) -> Self {
+        Self {
+            only: Some(texts),
+            ..self
+        }
+    }
+
+    fn takes(&self, kind: &str) -> bool {
+        let begins = |text: &&str| snake(text.split(':').next().unwrap_or_default()) == kind;
+        self.only.is_none_or(|texts| texts.iter().any(begins))
     }
 
     fn positional(&self, kind: &str) -> usize {
@@ -100,8 +116,6 @@ impl Form {
                     value.to_string()
                 }
             }
-            // JSON has no other name for it.
-            Value::Null => f64::NAN.to_string(),
             other => other.to_string(),
         }
     }
@@ -207,14 +221,16 @@ fn from_fields<T: DeserializeOwned>(kind: &str, fields: &[(&str, &str)]) -> Resu
 /// [`Error::InvalidArgument`] that names the type, the kind and the field, what it takes and what
 /// was found.
 pub(crate) fn parse<T: DeserializeOwned>(form: &Form, text: &str) -> Result<T> {
-    let snake = |name: &str| name.trim().replace('-', "_");
     let unknown = |found: &str| {
         let kinds = kinds::<T>().iter().map(|kind| {
             let fields = fields::<T>(kind).into_iter().take(form.positional(kind));
             form.join(kind, &fields.map(str::to_uppercase).collect::<Vec<_>>())
         });
         let others = form.others.iter().map(|other| (*other).to_owned());
-        let expected = either(&others.chain(kinds).collect::<Vec<_>>());
+        let expected = match form.only {
+            Some(texts) => either(texts),
+            None => either(&others.chain(kinds).collect::<Vec<_>>()),
+        };
         Error::argument(form.name, expected, format!("`{found}`"))
     };
     let (name, rest) = text.split_once([':', '(']).unwrap_or((text, ""));
@@ -227,7 +243,7 @@ pub(crate) fn parse<T: DeserializeOwned>(form: &Form, text: &str) -> Result<T> {
     let none = text == name || separator == ',' && rest.trim().is_empty();
     let parts = rest.split(separator).map(str::trim).skip(usize::from(none));
     let mut kinds = kinds::<T>().iter().copied();
-    let kind = kinds.find(|kind| *kind == snake(name));
+    let kind = kinds.find(|kind| *kind == snake(name) && form.takes(kind));
     let kind = kind.ok_or_else(|| unknown(name.trim()))?;
 
     let what = format!("{} {}", form.name, form.join(kind, &[]));
@@ -252,11 +268,21 @@ pub(crate) fn parse<T: DeserializeOwned>(form: &Form, text: &str) -> Result<T> {
             return Err(Error::argument(what, format!("one value of {name}"), "two"));
         }
         // Alone, so that the error names it.
-        from_fields::<T>(kind, &[(name, value)])
-            .map_err(|fault| fault.error(&format!("{what} {name}"), value))?;
+        if let Err(fault) = from_fields::<T>(kind, &[(name, value)])
+            && fault.missing.is_none()
+        {
+            return Err(fault.error(&format!("{what} {name}"), value));
+        }
         given.push((name, value));
     }
-    from_fields(kind, &given).map_err(|fault| fault.error(&what, text))
+    from_fields(kind, &given).map_err(|fault: Fault| match fault.missing {
+        None => fault.error(&what, text),
+        Some(name) => {
+            // The refusal of an empty text says what the field takes.
+            let fault = from_fields::<T>(kind, &[(name, "")]).err().unwrap_or(fault);
+            Error::argument(format!("{what} {name}"), fault.expected, "nothing")
+        }
+    })
 }
 
 /// Writes a value so that [`parse`] reads it: the positional fields, and those that are not the
@@ -268,10 +294,7 @@ pub(crate) fn write<T: Serialize + DeserializeOwned>(form: &Form, value: &T) -> 
     if form.style == Style::Item {
         order.sort_unstable();
     }
-    // Where a field has no default, all are written.
-    let defaults = from_fields::<T>(&kind, &[])
-        .map(|value| table_of(&value))
-        .unwrap_or_default();
+    let defaults = defaults::<T>(&kind);
     let mut parts = Vec::new();
     for (index, name) in order.into_iter().enumerate() {
         match table.get(name) {
@@ -285,6 +308,25 @@ pub(crate) fn write<T: Serialize + DeserializeOwned>(form: &Form, value: &T) -> 
     form.join(&kind, &parts)
 }
 
+/// The default of each field of a kind that has one.
+fn defaults<T: Serialize + DeserializeOwned>(kind: &str) -> Map<String, Value> {
+    let mut required = Vec::new();
+    loop {
+        match from_fields::<T>(kind, &required) {
+            Ok(value) => {
+                let mut table = table_of(&value);
+                table.retain(|name, _| required.iter().all(|(required, _)| required != name));
+                return table;
+            }
+            Err(Fault {
+                missing: Some(name),
+                ..
+            }) => required.push((name, "0")),
+            Err(_) => return Map::new(),
+        }
+    }
+}
+
 /// The kind of a value, as serde names it.
 pub(crate) fn kind<T: Serialize>(value: &T) -> String {
     let kind = table_of(value).remove("kind").unwrap_or_default();
@@ -292,10 +334,34 @@ pub(crate) fn kind<T: Serialize>(value: &T) -> String {
 }
 
 fn table_of<T: Serialize>(value: &T) -> Map<String, Value> {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(table)) => table,
+    let mut json = serde_json::to_value(value).unwrap_or_default();
+    if let Ok(toml) = toml::Value::try_from(value) {
+        restore_not_finite(&mut json, &toml);
+    }
+    match json {
+        Value::Object(table) => table,
         // Plain data can always be written.
         _ => Map::new(),
+    }
+}
+
+/// JSON has neither infinities nor NaN, TOML has; but TOML's whole numbers end at 2^63.
+fn restore_not_finite(json: &mut Value, toml: &toml::Value) {
+    match (json, toml) {
+        (json @ Value::Null, toml::Value::Float(value)) => *json = value.to_string().into(),
+        (Value::Array(json), toml::Value::Array(toml)) => {
+            for (json, toml) in json.iter_mut().zip(toml) {
+                restore_not_finite(json, toml);
+            }
+        }
+        (Value::Object(json), toml::Value::Table(toml)) => {
+            for (name, json) in json {
+                if let Some(toml) = toml.get(name) {
+                    restore_not_finite(json, toml);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -361,6 +427,10 @@ pub(crate) fn no_fields<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Err
     #[serde(deny_unknown_fields)]
     struct Nothing {}
     Nothing::deserialize(from).map(|Nothing {}| ())
+}
+
+fn snake(name: &str) -> String {
+    name.trim().replace('-', "_")
 }
 
 /// `a, b or c`.
@@ -430,12 +500,14 @@ impl<'de> IntoDeserializer<'de, Fault> for Token<'de> {
 }
 
 /// Why a type refuses what it is given.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fault {
     /// What it takes.
     expected: String,
     /// The kinds or fields that it has instead of an unknown one.
     pub names: &'static [&'static str],
+    /// The field without a default that is not given.
+    missing: Option<&'static str>,
 }
 
 impl Fault {
@@ -445,7 +517,11 @@ impl Fault {
 
     fn one_of(names: &'static [&'static str]) -> Self {
         let expected = either(names);
-        Fault { expected, names }
+        Fault {
+            expected,
+            names,
+            missing: None,
+        }
     }
 }
 
@@ -466,11 +542,14 @@ impl de::Error for Fault {
             .map_or(&*message, |(_, expected)| expected);
         let expected = match expected {
             "f64" => "a number",
-            "usize" | "u8" => "a whole number",
+            "u8" => "a whole number from 0 to 255",
+            "u16" | "u32" | "u64" | "usize" => "a whole number of at least 0",
             other => other,
         };
-        let (expected, names) = (expected.to_owned(), &[]);
-        Fault { expected, names }
+        Fault {
+            expected: expected.to_owned(),
+            ..Fault::default()
+        }
     }
 
     fn unknown_variant(_: &str, names: &'static [&'static str]) -> Self {
@@ -482,6 +561,10 @@ impl de::Error for Fault {
     }
 
     fn missing_field(name: &'static str) -> Self {
-        Self::custom(format_args!("a value of {name}"))
+        Fault {
+            expected: "a value".to_owned(),
+            missing: Some(name),
+            ..Fault::default()
+        }
     }
 }

@@ -768,6 +768,18 @@ fn other_spellings_are_read() {
     }
 }
 
+#[test]
+fn numbers_that_are_not_finite_are_written_as_they_are() {
+    let low = f64::NEG_INFINITY;
+    let high = f64::INFINITY;
+    assert_eq!(
+        Init::Uniform { low, high }.to_string(),
+        "uniform(low=-inf,high=inf)"
+    );
+    let value = f64::NAN;
+    assert_eq!(Init::Constant { value }.to_string(), "constant(NaN)");
+}
+
 fn number() -> impl Strategy<Value = f64> {
     use proptest::num::f64::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
     NEGATIVE | NORMAL | POSITIVE | SUBNORMAL | ZERO
@@ -1154,8 +1166,13 @@ fn text_that_is_no_rule_is_refused() {
         ),
         ("eye(n=2)", "eye: .. nothing after it .. `n=2`"),
         ("normal(std=wide)", "normal std: .. number .. `wide`"),
-        ("constant", "constant: .. value .. `constant`"),
-        ("sparse(std=1)", "sparse(sparsity): .. number"),
+        ("constant", "constant value: .. a number .. found nothing"),
+        (
+            "sparse(std=1)",
+            "sparse sparsity: .. a number .. found nothing",
+        ),
+        ("sparse", "sparse sparsity: .. a number .. found nothing"),
+        ("sparse(std=wide)", "sparse std: .. a number .. `wide`"),
         (
             "dirac(groups=1.5)",
             "dirac groups: .. whole number .. `1.5`",

@@ -120,7 +120,6 @@ enum Fields {
     #[serde(deserialize_with = "no_fields")]
     Eye,
     Sparse {
-        #[serde(default = "none")]
         sparsity: f64,
         #[serde(default = "hundredth")]
         std: f64,
@@ -141,11 +140,6 @@ fn one_group() -> usize {
 
 fn hundredth() -> f64 {
     0.01
-}
-
-/// What has no default: the check refuses it.
-fn none() -> f64 {
-    f64::NAN
 }
 
 /// The arguments of the Kaiming rules: the slope of a leaky ReLU stands beside its name, and both

@@ -332,7 +332,17 @@ fn spellings_stand_for_the_same() {
         "random-crop:padding=2:fill=9,horizontal-flip",
         "random_crop(padding=2,fill=9), horizontal-flip:p=0.5",
     ]);
-    same::<Optimizer>(&["nesterov", "sgd:nesterov", "sgd:nesterov=true:momentum=0.9"]);
+    same::<Optimizer>(&[
+        "nesterov",
+        "nesterov()",
+        "sgd:nesterov",
+        "sgd:nesterov=true:momentum=0.9",
+    ]);
+    same::<Optimizer>(&[
+        "sgd:nesterov:momentum=0.8",
+        "nesterov:momentum=0.8",
+        "nesterov(momentum=0.8)",
+    ]);
     same::<Optimizer>(&["adamw:betas=0.9,0.99", "adamw(betas=0.9..0.99)"]);
     same::<FeatureCache>(&["disk:f16:views=4", "disk(views=4,f16)"]);
     same::<Clip>(&["norm:1", "norm:max=1", "norm(1)"]);
@@ -354,7 +364,7 @@ fn errors_name_what_is_wrong_and_what_there_is() {
         }
     }
     refused::<Clip>("most", &["clip", "none", "norm:MAX", "`most`"]);
-    refused::<Clip>("norm", &["clip norm", "max"]);
+    refused::<Clip>("norm", &["clip norm max", "a number", "found nothing"]);
     refused::<Clip>("norm:x", &["clip norm max", "a number", "`x`"]);
     refused::<Clip>("none:1", &["clip none", "nothing after it", "`1`"]);
     refused::<Optimizer>("sdg", &["optimizer", "sgd, ", "adamw", "`sdg`"]);
@@ -365,10 +375,13 @@ fn errors_name_what_is_wrong_and_what_there_is() {
     refused::<Optimizer>("adam:betas=0.9", &["optimizer adam betas", "2", "`0.9`"]);
     refused::<Optimizer>("adan:x=1", &["optimizer adan", "nothing after it"]);
     refused::<Unfreeze>("gradual:x", &["unfreeze gradual every", "a number", "`x`"]);
-    refused::<Unfreeze>(
-        "often",
-        &["unfreeze", "never", "gradual", "EPOCH=FREEZE", "`often`"],
-    );
+    for text in ["often", "at"] {
+        let list = "never, gradual, gradual:EPOCHS, fine-tune, backbone, backbone:EPOCH or \
+                    EPOCH=FREEZE;.., found";
+        refused::<Unfreeze>(text, &["unfreeze", list, text]);
+    }
+    refused::<Optimizer>("nesterovx:momentum=1", &["nesterov, ", "`nesterovx`"]);
+    refused::<Optimizer>("nesterov:nesterov", &["one value of nesterov"]);
     refused::<FeatureCache>(
         "disk:views=x",
         &["feature_cache disk views", "a whole number"],

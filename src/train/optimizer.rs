@@ -179,17 +179,18 @@ impl Optimizer {
 const FORM: Form = Form::new("optimizer", Style::Colons, &[]).or(&["nesterov"]);
 
 /// A kind and the values that are not its defaults: `adamw`, `sgd:momentum=0.8`; `nesterov` stands
-/// for `sgd:nesterov`.
+/// for `sgd:nesterov`, also before values: `nesterov:momentum=0.8`.
 impl std::str::FromStr for Optimizer {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let text = if text == "nesterov" {
-            "sgd:nesterov"
-        } else {
-            text
+        let sgd = match text.strip_prefix("nesterov") {
+            Some("" | "()") => "sgd:nesterov".to_owned(),
+            Some(values) if values.starts_with(':') => format!("sgd:nesterov{values}"),
+            Some(values) if values.starts_with('(') => format!("sgd(nesterov,{}", &values[1..]),
+            _ => text.to_owned(),
         };
-        let optimizer: Self = text::parse(&FORM, text)?;
+        let optimizer: Self = text::parse(&FORM, &sgd)?;
         optimizer.validate()?;
         Ok(optimizer)
     }

@@ -154,7 +154,15 @@ const FORM: Form = Form::new(
     Style::Colons,
     &[("gradual", 1), ("backbone", 1)],
 )
-.or(&["EPOCH=FREEZE;.."]);
+.only(&[
+    "never",
+    "gradual",
+    "gradual:EPOCHS",
+    "fine-tune",
+    "backbone",
+    "backbone:EPOCH",
+    "EPOCH=FREEZE;..",
+]);
 
 /// `never`, `gradual`, `gradual:EPOCHS`, `fine-tune`, `backbone`, `backbone:EPOCH`, or
 /// `EPOCH=FREEZE;EPOCH=FREEZE..`.

@@ -917,11 +917,11 @@ fn nonsense_is_refused() {
         ),
         (
             "random-crop:padding=-1",
-            "augment random-crop padding: .. whole number .. `-1`",
+            "augment random-crop padding: .. whole number of at least 0 .. `-1`",
         ),
         (
             "random-crop:fill=256",
-            "augment random-crop fill: .. whole number .. `256`",
+            "augment random-crop fill: .. whole number from 0 to 255 .. `256`",
         ),
         (
             "horizontal-flip:p=1.5",

@@ -583,7 +583,7 @@ fn nonsense_is_refused() {
         ),
         (
             "cosine:cycles=1.5",
-            "schedule cosine cycles: expected a whole number, found `1.5`",
+            "schedule cosine cycles: expected a whole number of at least 0, found `1.5`",
         ),
         (
             "cosine:end=nan",
