@@ -12,7 +12,9 @@ use burn_zoo::data::{FashionMnist, ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::report::CurvesMonitor;
-use burn_zoo::train::{Control, EpochRecord, FitOptions, Monitor, Run, RunConfig, StepRecord};
+use burn_zoo::train::{
+    Control, EpochRecord, Extension, FitOptions, Monitor, Run, RunConfig, StepRecord, resume,
+};
 use burn_zoo::{Error, preprocess::Image};
 
 fn images() -> (ImageSet, ImageSet) {
@@ -283,6 +285,38 @@ impl Monitor for StopAfter {
     fn should_stop(&mut self) -> bool {
         self.0 == 0
     }
+}
+
+/// Damage in files that going on does not need stops nothing, and the curves show every epoch.
+#[test]
+fn a_run_goes_on_in_spite_of_damaged_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    fit(&recipe().epochs(1), &run);
+    let damaged = "0.9,9,2.0,\"1e";
+    let steps = std::fs::read_to_string(run.join("steps.csv")).unwrap();
+    std::fs::write(run.join("steps.csv"), format!("{steps}{damaged}\n")).unwrap();
+    std::fs::write(run.join("skipped.jsonl"), "{\"part\"\n").unwrap();
+
+    let (train, test) = images();
+    let (train, test) = (Arc::new(train), Arc::new(test));
+    let options = FitOptions {
+        extend: Some(Extension {
+            epochs: 2,
+            schedule: None,
+            learning_rate: None,
+        }),
+        ..FitOptions::default()
+    };
+    let (device, curves) = (Device::default(), &mut CurvesMonitor::default());
+    let finished = resume(&run, &device, train, test, options, curves).unwrap();
+    assert_eq!(finished.epochs().len(), 2);
+    let text = std::fs::read_to_string(run.join("steps.csv")).unwrap();
+    assert!(text.lines().any(|line| line == damaged), "{text}");
+    let drawn = std::fs::read_to_string(run.join("curves.svg")).unwrap();
+    finished.write_curves().unwrap();
+    let both = std::fs::read_to_string(run.join("curves.svg")).unwrap();
+    assert_eq!(drawn, both);
 }
 
 #[test]

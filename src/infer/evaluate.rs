@@ -26,7 +26,7 @@ pub struct Evaluation {
     /// Each class by itself.
     pub per_class: Vec<ClassScore>,
     /// How often an image of class *row* was taken for class *column*. Empty for more than 2000
-    /// classes, of which nobody could visit at it.
+    /// classes, which nobody could look at.
     pub confusion: Vec<Vec<usize>>,
 }
 

@@ -280,6 +280,8 @@ impl FinetuneArgs {
         let valid = data.test.clone();
         let monitors = &mut monitors;
         let run = burn_zoo::train::resume(dir, &device, data.train, data.test, options, monitors)?;
+        // A finished run starts no monitor, and its picture may lack the last epoch.
+        run.write_curves()?;
         Ok((run, valid))
     }
 

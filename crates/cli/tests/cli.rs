@@ -826,6 +826,11 @@ fn the_images_of_a_run_are_found_again() {
     };
     ok(burn_zoo_in(&here, &tune));
     let out = path(&here, "run");
+    assert!(!here.join("run/tensorboard").exists());
+    let curves = here.join("run/curves.svg");
+    let drawn = std::fs::read_to_string(&curves).unwrap();
+    assert!(drawn.starts_with("<svg"), "{drawn}");
+    std::fs::remove_file(&curves).unwrap();
     let config = RunConfig::open(&out).unwrap();
     assert_eq!(config.model["device"].as_str(), Some("cpu"));
     let kept = config.data.arguments["data"]["data"].as_str().unwrap();
@@ -839,6 +844,7 @@ fn the_images_of_a_run_are_found_again() {
         errors.contains("the run is finished after 1 of 1 epochs"),
         "{errors}"
     );
+    assert_eq!(std::fs::read_to_string(&curves).unwrap(), drawn);
 
     // A run from before, with a path that counts from where it began.
     let file = here.join("run/config.toml");

@@ -80,6 +80,12 @@ impl RunFiles {
         })
     }
 
+    /// The epochs of `log.jsonl` alone.
+    #[cfg(feature = "plots")]
+    pub(crate) fn read_epochs(dir: &Path) -> Result<Vec<EpochRecord>> {
+        read_json_lines(dir, LOG)
+    }
+
     /// The validation images but for those that the run left out.
     #[cfg(feature = "plots")]
     pub(crate) fn validated(&self, valid: Arc<dyn ImageData>) -> Arc<dyn ImageData> {

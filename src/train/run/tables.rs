@@ -1,5 +1,6 @@
 //! The tables of a run folder: `log.csv` and `steps.csv`.
 
+use std::io;
 use std::path::Path;
 
 use csv::{IntoInnerError, QuoteStyle, StringRecord, Writer, WriterBuilder};
@@ -62,9 +63,9 @@ pub(super) fn step_rows_until(text: &str, last: usize) -> impl Iterator<Item = S
     })
 }
 
-/// Writes `steps.csv`.
+/// Writes `steps.csv`. A damaged row of an earlier log stays as it was.
 pub(super) fn write_steps(path: &Path, rows: &[StringRecord]) -> Result<()> {
-    write(path, rows, QuoteStyle::Necessary)
+    write(path, rows, QuoteStyle::Never)
 }
 
 /// Writes `log.csv`.
@@ -92,18 +93,39 @@ pub(super) fn write_epochs(path: &Path, epochs: &[EpochRecord]) -> Result<()> {
 /// Writes a table, the first of whose rows names the columns; `quotes` says which fields of the
 /// others are in quotes.
 fn write(path: &Path, rows: &[StringRecord], quotes: QuoteStyle) -> Result<()> {
-    let bytes = || -> csv::Result<Vec<u8>> {
+    let bytes = || -> io::Result<Vec<u8>> {
         let (columns, rows) = rows.split_at(rows.len().min(1));
         let mut writer = Writer::from_writer(Vec::new());
         columns
             .iter()
             .try_for_each(|row| writer.write_record(row))?;
         let header = writer.into_inner().map_err(IntoInnerError::into_error)?;
-        let mut writer = WriterBuilder::new().quote_style(quotes).from_writer(header);
+        let mut writer = WriterBuilder::new()
+            .quote_style(quotes)
+            .flexible(true)
+            .from_writer(header);
         rows.iter().try_for_each(|row| writer.write_record(row))?;
-        Ok(writer.into_inner().map_err(IntoInnerError::into_error)?)
+        writer.into_inner().map_err(IntoInnerError::into_error)
     };
-    let expected = "values that CSV can hold";
-    let bytes = bytes().map_err(|error| Error::argument("log", expected, error))?;
+    let bytes = bytes().map_err(Error::io("write", path))?;
     write_file(path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_row_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("steps.csv");
+        let kept = "0.5,1,2.0,1e-3,\n0.7,2,\"2\n1.0,3,2.0,1e-3,,7,8\n";
+        let text = format!("epoch,step,loss,learning_rate,gradient_norm\n{kept}half\n9.0,9\n1.2,4");
+        let columns = StringRecord::from(STEP_COLUMNS.to_vec());
+        let rows = std::iter::once(columns).chain(step_rows_until(&text, 8));
+        write_steps(&path, &rows.collect::<Vec<_>>()).unwrap();
+        let header = STEP_COLUMNS.join(",");
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(written, format!("{header}\n{kept}"));
+    }
 }
