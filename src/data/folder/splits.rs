@@ -51,11 +51,17 @@ impl Listing {
         };
         train.part = Some(Part::Train);
         let classes = train.classes.clone();
-        for index in 1..self.parts.len() {
-            let unknown = self.parts[index].match_classes(&classes);
-            if !unknown.is_empty() {
-                return Err(self.unknown_classes(&self.parts[index], &unknown));
-            }
+        let mut unknown = Vec::new();
+        for (index, part) in self.parts.iter_mut().enumerate().skip(1) {
+            unknown.push((index, part.match_classes(&classes)));
+        }
+        unknown.retain(|(_, classes)| !classes.is_empty());
+        // Of a CSV file the first line is told, whichever part it belongs to.
+        let first = unknown
+            .iter()
+            .min_by_key(|(_, classes)| classes.iter().map(|class| class.line).min());
+        if let Some((index, classes)) = first {
+            return Err(self.unknown_classes(&self.parts[*index], classes));
         }
         if classes.len() < 2 {
             return Err(self.too_few_classes(&classes));

@@ -303,13 +303,14 @@ fn join(folder: &Path, path: &str) -> PathBuf {
     folder.join(path.split('/').collect::<PathBuf>())
 }
 
-/// The names in `folder` that are Unicode; none if there is no such folder.
+/// The names in `folder` that are Unicode, in order; none if there is no such folder.
 fn names_in(folder: &Path) -> Result<Vec<String>, CacheError> {
     let read = || {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             names.extend(entry?.file_name().into_string().ok());
         }
+        names.sort();
         Ok(names)
     };
     match read() {

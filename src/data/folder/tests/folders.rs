@@ -1304,6 +1304,12 @@ mod csv {
             dir.csv_error(text, &plain()),
             "DIR/labels.csv: expected a class that has training images in line 4, found \"c\""
         );
+        // The first such line of the file is told, whichever part it belongs to.
+        let text = "path,label,split\n1.png,a,train\n2.png,b,train\n3.png,d,test\n4.png,c,val\n";
+        assert_eq!(
+            dir.csv_error(text, &plain()),
+            "DIR/labels.csv: expected a class that has training images in line 4, found \"d\""
+        );
         assert_eq!(
             dir.csv_error("path,label,split\n1.png,a,val\n2.png,b,val\n", &plain()),
             "DIR/labels.csv: expected training images, found none in 2 lines"

@@ -307,6 +307,17 @@ fn the_cache_is_laid_out_as_in_python() {
         assert!(cached.verified, "{}", cached.file);
     }
     assert_eq!(cached[1].bytes, 200_000);
+
+    // Revisions are in order, whatever the file system's.
+    let mut revisions = ["v3", "a", "v1", "z", "nested/b", "v2", "nested/a", "m"];
+    std::fs::create_dir_all(repo.join("refs/nested")).unwrap();
+    for revision in revisions {
+        std::fs::write(repo.join("refs").join(revision), COMMIT).unwrap();
+    }
+    revisions.sort();
+    let mut cached = place.hub().cached().unwrap();
+    cached[0].revisions.retain(|revision| revision != "main");
+    assert_eq!(cached[0].revisions, revisions);
 }
 
 #[test]
