@@ -4,8 +4,8 @@
 //! An operation borrows its tensors in a struct ([`Conv2d`], [`Linear`], ..), takes an [`Epilogue`]
 //! (the addition of a residual, then an activation), and returns `Option`: `None` says that burn has
 //! to compute, which a program does with its own operations. That is so on another backend than
-//! Flex, for other numbers than 32-bit ones, for shapes that do not fit together, and for empty
-//! tensors. Gradients flow through all of them.
+//! Flex, for other numbers than 32-bit ones, for shapes that do not fit together or into any memory,
+//! and for empty tensors. Gradients flow through all of them.
 //!
 //! ```
 //! use burn::tensor::module::conv2d as burn_conv2d;

@@ -42,7 +42,7 @@ impl MapShape {
         self.width * self.position()
     }
 
-    fn dims(&self) -> [usize; 4] {
+    pub fn dims(&self) -> [usize; 4] {
         [self.batch, self.channels, self.height, self.width]
     }
 

@@ -9,7 +9,10 @@ use burn::tensor::{DType, Tensor};
 
 use super::batch_norm::Statistics;
 use super::epilogue::ChannelEpilogue;
+use super::feature_map::MapShape;
 use super::ops::{ImageOps, LinearOptions, NormOptions, TokenOps};
+use super::packed::PANEL;
+use super::simd::allocatable;
 use super::tokens::linear as rows_linear;
 use super::weight_forms::WeightForms;
 use super::window::Window;
@@ -93,14 +96,24 @@ pub fn conv2d(x: &Tensor<4>, conv: Conv2d<'_>, epilogue: Epilogue<'_, 4>) -> Opt
     if !groups_fit || !windows_fit || out_channels == 0 || x.dims().contains(&0) {
         return None;
     }
+    let input_map = MapShape {
+        height,
+        width,
+        batch,
+        channels: in_channels,
+    };
+    let output_map = MapShape {
+        height: window.output(height),
+        width: window.output(width),
+        batch,
+        channels: out_channels,
+    };
+    if !conv::is_allocatable(input_map, output_map, window, in_channels / of_group) {
+        return None;
+    }
     let norm = conv.norm.iter().flat_map(norm_vectors);
     let vectors: Vec<&Tensor<1>> = conv.bias.into_iter().chain(norm).collect();
-    let output = [
-        batch,
-        out_channels,
-        window.output(height),
-        window.output(width),
-    ];
+    let output = output_map.dims();
     if !vectors_fit(&vectors, out_channels) || !residual_fits(&epilogue, output) {
         return None;
     }
@@ -245,7 +258,7 @@ fn norm_maps(
     epilogue: &Epilogue<'_, 4>,
 ) -> Option<[DispatchTensor; 2]> {
     let shapes_fit = vectors_fit(vectors, x.dims()[1]) && residual_fits(epilogue, x.dims());
-    if !shapes_fit || x.dims().contains(&0) {
+    if !shapes_fit || x.dims().contains(&0) || !allocatable(&x.dims()) {
         return None;
     }
     let maps = [dispatch(x), dispatch(epilogue.residual.unwrap_or(x))];
@@ -262,7 +275,7 @@ fn norm_maps(
 pub fn max_pool2d(x: &Tensor<4>, pool: MaxPool2d) -> Option<Tensor<4>> {
     /// The side of the largest window whose taps can be numbered in 8 bits.
     const LARGEST: usize = 15;
-    let [_, _, height, width] = x.dims();
+    let [batch, channels, height, width] = x.dims();
     let window = Window {
         kernel: pool.kernel,
         stride: pool.stride,
@@ -271,6 +284,10 @@ pub fn max_pool2d(x: &Tensor<4>, pool: MaxPool2d) -> Option<Tensor<4>> {
     let windows_fit = window.fits(height) && window.fits(width);
     let all_see_something = pool.padding < pool.kernel && pool.kernel <= LARGEST;
     if !windows_fit || !all_see_something || x.dims().contains(&0) {
+        return None;
+    }
+    let output = [window.output(height), window.output(width)];
+    if !allocatable(&x.dims()) || !allocatable(&[batch, channels, output[0], output[1]]) {
         return None;
     }
     let x = dispatch(x);
@@ -296,6 +313,17 @@ pub fn linear<const D: usize>(
     let bias_fits = linear.bias.is_none_or(|bias| bias.dims() == [outputs]);
     let shapes_fit = x.dims()[D - 1] == inputs && bias_fits && residual_fits(&epilogue, output);
     if !shapes_fit || x.dims().contains(&0) || outputs == 0 {
+        return None;
+    }
+    // Each may be packed in whole panels, forward or backward.
+    let [columns, depth] = [
+        outputs.checked_next_multiple_of(PANEL)?,
+        inputs.checked_next_multiple_of(PANEL)?,
+    ];
+    let mut packed_input = x.dims();
+    packed_input[D - 1] = depth;
+    let sizes = [&packed_input[..], &output, &[columns, depth]];
+    if !sizes.into_iter().all(allocatable) {
         return None;
     }
     let zeros;
@@ -352,7 +380,8 @@ pub fn linear<const D: usize>(
 /// - x and output: `[.., features]`
 pub fn layer_norm<const D: usize>(x: &Tensor<D>, norm: LayerNorm<'_>) -> Option<Tensor<D>> {
     let vectors = [norm.weight, norm.bias];
-    if x.dims().contains(&0) || !vectors_fit(&vectors, x.dims()[D - 1]) {
+    let shapes_fit = vectors_fit(&vectors, x.dims()[D - 1]) && allocatable(&x.dims());
+    if !shapes_fit || x.dims().contains(&0) {
         return None;
     }
     let x = dispatch(x);
@@ -372,13 +401,20 @@ pub fn layer_norm<const D: usize>(x: &Tensor<D>, norm: LayerNorm<'_>) -> Option<
 ///   each
 /// - output: `[batch, length, width]`
 pub fn attention(qkv: &Tensor<3>, attention: Attention) -> Option<Tensor<3>> {
-    let [_, _, width] = qkv.dims();
+    let [batch, length, width] = qkv.dims();
     let per_size = attention.heads.checked_mul(3)?;
     if per_size == 0 || !width.is_multiple_of(per_size) || qkv.dims().contains(&0) {
         return None;
     }
+    let sizes_fit = allocatable(&qkv.dims());
     let qkv = dispatch(qkv);
-    if graph_of([&qkv])? == Graph::Checkpointed {
+    // All scores are kept for a gradient, and those of one task otherwise.
+    let scores_fit = match graph_of([&qkv])? {
+        Graph::Checkpointed => return None,
+        Graph::Yes => allocatable(&[batch, attention.heads, length, length]),
+        Graph::No => allocatable(&[length, length]),
+    };
+    if !sizes_fit || !scores_fit {
         return None;
     }
     let output = <Dispatch as TokenOps>::flex_attention(qkv, attention.heads);
@@ -394,7 +430,7 @@ pub fn attention(qkv: &Tensor<3>, attention: Attention) -> Option<Tensor<3>> {
 /// - x and both outputs: any, the same
 pub fn fork<const D: usize>(x: Tensor<D>) -> [Tensor<D>; 2] {
     let tensor = dispatch(&x);
-    match graph_of([&tensor]) {
+    match graph_of([&tensor]).filter(|_| allocatable(&x.dims())) {
         None | Some(Graph::No) => [x.clone(), x],
         Some(Graph::Yes | Graph::Checkpointed) => {
             let (a, b) = <Dispatch as TokenOps>::flex_fork(tensor);
@@ -412,6 +448,7 @@ pub fn kernel_layout<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if let DispatchTensorKind::Flex(BackendTensor::Float(values)) = &mut tensor.kind
         && D == 4
         && values.dtype() == DType::F32
+        && allocatable(values.layout().shape())
     {
         *values = kernels::kernel_layout(values);
     }
@@ -450,7 +487,7 @@ pub fn sgd_step<const D: usize>(
 /// step.
 ///
 /// Returns whether there was a step: where not, nothing has changed, and burn has to compute it. The
-/// tensors have to be of one shape and without a graph.
+/// tensors have to be of one shape and without a graph, and steps to count from 1.
 #[must_use]
 pub fn adam_step<const D: usize>(
     adam: Adam,
@@ -459,7 +496,7 @@ pub fn adam_step<const D: usize>(
     moments: &mut Option<[Tensor<D>; 2]>,
 ) -> bool {
     let tensors = [&*parameter, gradient].into_iter();
-    if !alike(tensors.chain(moments.iter().flatten())) {
+    if adam.step == 0 || !alike(tensors.chain(moments.iter().flatten())) {
         return false;
     }
     let [new_parameter, first, second] = optimizer::adam(
@@ -499,11 +536,12 @@ pub fn sum_of_squares<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
     alike([tensor]).then(|| optimizer::sum_of_squares(&primitive(tensor)))
 }
 
-/// Whether tensors are on Flex in 32 bits, without a graph, and of one shape.
+/// Whether tensors are on Flex in 32 bits, without a graph, and of one shape that can be in memory.
 fn alike<'a, const D: usize>(tensors: impl IntoIterator<Item = &'a Tensor<D>>) -> bool {
     let mut shape = None;
     tensors.into_iter().all(|tensor| {
         *shape.get_or_insert(tensor.dims()) == tensor.dims()
+            && allocatable(&tensor.dims())
             && graph_of([&dispatch(tensor)]) == Some(Graph::No)
     })
 }

@@ -156,7 +156,7 @@ pub fn adam(
         decoupled,
         step,
     } = rule;
-    let step = step as i32;
+    let step = i32::try_from(step).unwrap_or(i32::MAX);
     let root = (1.0 - beta2.powi(step)).sqrt();
     let factor = rate * root / (1.0 - beta1.powi(step));
     let epsilon = epsilon * root;

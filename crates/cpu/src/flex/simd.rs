@@ -40,6 +40,16 @@ impl Shared {
     }
 }
 
+/// Whether numbers of this shape can be in memory at all: their bytes can be counted. Offsets into
+/// them do not overflow then, which unsafe code relies on; whether there is so much memory is the
+/// allocator's matter.
+pub fn allocatable(sides: &[usize]) -> bool {
+    let mut sides = sides.iter();
+    sides
+        .try_fold(1usize, |product, side| product.checked_mul(*side))
+        .is_some_and(|count| count <= isize::MAX as usize / size_of::<f32>())
+}
+
 /// Memory for so many numbers, which hold nothing yet: each has to be written before it is read.
 pub fn uninitialized(len: usize) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);

@@ -10,14 +10,21 @@ pub struct Window {
     pub padding: usize,
 }
 
+/// The largest stride beyond the end of a map: maps are copied as if they were as wide as it.
+const LARGEST_STRIDE_BEYOND_MAP: usize = 64;
+
 impl Window {
-    /// Whether there is a window at all along a side of a map.
+    /// Whether there is a window at all along a side of a map, and positions can be signed numbers.
     pub fn fits(&self, side: usize) -> bool {
         let padded = self
             .padding
             .checked_mul(2)
             .and_then(|both| both.checked_add(side));
-        self.kernel > 0 && self.stride > 0 && padded.is_some_and(|padded| padded >= self.kernel)
+        padded.is_some_and(|padded| {
+            padded <= isize::MAX as usize
+                && (1..=padded).contains(&self.kernel)
+                && (1..=padded.max(LARGEST_STRIDE_BEYOND_MAP)).contains(&self.stride)
+        })
     }
 
     /// The number of windows along a side that they [fit](Self::fits).
@@ -147,5 +154,8 @@ mod tests {
         assert!(!window(1, 0, 0).fits(2));
         assert!(!window(0, 1, 0).fits(2));
         assert!(!window(1, 1, usize::MAX).fits(2));
+        assert!(!window(1, 1, 1).fits(isize::MAX as usize));
+        assert!(window(1, 64, 0).fits(1));
+        assert!(!window(1, usize::MAX, 0).fits(1));
     }
 }

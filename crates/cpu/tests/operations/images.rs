@@ -9,7 +9,7 @@ use burn::tensor::module::{
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn_zoo_cpu::{
     Act, BatchNorm, BatchNormTrain, Conv2d, Epilogue, MaxPool2d, WeightCache, batch_norm,
-    batch_norm_train, conv2d, fork, max_pool2d,
+    batch_norm_train, conv2d, fork, kernel_layout, max_pool2d,
 };
 use proptest::prelude::*;
 
@@ -496,4 +496,86 @@ fn shapes_that_do_not_fit_are_left_to_burn() {
     for pool in [pool(2, 0, 1), pool(0, 1, 0), pool(2, 1, 2), pool(6, 1, 0)] {
         assert!(max_pool2d(&x, pool).is_none(), "{pool:?}");
     }
+}
+
+/// Sizes whose product overflows, by padding or by tensors that are expanded without memory, are not
+/// computed with.
+#[test]
+fn sizes_beyond_any_memory_are_left_to_burn() {
+    let none = Epilogue::default();
+    // Its square is 0 where it overflows.
+    let huge = 1usize << (usize::BITS / 2);
+    for of_graph in [true, false] {
+        let of = |shape: [usize; 4]| {
+            let tensor = random([1, 1, 1, 1], "expanded").expand(shape);
+            if of_graph { tensor } else { tensor.inner() }
+        };
+        let (one, two) = (of([1, 1, 1, 1]), of([1, 1, 2, 2]));
+        let [wide, many] = [[1, 1, huge, huge], [huge, 1, 1, 1]].map(of);
+        let window = |weight, stride, padding| Conv2d {
+            stride,
+            padding,
+            ..Conv2d::new(weight)
+        };
+        assert!(conv2d(&one, window(&two, 1, 1), none).is_some());
+        assert!(conv2d(&one, window(&two, 1, huge / 2), none).is_none());
+        assert!(conv2d(&one, window(&wide, 1, huge / 2), none).is_none());
+        assert!(conv2d(&one, window(&many, 1, huge / 2), none).is_none());
+        // Strides that are negative as signed numbers, or a map as wide as them.
+        for stride in [
+            usize::MAX,
+            1 << (usize::BITS - 1),
+            isize::MAX as usize,
+            huge,
+        ] {
+            assert!(conv2d(&two, window(&one, stride, 0), none).is_none());
+        }
+        for shape in [[huge, 1, huge, 1], [1, 1, huge, huge], [huge, huge, 1, 1]] {
+            let map = of(shape);
+            let vector = random([1], "vector").expand([shape[1]]);
+            assert!(conv2d(&map, Conv2d::new(&one), none).is_none());
+            assert!(conv2d(&map, Conv2d::new(&of([1, shape[1], 1, 1])), none).is_none());
+            let (weight, bias, epsilon) = (&vector, &vector, 1e-5);
+            let norm = BatchNormTrain {
+                weight,
+                bias,
+                epsilon,
+            };
+            assert!(batch_norm_train(&map, norm, none).is_none());
+            let (mean, variance) = (bias, weight);
+            let norm = BatchNorm {
+                weight,
+                bias,
+                mean,
+                variance,
+                epsilon,
+            };
+            assert!(batch_norm(&map, norm, none).is_none());
+            let pool = MaxPool2d {
+                kernel: 2,
+                stride: 1,
+                padding: 1,
+            };
+            assert!(max_pool2d(&map, pool).is_none());
+            assert_eq!(kernel_layout(map.clone()).dims(), shape);
+            assert_eq!(fork(map).map(|branch| branch.dims()), [shape; 2]);
+        }
+    }
+}
+
+/// The largest stride that may lie beyond a map.
+#[test]
+fn strides_may_reach_beyond_the_map() {
+    let (x, weight) = (random([2, 3, 2, 2], "x"), random([4, 3, 1, 1], "weight"));
+    let window = Window {
+        kernel: 1,
+        stride: 64,
+        padding: 0,
+    };
+    compare(
+        [x, weight],
+        |[x, w]| window.convolve(&x, &w),
+        |[x, w]| burn_conv2d(x, w, None, window.options(1)),
+    )
+    .unwrap();
 }

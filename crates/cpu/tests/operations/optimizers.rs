@@ -144,3 +144,48 @@ fn tensors_that_do_not_fit_are_left_to_burn() {
     assert!(add(&at(3), &at(4)).is_none());
     assert!(lerp(&at(3), &at(1), 0.5).is_none());
 }
+
+/// Steps of Adam count from 1, as far as they may.
+#[test]
+fn adam_counts_from_1() {
+    let plain = device().without_autodiff();
+    let one = Tensor::<1>::ones([3], &plain);
+    let rule = |step| Adam {
+        learning_rate: 0.5,
+        betas: [0.9, 0.999],
+        epsilon: 0.0,
+        weight_decay: 0.0,
+        decoupled: false,
+        step,
+    };
+    let (mut parameter, mut moments) = (one.clone(), Some([one.clone(), one.clone()]));
+    assert!(!adam_step(rule(0), &mut parameter, &one, &mut moments));
+    assert_eq!(values(parameter.clone()), [1.0; 3]);
+    for moment in moments.clone().unwrap() {
+        assert_eq!(values(moment), [1.0; 3]);
+    }
+    // So late that nothing is left to correct: averages of ones are as they are.
+    for step in [i32::MAX as usize, i32::MAX as usize + 1, usize::MAX] {
+        let (mut parameter, mut moments) = (parameter.clone(), moments.clone());
+        assert!(adam_step(rule(step), &mut parameter, &one, &mut moments));
+        assert!(values(parameter).iter().all(|p| (p - 0.5).abs() < 1e-6));
+    }
+}
+
+/// A shape whose product overflows, of tensors that are expanded without memory.
+#[test]
+fn sizes_beyond_any_memory_are_left_to_burn() {
+    let plain = device().without_autodiff();
+    let huge = 1usize << (usize::BITS / 2);
+    let tensor = Tensor::<2>::ones([1, 1], &plain).expand([huge, huge]);
+    assert!(add(&tensor, &tensor).is_none());
+    assert!(lerp(&tensor, &tensor, 0.5).is_none());
+    assert!(sum_of_squares(&tensor).is_none());
+    let sgd = Sgd {
+        learning_rate: 0.1,
+        momentum: 0.0,
+        nesterov: false,
+        weight_decay: 0.0,
+    };
+    assert!(!sgd_step(sgd, &mut tensor.clone(), &tensor, &mut None));
+}

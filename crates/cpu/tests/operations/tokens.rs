@@ -195,3 +195,32 @@ fn shapes_that_do_not_fit_are_left_to_burn() {
     let nothing = Tensor::<3>::zeros([1, 0, 24], &device());
     assert!(attention(&nothing, Attention { heads: 2 }).is_none());
 }
+
+/// Sizes whose product overflows, of tensors that are expanded without memory, are not computed with.
+#[test]
+fn sizes_beyond_any_memory_are_left_to_burn() {
+    // Its square is 0 where it overflows.
+    let huge = 1usize << (usize::BITS / 2);
+    let none = Epilogue::default();
+    for of_graph in [true, false] {
+        let of = |shape: [usize; 3]| {
+            let tensor = random([1, 1, 1], "expanded").expand(shape);
+            if of_graph { tensor } else { tensor.inner() }
+        };
+        let (vector, one) = (random([1], "vector"), random([1, 1], "weight"));
+        for shape in [[huge, huge, 1], [huge, 1, huge], [usize::MAX, 1, 1]] {
+            let weight = one.clone().expand([1, shape[2]]);
+            assert!(linear(&of(shape), affine(&weight, &vector), none).is_none());
+            let features = vector.clone().expand([shape[2]]);
+            assert!(normalize(&of(shape), &features, &features).is_none());
+        }
+        // The output, and the weight.
+        let (wide, bias) = (one.clone().expand([huge, 1]), vector.clone().expand([huge]));
+        assert!(linear(&of([1, huge, 1]), affine(&wide, &bias), none).is_none());
+        let square = one.expand([huge, huge]);
+        assert!(linear(&of([1, 1, huge]), affine(&square, &bias), none).is_none());
+        for shape in [[huge, huge, 3], [1, huge, 3]] {
+            assert!(attention(&of(shape), Attention { heads: 1 }).is_none());
+        }
+    }
+}

@@ -63,7 +63,7 @@ impl<'a> Factor<'a> {
 pub const FEW_POSITIONS: usize = 48;
 
 /// Rows of a product of gathered positions.
-const GATHERED: usize = 256;
+pub const GATHERED: usize = 256;
 
 /// The patches under the windows of several rows side by side, `[position][tap][in]`: a copy, and in
 /// exchange one large product in place of many thin ones.

@@ -13,7 +13,8 @@ use super::epilogue::ChannelEpilogue;
 use super::feature_map::{self, MapShape};
 use super::group_blocks::GroupBlocks;
 use super::kernels::Kernels;
-use super::simd::uninitialized;
+use super::packed::PANEL;
+use super::simd::{allocatable, uninitialized};
 use super::weight_forms::WeightForms;
 use super::window::Window;
 use super::winograd::{self, Purpose, Transformed};
@@ -22,6 +23,36 @@ use layouts::FEW_CHANNELS;
 use partition::joined_rows;
 
 pub use backward::{input_gradient, kernel_gradient};
+
+/// Whether all that a convolution computes with can be in memory, forward and backward, for a window
+/// that fits.
+pub fn is_allocatable(input: MapShape, output: MapShape, window: Window, groups: usize) -> bool {
+    let Window { kernel, stride, .. } = window;
+    let of_group = output.channels / groups;
+    let Some(columns) = of_group.checked_next_multiple_of(PANEL) else {
+        return false;
+    };
+    let (batch, channels) = (input.batch, input.channels);
+    let tiles = winograd::TILES_AT_ONCE.saturating_add(batch);
+    let sizes = [
+        // The input, its columns sorted by their remainder modulo the stride.
+        &[batch, channels, input.height, input.width + stride - 1][..],
+        &[batch, output.channels, output.height, output.width],
+        // Kernels in whole panels, of the larger tile where they are Winograd's.
+        &[channels, kernel + 3, kernel + 3, columns],
+        &[6, 6, tiles, channels.max(output.channels)],
+        // Patches.
+        &[kernel, kernel, channels, dense::GATHERED],
+        &[
+            kernel,
+            kernel,
+            channels.min(FEW_CHANNELS),
+            output.width,
+            batch,
+        ],
+    ];
+    sizes.into_iter().all(allocatable)
+}
 
 /// The output, and the kernels in the form that the gradients need as well. `forms` belong to these
 /// kernels.

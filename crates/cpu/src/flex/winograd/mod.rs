@@ -13,4 +13,5 @@ mod transformed;
 
 pub use forward::forward;
 pub use gradient::kernel_gradient;
+pub use tiles::TILES_AT_ONCE;
 pub use transformed::{Purpose, Transformed};
