@@ -9,9 +9,7 @@ use burn_zoo::adapt::StemRule;
 use burn_zoo::data::Sampler;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
-use burn_zoo::train::{
-    ClassWeights, Clip, FeatureCache, Metric, Precision, RateScaling,
-};
+use burn_zoo::train::{ClassWeights, Clip, FeatureCache, Metric, Precision, RateScaling};
 use burn_zoo_fractals::FractalOptions;
 use burn_zoo_fuzz::{accepted, take};
 use libfuzzer_sys::fuzz_target;
