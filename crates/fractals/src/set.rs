@@ -22,7 +22,8 @@ const VERSION: u32 = 1;
 /// are the same on every machine, in every order, and on any number of threads.
 ///
 /// ```
-/// use burn_zoo::data::{FractalOptions, Fractals, ImageData as _};
+/// use burn_zoo::data::ImageData as _;
+/// use burn_zoo_fractals::{FractalOptions, Fractals};
 ///
 /// # fn main() -> burn_zoo::Result<()> {
 /// let options = FractalOptions { categories: 10, per_category: 100, ..Default::default() };
@@ -40,7 +41,7 @@ pub struct Fractals {
 }
 
 impl Fractals {
-    /// Draws the categories, with the feature `flex` on all threads.
+    /// Draws the categories, on all threads.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the option's name for one outside its range; those are said

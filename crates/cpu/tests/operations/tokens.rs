@@ -208,7 +208,11 @@ fn sizes_beyond_any_memory_are_left_to_burn() {
             if of_graph { tensor } else { tensor.inner() }
         };
         let (vector, one) = (random([1], "vector"), random([1, 1], "weight"));
-        for shape in [[huge, huge, 1], [huge, 1, huge], [isize::MAX as usize, 1, 1]] {
+        for shape in [
+            [huge, huge, 1],
+            [huge, 1, huge],
+            [isize::MAX as usize, 1, 1],
+        ] {
             let weight = one.clone().expand([1, shape[2]]);
             assert!(linear(&of(shape), affine(&weight, &vector), none).is_none());
             let features = vector.clone().expand([shape[2]]);
