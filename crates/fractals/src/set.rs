@@ -71,7 +71,8 @@ impl Fractals {
         })
     }
 
-    /// An instance of a category, `[size, size, 3]`, or `[size, size, 1]` for [`Colour::Grey`].
+    /// An instance of a category, `[size, size, 3]`, or `[size, size, 1]` for
+    /// [`Colour::Grey`](crate::Colour::Grey).
     /// Every number is an instance, whether or not the set has it.
     ///
     /// # Errors
