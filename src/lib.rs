@@ -96,8 +96,9 @@ pub use files::write_file;
 pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{
-    Backbone, Classifier, Features, FirstConv, Freeze, FrozenNorm, Group, Head, InputSize, Layer,
-    ModelInfo, OtherNames, Pool, Summary, freeze,
+    AnyBackbone, Backbone, Classifier, Description, Features, FirstConv, Freeze, FrozenNorm, Group,
+    Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling, PosEmbed, Stages, Summary,
+    freeze,
 };
 pub use weights::manifest;
 

@@ -47,7 +47,7 @@ fn every_architecture_computes_what_timm_computes() {
             // A convolutional backbone is built once; one with a fixed size for each.
             let mut built: Option<Classifier> = None;
             for size in [224, 64, 28] {
-                let fixed = built.as_ref().map(|m| m.backbone.input_size());
+                let fixed = built.as_ref().map(|m| m.backbone.describe().input_size);
                 if !matches!(fixed, Some(InputSize::AtLeast(_))) {
                     let spec = Zoo::get(name)
                         .unwrap()
@@ -83,9 +83,9 @@ fn every_architecture_computes_what_timm_computes() {
                 }
                 check(
                     "pre_logits",
-                    values(&model.forward_head(last.clone(), true)),
+                    values(&model.forward_head(last.clone(), true).unwrap()),
                 );
-                check("logits", values(&model.forward_head(last, false)));
+                check("logits", values(&model.forward_head(last, false).unwrap()));
 
                 let images = rule_input([1, channels, size, size], &device);
                 fused += backbone.len();
@@ -161,12 +161,12 @@ fn pooling_is_timms() {
         let model = rule_model(Zoo::resnet18().num_classes(10).pool(pool), &device);
         let features = model.forward_features(images.clone()).unwrap();
         let name = pool.timm_name();
-        let pooled = values(&model.forward_head(features.clone(), true));
+        let pooled = values(&model.forward_head(features.clone(), true).unwrap());
         assert_eq!(pooled.len(), model.num_features());
         close(&format!("{name}.pre_logits"), &sample(&pooled, 64));
         close(
             &format!("{name}.logits"),
-            &values(&model.forward_head(features, false)),
+            &values(&model.forward_head(features, false).unwrap()),
         );
     }
     let model = rule_model(Zoo::resnet18().num_classes(0).pool(Pool::None), &device);
@@ -178,11 +178,11 @@ fn pooling_is_timms() {
         let model = rule_model(spec, &device);
         let features = model.forward_features(images.clone()).unwrap();
         let name = pool.timm_name();
-        let pooled = values(&model.forward_head(features.clone(), true));
+        let pooled = values(&model.forward_head(features.clone(), true).unwrap());
         close(&format!("vit.{name}.pre_logits"), &pooled);
         close(
             &format!("vit.{name}.logits"),
-            &values(&model.forward_head(features, false)),
+            &values(&model.forward_head(features, false).unwrap()),
         );
     }
 }
@@ -223,7 +223,7 @@ fn sizes_and_pools_that_do_not_fit_are_named() {
     for (size, unseen) in [(230, 6), (224, 0)] {
         let vit = Zoo::test_vit().image_size(size);
         let vit = vit.build_zeros(&device).unwrap();
-        assert_eq!(vit.backbone.unseen_edge(), unseen);
+        assert_eq!(vit.backbone.describe().unseen_edge, unseen);
     }
     assert_eq!(
         build(Zoo::test_vit().pool(Pool::CatAvgMax)).to_string(),

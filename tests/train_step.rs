@@ -6,7 +6,7 @@ mod common;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor};
-use burn_zoo::nn::BatchNorm2d;
+use burn_zoo::nn::{BatchNorm2dConfig, ParamBuilder};
 use burn_zoo::prelude::*;
 use burn_zoo::train::cross_entropy;
 use common::{Fixture, relative_error, rule_input, rule_model, sample, values};
@@ -15,7 +15,7 @@ use common::{Fixture, relative_error, rule_input, rule_model, sample, values};
 fn batch_norm_keeps_pytorchs_running_statistics() {
     let expected = Fixture::open("train_step.safetensors");
     let device = Device::default().autodiff();
-    let mut norm = BatchNorm2d::new(3, &device);
+    let mut norm = BatchNorm2dConfig::new(3).init(&ParamBuilder::new(&device));
     norm.weight = Param::from_tensor(Tensor::ones([3], &device));
     let output = norm.forward(rule_input([4, 3, 5, 5], &device));
     let close = |key: &str, found: Vec<f32>| {
@@ -31,7 +31,7 @@ fn batch_norm_keeps_pytorchs_running_statistics() {
 #[test]
 fn a_clone_does_not_share_running_statistics() {
     let device = Device::default().autodiff();
-    let norm = BatchNorm2d::new(3, &device);
+    let norm = BatchNorm2dConfig::new(3).init(&ParamBuilder::new(&device));
     let clone = norm.clone();
     norm.forward(rule_input([4, 3, 5, 5], &device));
     assert_eq!(values(&clone.running_mean.value()), [0.0; 3]);

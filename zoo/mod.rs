@@ -5,11 +5,9 @@
 
 pub(crate) mod bundled;
 
-use burn::module::Module;
-use burn::tensor::Device;
-
 use crate::error::{Error, Result};
-use crate::model::{Backbone, Pool};
+use crate::model::{AnyBackbone, Pool};
+use crate::nn::ParamBuilder;
 
 /// What a backbone is built from, beside its own configuration.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +16,12 @@ pub struct BackboneOptions {
     pub in_channels: usize,
     /// Image size, for families that fix it when they are built; `None` is upstream's.
     pub image_size: Option<usize>,
+    /// Dropout, for families that have it elsewhere than before the classifier.
+    pub drop_rate: f64,
     /// Stochastic depth: the rate of the last block.
     pub drop_path_rate: f64,
+    /// How the features are pooled, for families with layers behind the pooling.
+    pub pool: Pool,
 }
 
 /// One architecture of the zoo.
@@ -37,18 +39,26 @@ pub struct Architecture {
     pub pool: Pool,
     /// The image size upstream trained at.
     pub image_size: usize,
-    pub(crate) build: fn(&BackboneOptions, &Device) -> Result<AnyBackbone>,
+    pub(crate) build: fn(&BackboneOptions, &ParamBuilder) -> Result<AnyBackbone>,
+}
+
+/// The variants of a family, and what is known of their published weights.
+#[derive(Debug)]
+struct Family {
+    variants: &'static [Architecture],
+    /// Where its weights manifest lies, and the text.
+    manifest: (&'static str, &'static str),
 }
 
 /// Every architecture, family by family.
 pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
-    ALL.iter().copied().flatten()
+    FAMILIES.iter().flat_map(|family| family.variants)
 }
 
-/// The weights manifests that come with the crate, a family's under the name of its file: where
-/// each lies, and its text.
+/// The weights manifests that come with the crate: where each lies, and its text.
 pub(crate) fn manifests() -> impl Iterator<Item = (&'static str, &'static str)> {
-    MANIFESTS.iter().copied().chain([bundled::MANIFEST])
+    let manifests = FAMILIES.iter().map(|family| family.manifest);
+    manifests.chain([bundled::MANIFEST])
 }
 
 /// Looks an architecture up by its name.
@@ -89,27 +99,36 @@ fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Declares a family's variants: its rows in the table of architectures, and a constructor on
-/// [`Zoo`](crate::Zoo) for each.
+/// Declares a family: its rows in the table of architectures, its weights manifest, and a
+/// constructor on [`Zoo`](crate::Zoo) for each variant.
+///
+/// `init` of a variant's configuration makes the modules and their description.
 macro_rules! variants {
     (
-        family: $family:ident, paper: $paper:literal, pool: $pool:expr;
+        family: $family:ident, manifest: $manifest:literal, paper: $paper:literal, pool: $pool:expr;
         $( $name:ident ($size:literal): $summary:literal => $config:expr; )+
     ) => {
-        pub(super) const VARIANTS: &[$crate::zoo::Architecture] = &[$(
-            $crate::zoo::Architecture {
-                name: stringify!($name),
-                summary: $summary,
-                family: stringify!($family),
-                paper: $paper,
-                pool: $pool,
-                image_size: $size,
-                build: |options, device| {
-                    let backbone = $config.init(options, device)?;
-                    Ok($crate::zoo::AnyBackbone::$family(backbone))
+        pub(super) const FAMILY: $crate::zoo::Family = $crate::zoo::Family {
+            variants: &[$(
+                $crate::zoo::Architecture {
+                    name: stringify!($name),
+                    summary: $summary,
+                    family: stringify!($family),
+                    paper: $paper,
+                    pool: $pool,
+                    image_size: $size,
+                    build: |options, params| {
+                        let (backbone, description): ($family, $crate::Description) =
+                            $config.init(options, params)?;
+                        Ok($crate::AnyBackbone::new(backbone, description))
+                    },
                 },
-            },
-        )+];
+            )+],
+            manifest: (
+                concat!("weights-manifest/", $manifest),
+                include_str!(concat!("../weights-manifest/", $manifest)),
+            ),
+        };
 
         impl $crate::Zoo {
             $(
@@ -122,39 +141,20 @@ macro_rules! variants {
     };
 }
 
-/// Declares the families: the table of all architectures and the type that holds any of them.
+/// Declares the files of families, and the table of them all.
 macro_rules! families {
-    ($( $(#[$doc:meta])* $file:ident :: $family:ident; )+) => {
-        $(pub mod $file;)+
+    ($( $file:ident; )+) => {
+        $( mod $file; )+
 
-        const ALL: &[&[Architecture]] = &[$($file::VARIANTS),+];
-
-        const MANIFESTS: &[(&str, &str)] = &[$((
-            concat!("weights-manifest/", stringify!($file), ".toml"),
-            include_str!(concat!("../weights-manifest/", stringify!($file), ".toml")),
-        )),+];
-
-        /// A backbone of any family; it derefs to [`Backbone`].
-        // A model has one of them, and its tensors outweigh any difference.
-        #[allow(clippy::large_enum_variant)]
-        #[derive(Module, Debug)]
-        pub enum AnyBackbone {
-            $( $(#[$doc])* $family($file::$family), )+
-        }
-
-        impl std::ops::Deref for AnyBackbone {
-            type Target = dyn Backbone;
-
-            fn deref(&self) -> &Self::Target {
-                match self { $( AnyBackbone::$family(backbone) => backbone, )+ }
-            }
-        }
+        const FAMILIES: &[Family] = &[$( $file::FAMILY ),+];
     };
 }
 
 families! {
-    /// A ResNet.
-    resnet::ResNet;
-    /// A vision transformer.
-    vision_transformer::VisionTransformer;
+    resnet;
+    mobilenet_v3;
+    convnext;
+    vgg;
+    vision_transformer;
+    swin;
 }

@@ -27,21 +27,24 @@
 //! | `test_resnet` | 1 1 1 1 | 469 688 | 41.6 % (`r160_in1k`, 160 px) |
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation::relu};
+use burn::tensor::Tensor;
 
 use super::BackboneOptions;
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Backbone, Features, FirstConv, Group, InputSize, KeyTable, OtherNames, Pool};
+use crate::model::{
+    Backbone, Description, Features, FirstConv, KeyTable, MapLayer, OtherNames, Pool, Stages,
+};
 use crate::nn::{
-    BatchNorm2d, Conv2d, Conv2dConfig, DropPath, avg_pool2d, conv_norm, drop_path_rates, fork,
-    max_pool2d,
+    Act, BatchNorm2dConfig, Conv2dConfig, ConvNorm, DropPath, ParamBuilder, avg_pool2d,
+    drop_path_rates, max_pool2d,
 };
 
 use BlockKind::{Basic, Bottleneck};
 
 variants! {
-    family: ResNet, paper: "https://arxiv.org/abs/1512.03385", pool: Pool::Avg;
+    family: ResNet, manifest: "resnet.toml", paper: "https://arxiv.org/abs/1512.03385",
+    pool: Pool::Avg;
     resnet18 (224): "two convolutions a block" => ResNetConfig::new(Basic, [2, 2, 2, 2]);
     resnet34 (224): "two convolutions a block" => ResNetConfig::new(Basic, [3, 4, 6, 3]);
     resnet50 (224): "bottleneck blocks" => ResNetConfig::new(Bottleneck, [3, 4, 6, 3]);
@@ -132,189 +135,119 @@ impl ResNetConfig {
         self
     }
 
-    fn init(&self, options: &BackboneOptions, device: &Device) -> Result<ResNet> {
-        let stem = self.stem(options.in_channels, device);
+    fn init(
+        &self,
+        options: &BackboneOptions,
+        params: &ParamBuilder,
+    ) -> Result<(ResNet, Description)> {
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
+        let stem = self.stem(options.in_channels, params);
         let mut channels = self.stem_channels;
-        let mut stage = |index: usize| {
-            let stride = if index == 0 { 1 } else { 2 };
-            (0..self.depths[index])
-                .map(|block| {
-                    let stride = if block == 0 { stride } else { 1 };
-                    let rate = rates.next().unwrap_or(0.0);
-                    let block = self.block(index, channels, stride, rate, device);
-                    let (kind, width) = self.stages[index];
-                    channels = width * kind.expansion();
-                    block
-                })
-                .collect::<Vec<_>>()
+        let mut stages = Vec::new();
+        for (index, (depth, (kind, planes))) in self.depths.into_iter().zip(self.stages).enumerate()
+        {
+            let mut blocks = Vec::new();
+            for (block, rate) in rates.by_ref().take(depth).enumerate() {
+                let stride = if index > 0 && block == 0 { 2 } else { 1 };
+                blocks.push(self.block(kind, planes, channels, stride, rate, params));
+                channels = planes * kind.expansion();
+            }
+            stages.push(blocks);
+        }
+        let stages = Stages::new(stages);
+        let first = if self.deep.is_some() {
+            "stem.deep.conv1"
+        } else {
+            "stem.conv"
         };
-        Ok(ResNet {
-            stage1: stage(0),
-            stage2: stage(1),
-            stage3: stage(2),
-            stage4: stage(3),
-            stem,
-            in_channels: options.in_channels,
-            num_features: channels,
-            last_norms: self.stages.map(|(kind, _)| match kind {
-                Basic => "bn2",
-                Bottleneck => "bn3",
-            }),
-        })
+        let first_conv = FirstConv::of_conv_norm(first);
+        let groups = stages.groups_with_stem();
+        // Every layer that strides also pads, so a single pixel comes out as a single pixel.
+        let description = Description {
+            key_table: self.key_table(),
+            other_names: vec![fastai_names()],
+            ..Description::new(groups, options.in_channels, channels, first_conv)
+        };
+        Ok((ResNet { stem, stages }, description))
     }
 
-    fn stem(&self, in_channels: usize, device: &Device) -> Stem {
-        match self.deep {
-            None => Stem {
-                deep: None,
-                conv: Conv2dConfig::new(in_channels, self.stem_channels, 7)
-                    .stride(2)
-                    .padding(3)
-                    .init(device),
-                bn: BatchNorm2d::new(self.stem_channels, device),
-            },
-            Some([first, second]) => Stem {
-                deep: Some(DeepStem {
-                    conv1: Conv2dConfig::new(in_channels, first, 3)
-                        .stride(2)
-                        .padding(1)
-                        .init(device),
-                    bn1: BatchNorm2d::new(first, device),
-                    conv2: Conv2dConfig::new(first, second, 3).padding(1).init(device),
-                    bn2: BatchNorm2d::new(second, device),
-                }),
-                conv: Conv2dConfig::new(second, self.stem_channels, 3)
-                    .padding(1)
-                    .init(device),
-                bn: BatchNorm2d::new(self.stem_channels, device),
-            },
-        }
+    fn stem(&self, in_channels: usize, params: &ParamBuilder) -> Stem {
+        let conv = |from, to, kernel, stride| {
+            ConvNorm::new(conv(from, to, kernel).stride(stride), Act::Relu, params)
+        };
+        let deep = self.deep.map(|[first, second]| DeepStem {
+            conv1: conv(in_channels, first, 3, 2),
+            conv2: conv(first, second, 3, 1),
+        });
+        let conv = match self.deep {
+            None => conv(in_channels, self.stem_channels, 7, 2),
+            Some([_, second]) => conv(second, self.stem_channels, 3, 1),
+        };
+        Stem { deep, conv }
     }
 
     fn block(
         &self,
-        stage: usize,
+        kind: BlockKind,
+        planes: usize,
         in_channels: usize,
         stride: usize,
         drop_path: f64,
-        device: &Device,
+        params: &ParamBuilder,
     ) -> Block {
-        let (kind, planes) = self.stages[stage];
         let out_channels = planes * kind.expansion();
         let width = planes * self.base_width / 64 * self.cardinality;
-        let conv3x3 = |from: usize, to: usize, stride: usize, groups: usize| {
-            Conv2dConfig::new(from, to, 3)
-                .stride(stride)
-                .padding(1)
-                .groups(groups)
-                .init(device)
+        let inner = |config| ConvNorm::new(config, Act::Relu, params);
+        // A block starts as the identity: the scale of its last normalisation is zero.
+        let last = |config| {
+            let norm = BatchNorm2dConfig::new(out_channels).zero_init();
+            ConvNorm::with_norm(config, norm, Act::Relu, params)
         };
-        let conv1x1 = |from: usize, to: usize| Conv2dConfig::new(from, to, 1).init(device);
-        let norm = |channels: usize| BatchNorm2d::new(channels, device);
-
-        let (conv1, bn1, conv2, bn2, conv3, bn3) = match kind {
+        let (conv1, conv2, conv3) = match kind {
             Basic => (
-                conv3x3(in_channels, planes, stride, 1),
-                norm(planes),
-                conv3x3(planes, planes, 1, 1),
-                norm(planes),
-                None,
+                inner(conv(in_channels, planes, 3).stride(stride)),
+                last(conv(planes, planes, 3)),
                 None,
             ),
             Bottleneck => (
-                conv1x1(in_channels, width),
-                norm(width),
-                conv3x3(width, width, stride, self.cardinality),
-                norm(width),
-                Some(conv1x1(width, out_channels)),
-                Some(norm(out_channels)),
+                inner(conv(in_channels, width, 1)),
+                inner(
+                    conv(width, width, 3)
+                        .stride(stride)
+                        .groups(self.cardinality),
+                ),
+                Some(last(conv(width, out_channels, 1))),
             ),
         };
-        let downsample = (stride != 1 || in_channels != out_channels).then(|| Downsample {
-            pool: (self.deep.is_some() && stride != 1).then_some(stride),
-            conv: Conv2dConfig::new(in_channels, out_channels, 1)
-                .stride(if self.deep.is_some() { 1 } else { stride })
-                .init(device),
-            bn: norm(out_channels),
+        let is_deep = self.deep.is_some();
+        let downsample = (stride != 1 || in_channels != out_channels).then(|| {
+            let config = conv(in_channels, out_channels, 1);
+            Downsample {
+                pool: (is_deep && stride != 1).then_some(stride),
+                conv: ConvNorm::new(
+                    config.stride(if is_deep { 1 } else { stride }),
+                    Act::None,
+                    params,
+                ),
+            }
         });
         Block {
             conv1,
-            bn1,
             conv2,
-            bn2,
             conv3,
-            bn3,
             downsample,
             drop_path: DropPath::new(drop_path),
         }
     }
-}
-
-/// A residual network: a stem and four stages, each half the size of the one before.
-#[derive(Module, Debug)]
-pub struct ResNet {
-    stem: Stem,
-    stage1: Vec<Block>,
-    stage2: Vec<Block>,
-    stage3: Vec<Block>,
-    stage4: Vec<Block>,
-    in_channels: usize,
-    num_features: usize,
-    /// The last normalisation of each stage's blocks, whose scale starts at zero.
-    #[module(skip)]
-    last_norms: [&'static str; 4],
-}
-
-impl Backbone for ResNet {
-    fn groups(&self) -> Vec<Group> {
-        ["stem", "stage1", "stage2", "stage3", "stage4"]
-            .map(|name| Group::new(name, format!("{name}.")))
-            .to_vec()
-    }
-
-    fn forward_group(&self, index: usize, x: Features) -> Features {
-        let Features::Map(x) = x else { return x };
-        let blocks = match index {
-            0 => return Features::Map(self.stem.forward(x)),
-            1 => &self.stage1,
-            2 => &self.stage2,
-            3 => &self.stage3,
-            _ => &self.stage4,
-        };
-        Features::Map(blocks.iter().fold(x, |x, block| block.forward(x)))
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> InputSize {
-        // Every layer that strides also pads, so a single pixel comes out as a single pixel.
-        InputSize::AtLeast(1)
-    }
-
-    fn num_features(&self) -> usize {
-        self.num_features
-    }
-
-    fn supports(&self, pool: Pool) -> bool {
-        pool != Pool::Token
-    }
-
-    fn pool(&self, features: Features, pool: Pool) -> Tensor<2> {
-        features.pool_map(pool)
-    }
 
     fn key_table(&self) -> KeyTable {
-        let stem: &[_] = if self.stem.deep.is_some() {
+        let parts: &[_] = if self.deep.is_some() {
             &[
                 ("stem.deep.conv1", "conv1.0"),
                 ("stem.deep.bn1", "conv1.1"),
                 ("stem.deep.conv2", "conv1.3"),
                 ("stem.deep.bn2", "conv1.4"),
                 ("stem.conv", "conv1.6"),
-                ("stem.bn", "bn1"),
                 // The pooling before the shortcut's convolution takes the first place.
                 ("stage*.*.downsample.conv", "layer*.*.downsample.1"),
                 ("stage*.*.downsample.bn", "layer*.*.downsample.2"),
@@ -322,123 +255,99 @@ impl Backbone for ResNet {
         } else {
             &[
                 ("stem.conv", "conv1"),
-                ("stem.bn", "bn1"),
                 ("stage*.*.downsample.conv", "layer*.*.downsample.0"),
                 ("stage*.*.downsample.bn", "layer*.*.downsample.1"),
             ]
         };
-        KeyTable::new(stem.iter().chain(&[("stage*", "layer*"), ("head.fc", "fc")]))
+        KeyTable::new(
+            parts
+                .iter()
+                .chain(&[("stem.bn", "bn1"), ("stage*", "layer*")]),
+        )
     }
+}
 
-    /// Those of a `Sequential` of torchvision's children without the last two, which is the body of
-    /// a fastai `Learner`. After the first convolution and its normalisation come an activation and
-    /// a pooling.
-    fn other_names(&self) -> Vec<OtherNames> {
-        let children = [
-            ("conv1", "0"),
-            ("bn1", "1"),
-            ("layer1", "4"),
-            ("layer2", "5"),
-            ("layer3", "6"),
-            ("layer4", "7"),
-        ];
-        vec![OtherNames {
-            whose: "the body of a fastai Learner",
-            table: KeyTable::new(&children),
-        }]
-    }
+/// A convolution that keeps the size at stride 1.
+fn conv(in_channels: usize, out_channels: usize, kernel: usize) -> Conv2dConfig {
+    Conv2dConfig::new(in_channels, out_channels, kernel)
+        .padding(kernel / 2)
+        .weights(Init::kaiming_normal_fan_out())
+}
 
-    fn first_conv(&self) -> FirstConv {
-        let (conv, norm) = if self.stem.deep.is_some() {
-            ("stem.deep.conv1", "stem.deep.bn1")
-        } else {
-            ("stem.conv", "stem.bn")
-        };
-        FirstConv {
-            conv: conv.to_owned(),
-            norm: Some(norm.to_owned()),
-        }
-    }
+/// Those of a `Sequential` of torchvision's children without the last two, which is the body of a
+/// fastai `Learner`. After the first convolution and its normalisation come an activation and a
+/// pooling.
+fn fastai_names() -> OtherNames {
+    let children = [
+        ("conv1", "0"),
+        ("bn1", "1"),
+        ("layer1", "4"),
+        ("layer2", "5"),
+        ("layer3", "6"),
+        ("layer4", "7"),
+    ];
+    OtherNames::new("the body of a fastai Learner", &children)
+}
 
-    fn init_rule(&self, path: &str, shape: &[usize]) -> Init {
-        let last_norm = self.last_norms.iter().enumerate().any(|(index, norm)| {
-            path.starts_with(&format!("stage{}.", index + 1))
-                && path.ends_with(&format!(".{norm}.weight"))
-        });
-        match shape.len() {
-            // A block then starts as the identity (timm's `zero_init_last`).
-            1 if last_norm => Init::Zeros,
-            1 => Init::Ones,
-            4 => Init::kaiming_normal_fan_out(),
-            _ => Init::PyTorch,
-        }
+/// A residual network: a stem and four stages, each half the size of the one before.
+#[derive(Module, Debug)]
+struct ResNet {
+    stem: Stem,
+    stages: Stages<Vec<Block>>,
+}
+
+impl Backbone for ResNet {
+    fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
+        self.stages.forward_group(&self.stem, index, x)
     }
 }
 
 #[derive(Module, Debug)]
 struct Stem {
     deep: Option<DeepStem>,
-    conv: Conv2d,
-    bn: BatchNorm2d,
+    conv: ConvNorm,
 }
 
-impl Stem {
+impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = match &self.deep {
-            Some(deep) => deep.forward(x),
+            Some(deep) => deep.conv2.forward(deep.conv1.forward(x)),
             None => x,
         };
-        let x = conv_norm(&self.conv, &self.bn, x, None, true);
-        max_pool2d(x, 3, 2, 1)
+        max_pool2d(self.conv.forward(x), 3, 2, 1)
     }
 }
 
+/// The convolutions that a deep stem puts before its last one.
 #[derive(Module, Debug)]
 struct DeepStem {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    conv2: Conv2d,
-    bn2: BatchNorm2d,
-}
-
-impl DeepStem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = conv_norm(&self.conv1, &self.bn1, x, None, true);
-        conv_norm(&self.conv2, &self.bn2, x, None, true)
-    }
+    conv1: ConvNorm,
+    conv2: ConvNorm,
 }
 
 /// A residual block of either kind: a bottleneck has the third convolution.
 #[derive(Module, Debug)]
 struct Block {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    conv2: Conv2d,
-    bn2: BatchNorm2d,
-    conv3: Option<Conv2d>,
-    bn3: Option<BatchNorm2d>,
+    conv1: ConvNorm,
+    conv2: ConvNorm,
+    conv3: Option<ConvNorm>,
     downsample: Option<Downsample>,
     drop_path: DropPath,
 }
 
-impl Block {
+impl MapLayer for Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [x, shortcut] = fork(x);
-        let shortcut = match &self.downsample {
-            Some(downsample) => downsample.forward(shortcut),
-            None => shortcut,
+        let shortcut = |x| match &self.downsample {
+            Some(downsample) => downsample.forward(x),
+            None => x,
         };
-        let mut x = conv_norm(&self.conv1, &self.bn1, x, None, true);
-        let (mut conv, mut bn) = (&self.conv2, &self.bn2);
-        if let (Some(conv3), Some(bn3)) = (&self.conv3, &self.bn3) {
-            x = conv_norm(conv, bn, x, None, true);
-            (conv, bn) = (conv3, bn3);
-        }
-        if self.drop_path.is_active(&x) {
-relu(self.drop_path.forward(conv_norm(conv, bn, x, None, false)) + shortcut)
-} else {
-conv_norm(conv, bn, x, Some(shortcut), true)
-        }
+        self.drop_path.residual(x, Act::Relu, shortcut, |x, end| {
+            let x = self.conv1.forward(x);
+            match &self.conv3 {
+                Some(conv3) => conv3.forward_with(self.conv2.forward(x), end),
+                None => self.conv2.forward_with(x, end),
+            }
+        })
     }
 }
 
@@ -447,8 +356,7 @@ conv_norm(conv, bn, x, Some(shortcut), true)
 struct Downsample {
     /// Window and stride of the average pooling before the convolution, in the `d` variants.
     pool: Option<usize>,
-    conv: Conv2d,
-    bn: BatchNorm2d,
+    conv: ConvNorm,
 }
 
 impl Downsample {
@@ -457,56 +365,6 @@ impl Downsample {
             Some(stride) => avg_pool2d(x, stride, stride),
             None => x,
         };
-        conv_norm(&self.conv, &self.bn, x, None, false)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::zoo;
-
-    #[test]
-    fn the_children_of_a_resnet_are_counted() {
-        let options = BackboneOptions {
-            in_channels: 3,
-            image_size: None,
-            drop_path_rate: 0.0,
-        };
-        let device = crate::device("cpu").unwrap();
-        let backbone = (zoo::find("test_resnet").unwrap().build)(&options, &device).unwrap();
-        let [names] = &backbone.other_names()[..] else {
-            panic!("{:?}", backbone.other_names());
-        };
-        assert_eq!(names.whose, "the body of a fastai Learner");
-        for (upstream, child) in [
-            ("conv1.weight", "0.weight"),
-            ("bn1.running_mean", "1.running_mean"),
-            ("layer1.0.conv1.weight", "4.0.conv1.weight"),
-            ("layer4.1.bn2.bias", "7.1.bn2.bias"),
-            ("layer4.1.downsample.0.weight", "7.1.downsample.0.weight"),
-        ] {
-            assert_eq!(names.table.upstream(upstream).as_deref(), Some(child));
-        }
-        // What is no child of a ResNet has no number, and keeps the name that it has.
-        for other in [
-            "patch_embed.proj.weight",
-            "layer99999999999999999999.0.weight",
-            "layer10.0.conv1.weight",
-            "layer0.0.weight",
-            "layer-1.0.weight",
-            "layer.0.weight",
-            "layer4x.0.weight",
-            "layeré.0.weight",
-            "conv1x.weight",
-            "conv.1.weight",
-            "fc.weight",
-            ".conv1.weight",
-            ".",
-            "",
-        ] {
-            assert_eq!(names.table.upstream(other), None, "{other}");
-            assert_eq!(names.table.name(other), other);
-        }
+        self.conv.forward(x)
     }
 }

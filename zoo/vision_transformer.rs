@@ -13,22 +13,23 @@
 //! | `test_vit` | 64 | 6 | 2 | 160 | 371 240 | 41.0 % (`r160_in1k`) |
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::BackboneOptions;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{
-    Backbone, Features, FirstConv, Group, HostTensor, InputSize, KeyTable, Pool,
+    Backbone, Description, Features, FirstConv, Group, InputSize, KeyTable, OtherNames, Pool,
+    PosEmbed,
 };
 use crate::nn::{
-    attention, fork,
-    Conv2d, Conv2dConfig, DropPath, LayerNorm, Linear, drop_path_rates, parameter,
+    Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, Mlp, ParamBuilder, SelfAttention,
+    drop_path_rates,
 };
-use crate::preprocess::resample;
 
 variants! {
-    family: VisionTransformer, paper: "https://arxiv.org/abs/2010.11929", pool: Pool::Token;
+    family: VisionTransformer, manifest: "vision_transformer.toml",
+    paper: "https://arxiv.org/abs/2010.11929", pool: Pool::Token;
     vit_tiny_patch16_224 (224): "12 blocks of width 192" => ViTConfig::new(192, 12, 3);
     vit_small_patch16_224 (224): "12 blocks of width 384" => ViTConfig::new(384, 12, 6);
     vit_base_patch16_224 (224): "12 blocks of width 768" => ViTConfig::new(768, 12, 12);
@@ -72,132 +73,141 @@ impl ViTConfig {
         self
     }
 
-    fn init(&self, options: &BackboneOptions, device: &Device) -> Result<VisionTransformer> {
+    fn init(
+        &self,
+        options: &BackboneOptions,
+        params: &ParamBuilder,
+    ) -> Result<(VisionTransformer, Description)> {
         let image_size = options.image_size.unwrap_or(self.image_size);
-        if image_size < PATCH {
-            let expected = format!("at least {PATCH}, the side of a patch");
+        if !(PATCH..=MOST_PATCHES * PATCH).contains(&image_size) {
+            let expected = format!("{PATCH}, the side of a patch, to {}", MOST_PATCHES * PATCH);
             return Err(Error::argument("image_size", expected, image_size));
         }
-        if image_size > MOST_PATCHES * PATCH {
-            let expected = format!("at most {}", MOST_PATCHES * PATCH);
-            return Err(Error::argument("image_size", expected, image_size));
-        }
-        let grid = image_size / PATCH;
-        let width = self.width;
-        Ok(VisionTransformer {
+        let (grid, width) = (image_size / PATCH, self.width);
+        let numbered = (0..self.depth)
+            .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
+        let groups = std::iter::once(Group::named("stem"))
+            .chain(numbered)
+            .chain([Group::named("norm")]);
+        let first_conv = FirstConv::new("stem.proj");
+        let description = Description {
+            input_size: InputSize::Exactly(image_size),
+            unseen_edge: image_size % PATCH,
+            pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::Token, Pool::None],
+            prefix_tokens: 1,
+            classifier: "head",
+            classifier_init: WEIGHTS,
+            key_table: KeyTable::new(&[
+                ("stem.proj", "patch_embed.proj"),
+                ("stem.cls_token", "cls_token"),
+                ("stem.pos_embed", "pos_embed"),
+            ]),
+            other_names: vec![torchvision_names(), transformers_names()],
+            pos_embed: Some(PosEmbed {
+                path: "stem.pos_embed".to_owned(),
+                prefix_tokens: 1,
+                max_side: MOST_PATCHES,
+            }),
+            no_weight_decay: vec!["stem.pos_embed".to_owned(), "stem.cls_token".to_owned()],
+            ..Description::new(groups.collect(), options.in_channels, width, first_conv)
+        };
+        let proj = Conv2dConfig::new(options.in_channels, width, PATCH).stride(PATCH);
+        let backbone = VisionTransformer {
             stem: Stem {
-                proj: Conv2dConfig::new(options.in_channels, width, PATCH)
-                    .stride(PATCH)
-                    .bias()
-                    .init(device),
-                cls_token: parameter([1, 1, width], device),
-                pos_embed: parameter([1, grid * grid + 1, width], device),
+                proj: proj.bias().init(params),
+                cls_token: params.weight([1, 1, width], &Init::normal(1e-6)),
+                pos_embed: params.weight([1, grid * grid + 1, width], &WEIGHTS),
             },
             blocks: drop_path_rates(options.drop_path_rate, self.depth)
-                .map(|rate| Block::new(self, rate, device))
+                .map(|rate| Block::new(self, rate, params))
                 .collect(),
-            norm: LayerNorm::new(width, EPSILON, device),
-            in_channels: options.in_channels,
+            norm: LayerNorm::new(width, EPSILON, params),
             image_size,
-        })
+        };
+        Ok((backbone, description))
     }
+}
+
+/// The rule of affine layers and of the position embeddings.
+const WEIGHTS: Init = Init::trunc_normal(0.02);
+
+/// The names of torchvision's `vit_b_16` and its kin.
+fn torchvision_names() -> OtherNames {
+    OtherNames::new(
+        "torchvision's VisionTransformer",
+        &[
+            ("cls_token", "class_token"),
+            ("pos_embed", "encoder.pos_embedding"),
+            ("patch_embed.proj", "conv_proj"),
+            ("blocks.*.norm1", "encoder.layers.encoder_layer_*.ln_1"),
+            (
+                "blocks.*.attn.qkv.weight",
+                "encoder.layers.encoder_layer_*.self_attention.in_proj_weight",
+            ),
+            (
+                "blocks.*.attn.qkv.bias",
+                "encoder.layers.encoder_layer_*.self_attention.in_proj_bias",
+            ),
+            (
+                "blocks.*.attn.proj",
+                "encoder.layers.encoder_layer_*.self_attention.out_proj",
+            ),
+            ("blocks.*.norm2", "encoder.layers.encoder_layer_*.ln_2"),
+            ("blocks.*.mlp.fc1", "encoder.layers.encoder_layer_*.mlp.0"),
+            ("blocks.*.mlp.fc2", "encoder.layers.encoder_layer_*.mlp.3"),
+            ("norm", "encoder.ln"),
+            ("head", "heads.head"),
+        ],
+    )
+}
+
+/// The names of transformers' `ViTForImageClassification`.
+fn transformers_names() -> OtherNames {
+    OtherNames::new(
+        "transformers' ViT",
+        &[
+            ("cls_token", "vit.embeddings.cls_token"),
+            ("pos_embed", "vit.embeddings.position_embeddings"),
+            (
+                "patch_embed.proj",
+                "vit.embeddings.patch_embeddings.projection",
+            ),
+            ("blocks.*.norm1", "vit.encoder.layer.*.layernorm_before"),
+            (
+                "blocks.*.attn.qkv",
+                "vit.encoder.layer.*.attention.attention.{query,key,value}",
+            ),
+            (
+                "blocks.*.attn.proj",
+                "vit.encoder.layer.*.attention.output.dense",
+            ),
+            ("blocks.*.norm2", "vit.encoder.layer.*.layernorm_after"),
+            ("blocks.*.mlp.fc1", "vit.encoder.layer.*.intermediate.dense"),
+            ("blocks.*.mlp.fc2", "vit.encoder.layer.*.output.dense"),
+            ("norm", "vit.layernorm"),
+            ("head", "classifier"),
+        ],
+    )
 }
 
 /// A vision transformer: patches become tokens, blocks mix them.
 #[derive(Module, Debug)]
-pub struct VisionTransformer {
+struct VisionTransformer {
     stem: Stem,
     blocks: Vec<Block>,
     norm: LayerNorm,
-    in_channels: usize,
     image_size: usize,
 }
 
 impl Backbone for VisionTransformer {
-    fn groups(&self) -> Vec<Group> {
-        let blocks = (0..self.blocks.len())
-            .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
-        std::iter::once(Group::new("stem", "stem."))
-            .chain(blocks)
-            .chain([Group::new("norm", "norm.")])
-            .collect()
-    }
-
-    fn forward_group(&self, index: usize, x: Features) -> Features {
-        Features::Tokens(match x {
-            Features::Map(image) => self.stem.forward(image),
-            Features::Tokens(tokens) => match self.blocks.get(index.wrapping_sub(1)) {
-                Some(block) => block.forward(tokens),
-                None => self.norm.forward(tokens),
+    fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
+        Ok(Features::Tokens(match index.checked_sub(1) {
+            None => self.stem.forward(x.into_map()?),
+            Some(index) => match self.blocks.get(index) {
+                Some(block) => block.forward(x.into_tokens()?),
+                None => self.norm.forward(x.into_tokens()?),
             },
-        })
-    }
-
-    fn in_channels(&self) -> usize {
-        self.in_channels
-    }
-
-    fn input_size(&self) -> InputSize {
-        InputSize::Exactly(self.image_size)
-    }
-
-    fn unseen_edge(&self) -> usize {
-        self.image_size % PATCH
-    }
-
-    fn num_features(&self) -> usize {
-        self.norm.weight.lazy_shape()[0]
-    }
-
-    fn supports(&self, pool: Pool) -> bool {
-        pool != Pool::CatAvgMax
-    }
-
-    fn pool(&self, features: Features, pool: Pool) -> Tensor<2> {
-        let tokens = match features {
-            Features::Tokens(tokens) => tokens,
-            Features::Map(_) => return features.pool_map(pool),
-        };
-        let [batch, length, width] = tokens.dims();
-        // The class token is the first; pooling over positions leaves it out.
-        let patches = || tokens.clone().slice([0..batch, 1..length, 0..width]);
-        let mean = || patches().mean_dim(1).reshape([batch, width]);
-        let max = || patches().max_dim(1).reshape([batch, width]);
-        match pool {
-            Pool::Avg => mean(),
-            Pool::Max => max(),
-            Pool::AvgMax => (mean() + max()) * 0.5,
-            Pool::CatAvgMax => Tensor::cat(vec![mean(), max()], 1),
-            Pool::Token => tokens.slice([0..batch, 0..1, 0..width]).reshape([batch, width]),
-            Pool::None => tokens.reshape([batch, length * width]),
-        }
-    }
-
-    fn key_table(&self) -> KeyTable {
-        KeyTable::new(&[
-            ("stem.proj", "patch_embed.proj"),
-            ("stem.cls_token", "cls_token"),
-            ("stem.pos_embed", "pos_embed"),
-            ("blocks", "blocks"),
-            ("norm", "norm"),
-            ("head.fc", "head"),
-        ])
-    }
-
-    fn first_conv(&self) -> FirstConv {
-        FirstConv {
-            conv: "stem.proj".to_owned(),
-            norm: None,
-        }
-    }
-
-    fn init_rule(&self, path: &str, shape: &[usize]) -> Init {
-        match shape.len() {
-            1 => Init::Ones,
-            3 if path.ends_with("cls_token") => Init::normal(1e-6),
-            4 => Init::PyTorch,
-            _ => Init::trunc_normal(0.02),
-        }
+        }))
     }
 
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
@@ -211,42 +221,6 @@ impl Backbone for VisionTransformer {
         }
         args
     }
-
-    /// Position embeddings at another image size: the class token's is kept, the grid is resampled
-    /// bicubically with antialiasing (timm's `resample_abs_pos_embed`).
-    fn resample(&self, _path: &str, tensor: &HostTensor, shape: &[usize]) -> Vec<f32> {
-        let Some((from, to, width)) = grids(&tensor.shape, shape) else {
-            return tensor.data.clone();
-        };
-        let (class, grid) = tensor.data.split_at(width);
-        let mut data = class.to_vec();
-        data.extend(resample::bicubic(grid, [from, from], [to, to], width));
-        data
-    }
-
-    fn resamples(&self, path: &str, from: &[usize], to: &[usize]) -> bool {
-        path == POS_EMBED && grids(from, to).is_some()
-    }
-
-    fn no_weight_decay(&self) -> &[&str] {
-        &[POS_EMBED, "stem.cls_token"]
-    }
-}
-
-const POS_EMBED: &str = "stem.pos_embed";
-
-/// Sides of the grids of two position embeddings, and their width, if both are a class token and a
-/// square.
-fn grids(from: &[usize], to: &[usize]) -> Option<(usize, usize, usize)> {
-    let ([1, from, width], [1, to, wanted]) = (from, to) else {
-        return None;
-    };
-    let side = |tokens: usize| {
-        let side = tokens.checked_sub(1)?.isqrt();
-        let square = side * side + 1 == tokens;
-        (square && (1..=MOST_PATCHES).contains(&side)).then_some(side)
-    };
-    (width == wanted).then_some((side(*from)?, side(*to)?, *width))
 }
 
 #[derive(Module, Debug)]
@@ -260,7 +234,9 @@ impl Stem {
     fn forward(&self, image: Tensor<4>) -> Tensor<3> {
         let patches = self.proj.forward(image);
         let [batch, width, rows, columns] = patches.dims();
-        let patches = patches.reshape([batch, width, rows * columns]).swap_dims(1, 2);
+        let patches = patches
+            .reshape([batch, width, rows * columns])
+            .swap_dims(1, 2);
         let dtype = patches.dtype();
         let class = self.cls_token.val().cast(dtype).expand([batch, 1, width]);
         Tensor::cat(vec![class, patches], 1) + self.pos_embed.val().cast(dtype)
@@ -271,66 +247,28 @@ impl Stem {
 #[derive(Module, Debug)]
 struct Block {
     norm1: LayerNorm,
-    attn: Attention,
+    attn: SelfAttention,
     norm2: LayerNorm,
     mlp: Mlp,
     drop_path: DropPath,
 }
 
 impl Block {
-    fn new(config: &ViTConfig, drop_path: f64, device: &Device) -> Self {
+    fn new(config: &ViTConfig, drop_path: f64, params: &ParamBuilder) -> Self {
         let width = config.width;
-        let hidden = width * config.mlp_ratio;
         Self {
-            norm1: LayerNorm::new(width, EPSILON, device),
-            attn: Attention {
-                qkv: Linear::new(width, 3 * width, device),
-                proj: Linear::new(width, width, device),
-                heads: config.heads,
-            },
-            norm2: LayerNorm::new(width, EPSILON, device),
-            mlp: Mlp {
-                fc1: Linear::new(width, hidden, device),
-                fc2: Linear::new(hidden, width, device),
-            },
+            norm1: LayerNorm::new(width, EPSILON, params),
+            attn: SelfAttention::new(width, config.heads, &WEIGHTS, params),
+            norm2: LayerNorm::new(width, EPSILON, params),
+            mlp: Mlp::new(width, width * config.mlp_ratio, &WEIGHTS, params),
             drop_path: DropPath::new(drop_path),
         }
     }
 
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [x, around] = fork(x);
-        let mixed = self.attn.forward(self.norm1.forward(x));
-        let [x, around] = fork(self.add(&self.attn.proj, mixed, around));
-        let hidden = self.mlp.fc1.forward_gelu(self.norm2.forward(x));
-        self.add(&self.mlp.fc2, hidden, around)
+        let attend = |x, end: Epilogue<'_, 3>| self.attn.forward_with(self.norm1.forward(x), end);
+        let x = self.drop_path.residual(x, Act::None, |x| x, attend);
+        let mlp = |x, end: Epilogue<'_, 3>| self.mlp.forward_with(self.norm2.forward(x), end);
+        self.drop_path.residual(x, Act::None, |x| x, mlp)
     }
-
-    /// The last layer of a branch, and the tokens that went around the branch.
-    fn add(&self, last: &Linear, branch: Tensor<3>, around: Tensor<3>) -> Tensor<3> {
-        if self.drop_path.is_active(&branch) {
-around + self.drop_path.forward(last.forward(branch))
-} else {
-last.forward_add(branch, around)
-        }
-    }
-}
-
-#[derive(Module, Debug)]
-struct Attention {
-    qkv: Linear,
-    proj: Linear,
-    heads: usize,
-}
-
-impl Attention {
-    /// Without the projection behind it.
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        attention(self.qkv.forward(x), self.heads)
-    }
-}
-
-#[derive(Module, Debug)]
-struct Mlp {
-    fc1: Linear,
-    fc2: Linear,
 }

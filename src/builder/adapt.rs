@@ -6,12 +6,13 @@ use std::sync::Arc;
 use burn::module::{Module, ParamId};
 
 use super::checks::{check_channels, check_classes, check_pool};
-use super::initial::{fresh_head, initial_value};
+use super::initial::fresh_head;
 use super::spec::Spec;
 use super::stem::{Shift, StemRule, adapt_conv};
 use crate::error::{Error, Result};
 use crate::init::{Init, Rng};
 use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, freeze, params};
+use crate::nn::ParamBuilder;
 use crate::zoo;
 
 impl Classifier {
@@ -23,7 +24,7 @@ impl Classifier {
     /// [`Error::InvalidArgument`] for zero channels, or for a rule that does not apply.
     pub fn reset_stem(mut self, in_channels: usize, rule: &StemRule, seed: u64) -> Result<Self> {
         check_channels(in_channels)?;
-        let first = self.backbone.first_conv();
+        let first = self.backbone.describe().first_conv.clone();
         let name = format!("{}.weight", first.conv);
         let values = params::read(&self)?;
         let find = |path: &str| values.iter().find(|(p, _)| p == path).map(|(_, t)| t);
@@ -80,19 +81,19 @@ impl Classifier {
         Arc::make_mut(&mut self.info).classes.clear();
         let device = self.device();
         self.head = Head::new(
-            self.backbone.num_features(),
+            self.backbone.describe(),
             num_classes,
             self.head.pool(),
             self.info.drop_rate,
-            &device,
+            &ParamBuilder::new(&device),
         );
         let values = fresh_head(num_classes, self.num_features(), init, seed)?;
         params::write(self, |path, _| Ok(values.get(path)))
     }
 
-    /// Gives the weights and biases of a group new values: weights by `init`, biases by the rule's
-    /// own way with biases, normalisations their neutral values (scale 1, shift 0, mean 0,
-    /// variance 1).
+    /// Gives the parameters of a group new values: weights by `init`, biases by the rule's own way
+    /// with biases, normalisations their neutral values (scale 1, shift 0, mean 0, variance 1), and
+    /// what else there is, such as a layer scale, the value with which it starts in a new model.
     ///
     /// # Errors
     /// [`Error::UnknownGroup`], or [`Error::InvalidArgument`] for a rule that does not apply.
@@ -121,19 +122,19 @@ impl Classifier {
     }
 
     fn init_where(self, wanted: impl Fn(&str) -> bool, init: &Init, seed: u64) -> Result<Self> {
-        let all = params::list(&self);
+        let spec = Spec::like(&self);
+        let device = crate::device("cpu")?;
+        let (channels, classes) = (self.in_channels(), self.num_classes());
+        let (_, starts) = spec.skeleton_with_starts(channels, classes, &device)?;
         params::write(self, |path, shape| {
             if !wanted(path) {
                 return Ok(None);
             }
-            let rule = |_: &str, shape: &[usize]| {
-                if shape.len() > 1 {
-                    init.clone()
-                } else {
-                    Init::Ones
-                }
-            };
-            initial_value(path, shape, &all, rule, seed).map(Some)
+            match starts.get(path) {
+                Some(start) => start.with_rule(init).values(path, shape, seed),
+                None => Ok(neutral_statistics(path, shape)),
+            }
+            .map(Some)
         })
     }
 
@@ -148,7 +149,7 @@ impl Classifier {
             .pool(self.head.pool())
             .drop_rate(drop_rate)
             .drop_path_rate(drop_path_rate);
-        spec.image_size = match self.backbone.input_size() {
+        spec.image_size = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size),
             InputSize::AtLeast(_) => self.info.image_size,
         };
@@ -174,4 +175,14 @@ impl Classifier {
         params::with_ids(model, |path| ids.get(path).copied())
             .ok_or_else(|| Error::argument("model", "the same parameters", "others"))
     }
+}
+
+/// Running statistics of nothing yet: a mean of 0, a variance of 1.
+fn neutral_statistics(path: &str, shape: &[usize]) -> Vec<f32> {
+    let value = if path.ends_with("running_var") {
+        1.0
+    } else {
+        0.0
+    };
+    vec![value; shape.iter().product()]
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::initial::initial_value;
 use super::resolve::{bundled, resolve};
 use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::StemRule;
@@ -48,17 +47,23 @@ impl Spec {
     fn build_random(&self, seed: u64, device: &Device) -> Result<Classifier> {
         let in_channels = self.in_channels.unwrap_or(3);
         let num_classes = self.num_classes.unwrap_or(IMAGENET_CLASSES);
-        let model = self.skeleton(in_channels, num_classes, device)?;
-        let all = params::list(&model);
-        let first = format!("{}.weight", model.backbone.first_conv().conv);
-        let rules = model.clone();
-        let rule = |path: &str, shape: &[usize]| match &self.stem_rule {
-            StemRule::Init(init) if path == first => init.clone(),
-            _ if path.starts_with(HEAD) => self.head_rule(&rules, shape),
-            _ => rules.backbone.init_rule(path, shape),
-        };
+        let (model, starts) = self.skeleton_with_starts(in_channels, num_classes, device)?;
+        let first = format!("{}.", model.backbone.describe().first_conv.conv);
+        // Running statistics have their values already.
         params::write(model, |path, shape| {
-            initial_value(path, shape, &all, rule, seed).map(Some)
+            let Some(start) = starts.get(path) else {
+                return Ok(None);
+            };
+            let values = match (&self.stem_rule, &self.head_init) {
+                (StemRule::Init(init), _) if path.starts_with(&first) => {
+                    start.with_rule(init).values(path, shape, seed)
+                }
+                (_, Some(init)) if path.starts_with(HEAD) => {
+                    start.with_rule(init).values(path, shape, seed)
+                }
+                _ => start.values(path, shape, seed),
+            };
+            values.map(Some)
         })
     }
 }

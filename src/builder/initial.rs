@@ -1,42 +1,8 @@
-//! The values with which parameters start.
+//! The values with which a new head starts.
 
 use crate::error::Result;
 use crate::init::{Init, Rng};
 use crate::model::HEAD;
-use crate::model::params::ParamInfo;
-
-/// The value with which a parameter starts: its weight's rule for a weight and its bias, the
-/// neutral value for a buffer.
-pub(crate) fn initial_value(
-    path: &str,
-    shape: &[usize],
-    all: &[ParamInfo],
-    rule: impl Fn(&str, &[usize]) -> Init,
-    seed: u64,
-) -> Result<Vec<f32>> {
-    let len = shape.iter().product();
-    let mut rng = Rng::new(seed, path);
-    if path.ends_with("running_mean") {
-        return Ok(vec![0.0; len]);
-    }
-    if path.ends_with("running_var") {
-        return Ok(vec![1.0; len]);
-    }
-    match path.strip_suffix(".bias") {
-        None => rule(path, shape).weight(shape, &mut rng),
-        Some(layer) => {
-            let weight = format!("{layer}.weight");
-            let shape = all
-                .iter()
-                .find(|p| p.path == weight)
-                .map(|p| p.shape.as_slice());
-            match shape {
-                Some(shape) => rule(&weight, shape).bias(shape, len, &mut rng),
-                None => Ok(vec![0.0; len]),
-            }
-        }
-    }
-}
 
 /// Values of a fresh head.
 pub(crate) struct FreshHead {

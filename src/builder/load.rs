@@ -1,6 +1,6 @@
 //! The strict comparison of a model with a weights file, and its values from there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -12,7 +12,7 @@ use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::{Shift, StemRule, adapt_conv};
 use crate::error::{Error, LoadReport, Mismatch, Result};
 use crate::init::Rng;
-use crate::model::{Classifier, HEAD, HostTensor, KeyTable, OtherNames, params};
+use crate::model::{Classifier, HEAD, HostTensor, KeyTable, OtherNames, Source, params};
 use crate::weights::{COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
 use crate::zoo;
 
@@ -52,7 +52,8 @@ impl Spec {
     /// The names of the model's tensors.
     fn names(&self, device: &Device) -> Result<Names> {
         let sketch = self.sketch(device)?;
-        let upstream = sketch.backbone.key_table();
+        let description = sketch.backbone.describe();
+        let upstream = description.key_table.clone();
         let backbone = params::list(&sketch)
             .iter()
             .filter(|slot| !slot.path.starts_with(HEAD))
@@ -61,7 +62,7 @@ impl Spec {
         Ok(Names {
             upstream,
             backbone,
-            others: sketch.backbone.other_names(),
+            others: description.other_names.clone(),
         })
     }
 
@@ -116,9 +117,9 @@ impl Spec {
     ) -> Result<Fit> {
         let tensors = file.tensors_in(layout.section);
         let sketch = self.sketch(device)?;
-        let conv = format!("{}.weight", sketch.backbone.first_conv().conv);
+        let conv = format!("{}.weight", sketch.backbone.describe().first_conv.conv);
         let dim = |path: &str, dim: usize| {
-            let shape = &tensors.get(&layout.name(&names.name(path)))?.shape;
+            let (shape, _) = found_at(tensors, &layout.source(&names.name(path)))?;
             shape.get(dim).copied()
         };
         let (file_channels, file_classes) = match self.declared {
@@ -140,7 +141,7 @@ impl Spec {
             Some(fresh_head(
                 num_classes,
                 model.num_features(),
-                &self.head_rule(&model, &[num_classes, model.num_features()]),
+                &self.head_rule(&model),
                 self.seed,
             )?)
         } else {
@@ -160,8 +161,11 @@ impl Spec {
         let mut expected: HashSet<String> = HashSet::new();
         for slot in &params::list(&model) {
             let upstream = names.name(&slot.path);
-            let name = layout.name(&upstream);
-            if let Some(norm) = name.strip_suffix("running_mean") {
+            let source = layout.source(&upstream);
+            let own: Vec<String> = source.names().into_iter().map(str::to_owned).collect();
+            if let [name] = &own[..]
+                && let Some(norm) = name.strip_suffix("running_mean")
+            {
                 expected.insert(format!("{norm}num_batches_tracked"));
             }
             if makes_head && slot.path.starts_with(HEAD) {
@@ -171,19 +175,21 @@ impl Spec {
             if slot.path == conv {
                 shape[1] = file_channels.unwrap_or(in_channels);
             }
-            compare(
-                &model,
-                &slot.path,
-                &upstream,
-                &shape,
-                tensors.get(&name),
-                &mut report,
-            );
-            expected.insert(name);
+            let mut found = found_at(tensors, &source);
+            if let Some((other, _)) = &mut found
+                && layout.reshapes(&upstream)
+                && other.iter().product::<usize>() == shape.iter().product::<usize>()
+            {
+                other.clone_from(&shape);
+            }
+            compare(&model, &slot.path, &upstream, &shape, found, &mut report);
+            expected.extend(own);
         }
         for name in tensors.keys().filter(|name| !expected.contains(*name)) {
             match name.strip_prefix(&layout.prefix) {
-                Some(rest) if rest == COUNTER || (makes_head && is_head(rest)) => {
+                Some(rest)
+                    if rest == COUNTER || layout.ignores(rest) || (makes_head && is_head(rest)) =>
+                {
                     report.left_out.push(name.clone());
                 }
                 Some(rest) => report.unused.push(rest.to_owned()),
@@ -202,15 +208,18 @@ impl Spec {
     /// Reads the values of a model that fits.
     fn read(&self, file: &WeightsFile, fit: &Fit, names: &KeyTable) -> Result<Classifier> {
         let model = fit.model.clone();
-        let first = model.backbone.first_conv();
+        let first = model.backbone.describe().first_conv.clone();
         let conv = format!("{}.weight", first.conv);
         let (in_channels, num_classes) = (model.in_channels(), model.num_classes());
         let tensor = |path: &str| -> Result<HostTensor> {
-            let name = fit.layout.name(&names.name(path));
-            let info = file.tensors_in(fit.layout.section).get(&name);
+            let source = fit.layout.source(&names.name(path));
+            let section = fit.layout.section;
+            let found = found_at(file.tensors_in(section), &source);
+            let parts = source.names().into_iter();
+            let parts: Result<Vec<_>> = parts.map(|name| file.read_in(section, name)).collect();
             Ok(HostTensor {
-                shape: info.map(|info| info.shape.clone()).unwrap_or_default(),
-                data: file.read_in(fit.layout.section, &name)?,
+                shape: found.map(|(shape, _)| shape).unwrap_or_default(),
+                data: source.values(parts?),
             })
         };
 
@@ -242,7 +251,7 @@ impl Spec {
             origin += &format!("; first convolution from {from} to {in_channels} channels: {rule}");
         }
         if fit.fresh.is_some() {
-            let rule = self.head_rule(&model, &[num_classes, model.num_features()]);
+            let rule = self.head_rule(&model);
             origin += &format!(
                 "; new head of {num_classes} classes: {rule} (seed {})",
                 self.seed
@@ -252,7 +261,7 @@ impl Spec {
         let info = Arc::make_mut(&mut model.info);
         info.origin = origin;
         info.loaded = Some(Arc::new(fit.report.clone()));
-        let rules = model.clone();
+        let rule = model.backbone.describe().pos_embed.clone();
         params::write(model, |path, shape| {
             if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
                 return Ok(Some(value));
@@ -263,8 +272,10 @@ impl Spec {
                 return Ok(Some(adapted.weight.data.clone()));
             }
             let mut tensor = tensor(path)?;
-            if tensor.shape != shape {
-                tensor.data = rules.backbone.resample(path, &tensor, shape);
+            if let Some(embed) = rule.as_ref().filter(|rule| rule.path == path)
+                && embed.resamples(&tensor.shape, shape)
+            {
+                tensor.data = embed.resample(&tensor, shape);
             }
             Ok(Some(match &shift {
                 Some(shift) => shift.apply(path, tensor.data),
@@ -298,16 +309,33 @@ struct Fit {
     report: LoadReport,
 }
 
+/// Shape and type of the values at a place of a file; `None` if a tensor is missing, or if several
+/// do not go together.
+fn found_at(
+    tensors: &BTreeMap<String, TensorInfo>,
+    source: &Source,
+) -> Option<(Vec<usize>, DType)> {
+    let names = source.names().into_iter();
+    let infos: Option<Vec<&TensorInfo>> = names.map(|name| tensors.get(name)).collect();
+    let infos = infos?;
+    let shapes: Vec<&[usize]> = infos.iter().map(|info| &info.shape[..]).collect();
+    // The first that cannot be loaded is the one to name.
+    let dtypes = || infos.iter().map(|info| info.dtype.clone());
+    let dtype = dtypes().find(|dtype| !dtype.is_loadable() || *dtype != DType::F32);
+    let dtype = dtype.or_else(|| dtypes().next())?;
+    Some((source.shape(&shapes)?, dtype))
+}
+
 /// Compares one tensor of the model with the file's, if it has one.
 fn compare(
     model: &Classifier,
     path: &str,
     name: &str,
     shape: &[usize],
-    found: Option<&TensorInfo>,
+    found: Option<(Vec<usize>, DType)>,
     report: &mut LoadReport,
 ) {
-    let Some(info) = found else {
+    let Some((found, dtype)) = found else {
         report.missing.push(name.to_owned());
         return;
     };
@@ -317,20 +345,19 @@ fn compare(
         found,
     };
     // A size that the family knows how to bring to the model's is what the spec asked for.
-    let resampled = || model.backbone.resamples(path, &info.shape, shape);
-    if !info.dtype.is_loadable() {
-        report.types.push(mismatch(
-            "f32, f16, bf16 or f64".to_owned(),
-            info.dtype.to_string(),
-        ));
-    } else if info.shape != shape && !resampled() {
-        report
-            .shapes
-            .push(mismatch(format!("{shape:?}"), format!("{:?}", info.shape)));
+    let rule = model.backbone.describe().pos_embed.as_ref();
+    let rule = rule.filter(|rule| rule.path == path);
+    let resampled = || rule.is_some_and(|rule| rule.resamples(&found, shape));
+    if !dtype.is_loadable() {
+        let expected = "f32, f16, bf16 or f64".to_owned();
+        report.types.push(mismatch(expected, dtype.to_string()));
+    } else if found != shape && !resampled() {
+        let shapes = mismatch(format!("{shape:?}"), format!("{found:?}"));
+        report.shapes.push(shapes);
     } else {
         report.matched += 1;
-        if info.dtype != DType::F32 {
-            let type_name = info.dtype.to_string();
+        if dtype != DType::F32 {
+            let type_name = dtype.to_string();
             *report.converted.entry(type_name).or_default() += 1;
         }
     }

@@ -1,5 +1,6 @@
 //! The structure of a model, without its values.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -8,7 +9,8 @@ use super::checks::{check_channels, check_classes, check_pool};
 use super::spec::{IMAGENET_CLASSES, Spec};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::model::{Classifier, Head, ModelInfo, Pool};
+use crate::model::{Classifier, Head, ModelInfo, Pool, params};
+use crate::nn::{ParamBuilder, Start};
 use crate::preprocess::{Normalization, check_size};
 use crate::zoo::{self, BackboneOptions};
 
@@ -75,20 +77,49 @@ impl Spec {
         num_classes: usize,
         device: &Device,
     ) -> Result<Classifier> {
+        let params = ParamBuilder::new(device);
+        self.skeleton_of(in_channels, num_classes, &params)
+    }
+
+    /// The same, and how each parameter starts, by path.
+    pub(super) fn skeleton_with_starts(
+        &self,
+        in_channels: usize,
+        num_classes: usize,
+        device: &Device,
+    ) -> Result<(Classifier, HashMap<String, Start>)> {
+        let params = ParamBuilder::new(device);
+        let model = self.skeleton_of(in_channels, num_classes, &params)?;
+        let mut by_id = params.into_starts();
+        let by_path = params::list(&model)
+            .into_iter()
+            .filter_map(|param| Some((param.path, by_id.remove(&param.id)?)))
+            .collect();
+        Ok((model, by_path))
+    }
+
+    fn skeleton_of(
+        &self,
+        in_channels: usize,
+        num_classes: usize,
+        params: &ParamBuilder,
+    ) -> Result<Classifier> {
         let architecture = zoo::find(self.architecture)?;
         let options = BackboneOptions {
             in_channels,
             image_size: self.image_size,
+            drop_rate: self.drop_rate,
             drop_path_rate: self.drop_path_rate,
+            pool: self.pool.unwrap_or(architecture.pool),
         };
-        let backbone = (architecture.build)(&options, device)?;
-        let pool = self.pool.unwrap_or(architecture.pool);
-        if !backbone.supports(pool) {
-            let supported: Vec<&str> = Pool::ALL
-                .into_iter()
-                .filter(|pool| backbone.supports(*pool))
+        let backbone = (architecture.build)(&options, params)?;
+        let pool = options.pool;
+        let pools = backbone.describe().pools;
+        if !pools.contains(&pool) {
+            let supported: Vec<&str> = pools
+                .iter()
                 .map(|pool| {
-                    if pool == Pool::None {
+                    if *pool == Pool::None {
                         "none"
                     } else {
                         pool.timm_name()
@@ -107,11 +138,11 @@ impl Spec {
         }
         check_pool(pool, num_classes)?;
         let head = Head::new(
-            backbone.num_features(),
+            backbone.describe(),
             num_classes,
             pool,
             self.drop_rate,
-            device,
+            params,
         );
         Ok(Classifier {
             backbone,
@@ -139,8 +170,8 @@ impl Spec {
     }
 
     /// The rule of a fresh head: the one that was asked for, else upstream's.
-    pub(super) fn head_rule(&self, model: &Classifier, shape: &[usize]) -> Init {
+    pub(super) fn head_rule(&self, model: &Classifier) -> Init {
         let asked = self.head_init.clone();
-        asked.unwrap_or_else(|| model.backbone.init_rule(HEAD_WEIGHT, shape))
+        asked.unwrap_or_else(|| model.backbone.describe().classifier_init.clone())
     }
 }

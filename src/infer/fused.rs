@@ -107,7 +107,7 @@ impl Fused {
     /// As [`Classifier::forward`].
     pub fn embed(&self, images: Tensor<4>) -> Result<Tensor<2>> {
         let features = self.forward_features(images)?;
-        Ok(self.model.forward_head(features, true))
+        self.model.forward_head(features, true)
     }
 
     /// As [`Classifier::evaluate`].

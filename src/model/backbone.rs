@@ -1,13 +1,16 @@
 //! What every backbone can do, whatever its family.
 
+use std::fmt::Debug;
+
 use burn::tensor::Tensor;
 
-use super::features::{Features, Pool};
-use super::host_tensor::HostTensor;
+use super::features::{Features, Pool, Pooling};
 use super::key_table::{KeyTable, OtherNames};
+use super::pos_embed::PosEmbed;
+use crate::error::Result;
 use crate::init::Init;
 
-/// One step of a backbone, the unit in which it freezes: a stem, a stage, a block.
+/// One step of a model, the unit in which it freezes: a stem, a stage, a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// The name users write: `stem`, `stage1`, `block12`.
@@ -23,6 +26,11 @@ impl Group {
             name: name.into(),
             prefix: prefix.into(),
         }
+    }
+
+    /// A group whose parameters' paths start with its name.
+    pub fn named(name: &str) -> Self {
+        Self::new(name, format!("{name}."))
     }
 }
 
@@ -45,79 +53,151 @@ pub struct FirstConv {
     pub norm: Option<String>,
 }
 
-/// A feature extractor: a sequence of [groups](Group), each a function from features to features.
+/// The name of the group between pooling and classifier.
+pub(crate) const PRE_LOGITS: &str = "pre_logits";
+
+/// What is known of a backbone beside its parameters, said once when it is built.
 ///
 /// Everything that freezing, surgery, loading, export and the summary need to know about a family
-/// is said here; nothing outside `zoo` knows a family by name.
-pub trait Backbone {
-    /// The groups, from the input to the output.
-    fn groups(&self) -> Vec<Group>;
+/// is here; nothing outside `zoo` knows a family by name.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// The groups that run one after the other, from the input on.
+    pub groups: Vec<Group>,
+    /// Whether there are layers with parameters between the groups and the classifier: a group
+    /// `pre_logits` then follows, with that for a prefix.
+    pub has_pre_logits: bool,
+    /// Channels of the image.
+    pub in_channels: usize,
+    /// Sizes of the image.
+    pub input_size: InputSize,
+    /// Rows at the lower edge of the image, and columns at the right one, that are not seen: what
+    /// is no whole patch any more.
+    pub unseen_edge: usize,
+    /// Channels of the last group's output.
+    pub num_features: usize,
+    /// Length of the vector that the classifier gets, if the layers before it change that of the
+    /// pooled features.
+    pub head_features: Option<usize>,
+    /// The ways in which the features can be pooled.
+    pub pools: &'static [Pool],
+    /// Tokens before those of the patches, such as a class token.
+    pub prefix_tokens: usize,
+    /// The layers that an adaptation of the input touches.
+    pub first_conv: FirstConv,
+    /// Upstream's name of the classifier.
+    pub classifier: &'static str,
+    /// How upstream's classifier starts.
+    pub classifier_init: Init,
+    /// Upstream's name for every parameter but the classifier's.
+    pub key_table: KeyTable,
+    /// Other names that files may have for the tensors.
+    pub other_names: Vec<OtherNames>,
+    /// A learnt embedding for each place of a grid, which another image size resamples.
+    pub pos_embed: Option<PosEmbed>,
+    /// Paths of parameters of rank two and more that weight decay leaves alone; upstream's
+    /// `no_weight_decay`.
+    pub no_weight_decay: Vec<String>,
+    /// The layer of a parameter by its upstream name, counted from 0 at the input, where upstream
+    /// counts otherwise than by the blocks of a group.
+    pub layer_of: Option<fn(&str) -> Option<usize>>,
+}
 
+impl FirstConv {
+    /// A convolution that no normalisation follows.
+    pub fn new(conv: &str) -> Self {
+        Self {
+            conv: conv.to_owned(),
+            norm: None,
+        }
+    }
+
+    /// The convolution of a [`ConvNorm`](crate::nn::ConvNorm).
+    pub fn of_conv_norm(conv: &str) -> Self {
+        let norm = conv.rsplit_once("conv");
+        Self {
+            conv: conv.to_owned(),
+            norm: norm.map(|(before, after)| format!("{before}bn{after}")),
+        }
+    }
+}
+
+impl Description {
+    /// A description of a convolutional network: any image of at least one pixel, pooled in any way
+    /// but by a token, with a classifier `fc`, and with names that are upstream's.
+    ///
+    /// `num_features` are the channels of the last group's output.
+    pub fn new(
+        groups: Vec<Group>,
+        in_channels: usize,
+        num_features: usize,
+        first_conv: FirstConv,
+    ) -> Self {
+        Self {
+            groups,
+            has_pre_logits: false,
+            in_channels,
+            input_size: InputSize::AtLeast(1),
+            unseen_edge: 0,
+            num_features,
+            head_features: None,
+            pools: &[
+                Pool::Avg,
+                Pool::Max,
+                Pool::AvgMax,
+                Pool::CatAvgMax,
+                Pool::None,
+            ],
+            prefix_tokens: 0,
+            first_conv,
+            classifier: "fc",
+            classifier_init: Init::PyTorch,
+            key_table: KeyTable::new(&[]),
+            other_names: Vec::new(),
+            pos_embed: None,
+            no_weight_decay: Vec::new(),
+            layer_of: None,
+        }
+    }
+
+    /// The groups, and the layers before the classifier if there are any.
+    pub fn all_groups(&self) -> Vec<Group> {
+        let pre_logits = self.has_pre_logits.then(|| Group::named(PRE_LOGITS));
+        self.groups.iter().cloned().chain(pre_logits).collect()
+    }
+
+    /// Length of the vector that the classifier gets, with this pooling.
+    pub fn head_features(&self, pool: Pool) -> usize {
+        self.head_features
+            .unwrap_or(self.num_features * pool.multiplier())
+    }
+}
+
+/// The forward pass of a backbone: a sequence of [groups](Group), each a function from features to
+/// features, and what turns the last features into one vector for each image.
+pub trait Backbone: Debug + Send + Sync {
     /// Runs one group on the output of the group before it; the first takes the image.
     ///
     /// The input has passed [`Classifier`](crate::Classifier)'s checks.
-    fn forward_group(&self, index: usize, x: Features) -> Features;
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for features that the group does
+    /// not take, or a group that there is not.
+    fn forward_group(&self, index: usize, x: Features) -> Result<Features>;
 
-    /// Channels of the image.
-    fn in_channels(&self) -> usize;
-
-    /// Sizes of the image.
-    fn input_size(&self) -> InputSize;
-
-    /// Rows at the lower edge of the image, and columns at the right one, that are not seen: what
-    /// is no whole patch any more.
-    fn unseen_edge(&self) -> usize {
-        0
+    /// Turns the features of the last group into the vector that the classifier gets. Families
+    /// with layers between pooling and classifier run them here.
+    ///
+    /// # Errors
+    /// As [`forward_group`](Self::forward_group).
+    fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
+        Ok(pooling.vector(features))
     }
-
-    /// Channels of the features.
-    fn num_features(&self) -> usize;
-
-    /// Whether the features can be pooled in this way.
-    fn supports(&self, pool: Pool) -> bool;
-
-    /// Turns features into one vector per image, `[batch, num_features * pool.multiplier()]`.
-    fn pool(&self, features: Features, pool: Pool) -> Tensor<2>;
-
-    /// Upstream's name for every parameter.
-    fn key_table(&self) -> KeyTable;
-
-    /// Other names that files may have for the tensors.
-    fn other_names(&self) -> Vec<OtherNames> {
-        Vec::new()
-    }
-
-    /// The layers that an adaptation of the input touches.
-    fn first_conv(&self) -> FirstConv;
-
-    /// How upstream initialises the weight with this path and shape (PyTorch's layout). Biases
-    /// follow their weight's rule.
-    fn init_rule(&self, path: &str, shape: &[usize]) -> Init;
 
     /// What timm's constructor must be told beside channels, classes and pooling to build the same
     /// model.
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let _ = pool;
         serde_json::Map::new()
-    }
-
-    /// Whether the family has a rule that brings this parameter from one shape to another, such as
-    /// position embeddings at another image size.
-    fn resamples(&self, path: &str, from: &[usize], to: &[usize]) -> bool {
-        let _ = (path, from, to);
-        false
-    }
-
-    /// The values of a tensor at the shape that this model needs. Only called where
-    /// [`resamples`](Backbone::resamples) says that there is a rule.
-    fn resample(&self, path: &str, tensor: &HostTensor, shape: &[usize]) -> Vec<f32> {
-        let _ = (path, shape);
-        tensor.data.clone()
-    }
-
-    /// Paths of parameters of rank two and more that weight decay leaves alone; upstream's
-    /// `no_weight_decay`.
-    fn no_weight_decay(&self) -> &[&str] {
-        &[]
     }
 }

@@ -1,17 +1,18 @@
 //! Backbone and head: what a model is, whatever its family.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::any_backbone::AnyBackbone;
 use super::backbone::{Group, InputSize};
-use super::features::Features;
+use super::features::{Features, Pooling};
 use super::group_output::GroupOutput;
 use super::head::{HEAD, Head};
 use crate::error::{Error, LoadReport, Result};
 use crate::preprocess::{Normalization, Preprocess, Resizing};
-use crate::zoo::AnyBackbone;
 
 /// Everything about a model that is not a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +59,7 @@ impl Classifier {
     /// [`Error::InputShape`] if the images do not fit.
     pub fn forward(&self, images: Tensor<4>) -> Result<Tensor<2>> {
         let features = self.forward_features(images)?;
-        Ok(self.forward_head(features, false))
+        self.forward_head(features, false)
     }
 
     /// The output of the last group.
@@ -67,56 +68,63 @@ impl Classifier {
     /// [`Error::InputShape`] if the images do not fit.
     pub fn forward_features(&self, images: Tensor<4>) -> Result<Features> {
         self.check_input(&images)?;
-        Ok(
-            (0..self.backbone.groups().len()).fold(Features::Map(images), |x, index| {
-                self.backbone.forward_group(index, x)
-            }),
-        )
+        let groups = self.backbone.describe().groups.len();
+        self.forward_groups(0..groups, Features::Map(images))
     }
 
-    /// From features to scores, or, with `pre_logits`, to the pooled vector before dropout and the
-    /// last layer.
+    fn forward_groups(&self, mut groups: Range<usize>, x: Features) -> Result<Features> {
+        groups.try_fold(x, |x, index| self.backbone.forward_group(index, x))
+    }
+
+    /// From the features of the last group to scores, or, with `pre_logits`, to the vector before
+    /// dropout and the last layer.
     ///
     /// # Shapes
-    /// - output: `[batch, num_classes]`, or `[batch, num_features * pool.multiplier()]`
-    pub fn forward_head(&self, features: Features, pre_logits: bool) -> Tensor<2> {
-        let pooled = self.backbone.pool(features, self.head.pool);
-        if pre_logits {
-            pooled
+    /// - output: `[batch, num_classes]`, or `[batch, num_features]`
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for features that are not this backbone's.
+    pub fn forward_head(&self, features: Features, pre_logits: bool) -> Result<Tensor<2>> {
+        let pooling = Pooling {
+            pool: self.head.pool,
+            prefix_tokens: self.backbone.describe().prefix_tokens,
+        };
+        let vector = self.backbone.pre_logits(features, pooling)?;
+        Ok(if pre_logits {
+            vector
         } else {
-            self.score(pooled)
-        }
+            self.score(vector)
+        })
     }
 
-    fn score(&self, pooled: Tensor<2>) -> Tensor<2> {
+    fn score(&self, vector: Tensor<2>) -> Tensor<2> {
         match &self.head.fc {
-            Some(fc) => fc.forward(self.head.dropout.forward(pooled)),
-            None => pooled,
+            Some(fc) => fc.forward(self.head.dropout.forward(vector)),
+            None => vector,
         }
     }
 
-    /// The output of the first `groups` groups; of the whole backbone, pooled.
+    /// The output of the first `groups` groups; of all but the head, the vector that it gets.
     pub(crate) fn forward_to(&self, images: Tensor<4>, groups: usize) -> Result<GroupOutput> {
         self.check_input(&images)?;
-        let x = (0..groups).fold(Features::Map(images), |x, index| {
-            self.backbone.forward_group(index, x)
-        });
-        Ok(if groups == self.backbone.groups().len() {
-            GroupOutput::Pooled(self.forward_head(x, true))
+        let description = self.backbone.describe();
+        let run = groups.min(description.groups.len());
+        let x = self.forward_groups(0..run, Features::Map(images))?;
+        Ok(if groups == description.all_groups().len() {
+            GroupOutput::Vector(self.forward_head(x, true)?)
         } else {
             GroupOutput::Features(x)
         })
     }
 
     /// From the output of the first `groups` groups to scores.
-    pub(crate) fn forward_from(&self, groups: usize, output: GroupOutput) -> Tensor<2> {
+    pub(crate) fn forward_from(&self, groups: usize, output: GroupOutput) -> Result<Tensor<2>> {
         match output {
             GroupOutput::Features(x) => {
-                let rest = groups..self.backbone.groups().len();
-                let x = rest.fold(x, |x, index| self.backbone.forward_group(index, x));
-                self.forward_head(x, false)
+                let rest = groups..self.backbone.describe().groups.len();
+                self.forward_head(self.forward_groups(rest, x)?, false)
             }
-            GroupOutput::Pooled(pooled) => self.score(pooled),
+            GroupOutput::Vector(vector) => Ok(self.score(vector)),
         }
     }
 
@@ -131,7 +139,7 @@ impl Classifier {
         groups: &[&str],
     ) -> Result<Vec<(String, Features)>> {
         self.check_input(&images)?;
-        let all = self.backbone.groups();
+        let all = self.backbone.describe().groups.clone();
         for name in groups {
             if !all.iter().any(|group| group.name == *name) {
                 return Err(self.unknown_group(name, all));
@@ -140,7 +148,7 @@ impl Classifier {
         let mut x = Features::Map(images);
         let mut outputs = Vec::with_capacity(groups.len());
         for (index, group) in all.into_iter().enumerate() {
-            x = self.backbone.forward_group(index, x);
+            x = self.backbone.forward_group(index, x)?;
             if groups.contains(&group.name.as_str()) {
                 outputs.push((group.name, x.clone()));
             }
@@ -155,7 +163,7 @@ impl Classifier {
 
     /// Channels of the images.
     pub fn in_channels(&self) -> usize {
-        self.backbone.in_channels()
+        self.backbone.describe().in_channels
     }
 
     /// Classes; 0 without a head.
@@ -168,7 +176,7 @@ impl Classifier {
 
     /// Length of the vector before the last layer.
     pub fn num_features(&self) -> usize {
-        self.backbone.num_features() * self.head.pool.multiplier()
+        self.backbone.describe().head_features(self.head.pool)
     }
 
     /// Everything about the model that is not a tensor.
@@ -212,7 +220,7 @@ impl Classifier {
 
     /// Backbone groups and the head, with the prefixes of their parameters' paths.
     pub(crate) fn all_groups(&self) -> Vec<Group> {
-        let mut groups = self.backbone.groups();
+        let mut groups = self.backbone.describe().all_groups();
         groups.push(Group::new(HEAD, format!("{HEAD}.")));
         groups
     }
@@ -228,7 +236,7 @@ impl Classifier {
     pub(crate) fn check_input(&self, images: &Tensor<4>) -> Result<()> {
         let [batch, channels, height, width] = images.dims();
         let in_channels = self.in_channels();
-        let (fits, size) = match self.backbone.input_size() {
+        let (fits, size) = match self.backbone.describe().input_size {
             InputSize::AtLeast(least) => (
                 height >= least && width >= least,
                 format!("height, width] with height and width of at least {least}"),

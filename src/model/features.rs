@@ -23,26 +23,25 @@ impl Features {
         }
     }
 
-    /// Pools a feature map over its positions, [`Pool::None`] flattens it. Tokens, which no
-    /// convolutional family has, are flattened.
+    /// The feature map.
     ///
-    /// # Shapes
-    /// - output: `[batch, channels * pool.multiplier()]`
-    pub fn pool_map(self, pool: Pool) -> Tensor<2> {
-        let map = match self {
-            Features::Map(map) => map,
-            Features::Tokens(tokens) => return tokens.flatten(1, 2),
-        };
-        let [batch, channels, height, width] = map.dims();
-        let flat = map.reshape([batch, channels, height * width]);
-        let mean = || flat.clone().mean_dim(2).reshape([batch, channels]);
-        let max = || flat.clone().max_dim(2).reshape([batch, channels]);
-        match pool {
-            Pool::Avg => mean(),
-            Pool::Max => max(),
-            Pool::AvgMax => (mean() + max()) * 0.5,
-            Pool::CatAvgMax => Tensor::cat(vec![mean(), max()], 1),
-            Pool::Token | Pool::None => flat.reshape([batch, channels * height * width]),
+    /// # Errors
+    /// [`Error::InvalidArgument`] for tokens.
+    pub fn into_map(self) -> Result<Tensor<4>> {
+        match self {
+            Features::Map(map) => Ok(map),
+            Features::Tokens(_) => Err(Error::argument("features", "a feature map", "tokens")),
+        }
+    }
+
+    /// The tokens.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a feature map.
+    pub fn into_tokens(self) -> Result<Tensor<3>> {
+        match self {
+            Features::Tokens(tokens) => Ok(tokens),
+            Features::Map(_) => Err(Error::argument("features", "tokens", "a feature map")),
         }
     }
 
@@ -56,6 +55,67 @@ impl Features {
             Features::Tokens(x) => x.to_data(),
         };
         host_vec(data)
+    }
+}
+
+/// How the features of a model are pooled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pooling {
+    pub(super) pool: Pool,
+    /// Tokens before those of the patches.
+    pub(super) prefix_tokens: usize,
+}
+
+impl Pooling {
+    /// One vector for each image. Pooling over positions leaves out the tokens before those of the
+    /// patches.
+    ///
+    /// # Shapes
+    /// - output: `[batch, channels * pool.multiplier()]`; flattened with [`Pool::None`]
+    pub fn vector(self, features: Features) -> Tensor<2> {
+        match features {
+            Features::Map(map) => self.map(map).flatten(1, 3),
+            Features::Tokens(tokens) => self.tokens(tokens),
+        }
+    }
+
+    /// A feature map pooled to one position, for layers that stand between pooling and classifier;
+    /// as it is with [`Pool::None`].
+    ///
+    /// # Shapes
+    /// - input: `[batch, channels, height, width]`
+    /// - output: `[batch, channels * pool.multiplier(), 1, 1]`
+    pub fn map(self, map: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = map.dims();
+        let flat = map.clone().reshape([batch, channels, height * width]);
+        let mean = || flat.clone().mean_dim(2);
+        let max = || flat.clone().max_dim(2);
+        let pooled = match self.pool {
+            Pool::Avg => mean(),
+            Pool::Max => max(),
+            Pool::AvgMax => (mean() + max()) * 0.5,
+            Pool::CatAvgMax => Tensor::cat(vec![mean(), max()], 1),
+            Pool::Token | Pool::None => return map,
+        };
+        pooled.reshape([batch, channels * self.pool.multiplier(), 1, 1])
+    }
+
+    fn tokens(self, tokens: Tensor<3>) -> Tensor<2> {
+        let [batch, length, width] = tokens.dims();
+        let first = self.prefix_tokens;
+        let patches = || tokens.clone().slice([0..batch, first..length, 0..width]);
+        let mean = || patches().mean_dim(1).reshape([batch, width]);
+        let max = || patches().max_dim(1).reshape([batch, width]);
+        match self.pool {
+            Pool::Avg => mean(),
+            Pool::Max => max(),
+            Pool::AvgMax => (mean() + max()) * 0.5,
+            Pool::CatAvgMax => Tensor::cat(vec![mean(), max()], 1),
+            Pool::Token => tokens
+                .slice([0..batch, 0..1, 0..width])
+                .reshape([batch, width]),
+            Pool::None => tokens.reshape([batch, length * width]),
+        }
     }
 }
 

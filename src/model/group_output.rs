@@ -9,8 +9,8 @@ use super::features::Features;
 pub(crate) enum GroupOutput {
     /// Not of all groups; of none, the images.
     Features(Features),
-    /// Of the whole backbone, `[batch, num_features]`.
-    Pooled(Tensor<2>),
+    /// Of all but the head, `[batch, num_features]`.
+    Vector(Tensor<2>),
 }
 
 impl GroupOutput {
@@ -21,7 +21,7 @@ impl GroupOutput {
             Self::Features(Features::Tokens(x)) => {
                 Self::Features(Features::Tokens(function.apply(x)))
             }
-            Self::Pooled(x) => Self::Pooled(function.apply(x)),
+            Self::Vector(x) => Self::Vector(function.apply(x)),
         }
     }
 
@@ -29,7 +29,7 @@ impl GroupOutput {
     pub fn shape(&self) -> Vec<usize> {
         match self {
             Self::Features(features) => features.dims(),
-            Self::Pooled(x) => x.dims().to_vec(),
+            Self::Vector(x) => x.dims().to_vec(),
         }
     }
 
@@ -38,7 +38,7 @@ impl GroupOutput {
         match self {
             Self::Features(Features::Map(x)) => x.into_data(),
             Self::Features(Features::Tokens(x)) => x.into_data(),
-            Self::Pooled(x) => x.into_data(),
+            Self::Vector(x) => x.into_data(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The layers behind a backbone.
 
 use burn::module::Module;
-use burn::tensor::Device;
 
+use super::backbone::Description;
 use super::features::Pool;
-use crate::nn::{Dropout, Linear};
+use crate::nn::{Dropout, Linear, LinearConfig, ParamBuilder};
 
 /// Name of the last group of every model.
 pub(crate) const HEAD: &str = "head";
@@ -21,15 +21,16 @@ pub struct Head {
 
 impl Head {
     pub(crate) fn new(
-        num_features: usize,
+        description: &Description,
         num_classes: usize,
         pool: Pool,
         drop_rate: f64,
-        device: &Device,
+        params: &ParamBuilder,
     ) -> Self {
-        let in_features = num_features * pool.multiplier();
+        let fc = LinearConfig::new(description.head_features(pool), num_classes)
+            .weights(description.classifier_init.clone());
         Self {
-            fc: (num_classes > 0).then(|| Linear::new(in_features, num_classes, device)),
+            fc: (num_classes > 0).then(|| fc.init(params)),
             dropout: Dropout::new(drop_rate),
             pool,
         }

@@ -4,7 +4,13 @@
 ///
 /// A rule matches whole segments from the start of a path; what follows stays as it is. A segment
 /// may end in `*`, which stands for any rest of that segment and is carried over in order:
-/// `stage*.*.downsample.conv` ↔ `layer*.*.downsample.0`. The first rule that matches is used.
+/// `stage*.*.downsample.conv` ↔ `layer*.*.downsample.0`. The first rule that matches is used. On the
+/// right a star may be followed by what becomes of a number: `stages.*-1` begins to count at 0 where
+/// the left begins at 1, and `features.*x2+1` takes every second one. Such a rule matches numbers only.
+///
+/// What stands on the right need not be a whole tensor. `attention.{query,key,value}` is three of
+/// them, one below the other, and `in_proj[1/3]` the second of three equal parts of one; both along
+/// the first dimension. Only files are read by such names.
 ///
 /// One direction is enough for both import and export: a file is read by asking for the upstream
 /// name of each parameter, and whatever name is left over does not belong.
@@ -25,6 +31,11 @@ impl KeyTable {
         }
     }
 
+    /// Adds a rule, to be asked last.
+    pub fn push(&mut self, ours: &str, theirs: &str) {
+        self.rules.extend(Self::new(&[(ours, theirs)]).rules);
+    }
+
     /// Upstream's name for the parameter at this path; the path itself where no rule speaks of it,
     /// so that a gap in a table shows as a missing tensor and not as a wrong one.
     pub(crate) fn name(&self, path: &str) -> String {
@@ -39,15 +50,40 @@ impl KeyTable {
             let mut captures = captures.into_iter();
             let mut name: Vec<String> = theirs
                 .iter()
-                .map(|segment| match segment.strip_suffix('*') {
-                    Some(stem) => format!("{stem}{}", captures.next().unwrap_or_default()),
-                    None => segment.clone(),
+                .map(|segment| match segment.split_once('*') {
+                    Some((stem, change)) => {
+                        let captured = captures.next().unwrap_or_default();
+                        Some(format!("{stem}{}", changed(captured, change)?))
+                    }
+                    None => Some(segment.clone()),
                 })
-                .collect();
+                .collect::<Option<_>>()?;
             name.extend(segments[ours.len()..].iter().map(|s| (*s).to_owned()));
             Some(name.join("."))
         })
     }
+}
+
+/// What a star stands for, after `x2`, `+1` or `-1` behind it: times a number, and plus or minus one.
+fn changed(captured: &str, change: &str) -> Option<String> {
+    if change.is_empty() {
+        return Some(captured.to_owned());
+    }
+    let number: i64 = captured.parse().ok()?;
+    let (factor, offset) = match change.strip_prefix('x') {
+        Some(rest) => {
+            let end = rest.find(['+', '-']).unwrap_or(rest.len());
+            (rest[..end].parse().ok()?, &rest[end..])
+        }
+        None => (1i64, change),
+    };
+    let offset = if offset.is_empty() {
+        0
+    } else {
+        offset.parse().ok()?
+    };
+    let number = number.checked_mul(factor)?.checked_add(offset)?;
+    (number >= 0).then(|| number.to_string())
 }
 
 /// What the stars of `pattern` stand for, if it matches the start of `segments`.
@@ -73,6 +109,110 @@ pub struct OtherNames {
     pub whose: &'static str,
     /// From upstream's names to these.
     pub table: KeyTable,
+    /// Upstream's names begin so where the other shape may be another one with as many values: a
+    /// convolution of 1 x 1 that is an affine layer there.
+    pub reshapes: &'static [&'static str],
+    /// Ends of names that such files have beside, which hold no weights: tables that follow from the
+    /// structure.
+    pub ignored: &'static [&'static str],
+}
+
+impl OtherNames {
+    /// Names by a table from upstream's, for tensors of the same shapes.
+    pub fn new<'a>(
+        whose: &'static str,
+        rules: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
+    ) -> Self {
+        Self {
+            whose,
+            table: KeyTable::new(rules),
+            reshapes: &[],
+            ignored: &[],
+        }
+    }
+}
+
+/// Where the values of a parameter are in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In one tensor.
+    Whole(String),
+    /// In several, one below the other.
+    Joined(Vec<String>),
+    /// In one of `of` equal parts of a tensor.
+    Part {
+        name: String,
+        index: usize,
+        of: usize,
+    },
+}
+
+impl Source {
+    /// What a name of a [`KeyTable`] says, with this before each tensor's name.
+    pub fn of(prefix: &str, name: &str) -> Self {
+        if let Some((before, rest)) = name.split_once('{')
+            && let Some((names, after)) = rest.split_once('}')
+        {
+            let joined = names
+                .split(',')
+                .map(|one| format!("{prefix}{before}{one}{after}"));
+            return Self::Joined(joined.collect());
+        }
+        if let Some((before, rest)) = name.split_once('[')
+            && let Some((part, after)) = rest.split_once(']')
+            && let Some((index, of)) = part.split_once('/')
+            && let (Ok(index), Ok(of)) = (index.parse(), of.parse())
+        {
+            let name = format!("{prefix}{before}{after}");
+            return Self::Part { name, index, of };
+        }
+        Self::Whole(format!("{prefix}{name}"))
+    }
+
+    /// The names of the tensors.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Whole(name) | Self::Part { name, .. } => vec![name],
+            Self::Joined(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The shape of the values, by the shapes of the tensors; `None` if they do not go together.
+    pub fn shape(&self, tensors: &[&[usize]]) -> Option<Vec<usize>> {
+        let mut shape = tensors.first()?.to_vec();
+        match self {
+            Self::Whole(_) => {}
+            Self::Joined(_) => {
+                let rest = shape.get(1..)?;
+                if tensors.iter().any(|other| other.get(1..) != Some(rest)) {
+                    return None;
+                }
+                shape[0] = tensors
+                    .iter()
+                    .try_fold(0usize, |sum, other| sum.checked_add(other[0]))?;
+            }
+            Self::Part { of, .. } => {
+                let first = shape.first_mut()?;
+                if *of == 0 || !first.is_multiple_of(*of) {
+                    return None;
+                }
+                *first /= of;
+            }
+        }
+        Some(shape)
+    }
+
+    /// The values, by those of the tensors.
+    pub fn values(&self, tensors: Vec<Vec<f32>>) -> Vec<f32> {
+        let values = tensors.concat();
+        match self {
+            Self::Part { index, of, .. } => {
+                let length = values.len() / of;
+                values[index * length..][..length].to_vec()
+            }
+            _ => values,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +224,9 @@ mod tests {
         let table = KeyTable::new(&[
             ("stem.conv", "conv1"),
             ("stage*.*.downsample.conv", "layer*.*.downsample.0"),
+            ("stage*.pool", "features.*x2.pool"),
+            ("stage*.norm", "features.*x2+1.norm"),
+            ("block*", "blocks.*-1"),
             ("stage*", "layer*"),
         ]);
         let upstream = |path| table.upstream(path);
@@ -98,5 +241,48 @@ mod tests {
             "layer4.11.bn1.bias"
         );
         assert_eq!(upstream("stage"), Some("layer".to_owned()));
+        assert_eq!(upstream("stage3.pool").unwrap(), "features.6.pool");
+        assert_eq!(
+            upstream("stage3.norm.weight").unwrap(),
+            "features.7.norm.weight"
+        );
+        assert_eq!(upstream("block1.0.weight").unwrap(), "blocks.0.0.weight");
+        // No number, or none that is left: the next rule is asked.
+        assert_eq!(upstream("stagex.pool").unwrap(), "layerx.pool");
+        assert_eq!(upstream("block0.weight"), None);
+        assert_eq!(
+            upstream("stage9223372036854775807.norm").unwrap(),
+            "layer9223372036854775807.norm"
+        );
+    }
+
+    #[test]
+    fn tensors_are_joined_and_split() {
+        let table = KeyTable::new(&[
+            ("blocks.*.attn.qkv", "layer.*.attention.{query,key,value}"),
+            ("blocks.*.attn.k", "layers.*.in_proj[1/3]"),
+        ]);
+        let source = |path: &str| Source::of("model.", &table.name(path));
+        let joined = source("blocks.2.attn.qkv.bias");
+        let names = ["query", "key", "value"].map(|n| format!("model.layer.2.attention.{n}.bias"));
+        assert_eq!(joined, Source::Joined(names.to_vec()));
+        assert_eq!(joined.shape(&[&[2, 4], &[3, 4], &[1, 4]]), Some(vec![6, 4]));
+        assert_eq!(joined.shape(&[&[2, 4], &[3, 5], &[1, 4]]), None);
+        assert_eq!(joined.shape(&[&[], &[]]), None);
+        assert_eq!(
+            joined.values(vec![vec![1.0], vec![2.0], vec![3.0]]),
+            [1.0, 2.0, 3.0]
+        );
+        let part = source("blocks.0.attn.k.weight");
+        assert_eq!(part.names(), ["model.layers.0.in_proj.weight"]);
+        assert_eq!(part.shape(&[&[6, 4]]), Some(vec![2, 4]));
+        assert_eq!(part.shape(&[&[7, 4]]), None);
+        assert_eq!(
+            part.values(vec![vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]]),
+            [2.0, 3.0]
+        );
+        let whole = source("norm.weight");
+        assert_eq!(whole.names(), ["model.norm.weight"]);
+        assert_eq!(whole.shape(&[&[7]]), Some(vec![7]));
     }
 }

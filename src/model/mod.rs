@@ -1,5 +1,6 @@
 //! What a model is: a backbone made of groups, and a head.
 
+mod any_backbone;
 mod backbone;
 mod classifier;
 mod features;
@@ -9,17 +10,24 @@ mod head;
 mod host_tensor;
 mod key_table;
 pub(crate) mod params;
+mod pos_embed;
+mod stages;
 mod state_dict;
 mod summary;
 
-pub use backbone::{Backbone, FirstConv, Group, InputSize};
+pub use any_backbone::AnyBackbone;
+pub(crate) use backbone::PRE_LOGITS;
+pub use backbone::{Backbone, Description, FirstConv, Group, InputSize};
 pub use classifier::{Classifier, ModelInfo};
-pub use features::{Features, Pool};
+pub use features::{Features, Pool, Pooling};
 pub use freeze::{Freeze, FrozenNorm};
 pub(crate) use group_output::{GroupOutput, TensorFn};
 pub(crate) use head::HEAD;
 pub use head::Head;
 pub use host_tensor::HostTensor;
 pub(crate) use host_tensor::host_vec;
+pub(crate) use key_table::Source;
 pub use key_table::{KeyTable, OtherNames};
+pub use pos_embed::PosEmbed;
+pub use stages::{MapLayer, Stages};
 pub use summary::{Layer, Summary};

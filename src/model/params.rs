@@ -11,6 +11,7 @@ use burn::tensor::{GradientCheckpointingStrategy, Tensor, TensorData};
 
 use super::classifier::Classifier;
 use super::host_tensor::{HostTensor, host_vec};
+use super::stages;
 use crate::error::Result;
 use crate::nn::is_buffer;
 
@@ -34,14 +35,27 @@ impl ParamInfo {
 
 /// The path of the module being visited, without wrappers.
 #[derive(Default)]
-struct Path(Vec<Option<String>>);
+struct Path(Vec<Level>);
+
+/// What a level of nesting does to a path.
+enum Level {
+    Name(String),
+    /// Nothing: it merely wraps.
+    Wrapper,
+    /// It takes the place of the level above.
+    Renamed(String),
+}
 
 impl Path {
     fn enter(&mut self, name: &str, container: &str) {
-        // An enum's variant and the field that holds the backbone say nothing about a parameter.
-        let wraps = container.starts_with("Enum:")
-            || (container == "Struct:Classifier" && name == "backbone");
-        self.0.push((!wraps).then(|| name.to_owned()));
+        self.0.push(match (container, name) {
+            // An enum's variant and the field that holds the backbone say nothing about a parameter.
+            ("Struct:Classifier", "backbone") | ("Struct:ConvNorm", "conv") => Level::Wrapper,
+            (container, _) if container.starts_with("Enum:") => Level::Wrapper,
+            (stages::CONTAINER, stage) => Level::Renamed(stage.to_owned()),
+            ("Struct:ConvNorm", _) => Level::Renamed(self.norm_name()),
+            _ => Level::Name(name.to_owned()),
+        });
     }
 
     fn exit(&mut self) {
@@ -49,8 +63,32 @@ impl Path {
     }
 
     fn join(&self) -> String {
-        let parts: Vec<&str> = self.0.iter().flatten().map(String::as_str).collect();
+        let mut parts: Vec<&str> = Vec::with_capacity(self.0.len());
+        for level in &self.0 {
+            match level {
+                Level::Wrapper => {}
+                Level::Name(name) => parts.push(name),
+                Level::Renamed(name) => {
+                    parts.pop();
+                    parts.push(name);
+                }
+            }
+        }
         parts.join(".")
+    }
+
+    /// What the normalisation of a [`ConvNorm`](crate::nn::ConvNorm) is called, by the name of the
+    /// field that holds both: `bn1` of `conv1`.
+    fn norm_name(&self) -> String {
+        let name = self.0.iter().rev().find_map(|level| match level {
+            Level::Name(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let name = name.unwrap_or_default();
+        match name.strip_prefix("conv") {
+            Some(rest) => format!("bn{rest}"),
+            None => format!("{name}_bn"),
+        }
     }
 }
 

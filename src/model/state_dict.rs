@@ -16,7 +16,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::Device`] if the device cannot hand the values over.
     pub fn state_dict(&self) -> Result<BTreeMap<String, HostTensor>> {
-        let names = self.backbone.key_table();
+        let names = &self.backbone.describe().key_table;
         let tensors = params::read(&self.valid())?;
         Ok(tensors
             .into_iter()
@@ -32,7 +32,7 @@ impl Classifier {
         &self,
         gradients: &GradientsParams,
     ) -> Result<BTreeMap<String, HostTensor>> {
-        let names = self.backbone.key_table();
+        let names = &self.backbone.describe().key_table;
         let tensors = params::gradients(self, gradients)?;
         Ok(tensors
             .into_iter()
@@ -43,7 +43,7 @@ impl Classifier {
     /// Upstream's name and the shape of every parameter and running statistic, without reading
     /// any.
     pub fn state_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let names = self.backbone.key_table();
+        let names = &self.backbone.describe().key_table;
         params::list(self)
             .into_iter()
             .map(|p| (names.name(&p.path), p.shape))
@@ -59,7 +59,7 @@ impl Classifier {
         self,
         mut value: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
     ) -> Result<Self> {
-        let names = self.backbone.key_table();
+        let names = self.backbone.describe().key_table.clone();
         params::write(self, |path, shape| {
             let name = names.name(path);
             let Some(values) = value(&name, shape) else {

@@ -55,11 +55,11 @@ impl Classifier {
     /// [`Error::InputShape`] if the model does not take that size, [`Error::InvalidArgument`] if
     /// running it would take very much memory.
     pub fn summary(&self, image_size: Option<usize>) -> Result<Summary> {
-        let size = match (image_size, self.backbone.input_size()) {
+        let size = match (image_size, self.backbone.describe().input_size) {
             (Some(size), _) | (None, InputSize::Exactly(size)) => size,
             (None, InputSize::AtLeast(_)) => zoo::find(&self.info.architecture)?.image_size,
         };
-        let most = match self.backbone.input_size() {
+        let most = match self.backbone.describe().input_size {
             InputSize::Exactly(_) => 1024,
             InputSize::AtLeast(_) => 2048,
         };

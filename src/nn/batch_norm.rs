@@ -2,10 +2,10 @@
 
 use burn::module::{Flag, Module, Param};
 use burn::tensor::module::{batch_norm, batch_norm_train};
-use burn::tensor::{Device, FloatDType, Tensor};
-use burn_zoo_cpu::{Act, Epilogue};
+use burn::tensor::{FloatDType, Tensor};
+use burn_zoo_cpu::Epilogue;
 
-use super::{Buffer, Conv2d, fused, parameter, trace};
+use super::{Buffer, Conv2d, ParamBuilder, trace};
 
 /// `torch.nn.BatchNorm2d`.
 ///
@@ -26,34 +26,78 @@ pub struct BatchNorm2d {
     /// Running variance, `[channels]`.
     pub running_var: Buffer<1>,
     training: Param<Flag>,
+    #[module(skip)]
+    config: BatchNorm2dConfig,
 }
 
-/// PyTorch's defaults, which every timm ResNet keeps.
-const EPSILON: f64 = 1e-5;
-const MOMENTUM: f64 = 0.1;
+/// What a [`BatchNorm2d`] looks like.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNorm2dConfig {
+    channels: usize,
+    epsilon: f64,
+    momentum: f64,
+    scale: f32,
+}
 
-impl BatchNorm2d {
-    /// A layer for this many channels. Scale and shift are zero until they are initialised or
-    /// loaded; the running statistics are 0 and 1.
-    pub fn new(channels: usize, device: &Device) -> Self {
+impl BatchNorm2dConfig {
+    /// PyTorch's defaults: an epsilon of 1e-5, a momentum of 0.1, and a scale that starts at 1.
+    pub fn new(channels: usize) -> Self {
         Self {
-            weight: parameter([channels], device),
-            bias: parameter([channels], device),
-            running_mean: Buffer::new(Tensor::zeros([channels], device)),
-            running_var: Buffer::new(Tensor::ones([channels], device)),
-            training: Param::from_bool(true),
+            channels,
+            epsilon: 1e-5,
+            momentum: 0.1,
+            scale: 1.0,
         }
     }
 
+    /// Sets what is added to the variance.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Sets how far the running statistics go towards those of a batch.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// The scale starts at 0, so that a residual branch that ends here begins as nothing (timm's
+    /// `zero_init_last`).
+    pub fn zero_init(mut self) -> Self {
+        self.scale = 0.0;
+        self
+    }
+
+    /// Makes the layer; the running statistics are 0 and 1.
+    pub fn init(&self, params: &ParamBuilder) -> BatchNorm2d {
+        let (channels, device) = (self.channels, params.device());
+        BatchNorm2d {
+            weight: params.scale(channels, self.scale),
+            bias: params.constant([channels], 0.0),
+            running_mean: Buffer::new(Tensor::zeros([channels], device)),
+            running_var: Buffer::new(Tensor::ones([channels], device)),
+            training: Param::from_bool(true),
+            config: *self,
+        }
+    }
+}
+
+impl BatchNorm2d {
     /// Normalises each channel.
     ///
     /// # Shapes
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.apply(input, Epilogue::default())
+        self.forward_with(input, Epilogue::default())
     }
 
-    fn apply(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
+    /// Normalises each channel, and does what follows in the same pass where there is an operation
+    /// for it.
+    ///
+    /// # Shapes
+    /// - input, residual and output: `[batch, channels, height, width]`
+    pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         // In 32 bits whatever the activations are in, as in PyTorch's autocast.
         let dtype = input.dtype();
         let input = input.cast(FloatDType::F32);
@@ -74,6 +118,11 @@ impl BatchNorm2d {
         output
     }
 
+    /// What is added to the variance.
+    pub(super) fn epsilon(&self) -> f64 {
+        self.config.epsilon
+    }
+
     /// Normalises by the running statistics.
     fn normalize(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
@@ -83,10 +132,17 @@ impl BatchNorm2d {
             bias: &bias,
             mean: &mean,
             variance: &variance,
-            epsilon: EPSILON,
+            epsilon: self.config.epsilon,
         };
         burn_zoo_cpu::batch_norm(&input, norm, epilogue).unwrap_or_else(|| {
-            epilogue.apply(batch_norm(input, weight, bias, mean, variance, EPSILON))
+            epilogue.apply(batch_norm(
+                input,
+                weight,
+                bias,
+                mean,
+                variance,
+                self.config.epsilon,
+            ))
         })
     }
 
@@ -97,12 +153,12 @@ impl BatchNorm2d {
         let norm = burn_zoo_cpu::BatchNormTrain {
             weight: &weight,
             bias: &bias,
-            epsilon: EPSILON,
+            epsilon: self.config.epsilon,
         };
         let (output, statistics) = match burn_zoo_cpu::batch_norm_train(&input, norm, epilogue) {
             Some(result) => (result.output, [result.mean, result.variance]),
             None => {
-                let result = batch_norm_train(input, weight, bias, EPSILON);
+                let result = batch_norm_train(input, weight, bias, self.config.epsilon);
                 (
                     epilogue.apply(result.output),
                     [result.mean, result.variance],
@@ -124,68 +180,17 @@ impl BatchNorm2d {
             1.0
         };
         let blend = |running: &Buffer<1>, batch: Tensor<1>| {
-            let kept = running.value().mul_scalar(1.0 - MOMENTUM);
-            running.set(kept + batch.detach().mul_scalar(MOMENTUM));
+            let kept = running.value().mul_scalar(1.0 - self.config.momentum);
+            running.set(kept + batch.detach().mul_scalar(self.config.momentum));
         };
         blend(&self.running_mean, mean);
         blend(&self.running_var, variance.mul_scalar(unbiased));
     }
-}
 
-/// A convolution and the normalisation behind it, then an optional addition and an optional ReLU. It
-/// is what the layers give one after the other; where nothing is learnt it is computed as one, and
-/// in a [fused](crate::Fused) model from kernels that are prepared once.
-///
-/// # Shapes
-/// - input: `[batch, in_channels, height, width]`
-/// - residual and output: `[batch, out_channels, height', width']`
-pub fn conv_norm(
-    conv: &Conv2d,
-    norm: &BatchNorm2d,
-    input: Tensor<4>,
-    residual: Option<Tensor<4>>,
-    activate: bool,
-) -> Tensor<4> {
-    let epilogue = Epilogue {
-        residual: residual.as_ref(),
-        act: if activate { Act::Relu } else { Act::None },
-    };
-    if trace::active() || input.device().is_autodiff() {
-        return norm.apply(conv.forward(input), epilogue);
-    }
-    let prepared = fused::current();
-    let cache = prepared
-        .as_ref()
-        .map(|prepared| prepared.weight_cache(conv.weight.id));
-    let bias = conv.bias.as_ref().map(Param::val);
-    let kernels = conv.weight.val();
-    let on_cpu = burn_zoo_cpu::Conv2d {
-        bias: bias.as_ref(),
-        norm: Some(burn_zoo_cpu::BatchNorm {
-            weight: &norm.weight.val(),
-            bias: &norm.bias.val(),
-            mean: &norm.running_mean.value(),
-            variance: &norm.running_var.value(),
-            epsilon: EPSILON,
-        }),
-        cache: cache.as_deref(),
-        ..conv.on_cpu(&kernels)
-    };
-    if let Some(output) = burn_zoo_cpu::conv2d(&input, on_cpu, epilogue) {
-        return output;
-    }
-    let Some(prepared) = prepared else {
-        return norm.apply(conv.forward(input), epilogue);
-    };
-    let (kernels, shift) = prepared.folded(conv.weight.id, || norm.fold(conv));
-    epilogue.apply(conv.convolve(input, kernels, Some(shift)))
-}
-
-impl BatchNorm2d {
     /// The kernels of the convolution before this layer, multiplied with what it multiplies with,
     /// and what is added then.
-    fn fold(&self, conv: &Conv2d) -> (Tensor<4>, Tensor<1>) {
-        let deviation = (self.running_var.value() + EPSILON).sqrt();
+    pub(super) fn fold(&self, conv: &Conv2d) -> (Tensor<4>, Tensor<1>) {
+        let deviation = (self.running_var.value() + self.config.epsilon).sqrt();
         let scale = self.weight.val() / deviation;
         let mut shift = self.bias.val() - self.running_mean.value() * scale.clone();
         if let Some(bias) = &conv.bias {

@@ -1,55 +1,116 @@
 //! Two-dimensional convolution.
 
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::ops::{ConvOptions, PadMode};
 use burn_zoo_cpu::Epilogue;
 
-use super::{parameter, trace};
+use super::{ParamBuilder, trace};
+use crate::init::Init;
 
-/// What a [`Conv2d`] looks like; kernels are square, as all of them in these families are.
-#[derive(Debug, Clone, Copy)]
+/// A number for height and width: `3`, or `[1, 7]` where they differ.
+pub trait Sides {
+    /// `[height, width]`.
+    fn sides(self) -> [usize; 2];
+}
+
+impl Sides for usize {
+    fn sides(self) -> [usize; 2] {
+        [self; 2]
+    }
+}
+
+impl Sides for [usize; 2] {
+    fn sides(self) -> [usize; 2] {
+        self
+    }
+}
+
+/// What a [`Conv2d`] looks like.
+#[derive(Debug, Clone)]
 pub struct Conv2dConfig {
     in_channels: usize,
     out_channels: usize,
-    kernel_size: usize,
-    stride: usize,
-    padding: usize,
-    groups: usize,
+    window: Window,
     bias: bool,
+    weights: Init,
+}
+
+/// What a convolution sees at a time, `[height, width]`.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: Padding,
+    dilation: [usize; 2],
+    groups: usize,
+}
+
+/// Zeros around the input.
+#[derive(Debug, Clone, Copy)]
+enum Padding {
+    /// So many on both sides of the height, and of the width.
+    Sides([usize; 2]),
+    /// As many as the output needs to have `ceil(side / stride)` positions; the odd one goes below
+    /// and to the right. TensorFlow's `SAME`.
+    Same,
 }
 
 impl Conv2dConfig {
-    /// A convolution of stride 1, without padding, groups or bias.
-    pub fn new(in_channels: usize, out_channels: usize, kernel_size: usize) -> Self {
+    /// A convolution of stride 1, without padding, dilation, groups or bias, with
+    /// [`Init::PyTorch`]'s values.
+    pub fn new(in_channels: usize, out_channels: usize, kernel: impl Sides) -> Self {
         Self {
             in_channels,
             out_channels,
-            kernel_size,
-            stride: 1,
-            padding: 0,
-            groups: 1,
+            window: Window {
+                kernel: kernel.sides(),
+                stride: [1; 2],
+                padding: Padding::Sides([0; 2]),
+                dilation: [1; 2],
+                groups: 1,
+            },
             bias: false,
+            weights: Init::PyTorch,
         }
     }
 
     /// Sets the stride.
-    pub fn stride(mut self, stride: usize) -> Self {
-        self.stride = stride;
+    pub fn stride(mut self, stride: impl Sides) -> Self {
+        self.window.stride = stride.sides();
         self
     }
 
     /// Sets the zero padding on each side.
-    pub fn padding(mut self, padding: usize) -> Self {
-        self.padding = padding;
+    pub fn padding(mut self, padding: impl Sides) -> Self {
+        self.window.padding = Padding::Sides(padding.sides());
+        self
+    }
+
+    /// Pads so that a side of the output has `ceil(side / stride)` positions, TensorFlow's `SAME`:
+    /// found from each input, with the odd zero below and to the right.
+    pub fn same(mut self) -> Self {
+        self.window.padding = Padding::Same;
+        self
+    }
+
+    /// Sets the distance between the elements that a kernel sees.
+    pub fn dilation(mut self, dilation: impl Sides) -> Self {
+        self.window.dilation = dilation.sides();
         self
     }
 
     /// Sets the number of groups; both channel counts must divide by it.
     pub fn groups(mut self, groups: usize) -> Self {
-        self.groups = groups;
+        self.window.groups = groups;
         self
+    }
+
+    /// One group for each channel.
+    pub fn depthwise(self) -> Self {
+        let channels = self.in_channels;
+        self.groups(channels)
     }
 
     /// Adds a bias.
@@ -58,30 +119,40 @@ impl Conv2dConfig {
         self
     }
 
-    /// Makes the layer; its parameters are lazy zeros.
-    pub fn init(&self, device: &Device) -> Conv2d {
-        let k = self.kernel_size;
-        let weight = [self.out_channels, self.in_channels / self.groups, k, k];
+    /// Sets how the weights start, and with them the bias.
+    pub fn weights(mut self, init: Init) -> Self {
+        self.weights = init;
+        self
+    }
+
+    /// Channels of the output.
+    pub(super) fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// Makes the layer.
+    pub fn init(&self, params: &ParamBuilder) -> Conv2d {
+        let [height, width] = self.window.kernel;
+        let of_group = self.in_channels / self.window.groups;
+        let shape = [self.out_channels, of_group, height, width];
+        let bias = || params.bias(self.out_channels, &shape, &self.weights);
         Conv2d {
-            weight: parameter(weight, device),
-            bias: self.bias.then(|| parameter([self.out_channels], device)),
-            stride: self.stride,
-            padding: self.padding,
-            groups: self.groups,
+            weight: params.weight(shape, &self.weights),
+            bias: self.bias.then(bias),
+            window: self.window,
         }
     }
 }
 
-/// `torch.nn.Conv2d`.
+/// `torch.nn.Conv2d`, and with [`same`](Conv2dConfig::same) timm's `Conv2dSame`.
 #[derive(Module, Debug)]
 pub struct Conv2d {
-    /// Kernels, `[out_channels, in_channels / groups, kernel, kernel]`.
+    /// Kernels, `[out_channels, in_channels / groups, height, width]`.
     pub weight: Param<Tensor<4>>,
     /// Bias, `[out_channels]`.
     pub bias: Option<Param<Tensor<1>>>,
-    stride: usize,
-    padding: usize,
-    groups: usize,
+    #[module(skip)]
+    window: Window,
 }
 
 impl Conv2d {
@@ -90,45 +161,101 @@ impl Conv2d {
     /// # Shapes
     /// - input: `[batch, in_channels, height, width]`
     /// - output: `[batch, out_channels, height', width']`, where each side is
-    ///   `(side + 2 * padding - kernel) / stride + 1`
+    ///   `(side + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, or with `same`
+    ///   `ceil(side / stride)`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let output = self.convolve(input, self.weight.val(), bias);
-        if trace::active() {
-            let [_, _, h, w] = output.dims();
-            let macs = self.weight.lazy_shape().num_elements() * h * w;
-            trace::layer("Conv2d", self.weight.id, &output, macs);
-        }
-        output
+        self.forward_with(input, Epilogue::default())
     }
 
-    /// Convolves with these kernels and this bias in place of the layer's own.
+    /// Convolves, and does what follows in the same pass where there is an operation for it.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward); the residual is of the output's shape.
+    pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
+        let bias = self.bias.as_ref().map(Param::val);
+        let (input, padding) = self.pad(input);
+        if !trace::active() {
+            return self.convolve(input, padding, self.weight.val(), bias, epilogue);
+        }
+        let end = Epilogue::default();
+        let output = self.convolve(input, padding, self.weight.val(), bias, end);
+        let [_, _, h, w] = output.dims();
+        let macs = self.weight.lazy_shape().num_elements() * h * w;
+        trace::layer("Conv2d", self.weight.id, &output, macs);
+        epilogue.apply(output)
+    }
+
+    /// Convolves what [`pad`](Self::pad) gives with these kernels and this bias in place of the
+    /// layer's own.
     pub(super) fn convolve(
         &self,
         input: Tensor<4>,
+        padding: [usize; 2],
         weight: Tensor<4>,
         bias: Option<Tensor<1>>,
+        epilogue: Epilogue<'_, 4>,
     ) -> Tensor<4> {
         let dtype = input.dtype();
         let weight = weight.cast(dtype);
         let bias = bias.map(|bias| bias.cast(dtype));
-        let conv = burn_zoo_cpu::Conv2d {
-            bias: bias.as_ref(),
-            ..self.on_cpu(&weight)
-        };
-        burn_zoo_cpu::conv2d(&input, conv, Epilogue::default()).unwrap_or_else(|| {
-            let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-            let options = ConvOptions::new(stride, padding, [1, 1], self.groups);
-            conv2d(input, weight, bias, options)
-        })
+        let on_cpu = self
+            .on_cpu(&weight, padding)
+            .map(|on_cpu| burn_zoo_cpu::Conv2d {
+                bias: bias.as_ref(),
+                ..on_cpu
+            });
+        if let Some(output) = on_cpu.and_then(|it| burn_zoo_cpu::conv2d(&input, it, epilogue)) {
+            return output;
+        }
+        let window = &self.window;
+        let options = ConvOptions::new(window.stride, padding, window.dilation, window.groups);
+        epilogue.apply(conv2d(input, weight, bias, options))
     }
 
-    /// The convolution for the operations on a CPU, with these kernels and without bias.
-    pub(super) fn on_cpu<'a>(&self, weight: &'a Tensor<4>) -> burn_zoo_cpu::Conv2d<'a> {
-        burn_zoo_cpu::Conv2d {
-            stride: self.stride,
-            padding: self.padding,
+    /// The input, with zeros put around it where one side gets more than the other, and how many
+    /// there are yet to be on both.
+    pub(super) fn pad(&self, input: Tensor<4>) -> (Tensor<4>, [usize; 2]) {
+        let [_, _, height, width] = input.dims();
+        let [(top, bottom), (left, right)] = self.window.zeros([height, width]);
+        if top == bottom && left == right {
+            return (input, [top, left]);
+        }
+        let zeros = [(top, bottom), (left, right)];
+        (input.pad(zeros, PadMode::Constant(0.0)), [0; 2])
+    }
+
+    /// The convolution for the operations on a CPU, with these kernels and without bias, if they
+    /// have it.
+    pub(super) fn on_cpu<'a>(
+        &self,
+        weight: &'a Tensor<4>,
+        padding: [usize; 2],
+    ) -> Option<burn_zoo_cpu::Conv2d<'a>> {
+        let Window {
+            stride, dilation, ..
+        } = self.window;
+        let is_square = |[height, width]: [usize; 2]| height == width;
+        let fits = is_square(stride) && is_square(padding) && dilation == [1; 2];
+        fits.then(|| burn_zoo_cpu::Conv2d {
+            stride: stride[0],
+            padding: padding[0],
             ..burn_zoo_cpu::Conv2d::new(weight)
+        })
+    }
+}
+
+impl Window {
+    /// Zeros before and behind an input with these sides.
+    fn zeros(&self, sides: [usize; 2]) -> [(usize, usize); 2] {
+        match self.padding {
+            Padding::Sides(padding) => padding.map(|zeros| (zeros, zeros)),
+            Padding::Same => [0, 1].map(|dim| {
+                let (side, stride) = (sides[dim], self.stride[dim]);
+                let last = side.div_ceil(stride).saturating_sub(1) * stride;
+                let seen = last + (self.kernel[dim] - 1) * self.dilation[dim] + 1;
+                let zeros = seen.saturating_sub(side);
+                (zeros / 2, zeros - zeros / 2)
+            }),
         }
     }
 }

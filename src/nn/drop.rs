@@ -2,6 +2,7 @@
 
 use burn::module::{Flag, Module, Param};
 use burn::tensor::Tensor;
+use burn_zoo_cpu::{Act, Epilogue, fork};
 
 use super::noise::bernoulli;
 
@@ -55,8 +56,36 @@ impl DropPath {
         }
     }
 
+    /// `act(shortcut(x) + branch(x))`, where the branch is dropped now and then.
+    ///
+    /// The branch is told what it has to end with, so that its last layer adds and activates in the
+    /// pass in which it computes; where a branch may be dropped, it ends with nothing, and that is
+    /// done afterwards. It has to hand this to its last layer.
+    ///
+    /// # Shapes
+    /// - x: what branch and shortcut take; their outputs and this one's are the same
+    pub fn residual<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        act: Act,
+        shortcut: impl FnOnce(Tensor<D>) -> Tensor<D>,
+        branch: impl FnOnce(Tensor<D>, Epilogue<'_, D>) -> Tensor<D>,
+    ) -> Tensor<D> {
+        // The gradients of both ways are added in one go.
+        let [x, around] = fork(x);
+        let shortcut = shortcut(around);
+        if self.is_active(&x) {
+            return act.forward(self.forward(branch(x, Epilogue::default())) + shortcut);
+        }
+        let end = Epilogue {
+            residual: Some(&shortcut),
+            act,
+        };
+        branch(x, end)
+    }
+
     /// Whether anything is dropped from such an input.
-    pub fn is_active<const D: usize>(&self, input: &Tensor<D>) -> bool {
+    fn is_active<const D: usize>(&self, input: &Tensor<D>) -> bool {
         self.rate > 0.0 && self.training.is_enabled() && input.device().is_autodiff()
     }
 
@@ -75,7 +104,7 @@ impl DropPath {
 
 /// timm's rule for stochastic depth over a network: the rate grows linearly from 0 at the first of
 /// `blocks` blocks to `rate` at the last.
-pub(crate) fn drop_path_rates(rate: f64, blocks: usize) -> impl Iterator<Item = f64> {
+pub fn drop_path_rates(rate: f64, blocks: usize) -> impl Iterator<Item = f64> {
     let last = blocks.saturating_sub(1).max(1) as f64;
     (0..blocks).map(move |index| rate * index as f64 / last)
 }

@@ -1,9 +1,9 @@
 //! Layer normalisation (Ba et al., 2016, <https://arxiv.org/abs/1607.06450>).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, FloatDType, Tensor, module};
+use burn::tensor::{FloatDType, Tensor, module};
 
-use super::{parameter, trace};
+use super::{ParamBuilder, trace};
 
 /// `torch.nn.LayerNorm` over the last dimension.
 #[derive(Module, Debug)]
@@ -16,11 +16,11 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// A layer for this many features; its parameters are lazy zeros.
-    pub fn new(features: usize, epsilon: f64, device: &Device) -> Self {
+    /// A layer for this many features.
+    pub fn new(features: usize, epsilon: f64, params: &ParamBuilder) -> Self {
         Self {
-            weight: parameter([features], device),
-            bias: parameter([features], device),
+            weight: params.scale(features, 1.0),
+            bias: params.constant([features], 0.0),
             epsilon,
         }
     }
@@ -52,4 +52,31 @@ impl LayerNorm {
         trace::layer("LayerNorm", self.weight.id, &output, 0);
         output
     }
+
+    /// Normalises the channels of a map at each position: timm's `LayerNorm2d`.
+    ///
+    /// # Shapes
+    /// - input and output: `[batch, features, height, width]`
+    pub fn forward_map(&self, input: Tensor<4>) -> Tensor<4> {
+        from_channels_last(self.forward(channels_last(input)))
+    }
+}
+
+/// A map with its channels last, as affine layers and layer normalisation take it. It is a view, in
+/// the order in which the operations on a CPU keep maps.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: `[height, width, batch, channels]`
+pub fn channels_last(map: Tensor<4>) -> Tensor<4> {
+    map.permute([2, 3, 0, 1])
+}
+
+/// The map whose channels [`channels_last`] put last.
+///
+/// # Shapes
+/// - input: `[height, width, batch, channels]`
+/// - output: `[batch, channels, height, width]`
+pub fn from_channels_last(map: Tensor<4>) -> Tensor<4> {
+    map.permute([2, 3, 0, 1])
 }

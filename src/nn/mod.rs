@@ -13,40 +13,46 @@ mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
+mod conv_norm;
 mod cross_entropy;
 mod drop;
 pub(crate) mod fused;
+mod inverted_residual;
 mod layer_norm;
+mod layer_scale;
 mod linear;
+mod mlp;
 pub(crate) mod noise;
-mod parameter;
+mod param_builder;
+mod pointwise;
 mod pool;
 mod precision;
+mod squeeze_excite;
 pub(crate) mod trace;
+mod windows;
 
-use burn::tensor::Tensor;
-
-pub use attention::attention;
-pub use batch_norm::{BatchNorm2d, conv_norm};
+pub use attention::{SelfAttention, attention, attention_with_bias};
+pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use buffer::Buffer;
-pub use conv::{Conv2d, Conv2dConfig};
+pub use burn_zoo_cpu::{Act, Epilogue};
+pub use conv::{Conv2d, Conv2dConfig, Sides};
+pub use conv_norm::ConvNorm;
 pub use cross_entropy::cross_entropy;
-pub(crate) use drop::drop_path_rates;
-pub use drop::{DropPath, Dropout};
-pub use layer_norm::LayerNorm;
-pub use linear::Linear;
-pub use parameter::parameter;
-pub use pool::{avg_pool2d, max_pool2d};
+pub use drop::{DropPath, Dropout, drop_path_rates};
+pub use inverted_residual::{
+    BlockKind, BlockSpec, BlockStyle, InvertedResidual, divisible_by_8, fan_out_normal,
+};
+pub use layer_norm::{LayerNorm, channels_last, from_channels_last};
+pub use layer_scale::{GlobalResponseNorm, LayerScale};
+pub use linear::{Linear, LinearConfig};
+pub use mlp::Mlp;
+pub use param_builder::ParamBuilder;
+pub(crate) use param_builder::Start;
+pub use pointwise::Pointwise;
+pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use precision::Precision;
-
-/// The input of a block whose two branches come together again, once for each of them. The block's
-/// output has to depend on both.
-///
-/// # Shapes
-/// - input and outputs: any, such as `[batch, channels, height, width]`
-pub fn fork<const D: usize>(input: Tensor<D>) -> [Tensor<D>; 2] {
-    burn_zoo_cpu::fork(input)
-}
+pub use squeeze_excite::SqueezeExcite;
+pub use windows::Windows;
 
 /// Whether a parameter path names a buffer: state that is saved with the model and never trained.
 pub(crate) fn is_buffer(path: &str) -> bool {

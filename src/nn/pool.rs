@@ -50,3 +50,14 @@ pub fn avg_pool2d(input: Tensor<4>, kernel: usize, stride: usize) -> Tensor<4> {
     trace::pool("AvgPool2d", &output);
     output
 }
+
+/// `torch.nn.AdaptiveAvgPool2d`: the mean over windows that cover the map, as many as asked for.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: `[batch, channels, sides[0], sides[1]]`
+pub fn adaptive_avg_pool2d(input: Tensor<4>, sides: [usize; 2]) -> Tensor<4> {
+    let output = module::adaptive_avg_pool2d(input, sides);
+    trace::pool("AdaptiveAvgPool2d", &output);
+    output
+}

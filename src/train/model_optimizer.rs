@@ -47,9 +47,9 @@ impl ModelOptimizer {
             decay,
             momentum: momentum.clone(),
         };
-        let exempt = model.backbone.no_weight_decay();
+        let exempt = &model.backbone.describe().no_weight_decay;
         let params = params::list(model).into_iter();
-        let undecayed = params.filter(|p| p.shape.len() <= 1 || exempt.contains(&p.path.as_str()));
+        let undecayed = params.filter(|p| p.shape.len() <= 1 || exempt.contains(&p.path));
         let groups = DecayGroups {
             decayed: settings(weight_decay),
             undecayed: settings(0.0),

@@ -331,7 +331,15 @@ fn rate_groups(model: &Classifier, by_layer: bool) -> Vec<RateGroup> {
     let prefixes: Vec<&str> = groups.iter().map(|group| group.prefix.as_str()).collect();
     let params = params::list(model).into_iter();
     let params: Vec<_> = params.filter(|param| !param.is_buffer()).collect();
-    let layers: Vec<usize> = if by_layer {
+    let layer_of = model.backbone.describe().layer_of.filter(|_| by_layer);
+    let layers: Vec<usize> = if let Some(layer_of) = layer_of {
+        let names = &model.backbone.describe().key_table;
+        let upstream = params
+            .iter()
+            .map(|param| layer_of(&names.name(&param.path)));
+        // What upstream does not count is the head's.
+        upstream.map(|layer| layer.unwrap_or(usize::MAX)).collect()
+    } else if by_layer {
         let paths: Vec<&str> = params.iter().map(|param| param.path.as_str()).collect();
         layer_ids(&paths, &prefixes)
     } else {
@@ -347,8 +355,17 @@ fn rate_groups(model: &Classifier, by_layer: bool) -> Vec<RateGroup> {
             let rest = param.path.strip_prefix(prefixes[group]);
             let block = rest.and_then(|rest| rest.split('.').next());
             let block = block.filter(|b| by_layer && b.parse::<usize>().is_ok());
+            let layer = param
+                .path
+                .rsplit_once('.')
+                .map(|(layer, _)| layer.to_owned());
+            let name = match (block, layer) {
+                (Some(_), Some(layer)) if layer_of.is_some() => layer,
+                (Some(block), _) => format!("{name}.{block}"),
+                _ => name.clone(),
+            };
             RateGroup {
-                name: block.map_or(name.clone(), |block| format!("{name}.{block}")),
+                name,
                 group,
                 ids: Vec::new(),
             }

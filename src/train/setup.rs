@@ -167,7 +167,7 @@ fn loaders(
     skip_broken: bool,
     device: &Device,
 ) -> Result<[Loader; 2]> {
-    let size = match model.backbone.input_size() {
+    let size = match model.backbone.describe().input_size {
         InputSize::Exactly(size) => Some(recipe.image_size.unwrap_or(size)),
         InputSize::AtLeast(_) => recipe.image_size,
     };
@@ -244,7 +244,7 @@ pub(super) fn num_frozen_groups(model: &Classifier) -> usize {
         let mut own = training.iter().filter(|(path, _)| path.starts_with(prefix));
         own.all(|(_, trains)| !trains)
     };
-    let groups = model.backbone.groups();
+    let groups = model.backbone.describe().all_groups();
     groups.iter().take_while(|g| is_frozen(&g.prefix)).count()
 }
 

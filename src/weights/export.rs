@@ -68,7 +68,7 @@ impl Classifier {
     }
 
     fn write_weights(&self, path: &Path, matrices: Dtype) -> Result<()> {
-        let names = self.backbone.key_table();
+        let names = &self.backbone.describe().key_table;
         let mut tensors: Vec<(String, Bytes)> = Vec::new();
         for (path, tensor) in params::read(self)? {
             let name = names.name(&path);
@@ -113,10 +113,10 @@ impl Classifier {
     fn timm_config(&self) -> Value {
         let info = &self.info;
         let pool = self.head.pool();
-        let names = self.backbone.key_table();
-        let first = self.backbone.first_conv().conv;
+        let names = &self.backbone.describe().key_table;
+        let first = &self.backbone.describe().first_conv.conv;
         let upstream_size = zoo::find(&info.architecture).map_or(224, |a| a.image_size);
-        let (size, fixed) = match self.backbone.input_size() {
+        let (size, fixed) = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => (size, true),
             InputSize::AtLeast(_) => (info.image_size.unwrap_or(upstream_size), false),
         };
@@ -136,7 +136,7 @@ impl Classifier {
         let mut config = json!({
             "architecture": info.architecture,
             "num_classes": self.num_classes(),
-            "num_features": self.backbone.num_features(),
+            "num_features": self.backbone.describe().num_features,
             "global_pool": pool.timm_name(),
             "model_args": args,
             "pretrained_cfg": {
@@ -154,7 +154,7 @@ impl Classifier {
         });
         // timm would adapt the layer it names to other channels than three, once more.
         if self.in_channels() == 3 {
-            config["pretrained_cfg"]["first_conv"] = json!(names.name(&first));
+            config["pretrained_cfg"]["first_conv"] = json!(names.name(first));
         }
         if !info.classes.is_empty() {
             config["label_names"] = json!(info.classes);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::contents::Section;
 use super::quote::{quoted, shown};
-use crate::model::OtherNames;
+use crate::model::{OtherNames, Source};
 
 /// Keys of a checkpoint that hold the weights themselves, best first.
 pub(super) const PLAIN: [&str; 6] = [
@@ -110,13 +110,27 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The name, in the file, of the tensor that upstream calls this.
-    pub fn name(&self, upstream: &str) -> String {
-        let name = match &self.naming {
-            Some(other) => other.table.name(upstream),
-            None => upstream.to_owned(),
-        };
-        format!("{}{name}", self.prefix)
+    /// Where in the file the tensor is that upstream calls this.
+    pub fn source(&self, upstream: &str) -> Source {
+        match &self.naming {
+            Some(other) => Source::of(&self.prefix, &other.table.name(upstream)),
+            None => Source::Whole(format!("{}{upstream}", self.prefix)),
+        }
+    }
+
+    /// Whether the tensor that upstream calls this may have another shape in the file.
+    pub fn reshapes(&self, upstream: &str) -> bool {
+        let naming = self.naming.iter();
+        let mut allowed = naming.flat_map(|other| other.reshapes);
+        allowed.any(|start| upstream.starts_with(start))
+    }
+
+    /// Whether a name of the file, without the prefix, is of a table that holds no weights.
+    pub fn ignores(&self, name: &str) -> bool {
+        let naming = self.naming.iter();
+        naming
+            .flat_map(|other| other.ignored)
+            .any(|end| name.ends_with(end))
     }
 }
 
@@ -132,14 +146,16 @@ pub(super) fn layouts(
     let known: Vec<&str> = WRAPPERS.iter().copied().chain([FIRST_CHILD]).collect();
     let mut found = Vec::new();
     for naming in std::iter::once(None).chain(other_names.iter().map(Some)) {
-        let names: Option<HashSet<String>> = match naming {
-            None => Some(backbone.iter().cloned().collect()),
-            Some(other) => backbone
-                .iter()
-                .map(|name| other.table.upstream(name))
-                .collect(),
-        };
-        let Some(names) = names else { continue };
+        let mut names: HashSet<String> = HashSet::new();
+        match naming {
+            None => names.extend(backbone.iter().cloned()),
+            Some(other) => {
+                for name in backbone {
+                    let source = Source::of("", &other.table.name(name));
+                    names.extend(source.names().into_iter().map(str::to_owned));
+                }
+            }
+        }
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for name in section.tensors.keys().filter(|n| n.starts_with(base)) {
             for cut in cuts(name, base.len(), &known) {

@@ -150,7 +150,7 @@ impl BenchArgs {
                 .first()
                 .map(|a| a.image_size)
         };
-        let fixed = match model.backbone.input_size() {
+        let fixed = match model.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size),
             InputSize::AtLeast(_) => None,
         };

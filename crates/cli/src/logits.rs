@@ -58,7 +58,7 @@ impl LogitsArgs {
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         if let Some((_, features)) = outputs.last() {
             for (name, pre_logits) in [("logits", false), ("pre_logits", true)] {
-                let scores = model.forward_head(features.clone(), pre_logits);
+                let scores = model.forward_head(features.clone(), pre_logits)?;
                 let values = scores.to_data().try_into_vec::<f32>();
                 let values =
                     values.map_err(|error| anyhow!("the logits cannot be read as f32: {error}"))?;

@@ -162,7 +162,7 @@ pub fn build(spec: &Spec, device: &Device) -> Result<Classifier> {
     if let Some(summary) = model.load_report().and_then(LoadReport::summary) {
         notice::tell(summary);
     }
-    let unseen = model.backbone.unseen_edge();
+    let unseen = model.backbone.describe().unseen_edge;
     if unseen > 0 {
         notice::tell(format!(
             "warning: {unseen} pixels at the right and lower edges of an image are not seen: they \

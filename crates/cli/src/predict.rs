@@ -147,7 +147,7 @@ impl PredictArgs {
 
     /// The size that images are brought to.
     fn image_size(&self, model: &Classifier) -> Option<usize> {
-        let fixed = match model.backbone.input_size() {
+        let fixed = match model.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size),
             InputSize::AtLeast(_) => None,
         };

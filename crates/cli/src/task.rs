@@ -213,7 +213,7 @@ pub fn task(
         let trained = Zoo::list(&architecture).first().map(|a| a.image_size);
         recipe.image_size = model.info().image_size.or(trained);
     }
-    if let InputSize::Exactly(size) = model.backbone.input_size() {
+    if let InputSize::Exactly(size) = model.backbone.describe().input_size {
         notice::tell(format!("images are brought to {size} x {size} pixels"));
     }
     Ok(Task {

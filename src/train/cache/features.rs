@@ -164,7 +164,7 @@ impl CachedFeatures {
         let data = TensorData::new(values, shape);
         let device = &self.device;
         let features = match self.shape.len() {
-            1 => GroupOutput::Pooled(Tensor::from_data(data, device)),
+            1 => GroupOutput::Vector(Tensor::from_data(data, device)),
             2 => GroupOutput::Features(Features::Tokens(Tensor::from_data(data, device))),
             _ => GroupOutput::Features(Features::Map(Tensor::from_data(data, device))),
         };

@@ -55,7 +55,7 @@ impl ModelInput {
         if let (0, GroupOutput::Features(Features::Map(images))) = (self.groups, &self.features) {
             return model.forward(images.clone().cast(recipe.precision.dtype()));
         }
-        Ok(model.forward_from(self.groups, self.features.map(&OntoGraph(recipe))))
+        model.forward_from(self.groups, self.features.map(&OntoGraph(recipe)))
     }
 }
 
@@ -231,7 +231,7 @@ impl Inputs<'_> {
         let batches = inputs.map(|input| {
             let input = input?;
             let features = input.features.map(&Cast(precision));
-            let logits = model.forward_from(input.groups, features);
+            let logits = model.forward_from(input.groups, features)?;
             Ok(BatchLogits {
                 logits: logits.cast(Precision::F32.dtype()),
                 labels: input.labels,

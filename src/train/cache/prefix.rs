@@ -75,7 +75,7 @@ impl FrozenPrefix {
             remove(dir);
             return Ok(Some(prefix));
         }
-        let names = &model.backbone.groups()[..groups];
+        let names = &model.backbone.describe().all_groups()[..groups];
         let prefixes: Vec<String> = names.iter().map(|g| g.prefix.clone()).collect();
         let own = params::only(model.valid(), prefixes.clone());
         if let Some(average) = progress.ema.as_ref().map(Ema::model) {

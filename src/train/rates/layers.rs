@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::PRE_LOGITS;
+
 /// The group of a parameter; one that fits none counts to the head.
 pub(in crate::train) fn group_of(path: &str, prefixes: &[impl AsRef<str>]) -> usize {
     prefixes
@@ -15,8 +17,8 @@ pub(in crate::train) fn group_of(path: &str, prefixes: &[impl AsRef<str>]) -> us
 ///
 /// `prefixes` are those of the groups, from the input to the head.
 ///
-/// - The first group is one layer, and so is the last, the head. A parameter that fits no group
-///   counts to the head.
+/// - The first group is one layer, and so is the last, the head, with the layers before it that are
+///   the group `pre_logits`. A parameter that fits no group counts to the head.
 /// - In a group between them every block is a layer. The block is the first whole number in the
 ///   path behind the prefix (`stage1.0.conv1.weight`), or the group itself where its prefix ends
 ///   with one (`blocks.0.`).
@@ -32,7 +34,10 @@ pub(crate) fn layer_ids(paths: &[impl AsRef<str>], prefixes: &[impl AsRef<str>])
         .iter()
         .map(|path| {
             let path = path.as_ref();
-            let group = group_of(path, prefixes);
+            let group = match group_of(path, prefixes) {
+                group if path.starts_with(PRE_LOGITS) && group + 1 == head => head,
+                group => group,
+            };
             let is_one_layer = group == 0 || group == head;
             let prefix = prefixes.get(group).map_or("", |p| p.as_ref());
             let block = if is_one_layer || is_number(prefix) {
@@ -98,6 +103,15 @@ mod tests {
             ),
             [0, 0, 1, 2, 3, 3, 5, 4, 5, 6, 6]
         );
+        // Layers before the classifier are of its layer.
+        let prefixes = ["stage1.", "pre_logits.", "head."];
+        let paths = [
+            "stage1.0.weight",
+            "stage1.1.weight",
+            "pre_logits.conv.weight",
+            "head.fc.bias",
+        ];
+        assert_eq!(ids(&paths, &prefixes), [0, 0, 1, 1]);
         // Without a head, and without anything before a group that joins the layer before.
         assert_eq!(ids(&["stem.a", "stage1.0.a", "norm.a"], &stages), [0, 1, 1]);
         assert_eq!(ids(&["norm.a", "head.a"], &stages), [0, 0]);

@@ -1,0 +1,109 @@
+//! A convolution, what normalises its output, and an activation.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn_zoo_cpu::{Act, Epilogue};
+
+use super::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ParamBuilder, fused, trace};
+
+/// A convolution, the batch normalisation behind it, and an activation. It is what the layers give
+/// one after the other; where nothing is learnt it is computed as one, and in a
+/// [fused](crate::Fused) model from kernels that are prepared once.
+///
+/// In the paths of parameters it is no level of its own: of a field `conv1` the parameters are
+/// `conv1.weight` and `bn1.weight`, and of any other field `name` they are `name.weight` and
+/// `name_bn.weight`.
+#[derive(Module, Debug)]
+pub struct ConvNorm {
+    /// The convolution.
+    pub conv: Conv2d,
+    /// The normalisation; some networks have convolutions without one.
+    pub norm: Option<BatchNorm2d>,
+    #[module(skip)]
+    act: Act,
+}
+
+impl ConvNorm {
+    /// A convolution with PyTorch's batch normalisation behind it.
+    pub fn new(conv: Conv2dConfig, act: Act, params: &ParamBuilder) -> Self {
+        let norm = BatchNorm2dConfig::new(conv.out_channels());
+        Self::with_norm(conv, norm, act, params)
+    }
+
+    /// A convolution with this batch normalisation behind it.
+    pub fn with_norm(
+        conv: Conv2dConfig,
+        norm: BatchNorm2dConfig,
+        act: Act,
+        params: &ParamBuilder,
+    ) -> Self {
+        Self {
+            conv: conv.init(params),
+            norm: Some(norm.init(params)),
+            act,
+        }
+    }
+
+    /// A convolution without a normalisation.
+    pub fn without_norm(conv: Conv2dConfig, act: Act, params: &ParamBuilder) -> Self {
+        Self {
+            conv: conv.init(params),
+            norm: None,
+            act,
+        }
+    }
+
+    /// Convolves, normalises and activates.
+    ///
+    /// # Shapes
+    /// - input: `[batch, in_channels, height, width]`
+    /// - output: `[batch, out_channels, height', width']`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.forward_with(input, Epilogue::act(self.act))
+    }
+
+    /// Convolves, normalises, and ends with this in place of the activation.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward); the residual is of the output's shape.
+    pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
+        let conv = &self.conv;
+        let Some(norm) = &self.norm else {
+            return conv.forward_with(input, epilogue);
+        };
+        if trace::active() || input.device().is_autodiff() {
+            return norm.forward_with(conv.forward(input), epilogue);
+        }
+        let prepared = fused::current();
+        let cache = prepared
+            .as_ref()
+            .map(|prepared| prepared.weight_cache(conv.weight.id));
+        let bias = conv.bias.as_ref().map(Param::val);
+        let kernels = conv.weight.val();
+        let (input, padding) = conv.pad(input);
+        let on_cpu = conv.on_cpu(&kernels, padding);
+        let (weight, shift) = (norm.weight.val(), norm.bias.val());
+        let (mean, variance) = (norm.running_mean.value(), norm.running_var.value());
+        let on_cpu = on_cpu.map(|on_cpu| burn_zoo_cpu::Conv2d {
+            bias: bias.as_ref(),
+            norm: Some(burn_zoo_cpu::BatchNorm {
+                weight: &weight,
+                bias: &shift,
+                mean: &mean,
+                variance: &variance,
+                epsilon: norm.epsilon(),
+            }),
+            cache: cache.as_deref(),
+            ..on_cpu
+        });
+        if let Some(output) = on_cpu.and_then(|it| burn_zoo_cpu::conv2d(&input, it, epilogue)) {
+            return output;
+        }
+        let Some(prepared) = prepared else {
+            let output = conv.convolve(input, padding, kernels, bias, Epilogue::default());
+            return norm.forward_with(output, epilogue);
+        };
+        let (kernels, shift) = prepared.folded(conv.weight.id, || norm.fold(conv));
+        conv.convolve(input, padding, kernels, Some(shift), epilogue)
+    }
+}

@@ -1,0 +1,49 @@
+//! An affine layer at each position of a map.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::{
+    Act, Conv2d, Conv2dConfig, Epilogue, Linear, LinearConfig, ParamBuilder, channels_last,
+    from_channels_last,
+};
+use crate::init::Init;
+
+/// An affine layer at each position of a map, its weight a matrix or kernels of 1x1: the same
+/// function under two shapes, both of which published weights have.
+#[derive(Module, Debug)]
+pub enum Pointwise {
+    /// `torch.nn.Conv2d` with kernels of 1x1, `[out, in, 1, 1]`.
+    Conv(Conv2d),
+    /// `torch.nn.Linear`, `[out, in]`.
+    Linear(Linear),
+}
+
+impl Pointwise {
+    /// Kernels of 1x1.
+    pub fn conv(from: usize, to: usize, weights: &Init, params: &ParamBuilder) -> Self {
+        let config = Conv2dConfig::new(from, to, 1).bias();
+        Self::Conv(config.weights(weights.clone()).init(params))
+    }
+
+    /// A matrix.
+    pub fn linear(from: usize, to: usize, weights: &Init, params: &ParamBuilder) -> Self {
+        let config = LinearConfig::new(from, to);
+        Self::Linear(config.weights(weights.clone()).init(params))
+    }
+
+    /// The layer, and an activation.
+    ///
+    /// # Shapes
+    /// - input: `[batch, in, height, width]`
+    /// - output: `[batch, out, height, width]`
+    pub fn forward(&self, x: Tensor<4>, act: Act) -> Tensor<4> {
+        match self {
+            Self::Conv(conv) => conv.forward_with(x, Epilogue::act(act)),
+            Self::Linear(linear) => {
+                let x = linear.forward_with(channels_last(x), Epilogue::act(act));
+                from_channels_last(x)
+            }
+        }
+    }
+}
