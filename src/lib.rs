@@ -97,8 +97,8 @@ pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{
     AnyBackbone, Backbone, Classifier, Description, Features, FirstConv, Freeze, FrozenNorm, Group,
-    Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling, PosEmbed, Stages, Summary,
-    freeze,
+    Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling, PosEmbed, Stages,
+    Summary, freeze,
 };
 pub use weights::manifest;
 

@@ -11,16 +11,16 @@
 //! | `mobilenetv3_small_050` | 1 593 224 | 57.9 % (`lamb_in1k`) |
 //! | `mobilenetv3_small_075` | 2 041 872 | 65.3 % (`lamb_in1k`) |
 //! | `mobilenetv3_small_100` | 2 542 856 | 67.6 % (`lamb_in1k`) |
+//! | `mobilenetv3_large_075` | 3 993 528 |  |
+//! | `mobilenetv3_large_100` | 5 483 032 | 75.8 % (`ra_in1k`) |
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::BackboneOptions;
+use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::{FanMode, Init, Nonlinearity};
-use crate::model::{
-    Backbone, Description, Features, FirstConv, KeyTable, MapLayer, Pool, Pooling, Stages,
-};
+use crate::model::{Backbone, Description, Features, MapLayer, Pool, Pooling, Stages, key_table};
 use crate::nn::{
     Act, BlockSpec, BlockStyle, Conv2d, Conv2dConfig, ConvNorm, Epilogue, InvertedResidual,
     ParamBuilder, divisible_by_8, fan_out_normal,
@@ -29,11 +29,11 @@ use crate::nn::{
 variants! {
     family: MobileNetV3, manifest: "mobilenet_v3.toml", paper: "https://arxiv.org/abs/1905.02244",
     pool: Pool::Avg;
-    mobilenetv3_small_050 (224): "small, half as wide" => MobileNetV3Config::small(0.5);
-    mobilenetv3_small_075 (224): "small, three quarters as wide" => MobileNetV3Config::small(0.75);
-    mobilenetv3_small_100 (224): "small" => MobileNetV3Config::small(1.0);
-    mobilenetv3_large_075 (224): "large, three quarters as wide" => MobileNetV3Config::large(0.75);
-    mobilenetv3_large_100 (224): "large" => MobileNetV3Config::large(1.0);
+    mobilenetv3_small_050 (224): "small, half as wide" => Config::small(0.5);
+    mobilenetv3_small_075 (224): "small, three quarters as wide" => Config::small(0.75);
+    mobilenetv3_small_100 (224): "small" => Config::small(1.0);
+    mobilenetv3_large_075 (224): "large, three quarters as wide" => Config::large(0.75);
+    mobilenetv3_large_100 (224): "large" => Config::large(1.0);
 }
 
 /// The blocks of each stage; the words are [`BlockSpec`]'s.
@@ -74,14 +74,14 @@ const CLASSIFIER: Init = Init::KaimingUniform {
 
 /// The shape of a MobileNetV3.
 #[derive(Debug, Clone)]
-struct MobileNetV3Config {
+struct Config {
     stages: &'static [&'static [&'static str]],
     /// Factor of all widths but that of the layer before the classifier.
     width: f64,
     head_channels: usize,
 }
 
-impl MobileNetV3Config {
+impl Config {
     fn small(width: f64) -> Self {
         Self {
             stages: SMALL,
@@ -98,11 +98,7 @@ impl MobileNetV3Config {
         }
     }
 
-    fn init(
-        &self,
-        options: &BackboneOptions,
-        params: &ParamBuilder,
-    ) -> Result<(MobileNetV3, Description)> {
+    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<MobileNetV3> {
         let mut specs: Vec<Vec<BlockSpec>> = Vec::new();
         for stage in self.stages {
             let stage: Result<_> = stage.iter().map(|words| words.parse()).collect();
@@ -120,11 +116,9 @@ impl MobileNetV3Config {
         let stem = Stem {
             conv: ConvNorm::new(stem, STYLE.act, params),
         };
-        let mut table = KeyTable::new(&[
-            ("stem.conv", "conv_stem"),
-            ("stem.bn", "bn1"),
-            ("pre_logits.conv", "conv_head"),
-        ]);
+        let mut table = key_table![
+            "stem.conv" => "conv_stem", "stem.bn" => "bn1", "pre_logits" => "conv_head",
+        ];
         let mut stages = Vec::new();
         for (index, of_stage) in specs.iter().enumerate() {
             let mut blocks = Vec::new();
@@ -146,7 +140,6 @@ impl MobileNetV3Config {
         }
         table.push("stage*", "blocks.*-1");
         let stages = Stages::new(stages);
-        let first_conv = FirstConv::of_conv_norm("stem.conv");
         let groups = stages.groups_with_stem();
         let description = Description {
             has_pre_logits: true,
@@ -154,17 +147,17 @@ impl MobileNetV3Config {
             classifier: "classifier",
             classifier_init: CLASSIFIER,
             key_table: table,
-            ..Description::new(groups, options.in_channels, channels, first_conv)
+            ..Description::new(groups, options.in_channels, channels, "stem.conv")
         };
         let pooled = channels * options.pool.multiplier();
-        let conv = Conv2dConfig::new(pooled, self.head_channels, 1).bias();
-        let conv = conv
+        let pre_logits = Conv2dConfig::new(pooled, self.head_channels, 1).bias();
+        let pre_logits = pre_logits
             .weights(fan_out_normal(self.head_channels))
             .init(params);
         let backbone = MobileNetV3 {
             stem,
             stages,
-            pre_logits: PreLogits { conv },
+            pre_logits,
         };
         Ok((backbone, description))
     }
@@ -174,7 +167,7 @@ impl MobileNetV3Config {
 struct MobileNetV3 {
     stem: Stem,
     stages: Stages<Vec<InvertedResidual>>,
-    pre_logits: PreLogits,
+    pre_logits: Conv2d,
 }
 
 impl Backbone for MobileNetV3 {
@@ -185,7 +178,7 @@ impl Backbone for MobileNetV3 {
     fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
         let pooled = pooling.map(features.into_map()?);
         let act = Epilogue::act(STYLE.act);
-        Ok(self.pre_logits.conv.forward_with(pooled, act).flatten(1, 3))
+        Ok(self.pre_logits.forward_with(pooled, act).flatten(1, 3))
     }
 }
 
@@ -204,10 +197,4 @@ impl MapLayer for InvertedResidual {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.forward(x)
     }
-}
-
-/// The convolution behind the pooling.
-#[derive(Module, Debug)]
-struct PreLogits {
-    conv: Conv2d,
 }

@@ -6,7 +6,7 @@
 pub(crate) mod bundled;
 
 use crate::error::{Error, Result};
-use crate::model::{AnyBackbone, Pool};
+use crate::model::{AnyBackbone, Description, Pool};
 use crate::nn::ParamBuilder;
 
 /// What a backbone is built from, beside its own configuration.
@@ -23,6 +23,9 @@ pub struct BackboneOptions {
     /// How the features are pooled, for families with layers behind the pooling.
     pub pool: Pool,
 }
+
+/// What a configuration makes: the modules and their description.
+type Built<B> = Result<(B, Description)>;
 
 /// One architecture of the zoo.
 #[derive(Debug)]
@@ -118,8 +121,8 @@ macro_rules! variants {
                     pool: $pool,
                     image_size: $size,
                     build: |options, params| {
-                        let (backbone, description): ($family, $crate::Description) =
-                            $config.init(options, params)?;
+                        let built: $crate::zoo::Built<$family> = $config.init(options, params);
+                        let (backbone, description) = built?;
                         Ok($crate::AnyBackbone::new(backbone, description))
                     },
                 },

@@ -29,60 +29,56 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::BackboneOptions;
+use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, FirstConv, KeyTable, MapLayer, OtherNames, Pool, Stages,
+    Backbone, Description, Features, KeyTable, MapLayer, OtherNames, Pool, Stages, key_table,
 };
 use crate::nn::{
     Act, BatchNorm2dConfig, Conv2dConfig, ConvNorm, DropPath, ParamBuilder, avg_pool2d,
     drop_path_rates, max_pool2d,
 };
 
-use BlockKind::{Basic, Bottleneck};
+use Kind::{Basic, Bottleneck};
 
 variants! {
     family: ResNet, manifest: "resnet.toml", paper: "https://arxiv.org/abs/1512.03385",
     pool: Pool::Avg;
-    resnet18 (224): "two convolutions a block" => ResNetConfig::new(Basic, [2, 2, 2, 2]);
-    resnet34 (224): "two convolutions a block" => ResNetConfig::new(Basic, [3, 4, 6, 3]);
-    resnet50 (224): "bottleneck blocks" => ResNetConfig::new(Bottleneck, [3, 4, 6, 3]);
-    resnet101 (224): "bottleneck blocks" => ResNetConfig::new(Bottleneck, [3, 4, 23, 3]);
-    resnet152 (224): "bottleneck blocks" => ResNetConfig::new(Bottleneck, [3, 8, 36, 3]);
+    resnet18 (224): "two convolutions a block" => Config::new(Basic, [2, 2, 2, 2]);
+    resnet34 (224): "two convolutions a block" => Config::new(Basic, [3, 4, 6, 3]);
+    resnet50 (224): "bottleneck blocks" => Config::new(Bottleneck, [3, 4, 6, 3]);
+    resnet101 (224): "bottleneck blocks" => Config::new(Bottleneck, [3, 4, 23, 3]);
+    resnet152 (224): "bottleneck blocks" => Config::new(Bottleneck, [3, 8, 36, 3]);
     resnext50_32x4d (224): "32 groups of width 4"
-        => ResNetConfig::new(Bottleneck, [3, 4, 6, 3]).groups(32, 4);
+        => Config::new(Bottleneck, [3, 4, 6, 3]).groups(32, 4);
     resnext101_32x8d (224): "32 groups of width 8"
-        => ResNetConfig::new(Bottleneck, [3, 4, 23, 3]).groups(32, 8);
-    wide_resnet50_2 (224): "bottlenecks twice as wide"
-        => ResNetConfig::new(Bottleneck, [3, 4, 6, 3]).groups(1, 128);
-    wide_resnet101_2 (224): "bottlenecks twice as wide"
-        => ResNetConfig::new(Bottleneck, [3, 4, 23, 3]).groups(1, 128);
-    resnet10t (176): "tiered deep stem, pooled shortcut"
-        => ResNetConfig::new(Basic, [1, 1, 1, 1]).deep([24, 32], 64);
-    resnet14t (176): "tiered deep stem, pooled shortcut"
-        => ResNetConfig::new(Bottleneck, [1, 1, 1, 1]).deep([24, 32], 64);
-    resnet18d (224): "deep stem, pooled shortcut"
-        => ResNetConfig::new(Basic, [2, 2, 2, 2]).deep([32, 32], 64);
-    resnet34d (224): "deep stem, pooled shortcut"
-        => ResNetConfig::new(Basic, [3, 4, 6, 3]).deep([32, 32], 64);
-    resnet50d (224): "deep stem, pooled shortcut"
-        => ResNetConfig::new(Bottleneck, [3, 4, 6, 3]).deep([32, 32], 64);
+        => Config::new(Bottleneck, [3, 4, 23, 3]).groups(32, 8);
+    wide_resnet50_2 (224): "twice as wide" => Config::new(Bottleneck, [3, 4, 6, 3]).groups(1, 128);
+    wide_resnet101_2 (224): "twice as wide"
+        => Config::new(Bottleneck, [3, 4, 23, 3]).groups(1, 128);
+    resnet10t (176): "tiered stem" => Config::new(Basic, [1, 1, 1, 1]).deep([24, 32]);
+    resnet14t (176): "tiered stem" => Config::new(Bottleneck, [1, 1, 1, 1]).deep([24, 32]);
+    resnet18d (224): "deep stem" => Config::new(Basic, [2, 2, 2, 2]).deep([32, 32]);
+    resnet34d (224): "deep stem" => Config::new(Basic, [3, 4, 6, 3]).deep([32, 32]);
+    resnet50d (224): "deep stem" => Config::new(Bottleneck, [3, 4, 6, 3]).deep([32, 32]);
     test_resnet (160): "a tiny one of mixed blocks, for tests"
-        => ResNetConfig::new(Basic, [1, 1, 1, 1])
-            .deep([16, 16], 32)
-            .stages([(Basic, 32), (Basic, 48), (Bottleneck, 48), (Basic, 96)]);
+        => Config {
+            stages: [(Basic, 32), (Basic, 48), (Bottleneck, 48), (Basic, 96)],
+            stem_channels: 32,
+            ..Config::new(Basic, [1, 1, 1, 1]).deep([16, 16])
+        };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum BlockKind {
+enum Kind {
     /// Two 3x3 convolutions.
     Basic,
     /// 1x1, 3x3, 1x1; the output has four times the channels of the middle.
     Bottleneck,
 }
 
-impl BlockKind {
+impl Kind {
     fn expansion(self) -> usize {
         match self {
             Basic => 1,
@@ -93,11 +89,11 @@ impl BlockKind {
 
 /// The shape of a ResNet.
 #[derive(Debug, Clone)]
-struct ResNetConfig {
+struct Config {
     /// Blocks of each stage.
     depths: [usize; 4],
     /// Kind of block and width of each stage.
-    stages: [(BlockKind, usize); 4],
+    stages: [(Kind, usize); 4],
     cardinality: usize,
     base_width: usize,
     /// Widths of the two convolutions that a deep stem puts before its last one.
@@ -105,8 +101,8 @@ struct ResNetConfig {
     stem_channels: usize,
 }
 
-impl ResNetConfig {
-    fn new(block: BlockKind, depths: [usize; 4]) -> Self {
+impl Config {
+    fn new(block: Kind, depths: [usize; 4]) -> Self {
         Self {
             depths,
             stages: [64, 128, 256, 512].map(|width| (block, width)),
@@ -124,22 +120,12 @@ impl ResNetConfig {
     }
 
     /// A deep stem comes with an average-pooled shortcut, in every variant that has either.
-    fn deep(mut self, widths: [usize; 2], stem_channels: usize) -> Self {
+    fn deep(mut self, widths: [usize; 2]) -> Self {
         self.deep = Some(widths);
-        self.stem_channels = stem_channels;
         self
     }
 
-    fn stages(mut self, stages: [(BlockKind, usize); 4]) -> Self {
-        self.stages = stages;
-        self
-    }
-
-    fn init(
-        &self,
-        options: &BackboneOptions,
-        params: &ParamBuilder,
-    ) -> Result<(ResNet, Description)> {
+    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<ResNet> {
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let stem = self.stem(options.in_channels, params);
         let mut channels = self.stem_channels;
@@ -155,18 +141,13 @@ impl ResNetConfig {
             stages.push(blocks);
         }
         let stages = Stages::new(stages);
-        let first = if self.deep.is_some() {
-            "stem.deep.conv1"
-        } else {
-            "stem.conv"
-        };
-        let first_conv = FirstConv::of_conv_norm(first);
-        let groups = stages.groups_with_stem();
+        let first = self.deep.map_or("stem.conv", |_| "stem.deep.conv1");
         // Every layer that strides also pads, so a single pixel comes out as a single pixel.
+        let groups = stages.groups_with_stem();
         let description = Description {
             key_table: self.key_table(),
             other_names: vec![fastai_names()],
-            ..Description::new(groups, options.in_channels, channels, first_conv)
+            ..Description::new(groups, options.in_channels, channels, first)
         };
         Ok((ResNet { stem, stages }, description))
     }
@@ -188,7 +169,7 @@ impl ResNetConfig {
 
     fn block(
         &self,
-        kind: BlockKind,
+        kind: Kind,
         planes: usize,
         in_channels: usize,
         stride: usize,
@@ -197,12 +178,14 @@ impl ResNetConfig {
     ) -> Block {
         let out_channels = planes * kind.expansion();
         let width = planes * self.base_width / 64 * self.cardinality;
+        let changes_shape = stride != 1 || in_channels != out_channels;
         let inner = |config| ConvNorm::new(config, Act::Relu, params);
         // A block starts as the identity: the scale of its last normalisation is zero.
         let last = |config| {
             let norm = BatchNorm2dConfig::new(out_channels).zero_init();
             ConvNorm::with_norm(config, norm, Act::Relu, params)
         };
+        let middle = conv(width, width, 3).stride(stride);
         let (conv1, conv2, conv3) = match kind {
             Basic => (
                 inner(conv(in_channels, planes, 3).stride(stride)),
@@ -211,25 +194,18 @@ impl ResNetConfig {
             ),
             Bottleneck => (
                 inner(conv(in_channels, width, 1)),
-                inner(
-                    conv(width, width, 3)
-                        .stride(stride)
-                        .groups(self.cardinality),
-                ),
+                inner(middle.groups(self.cardinality)),
                 Some(last(conv(width, out_channels, 1))),
             ),
         };
-        let is_deep = self.deep.is_some();
-        let downsample = (stride != 1 || in_channels != out_channels).then(|| {
-            let config = conv(in_channels, out_channels, 1);
-            Downsample {
-                pool: (is_deep && stride != 1).then_some(stride),
-                conv: ConvNorm::new(
-                    config.stride(if is_deep { 1 } else { stride }),
-                    Act::None,
-                    params,
-                ),
-            }
+        let (pool, stride) = match self.deep {
+            Some(_) if stride != 1 => (Some(stride), 1),
+            _ => (None, stride),
+        };
+        let shortcut = conv(in_channels, out_channels, 1).stride(stride);
+        let downsample = changes_shape.then(|| Downsample {
+            pool,
+            conv: ConvNorm::new(shortcut, Act::None, params),
         });
         Block {
             conv1,
@@ -241,29 +217,25 @@ impl ResNetConfig {
     }
 
     fn key_table(&self) -> KeyTable {
-        let parts: &[_] = if self.deep.is_some() {
-            &[
-                ("stem.deep.conv1", "conv1.0"),
-                ("stem.deep.bn1", "conv1.1"),
-                ("stem.deep.conv2", "conv1.3"),
-                ("stem.deep.bn2", "conv1.4"),
-                ("stem.conv", "conv1.6"),
+        let mut table = if self.deep.is_some() {
+            key_table![
+                "stem.deep.conv1" => "conv1.0", "stem.deep.bn1" => "conv1.1",
+                "stem.deep.conv2" => "conv1.3", "stem.deep.bn2" => "conv1.4",
+                "stem.conv" => "conv1.6",
                 // The pooling before the shortcut's convolution takes the first place.
-                ("stage*.*.downsample.conv", "layer*.*.downsample.1"),
-                ("stage*.*.downsample.bn", "layer*.*.downsample.2"),
+                "stage*.*.downsample.conv" => "layer*.*.downsample.1",
+                "stage*.*.downsample.bn" => "layer*.*.downsample.2",
             ]
         } else {
-            &[
-                ("stem.conv", "conv1"),
-                ("stage*.*.downsample.conv", "layer*.*.downsample.0"),
-                ("stage*.*.downsample.bn", "layer*.*.downsample.1"),
+            key_table![
+                "stem.conv" => "conv1",
+                "stage*.*.downsample.conv" => "layer*.*.downsample.0",
+                "stage*.*.downsample.bn" => "layer*.*.downsample.1",
             ]
         };
-        KeyTable::new(
-            parts
-                .iter()
-                .chain(&[("stem.bn", "bn1"), ("stage*", "layer*")]),
-        )
+        table.push("stem.bn", "bn1");
+        table.push("stage*", "layer*");
+        table
     }
 }
 
@@ -274,19 +246,14 @@ fn conv(in_channels: usize, out_channels: usize, kernel: usize) -> Conv2dConfig 
         .weights(Init::kaiming_normal_fan_out())
 }
 
-/// Those of a `Sequential` of torchvision's children without the last two, which is the body of a
-/// fastai `Learner`. After the first convolution and its normalisation come an activation and a
-/// pooling.
+/// The children of a `Sequential` of torchvision's model, which is the body of a fastai `Learner`.
+/// After the first convolution and its normalisation come an activation and a pooling.
 fn fastai_names() -> OtherNames {
-    let children = [
-        ("conv1", "0"),
-        ("bn1", "1"),
-        ("layer1", "4"),
-        ("layer2", "5"),
-        ("layer3", "6"),
-        ("layer4", "7"),
+    let table = key_table![
+        "conv1" => "0", "bn1" => "1",
+        "layer1" => "4", "layer2" => "5", "layer3" => "6", "layer4" => "7",
     ];
-    OtherNames::new("the body of a fastai Learner", &children)
+    OtherNames::new("the body of a fastai Learner", table)
 }
 
 /// A residual network: a stem and four stages, each half the size of the one before.
@@ -310,15 +277,12 @@ struct Stem {
 
 impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = match &self.deep {
-            Some(deep) => deep.conv2.forward(deep.conv1.forward(x)),
-            None => x,
-        };
+        let deep = |x, deep: &DeepStem| deep.conv2.forward(deep.conv1.forward(x));
+        let x = self.deep.iter().fold(x, deep);
         max_pool2d(self.conv.forward(x), 3, 2, 1)
     }
 }
 
-/// The convolutions that a deep stem puts before its last one.
 #[derive(Module, Debug)]
 struct DeepStem {
     conv1: ConvNorm,
@@ -338,7 +302,9 @@ struct Block {
 impl MapLayer for Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let shortcut = |x| match &self.downsample {
-            Some(downsample) => downsample.forward(x),
+            Some(Downsample { pool, conv }) => {
+                conv.forward(pool.iter().fold(x, |x, &side| avg_pool2d(x, side, side)))
+            }
             None => x,
         };
         self.drop_path.residual(x, Act::Relu, shortcut, |x, end| {
@@ -357,14 +323,4 @@ struct Downsample {
     /// Window and stride of the average pooling before the convolution, in the `d` variants.
     pool: Option<usize>,
     conv: ConvNorm,
-}
-
-impl Downsample {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = match self.pool {
-            Some(stride) => avg_pool2d(x, stride, stride),
-            None => x,
-        };
-        self.conv.forward(x)
-    }
 }

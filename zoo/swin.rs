@@ -9,16 +9,18 @@
 //! | variant | width | blocks | parameters | ImageNet top-1 (weights) |
 //! |---|---|---|---|---|
 //! | `swin_tiny_patch4_window7_224` | 96 | 2 2 6 2 | 28 288 354 | 81.4 % (`ms_in1k`) |
+//! | `swin_small_patch4_window7_224` | 96 | 2 2 18 2 | 49 606 258 | 83.3 % (`ms_in22k_ft_in1k`) |
+//! | `swin_base_patch4_window7_224` | 128 | 2 2 18 2 | 87 768 224 | 85.3 % (`ms_in22k_ft_in1k`) |
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::BackboneOptions;
+use super::{BackboneOptions, Built};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, FirstConv, Group, InputSize, KeyTable, MapLayer, OtherNames,
-    Pool, Stages,
+    Backbone, Description, Features, Group, InputSize, MapLayer, OtherNames, Pool, Stages,
+    key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, Linear, LinearConfig, Mlp,
@@ -28,12 +30,11 @@ use crate::nn::{
 variants! {
     family: Swin, manifest: "swin.toml", paper: "https://arxiv.org/abs/2103.14030",
     pool: Pool::Avg;
-    swin_tiny_patch4_window7_224 (224): "width 96"
-        => SwinConfig::new(96, [2, 2, 6, 2], [3, 6, 12, 24]);
+    swin_tiny_patch4_window7_224 (224): "width 96" => Config::new(96, [2, 2, 6, 2], [3, 6, 12, 24]);
     swin_small_patch4_window7_224 (224): "width 96, deeper"
-        => SwinConfig::new(96, [2, 2, 18, 2], [3, 6, 12, 24]);
+        => Config::new(96, [2, 2, 18, 2], [3, 6, 12, 24]);
     swin_base_patch4_window7_224 (224): "width 128"
-        => SwinConfig::new(128, [2, 2, 18, 2], [4, 8, 16, 32]);
+        => Config::new(128, [2, 2, 18, 2], [4, 8, 16, 32]);
 }
 
 /// Pixels on a side of a patch.
@@ -47,13 +48,13 @@ const WEIGHTS: Init = Init::trunc_normal(0.02);
 
 /// The shape of a Swin transformer.
 #[derive(Debug, Clone)]
-struct SwinConfig {
+struct Config {
     width: usize,
     depths: [usize; 4],
     heads: [usize; 4],
 }
 
-impl SwinConfig {
+impl Config {
     fn new(width: usize, depths: [usize; 4], heads: [usize; 4]) -> Self {
         Self {
             width,
@@ -62,11 +63,7 @@ impl SwinConfig {
         }
     }
 
-    fn init(
-        &self,
-        options: &BackboneOptions,
-        params: &ParamBuilder,
-    ) -> Result<(Swin, Description)> {
+    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Swin> {
         let image_size = options.image_size.unwrap_or(224);
         if image_size == 0 || !image_size.is_multiple_of(MULTIPLE) || image_size > 64 * MULTIPLE {
             let expected = format!("a multiple of {MULTIPLE} up to {}", 64 * MULTIPLE);
@@ -109,25 +106,22 @@ impl SwinConfig {
         });
         let stages = Stages::new(stages.collect());
         let width = self.width << 3;
-        let first_conv = FirstConv::new("stem.proj");
         let mut groups = stages.groups_with_stem();
         groups.push(Group::named("norm"));
         let description = Description {
             input_size: InputSize::Exactly(image_size),
             classifier: "head.fc",
             classifier_init: WEIGHTS,
-            key_table: KeyTable::new(&[
-                ("stem", "patch_embed"),
-                (
-                    "stage*.blocks.*.attn.bias_table",
-                    "layers.*-1.blocks.*.attn.relative_position_bias_table",
-                ),
-                ("stage*.blocks.*.attn.attention", "layers.*-1.blocks.*.attn"),
-                ("stage*", "layers.*-1"),
-            ]),
+            key_table: key_table![
+                "stem" => "patch_embed",
+                "stage*.blocks.*.attn.bias_table"
+                    => "layers.*-1.blocks.*.attn.relative_position_bias_table",
+                "stage*.blocks.*.attn.attention" => "layers.*-1.blocks.*.attn",
+                "stage*" => "layers.*-1",
+            ],
             other_names: vec![torchvision_names(), microsoft_names()],
             no_weight_decay: tables,
-            ..Description::new(groups, options.in_channels, width, first_conv)
+            ..Description::new(groups, options.in_channels, width, "stem.proj")
         };
         let norm = LayerNorm::new(width, EPSILON, params);
         let backbone = Swin {
@@ -145,35 +139,22 @@ const TABLES: &[&str] = &["relative_position_index", "attn_mask"];
 
 /// torchvision's names, which count a merging of patches as a stage of its own.
 fn torchvision_names() -> OtherNames {
-    OtherNames {
-        ignored: TABLES,
-        ..OtherNames::new(
-            "torchvision's SwinTransformer",
-            &[
-                ("patch_embed.proj", "features.0.0"),
-                ("patch_embed.norm", "features.0.2"),
-                ("layers.*.downsample", "features.*x2"),
-                ("layers.*.blocks.*.mlp.fc1", "features.*x2+1.*.mlp.0"),
-                ("layers.*.blocks.*.mlp.fc2", "features.*x2+1.*.mlp.3"),
-                ("layers.*.blocks", "features.*x2+1"),
-                ("head.fc", "head"),
-            ],
-        )
-    }
+    let table = key_table![
+        "patch_embed.proj" => "features.0.0", "patch_embed.norm" => "features.0.2",
+        "layers.*.downsample" => "features.*x2",
+        "layers.*.blocks.*.mlp.fc1" => "features.*x2+1.*.mlp.0",
+        "layers.*.blocks.*.mlp.fc2" => "features.*x2+1.*.mlp.3",
+        "layers.*.blocks" => "features.*x2+1", "head.fc" => "head",
+    ];
+    OtherNames::new("torchvision's SwinTransformer", table).ignores(TABLES)
 }
 
 /// The names of the authors' own files, where a merging of patches ends the stage before.
 fn microsoft_names() -> OtherNames {
-    OtherNames {
-        ignored: TABLES,
-        ..OtherNames::new(
-            "the authors' Swin transformer",
-            &[
-                ("layers.*.downsample", "layers.*-1.downsample"),
-                ("head.fc", "head"),
-            ],
-        )
-    }
+    let table = key_table![
+        "layers.*.downsample" => "layers.*-1.downsample", "head.fc" => "head",
+    ];
+    OtherNames::new("the authors' Swin transformer", table).ignores(TABLES)
 }
 
 #[derive(Module, Debug)]

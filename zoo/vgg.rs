@@ -8,17 +8,24 @@
 //!
 //! | variant | convolutions | parameters | ImageNet top-1 (`tv_in1k`) |
 //! |---|---|---|---|
-//! | `vgg11` | 1 1 2 2 2 | 132 863 336 | TOP |
+//! | `vgg11` | 1 1 2 2 2 | 132 863 336 | 69.0 % |
+//! | `vgg13` | 2 2 2 2 2 | 133 047 848 | 70.0 % |
+//! | `vgg16` | 2 2 3 3 3 | 138 357 544 | 71.6 % |
+//! | `vgg19` | 2 2 4 4 4 | 143 667 240 | 72.4 % |
+//! | `vgg11_bn` | 1 1 2 2 2 | 132 868 840 | 70.4 % |
+//! | `vgg13_bn` | 2 2 2 2 2 | 133 053 736 | 71.6 % |
+//! | `vgg16_bn` | 2 2 3 3 3 | 138 365 992 | 73.4 % |
+//! | `vgg19_bn` | 2 2 4 4 4 | 143 678 248 | 74.2 % |
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::BackboneOptions;
+use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, FirstConv, InputSize, KeyTable, MapLayer, OtherNames, Pool,
-    Pooling, Stages,
+    Backbone, Description, Features, InputSize, MapLayer, OtherNames, Pool, Pooling, Stages,
+    key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, ConvNorm, Dropout, Epilogue, ParamBuilder, adaptive_avg_pool2d,
@@ -27,18 +34,18 @@ use crate::nn::{
 
 variants! {
     family: Vgg, manifest: "vgg.toml", paper: "https://arxiv.org/abs/1409.1556", pool: Pool::Avg;
-    vgg11 (224): "8 convolutions" => VggConfig::new([1, 1, 2, 2, 2]);
-    vgg13 (224): "10 convolutions" => VggConfig::new([2, 2, 2, 2, 2]);
-    vgg16 (224): "13 convolutions" => VggConfig::new([2, 2, 3, 3, 3]);
-    vgg19 (224): "16 convolutions" => VggConfig::new([2, 2, 4, 4, 4]);
+    vgg11 (224): "8 convolutions" => Config::new([1, 1, 2, 2, 2]);
+    vgg13 (224): "10 convolutions" => Config::new([2, 2, 2, 2, 2]);
+    vgg16 (224): "13 convolutions" => Config::new([2, 2, 3, 3, 3]);
+    vgg19 (224): "16 convolutions" => Config::new([2, 2, 4, 4, 4]);
     vgg11_bn (224): "8 convolutions with batch normalisation"
-        => VggConfig::new([1, 1, 2, 2, 2]).batch_norm();
+        => Config::new([1, 1, 2, 2, 2]).batch_norm();
     vgg13_bn (224): "10 convolutions with batch normalisation"
-        => VggConfig::new([2, 2, 2, 2, 2]).batch_norm();
+        => Config::new([2, 2, 2, 2, 2]).batch_norm();
     vgg16_bn (224): "13 convolutions with batch normalisation"
-        => VggConfig::new([2, 2, 3, 3, 3]).batch_norm();
+        => Config::new([2, 2, 3, 3, 3]).batch_norm();
     vgg19_bn (224): "16 convolutions with batch normalisation"
-        => VggConfig::new([2, 2, 4, 4, 4]).batch_norm();
+        => Config::new([2, 2, 4, 4, 4]).batch_norm();
 }
 
 /// Channels of each stage.
@@ -50,13 +57,13 @@ const WINDOW: usize = 7;
 
 /// The shape of a VGG.
 #[derive(Debug, Clone)]
-struct VggConfig {
+struct Config {
     /// Convolutions of each stage.
     depths: [usize; 5],
     batch_norm: bool,
 }
 
-impl VggConfig {
+impl Config {
     fn new(depths: [usize; 5]) -> Self {
         Self {
             depths,
@@ -69,8 +76,8 @@ impl VggConfig {
         self
     }
 
-    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Result<(Vgg, Description)> {
-        let mut table = KeyTable::new(&[]);
+    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Vgg> {
+        let mut table = key_table![];
         let mut channels = options.in_channels;
         // Upstream counts every layer, also those without parameters.
         let mut number = 0;
@@ -100,12 +107,7 @@ impl VggConfig {
             stages.push(layers);
         }
         let stages = Stages::new(stages);
-        let first_conv = if self.batch_norm {
-            FirstConv::of_conv_norm
-        } else {
-            FirstConv::new
-        };
-        let first_conv = first_conv("stage1.0.conv");
+        let groups = stages.groups();
         let description = Description {
             has_pre_logits: true,
             head_features: Some(HIDDEN * options.pool.multiplier()),
@@ -116,7 +118,7 @@ impl VggConfig {
             key_table: table,
             other_names: vec![torchvision_names()],
             layer_of: Some(layer_of),
-            ..Description::new(stages.groups(), options.in_channels, channels, first_conv)
+            ..Description::new(groups, options.in_channels, channels, "stage1.0.conv")
         };
         let fc = |from, kernel| {
             let conv = Conv2dConfig::new(from, HIDDEN, kernel).bias();
@@ -142,17 +144,11 @@ fn layer_of(name: &str) -> Option<usize> {
 
 /// torchvision's names, whose MLP is affine.
 fn torchvision_names() -> OtherNames {
-    OtherNames {
-        reshapes: &["pre_logits."],
-        ..OtherNames::new(
-            "torchvision's VGG",
-            &[
-                ("pre_logits.fc1", "classifier.0"),
-                ("pre_logits.fc2", "classifier.3"),
-                ("head.fc", "classifier.6"),
-            ],
-        )
-    }
+    let table = key_table![
+        "pre_logits.fc1" => "classifier.0", "pre_logits.fc2" => "classifier.3",
+        "head.fc" => "classifier.6",
+    ];
+    OtherNames::new("torchvision's VGG", table).reshapes(&["pre_logits."])
 }
 
 #[derive(Module, Debug)]

@@ -15,12 +15,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::BackboneOptions;
+use super::{BackboneOptions, Built};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, FirstConv, Group, InputSize, KeyTable, OtherNames, Pool,
-    PosEmbed,
+    Backbone, Description, Features, Group, InputSize, OtherNames, Pool, PosEmbed, key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, Mlp, ParamBuilder, SelfAttention,
@@ -30,10 +29,10 @@ use crate::nn::{
 variants! {
     family: VisionTransformer, manifest: "vision_transformer.toml",
     paper: "https://arxiv.org/abs/2010.11929", pool: Pool::Token;
-    vit_tiny_patch16_224 (224): "12 blocks of width 192" => ViTConfig::new(192, 12, 3);
-    vit_small_patch16_224 (224): "12 blocks of width 384" => ViTConfig::new(384, 12, 6);
-    vit_base_patch16_224 (224): "12 blocks of width 768" => ViTConfig::new(768, 12, 12);
-    test_vit (160): "a tiny one, for tests" => ViTConfig::new(64, 6, 2).mlp_ratio(3).image_size(160);
+    vit_tiny_patch16_224 (224): "12 blocks of width 192" => Config::new(192, 12, 3);
+    vit_small_patch16_224 (224): "12 blocks of width 384" => Config::new(384, 12, 6);
+    vit_base_patch16_224 (224): "12 blocks of width 768" => Config::new(768, 12, 12);
+    test_vit (160): "a tiny one, for tests" => Config { mlp_ratio: 3, image_size: 160, ..Config::new(64, 6, 2) };
 }
 
 /// Pixels on a side of a patch, in every variant.
@@ -44,7 +43,7 @@ const EPSILON: f64 = 1e-6;
 
 /// The shape of a vision transformer.
 #[derive(Debug, Clone)]
-struct ViTConfig {
+struct Config {
     width: usize,
     depth: usize,
     heads: usize,
@@ -52,7 +51,7 @@ struct ViTConfig {
     image_size: usize,
 }
 
-impl ViTConfig {
+impl Config {
     fn new(width: usize, depth: usize, heads: usize) -> Self {
         Self {
             width,
@@ -63,21 +62,7 @@ impl ViTConfig {
         }
     }
 
-    fn mlp_ratio(mut self, ratio: usize) -> Self {
-        self.mlp_ratio = ratio;
-        self
-    }
-
-    fn image_size(mut self, size: usize) -> Self {
-        self.image_size = size;
-        self
-    }
-
-    fn init(
-        &self,
-        options: &BackboneOptions,
-        params: &ParamBuilder,
-    ) -> Result<(VisionTransformer, Description)> {
+    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<VisionTransformer> {
         let image_size = options.image_size.unwrap_or(self.image_size);
         if !(PATCH..=MOST_PATCHES * PATCH).contains(&image_size) {
             let expected = format!("{PATCH}, the side of a patch, to {}", MOST_PATCHES * PATCH);
@@ -89,7 +74,6 @@ impl ViTConfig {
         let groups = std::iter::once(Group::named("stem"))
             .chain(numbered)
             .chain([Group::named("norm")]);
-        let first_conv = FirstConv::new("stem.proj");
         let description = Description {
             input_size: InputSize::Exactly(image_size),
             unseen_edge: image_size % PATCH,
@@ -97,11 +81,10 @@ impl ViTConfig {
             prefix_tokens: 1,
             classifier: "head",
             classifier_init: WEIGHTS,
-            key_table: KeyTable::new(&[
-                ("stem.proj", "patch_embed.proj"),
-                ("stem.cls_token", "cls_token"),
-                ("stem.pos_embed", "pos_embed"),
-            ]),
+            key_table: key_table![
+                "stem.proj" => "patch_embed.proj", "stem.cls_token" => "cls_token",
+                "stem.pos_embed" => "pos_embed",
+            ],
             other_names: vec![torchvision_names(), transformers_names()],
             pos_embed: Some(PosEmbed {
                 path: "stem.pos_embed".to_owned(),
@@ -109,7 +92,7 @@ impl ViTConfig {
                 max_side: MOST_PATCHES,
             }),
             no_weight_decay: vec!["stem.pos_embed".to_owned(), "stem.cls_token".to_owned()],
-            ..Description::new(groups.collect(), options.in_channels, width, first_conv)
+            ..Description::new(groups.collect(), options.in_channels, width, "stem.proj")
         };
         let proj = Conv2dConfig::new(options.in_channels, width, PATCH).stride(PATCH);
         let backbone = VisionTransformer {
@@ -133,61 +116,37 @@ const WEIGHTS: Init = Init::trunc_normal(0.02);
 
 /// The names of torchvision's `vit_b_16` and its kin.
 fn torchvision_names() -> OtherNames {
-    OtherNames::new(
-        "torchvision's VisionTransformer",
-        &[
-            ("cls_token", "class_token"),
-            ("pos_embed", "encoder.pos_embedding"),
-            ("patch_embed.proj", "conv_proj"),
-            ("blocks.*.norm1", "encoder.layers.encoder_layer_*.ln_1"),
-            (
-                "blocks.*.attn.qkv.weight",
-                "encoder.layers.encoder_layer_*.self_attention.in_proj_weight",
-            ),
-            (
-                "blocks.*.attn.qkv.bias",
-                "encoder.layers.encoder_layer_*.self_attention.in_proj_bias",
-            ),
-            (
-                "blocks.*.attn.proj",
-                "encoder.layers.encoder_layer_*.self_attention.out_proj",
-            ),
-            ("blocks.*.norm2", "encoder.layers.encoder_layer_*.ln_2"),
-            ("blocks.*.mlp.fc1", "encoder.layers.encoder_layer_*.mlp.0"),
-            ("blocks.*.mlp.fc2", "encoder.layers.encoder_layer_*.mlp.3"),
-            ("norm", "encoder.ln"),
-            ("head", "heads.head"),
-        ],
-    )
+    let table = key_table![
+        "cls_token" => "class_token", "pos_embed" => "encoder.pos_embedding",
+        "patch_embed.proj" => "conv_proj",
+        "blocks.*.norm1" => "encoder.layers.encoder_layer_*.ln_1",
+        "blocks.*.attn.qkv.weight"
+            => "encoder.layers.encoder_layer_*.self_attention.in_proj_weight",
+        "blocks.*.attn.qkv.bias" => "encoder.layers.encoder_layer_*.self_attention.in_proj_bias",
+        "blocks.*.attn.proj" => "encoder.layers.encoder_layer_*.self_attention.out_proj",
+        "blocks.*.norm2" => "encoder.layers.encoder_layer_*.ln_2",
+        "blocks.*.mlp.fc1" => "encoder.layers.encoder_layer_*.mlp.0",
+        "blocks.*.mlp.fc2" => "encoder.layers.encoder_layer_*.mlp.3",
+        "norm" => "encoder.ln", "head" => "heads.head",
+    ];
+    OtherNames::new("torchvision's VisionTransformer", table)
 }
 
 /// The names of transformers' `ViTForImageClassification`.
 fn transformers_names() -> OtherNames {
-    OtherNames::new(
-        "transformers' ViT",
-        &[
-            ("cls_token", "vit.embeddings.cls_token"),
-            ("pos_embed", "vit.embeddings.position_embeddings"),
-            (
-                "patch_embed.proj",
-                "vit.embeddings.patch_embeddings.projection",
-            ),
-            ("blocks.*.norm1", "vit.encoder.layer.*.layernorm_before"),
-            (
-                "blocks.*.attn.qkv",
-                "vit.encoder.layer.*.attention.attention.{query,key,value}",
-            ),
-            (
-                "blocks.*.attn.proj",
-                "vit.encoder.layer.*.attention.output.dense",
-            ),
-            ("blocks.*.norm2", "vit.encoder.layer.*.layernorm_after"),
-            ("blocks.*.mlp.fc1", "vit.encoder.layer.*.intermediate.dense"),
-            ("blocks.*.mlp.fc2", "vit.encoder.layer.*.output.dense"),
-            ("norm", "vit.layernorm"),
-            ("head", "classifier"),
-        ],
-    )
+    let table = key_table![
+        "cls_token" => "vit.embeddings.cls_token",
+        "pos_embed" => "vit.embeddings.position_embeddings",
+        "patch_embed.proj" => "vit.embeddings.patch_embeddings.projection",
+        "blocks.*.norm1" => "vit.encoder.layer.*.layernorm_before",
+        "blocks.*.attn.qkv" => "vit.encoder.layer.*.attention.attention.{query,key,value}",
+        "blocks.*.attn.proj" => "vit.encoder.layer.*.attention.output.dense",
+        "blocks.*.norm2" => "vit.encoder.layer.*.layernorm_after",
+        "blocks.*.mlp.fc1" => "vit.encoder.layer.*.intermediate.dense",
+        "blocks.*.mlp.fc2" => "vit.encoder.layer.*.output.dense",
+        "norm" => "vit.layernorm", "head" => "classifier",
+    ];
+    OtherNames::new("transformers' ViT", table)
 }
 
 /// A vision transformer: patches become tokens, blocks mix them.
@@ -254,7 +213,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(config: &ViTConfig, drop_path: f64, params: &ParamBuilder) -> Self {
+    fn new(config: &Config, drop_path: f64, params: &ParamBuilder) -> Self {
         let width = config.width;
         Self {
             norm1: LayerNorm::new(width, EPSILON, params),

@@ -14,6 +14,7 @@ use burn::module::{
 use burn::tensor::{Device, Tensor};
 
 use super::backbone::{Backbone, Description};
+use super::params;
 
 /// A backbone of any family, and its [`Description`]; it derefs to [`Backbone`].
 #[derive(Debug)]
@@ -29,6 +30,12 @@ impl AnyBackbone {
     ) -> Self {
         let classifier = description.classifier;
         description.key_table.push("head.fc", classifier);
+        let first = &mut description.first_conv;
+        let (place, name) = first.conv.rsplit_once('.').unwrap_or(("", &first.conv));
+        let norm = format!("{place}.{}", params::norm_name(name));
+        let mean = format!("{norm}.running_mean");
+        let has_norm = params::list(&module).iter().any(|param| param.path == mean);
+        first.norm = has_norm.then_some(norm);
         Self {
             module: Box::new(module),
             description: Arc::new(description),

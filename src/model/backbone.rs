@@ -103,35 +103,17 @@ pub struct Description {
     pub layer_of: Option<fn(&str) -> Option<usize>>,
 }
 
-impl FirstConv {
-    /// A convolution that no normalisation follows.
-    pub fn new(conv: &str) -> Self {
-        Self {
-            conv: conv.to_owned(),
-            norm: None,
-        }
-    }
-
-    /// The convolution of a [`ConvNorm`](crate::nn::ConvNorm).
-    pub fn of_conv_norm(conv: &str) -> Self {
-        let norm = conv.rsplit_once("conv");
-        Self {
-            conv: conv.to_owned(),
-            norm: norm.map(|(before, after)| format!("{before}bn{after}")),
-        }
-    }
-}
-
 impl Description {
     /// A description of a convolutional network: any image of at least one pixel, pooled in any way
     /// but by a token, with a classifier `fc`, and with names that are upstream's.
     ///
-    /// `num_features` are the channels of the last group's output.
+    /// `num_features` are the channels of the last group's output, `first_conv` is the path of the
+    /// first convolution; whether a normalisation follows it shows when the backbone is built.
     pub fn new(
         groups: Vec<Group>,
         in_channels: usize,
         num_features: usize,
-        first_conv: FirstConv,
+        first_conv: &str,
     ) -> Self {
         Self {
             groups,
@@ -149,7 +131,10 @@ impl Description {
                 Pool::None,
             ],
             prefix_tokens: 0,
-            first_conv,
+            first_conv: FirstConv {
+                conv: first_conv.to_owned(),
+                norm: None,
+            },
             classifier: "fc",
             classifier_init: Init::PyTorch,
             key_table: KeyTable::new(&[]),

@@ -102,6 +102,14 @@ fn captures<'a>(pattern: &[String], segments: &[&'a str]) -> Option<Vec<&'a str>
     Some(captured)
 }
 
+/// A [`KeyTable`] as data: `"ours" => "theirs"`, first match first.
+macro_rules! key_table {
+    ($( $ours:literal => $theirs:literal ),* $(,)?) => {
+        $crate::model::KeyTable::new(&[$( ($ours, $theirs) ),*])
+    };
+}
+pub(crate) use key_table;
+
 /// Names that files have for the tensors of a backbone, beside upstream's.
 #[derive(Debug, Clone)]
 pub struct OtherNames {
@@ -119,16 +127,25 @@ pub struct OtherNames {
 
 impl OtherNames {
     /// Names by a table from upstream's, for tensors of the same shapes.
-    pub fn new<'a>(
-        whose: &'static str,
-        rules: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
-    ) -> Self {
+    pub fn new(whose: &'static str, table: KeyTable) -> Self {
         Self {
             whose,
-            table: KeyTable::new(rules),
+            table,
             reshapes: &[],
             ignored: &[],
         }
+    }
+
+    /// Sets where shapes may be others.
+    pub fn reshapes(mut self, starts: &'static [&'static str]) -> Self {
+        self.reshapes = starts;
+        self
+    }
+
+    /// Sets what is left out.
+    pub fn ignores(mut self, ends: &'static [&'static str]) -> Self {
+        self.ignored = ends;
+        self
     }
 }
 

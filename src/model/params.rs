@@ -84,16 +84,20 @@ impl Path {
             Level::Name(name) => Some(name.as_str()),
             _ => None,
         });
-        let name = name.unwrap_or_default();
-        match name.strip_prefix("conv") {
-            Some(rest) => format!("bn{rest}"),
-            None => format!("{name}_bn"),
-        }
+        norm_name(name.unwrap_or_default())
+    }
+}
+
+/// The name of the normalisation that belongs to a convolution of this name.
+pub(super) fn norm_name(conv: &str) -> String {
+    match conv.strip_prefix("conv") {
+        Some(rest) => format!("bn{rest}"),
+        None => format!("{conv}_bn"),
     }
 }
 
 /// Every parameter and buffer, in the order of the fields. Nothing lazy is initialised.
-pub(crate) fn list(model: &Classifier) -> Vec<ParamInfo> {
+pub(crate) fn list(model: &impl Module) -> Vec<ParamInfo> {
     struct List {
         path: Path,
         params: Vec<ParamInfo>,

@@ -73,7 +73,11 @@ impl GlobalResponseNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let flat = x.clone().reshape([batch, channels, height * width]);
-        let strength = (flat.clone() * flat).sum_dim(2).sqrt();
+        // The root has no derivative at 0: a channel without any strength gets no gradient by it.
+        let squares = (flat.clone() * flat).sum_dim(2);
+        let is_nothing = squares.clone().equal_elem(0.0);
+        let strength = squares.mask_fill(is_nothing.clone(), 1.0).sqrt();
+        let strength = strength.mask_fill(is_nothing, 0.0);
         let mean = strength.clone().mean_dim(1) + 1e-6;
         let relative = (strength / mean).reshape([batch, channels, 1, 1]);
         let [weight, bias] = [&self.weight, &self.bias]

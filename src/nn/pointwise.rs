@@ -20,16 +20,21 @@ pub enum Pointwise {
 }
 
 impl Pointwise {
-    /// Kernels of 1x1.
-    pub fn conv(from: usize, to: usize, weights: &Init, params: &ParamBuilder) -> Self {
-        let config = Conv2dConfig::new(from, to, 1).bias();
-        Self::Conv(config.weights(weights.clone()).init(params))
-    }
-
-    /// A matrix.
-    pub fn linear(from: usize, to: usize, weights: &Init, params: &ParamBuilder) -> Self {
-        let config = LinearConfig::new(from, to);
-        Self::Linear(config.weights(weights.clone()).init(params))
+    /// With bias; kernels of 1x1 if it `is_conv`, else a matrix.
+    pub fn new(
+        is_conv: bool,
+        from: usize,
+        to: usize,
+        weights: &Init,
+        params: &ParamBuilder,
+    ) -> Self {
+        if is_conv {
+            let config = Conv2dConfig::new(from, to, 1).bias();
+            Self::Conv(config.weights(weights.clone()).init(params))
+        } else {
+            let config = LinearConfig::new(from, to);
+            Self::Linear(config.weights(weights.clone()).init(params))
+        }
     }
 
     /// The layer, and an activation.

@@ -38,12 +38,13 @@ impl Windows {
         let [batch, height, width, channels] = maps.dims();
         let (padded, side) = (self.padded(), self.side);
         let mut maps = maps;
+        if self.shift > 0 {
+            maps = maps.roll(&[-(self.shift as i64); 2], &[1, 2]);
+        }
+        // The zeros are not shifted; timm's order.
         if padded > self.grid {
             let zeros = [(0, padded - height), (0, padded - width), (0, 0)];
             maps = maps.pad(zeros, PadMode::Constant(0.0));
-        }
-        if self.shift > 0 {
-            maps = maps.roll(&[-(self.shift as i64); 2], &[1, 2]);
         }
         let n = padded / side;
         let windows = maps.reshape([batch, n, side, n, side, channels]);
@@ -62,11 +63,13 @@ impl Windows {
         let [all, _, channels] = windows.dims();
         let maps = windows.reshape([all / (n * n), n, n, side, side, channels]);
         let maps = maps.permute([0, 1, 3, 2, 4, 5]);
-        let mut maps = maps.reshape([all / (n * n), padded, padded, channels]);
+        let maps = maps.reshape([all / (n * n), padded, padded, channels]);
+        let maps = maps.slice([0..all / (n * n), 0..self.grid, 0..self.grid]);
         if self.shift > 0 {
-            maps = maps.roll(&[self.shift as i64; 2], &[1, 2]);
+            maps.roll(&[self.shift as i64; 2], &[1, 2])
+        } else {
+            maps
         }
-        maps.slice([0..all / (n * n), 0..self.grid, 0..self.grid])
     }
 
     /// What is added to the scores of attention: a bias for each offset, and -100 between positions

@@ -52,6 +52,18 @@ pub fn rule_model(spec: Spec, device: &Device) -> Classifier {
         .unwrap()
 }
 
+/// The same with tensors of two and more dimensions times a factor, as their names and shapes say.
+pub fn rule_model_with_gain(spec: Spec, device: &Device, gain: f32) -> Classifier {
+    let amplified = |name: &str, shape: &[usize]| {
+        let gain = if shape.len() > 1 { gain } else { 1.0 };
+        rule(name, shape).iter().map(|value| value * gain).collect()
+    };
+    spec.build_zeros(device)
+        .unwrap()
+        .map_state_dict(|name, shape| Some(amplified(name, shape)))
+        .unwrap()
+}
+
 pub fn rule_input(shape: [usize; 4], device: &Device) -> Tensor<4> {
     let values = rule("input", &shape);
     Tensor::from_data(burn::tensor::TensorData::new(values, shape), device)
@@ -65,8 +77,11 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn open(name: &str) -> Self {
-        let path = fixture(name);
-        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Self::read(&fixture(name))
+    }
+
+    pub fn read(path: &std::path::Path) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header
             .metadata()
