@@ -31,11 +31,7 @@ impl AnyBackbone {
         let classifier = description.classifier;
         description.key_table.push("head.fc", classifier);
         let first = &mut description.first_conv;
-        let (place, name) = first.conv.rsplit_once('.').unwrap_or(("", &first.conv));
-        let norm = format!("{place}.{}", params::norm_name(name));
-        let mean = format!("{norm}.running_mean");
-        let has_norm = params::list(&module).iter().any(|param| param.path == mean);
-        first.norm = has_norm.then_some(norm);
+        first.norm = params::norm_of(&module, &first.conv);
         Self {
             module: Box::new(module),
             description: Arc::new(description),

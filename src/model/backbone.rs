@@ -108,7 +108,8 @@ impl Description {
     /// but by a token, with a classifier `fc`, and with names that are upstream's.
     ///
     /// `num_features` are the channels of the last group's output, `first_conv` is the path of the
-    /// first convolution; whether a normalisation follows it shows when the backbone is built.
+    /// first convolution; if it is that of a [`ConvNorm`](crate::nn::ConvNorm), the normalisation
+    /// follows.
     pub fn new(
         groups: Vec<Group>,
         in_channels: usize,

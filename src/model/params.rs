@@ -33,6 +33,9 @@ impl ParamInfo {
     }
 }
 
+/// What the walk calls the level of a [`ConvNorm`](crate::nn::ConvNorm).
+const CONV_NORM: &str = "Struct:ConvNorm";
+
 /// The path of the module being visited, without wrappers.
 #[derive(Default)]
 struct Path(Vec<Level>);
@@ -50,10 +53,10 @@ impl Path {
     fn enter(&mut self, name: &str, container: &str) {
         self.0.push(match (container, name) {
             // An enum's variant and the field that holds the backbone say nothing about a parameter.
-            ("Struct:Classifier", "backbone") | ("Struct:ConvNorm", "conv") => Level::Wrapper,
+            ("Struct:Classifier", "backbone") | (CONV_NORM, "conv") => Level::Wrapper,
             (container, _) if container.starts_with("Enum:") => Level::Wrapper,
             (stages::CONTAINER, stage) => Level::Renamed(stage.to_owned()),
-            ("Struct:ConvNorm", _) => Level::Renamed(self.norm_name()),
+            (CONV_NORM, _) => Level::Renamed(self.norm_name()),
             _ => Level::Name(name.to_owned()),
         });
     }
@@ -84,20 +87,16 @@ impl Path {
             Level::Name(name) => Some(name.as_str()),
             _ => None,
         });
-        norm_name(name.unwrap_or_default())
-    }
-}
-
-/// The name of the normalisation that belongs to a convolution of this name.
-pub(super) fn norm_name(conv: &str) -> String {
-    match conv.strip_prefix("conv") {
-        Some(rest) => format!("bn{rest}"),
-        None => format!("{conv}_bn"),
+        let name = name.unwrap_or_default();
+        match name.strip_prefix("conv") {
+            Some(rest) => format!("bn{rest}"),
+            None => format!("{name}_bn"),
+        }
     }
 }
 
 /// Every parameter and buffer, in the order of the fields. Nothing lazy is initialised.
-pub(crate) fn list(model: &impl Module) -> Vec<ParamInfo> {
+pub(crate) fn list(model: &Classifier) -> Vec<ParamInfo> {
     struct List {
         path: Path,
         params: Vec<ParamInfo>,
@@ -123,6 +122,45 @@ pub(crate) fn list(model: &impl Module) -> Vec<ParamInfo> {
     };
     model.visit(&mut visitor);
     visitor.params
+}
+
+/// The path of the normalisation that directly follows a convolution: that of the same
+/// [`ConvNorm`](crate::nn::ConvNorm), if it is in one.
+pub(super) fn norm_of(module: &impl Module, conv: &str) -> Option<String> {
+    struct Find<'a> {
+        path: Path,
+        conv: &'a str,
+        is_next: bool,
+        found: Option<String>,
+    }
+    impl ModuleVisitor for Find<'_> {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            if (container_type, name) == (CONV_NORM, "norm") {
+                self.is_next = self.path.join() == self.conv;
+            }
+            self.path.enter(name, container_type);
+        }
+        fn exit_module(&mut self, name: &str, container_type: &str) {
+            if (container_type, name) == (CONV_NORM, "norm") {
+                self.is_next = false;
+            }
+            self.path.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+            if self.is_next {
+                let path = self.path.join();
+                self.found = path.rsplit_once('.').map(|(norm, _)| norm.to_owned());
+            }
+        }
+    }
+    let mut visitor = Find {
+        path: Path::default(),
+        conv,
+        is_next: false,
+        found: None,
+    };
+    module.visit(&mut visitor);
+    visitor.found
 }
 
 /// By path: whether a parameter requires a gradient, and whether a layer's training flag is set.
