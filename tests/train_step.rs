@@ -78,7 +78,23 @@ fn two_steps(key: &str, spec: Spec, size: usize, damping: f32, tolerance: &Toler
     let recipe = Recipe::full().with_optimizer(Optimizer::sgd());
     let mut optimizer = recipe.optimizer(&model).unwrap();
 
+    let zeros = expected.metadata.get(&format!("{key}.zero_gradients"));
+    let zeros: Vec<_> = zeros.into_iter().flat_map(|it| it.split(' ')).collect();
+
     let close = |name: &str, found: &[f32]| {
+        let norm = found
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        // A shift that the next normalisation takes away; what is left of it is rounding.
+        if name
+            .strip_prefix("grad.")
+            .is_some_and(|it| zeros.contains(&it))
+        {
+            assert!(norm < 1e-5, "{key}.{name}: {norm:e}, not zero");
+            return;
+        }
         let key = format!("{key}.{name}");
         let error = relative_error(&sample(found, 16), expected.get(&key));
         let (allowed, of_norm) = if name.starts_with("grad.") {
@@ -87,11 +103,6 @@ fn two_steps(key: &str, spec: Spec, size: usize, damping: f32, tolerance: &Toler
             (tolerance.after, tolerance.second)
         };
         assert!(error < allowed, "{key}: off by {error:e}");
-        let norm = found
-            .iter()
-            .map(|v| f64::from(*v).powi(2))
-            .sum::<f64>()
-            .sqrt();
         let expected = f64::from(expected.get(&format!("{key}.norm"))[0]);
         let error = (norm - expected).abs() / expected.max(1e-12);
         assert!(error < of_norm, "{key}: norm off by {error:e}");
@@ -173,4 +184,49 @@ fn small_images_train_as_in_pytorch() {
     let (plain, deep) = (Zoo::resnet18(), Zoo::resnet18d());
     two_steps("resnet18_28", plain.in_channels(1), 28, 1.0, &tolerance);
     two_steps("resnet18d_28", deep.in_channels(1), 28, 1.0, &tolerance);
+}
+
+#[test]
+fn mobilenetv3_small_050_trains_as_in_pytorch() {
+    let tolerance = Tolerance {
+        after: 5e-3,
+        ..TIGHT
+    };
+    let spec = Zoo::mobilenetv3_small_050();
+    two_steps("mobilenetv3_small_050", spec, 64, 1.0, &tolerance);
+}
+
+/// The second loss is 8e-6.
+#[test]
+fn convnext_atto_trains_as_in_pytorch() {
+    let tolerance = Tolerance {
+        second: 1e-2,
+        ..TIGHT
+    };
+    let spec = Zoo::convnext_atto();
+    two_steps("convnext_atto", spec, 32, 1.0, &tolerance);
+}
+
+#[test]
+fn convnextv2_atto_trains_as_in_pytorch() {
+    let spec = Zoo::convnextv2_atto();
+    two_steps("convnextv2_atto", spec, 64, 1.0, &TIGHT);
+}
+
+#[test]
+fn vgg11_bn_trains_as_in_pytorch() {
+    two_steps("vgg11_bn", Zoo::vgg11_bn(), 32, 1.0, &TIGHT);
+}
+
+#[test]
+fn swin_tiny_trains_as_in_pytorch() {
+    let spec = Zoo::swin_tiny_patch4_window7_224();
+    two_steps("swin_tiny", spec, 224, 1.0, &TIGHT);
+}
+
+/// Windows that are padded, shifted, or as small as the map.
+#[test]
+fn swin_tiny_at_64_pixels_trains_as_in_pytorch() {
+    let spec = Zoo::swin_tiny_patch4_window7_224().image_size(64);
+    two_steps("swin_tiny_64", spec, 64, 1.0, &TIGHT);
 }
