@@ -61,6 +61,9 @@ ROWS = [
     ("infer", None, 224, 3, 8, 8),
 ]
 
+# Sides of the small images of families that take none of 28 pixels.
+SMALL = {"convnext": 32, "vgg": 32, "swin": 64}
+
 # the same on a GPU
 GPU_ROWS = [
     ("train", "sgd", 28, 1, 256, 100),
@@ -85,6 +88,12 @@ SLOWER = 0.97
 
 # Two-sided 95 % quantiles of Student's t, from one degree of freedom on.
 STUDENT = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179]
+
+
+def rows_of(model, rows):
+    """The rows with images that the model takes."""
+    small = next((side for family, side in SMALL.items() if model.startswith(family)), 28)
+    return [tuple(small if value == 28 else value for value in row) for row in rows]
 
 
 def run(command, threads):
@@ -136,7 +145,7 @@ def gpu_table(models, threads, rounds):
         "|---|---|---|---:|---:|---:|---:|",
     ]
     for model in models:
-        for row in GPU_ROWS:
+        for row in rows_of(model, GPU_ROWS):
             for precision in ("f32", "tf32", "bf16"):
                 commands = gpu_programs(model, row, precision, threads)
                 rates, memory = measure(model, row, commands, threads, rounds)
@@ -225,7 +234,7 @@ def baseline_rows(binaries, models, threads, device, folder):
     else:
         steps, extra = GPU_ROWS, ["--device", device]
     for model in models:
-        for row in steps:
+        for row in rows_of(model, steps):
             commands = [bench(binary, model, row, threads) + extra for binary in binaries]
             yield f"{model}, {what(row)}", [partial(seconds_per_image, c, threads) for c in commands]
 
@@ -301,7 +310,7 @@ def table(models, threads, rounds):
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for model in models:
-        for row in ROWS:
+        for row in rows_of(model, ROWS):
             commands = programs(model, row, threads)
             rates, memory = measure(model, row, commands, threads, rounds)
             median = {name: statistics.median(values) for name, values in rates.items()}

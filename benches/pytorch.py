@@ -78,6 +78,8 @@ def main():
     cfg = timm.models.get_pretrained_cfg(args.model)
     if cfg is not None and cfg.fixed_input_size:
         kwargs["img_size"] = args.image_size
+    if args.model.startswith("swin"):
+        kwargs["drop_path_rate"] = 0.0  # timm's own is 0.1
     model = timm.create_model(args.model, **kwargs).to(device)
     x = torch.randn(args.batch_size, args.in_channels, args.image_size, args.image_size).to(device)
     labels = torch.randint(args.num_classes, (args.batch_size,)).to(device)

@@ -628,16 +628,23 @@ fn a_file_that_does_not_fit_is_recognised() {
         "rpn.head.cls_logits.weight",
         "roi_heads.box_predictor.cls_score.weight",
     ]);
+    let mobilenet = of(&[
+        "features.0.0.weight",
+        "features.1.block.0.0.weight",
+        "classifier.0.weight",
+    ]);
     for (state, words) in [
         (&transformers, "transformers' ViT"),
         (&torchvision, "torchvision's vit_b_16"),
         (&detector, "a detector"),
+        (&mobilenet, "torchvision's MobileNetV3"),
     ] {
         let path = write(dir.path(), state);
         let error = build(Zoo::test_vit().weights(path.as_path())).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(words), "{text}");
         assert!(!text.contains("--num-classes"), "{text}");
+        assert!(!text.contains("not read"), "{text}");
     }
     let distilled = {
         let model = rule_model(Zoo::test_vit().num_classes(7), &Device::default());

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_zoo::prelude::*;
-use burn_zoo::{InputSize, zoo};
+use burn_zoo::{Group, InputSize, zoo};
 use common::{
     Fixture, fixture, relative_error, rule, rule_input, rule_model, rule_model_with_gain, sample,
     values,
@@ -41,12 +41,16 @@ fn both_sides_follow_the_same_rule() {
     }
 }
 
+/// Architectures of which there are fixtures here.
+const FIXTURES: usize = 28;
+
 /// Fixtures of the smallest and of a large variant of every family are here; `parity.py --out DIR`
 /// makes all of them, and the ignored test reads them.
 #[test]
 fn architectures_compute_what_timm_computes() {
     let device = Device::default();
     let mut families: BTreeMap<&str, usize> = BTreeMap::new();
+    let fixtures = fixture("parity").read_dir().unwrap().count();
     for architecture in zoo::architectures() {
         let path = fixture(&format!("parity/{}.safetensors", architecture.name));
         if path.exists() {
@@ -62,6 +66,8 @@ fn architectures_compute_what_timm_computes() {
             architecture.family
         );
     }
+    let compared = families.values().sum::<usize>();
+    assert_eq!((compared, fixtures), (FIXTURES, FIXTURES));
 }
 
 #[test]
@@ -189,6 +195,20 @@ fn architectures_are_described_as_in_timm() {
         assert_eq!(model.summary(None).unwrap().macs, number("macs"), "{name}");
         let described = model.backbone.describe();
         assert_eq!(described.classifier, expected["classifier"], "{name}");
+        let first_conv = described.key_table.upstream(&described.first_conv.conv);
+        assert_eq!(
+            first_conv.unwrap(),
+            expected["first_conv"].as_str().unwrap(),
+            "{name}"
+        );
+        let mut groups = described.all_groups();
+        groups.push(Group::named("head"));
+        for path in model.trainable_parameters() {
+            let of = groups
+                .iter()
+                .filter(|group| path.starts_with(&group.prefix));
+            assert_eq!(of.count(), 1, "{name}: groups of {path}");
+        }
         assert_eq!(described.num_features, number("num_features"), "{name}");
         assert_eq!(model.num_features(), number("head_hidden_size"), "{name}");
         assert_eq!(architecture.image_size, expected["input_size"][1], "{name}");

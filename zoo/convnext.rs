@@ -120,8 +120,7 @@ impl Config {
 
     fn block(&self, width: usize, drop_path: f64, params: &ParamBuilder) -> Block {
         // The narrow variants say an affine layer by kernels of 1x1.
-        let is_conv = self.width < 96;
-        let layer = |from, to| Pointwise::new(is_conv, from, to, &WEIGHTS, params);
+        let layer = |from, to| Pointwise::new(self.width < 96, from, to, &WEIGHTS, params);
         let grn = || GlobalResponseNorm::new(4 * width, params);
         let conv_dw = Conv2dConfig::new(width, width, 7).padding(3).depthwise();
         Block {

@@ -80,7 +80,7 @@ impl Config {
         let mut tables = Vec::new();
         let stages = (0..4).map(|index| {
             let width = self.width << index;
-            let grid = image_size / PATCH >> index;
+            let grid = (image_size / PATCH) >> index;
             let downsample = (index > 0).then(|| Merging {
                 norm: LayerNorm::new(2 * width, EPSILON, params),
                 reduction: LinearConfig::new(2 * width, width)

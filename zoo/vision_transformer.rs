@@ -19,7 +19,7 @@ use super::{BackboneOptions, Built};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, OtherNames, Pool, PosEmbed, key_table,
+    Backbone, Description, Features, Group, InputSize, OtherNames, Pool, PosEmbed, group, key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, Mlp, ParamBuilder, SelfAttention,
@@ -162,10 +162,8 @@ impl Backbone for VisionTransformer {
     fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
         Ok(Features::Tokens(match index.checked_sub(1) {
             None => self.stem.forward(x.into_map()?),
-            Some(index) => match self.blocks.get(index) {
-                Some(block) => block.forward(x.into_tokens()?),
-                None => self.norm.forward(x.into_tokens()?),
-            },
+            Some(index) if index == self.blocks.len() => self.norm.forward(x.into_tokens()?),
+            Some(index) => group(&self.blocks, index)?.forward(x.into_tokens()?),
         }))
     }
 

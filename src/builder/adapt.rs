@@ -54,15 +54,7 @@ impl Classifier {
             let value = find(path).filter(|tensor| tensor.shape == shape);
             Ok(value.map(|tensor| shift.apply(path, tensor.data.clone())))
         })?;
-        // What was frozen stays frozen.
-        let training = params::training_state(&self);
-        rebuilt = params::set_training(rebuilt, |path| {
-            let trains = training.get(path).copied().unwrap_or(true);
-            params::Training {
-                gradient: trains,
-                flag: trains,
-            }
-        });
+        rebuilt = freeze_like(&self, rebuilt);
         let info = Arc::make_mut(&mut self.info);
         info.normalization = info.normalization.for_channels(in_channels);
         rebuilt.info = self.info;
@@ -139,7 +131,7 @@ impl Classifier {
     }
 
     /// The same model with other rates of dropout (before the head) and of stochastic depth (at the
-    /// last block), both at least 0 and below 1.
+    /// last block), both at least 0 and below 1. What was frozen stays frozen.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a rate out of range.
@@ -172,9 +164,22 @@ impl Classifier {
             .into_iter()
             .map(|p| (p.path, p.id))
             .collect();
+        let model = freeze_like(&self, model);
         params::with_ids(model, |path| ids.get(path).copied())
             .ok_or_else(|| Error::argument("model", "the same parameters", "others"))
     }
+}
+
+/// Freezes in the rebuilt model what is frozen in the other.
+fn freeze_like(model: &Classifier, rebuilt: Classifier) -> Classifier {
+    let training = params::training_state(model);
+    params::set_training(rebuilt, |path| {
+        let trains = training.get(path).copied().unwrap_or(true);
+        params::Training {
+            gradient: trains,
+            flag: trains,
+        }
+    })
 }
 
 /// Running statistics of nothing yet: a mean of 0, a variance of 1.

@@ -178,7 +178,7 @@ impl Spec {
             let mut found = found_at(tensors, &source);
             if let Some((other, _)) = &mut found
                 && layout.reshapes(&upstream)
-                && other.iter().product::<usize>() == shape.iter().product::<usize>()
+                && same_values(other, &shape)
             {
                 other.clone_from(&shape);
             }
@@ -319,11 +319,27 @@ fn found_at(
     let infos: Option<Vec<&TensorInfo>> = names.map(|name| tensors.get(name)).collect();
     let infos = infos?;
     let shapes: Vec<&[usize]> = infos.iter().map(|info| &info.shape[..]).collect();
-    // The first that cannot be loaded is the one to name.
-    let dtypes = || infos.iter().map(|info| info.dtype.clone());
-    let dtype = dtypes().find(|dtype| !dtype.is_loadable() || *dtype != DType::F32);
-    let dtype = dtype.or_else(|| dtypes().next())?;
+    // One that cannot be loaded is the one to name, and then one that is converted.
+    let find =
+        |wanted: fn(&DType) -> bool| infos.iter().map(|info| &info.dtype).find(|d| wanted(d));
+    let dtype = find(|dtype| !dtype.is_loadable())
+        .or_else(|| find(|dtype| *dtype != DType::F32))
+        .or_else(|| find(|_| true))?
+        .clone();
     Some((source.shape(&shapes)?, dtype))
+}
+
+/// Whether tensors of these shapes hold the same values in the same order: but for dimensions of
+/// length one they are equal, or what is behind the first is one dimension in one of them.
+fn same_values(one: &[usize], other: &[usize]) -> bool {
+    let long =
+        |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|n| *n != 1).collect() };
+    let (one, other) = (long(one), long(other));
+    let flattens = one.len() != other.len() && one.len().min(other.len()) == 2;
+    one == other
+        || flattens
+            && one[0] == other[0]
+            && one.iter().product::<usize>() == other.iter().product::<usize>()
 }
 
 /// Compares one tensor of the model with the file's, if it has one.

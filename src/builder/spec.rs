@@ -172,8 +172,9 @@ impl Spec {
         self
     }
 
-    /// The image size to build for. Convolutional families take any size and ignore it; a
-    /// transformer's position embeddings are resampled to it. Unasked, it is upstream's.
+    /// The image size to build for. Convolutional families ignore it; a vision transformer's
+    /// position embeddings are resampled to it. A Swin transformer below 224 pixels has smaller windows
+    /// than any published weights. Unasked, it is upstream's.
     pub fn image_size(mut self, size: usize) -> Self {
         self.image_size = Some(size);
         self
@@ -203,7 +204,8 @@ impl Spec {
         self
     }
 
-    /// Stochastic depth: the rate of the last block, in `[0, 1)`; 0 by default.
+    /// Stochastic depth: the rate of the last block, in `[0, 1)`; 0 by default. In a MobileNet the
+    /// last block stays a little below it, as in timm.
     pub fn drop_path_rate(mut self, rate: f64) -> Self {
         self.drop_path_rate = rate;
         self

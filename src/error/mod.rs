@@ -11,6 +11,26 @@ pub use load_report::{LoadReport, Mismatch};
 /// `Result` with [`enum@Error`] as its error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What kind of thing went wrong with a file of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HubErrorKind {
+    /// A name, an address or a setting cannot be used.
+    Request,
+    /// No server answers, not in time, or not as a hub does. Trying again may help.
+    Network,
+    /// The server wants a token, another one, or consent to its terms.
+    Access,
+    /// There is no such repository, revision or file.
+    NotFound,
+    /// The file is not in the cache, and the network may not be used.
+    NotCached,
+    /// A file is another than the manifest or the hub says, or nothing says what it should be.
+    Checksum,
+    /// The cache cannot be read or written, its disk is full, or another process holds it.
+    Cache,
+}
+
 /// Everything that can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,8 +99,13 @@ pub enum Error {
     },
 
     /// A file of the hub, or the cache of such files, cannot be used.
-    #[error(transparent)]
-    Hub(Box<dyn std::error::Error + Send + Sync>),
+    #[error("{error}")]
+    Hub {
+        /// What kind of thing went wrong, for a program to match.
+        kind: HubErrorKind,
+        /// The error itself, in words. It is no cause of its own.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
 
     /// Weights were named that only a build with the feature `hub` can fetch.
     #[error(

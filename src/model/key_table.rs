@@ -117,8 +117,9 @@ pub struct OtherNames {
     pub whose: &'static str,
     /// From upstream's names to these.
     pub table: KeyTable,
-    /// Upstream's names begin so where the other shape may be another one with as many values: a
-    /// convolution of 1 x 1 that is an affine layer there.
+    /// Upstream's names begin so where the shape may be another one that holds the same values in the
+    /// same order: without dimensions of one, or with all behind the first as one. A convolution may
+    /// be an affine layer there.
     pub reshapes: &'static [&'static str],
     /// Ends of names that such files have beside, which hold no weights: tables that follow from the
     /// structure.
@@ -154,7 +155,7 @@ impl OtherNames {
 pub(crate) enum Source {
     /// In one tensor.
     Whole(String),
-    /// In several, one below the other.
+    /// In several of the same shape, one below the other.
     Joined(Vec<String>),
     /// In one of `of` equal parts of a tensor.
     Part {
@@ -200,13 +201,11 @@ impl Source {
         match self {
             Self::Whole(_) => {}
             Self::Joined(_) => {
-                let rest = shape.get(1..)?;
-                if tensors.iter().any(|other| other.get(1..) != Some(rest)) {
+                if tensors.iter().any(|other| **other != shape[..]) {
                     return None;
                 }
-                shape[0] = tensors
-                    .iter()
-                    .try_fold(0usize, |sum, other| sum.checked_add(other[0]))?;
+                let first = shape.first_mut()?;
+                *first = first.checked_mul(tensors.len())?;
             }
             Self::Part { of, .. } => {
                 let first = shape.first_mut()?;
@@ -221,7 +220,11 @@ impl Source {
 
     /// The values, by those of the tensors.
     pub fn values(&self, tensors: Vec<Vec<f32>>) -> Vec<f32> {
-        let values = tensors.concat();
+        let mut tensors = tensors;
+        let values = match &mut tensors[..] {
+            [one] => std::mem::take(one),
+            _ => tensors.concat(),
+        };
         match self {
             Self::Part { index, of, .. } => {
                 let length = values.len() / of;
@@ -283,8 +286,9 @@ mod tests {
         let joined = source("blocks.2.attn.qkv.bias");
         let names = ["query", "key", "value"].map(|n| format!("model.layer.2.attention.{n}.bias"));
         assert_eq!(joined, Source::Joined(names.to_vec()));
-        assert_eq!(joined.shape(&[&[2, 4], &[3, 4], &[1, 4]]), Some(vec![6, 4]));
-        assert_eq!(joined.shape(&[&[2, 4], &[3, 5], &[1, 4]]), None);
+        assert_eq!(joined.shape(&[&[2, 4], &[2, 4], &[2, 4]]), Some(vec![6, 4]));
+        assert_eq!(joined.shape(&[&[2, 4], &[3, 4], &[1, 4]]), None);
+        assert_eq!(joined.shape(&[&[2, 4], &[2, 5], &[2, 4]]), None);
         assert_eq!(joined.shape(&[&[], &[]]), None);
         assert_eq!(
             joined.values(vec![vec![1.0], vec![2.0], vec![3.0]]),

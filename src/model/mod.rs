@@ -29,5 +29,6 @@ pub(crate) use host_tensor::host_vec;
 pub use key_table::{KeyTable, OtherNames};
 pub(crate) use key_table::{Source, key_table};
 pub use pos_embed::PosEmbed;
+pub(crate) use stages::group;
 pub use stages::{MapLayer, Stages};
 pub use summary::{Layer, Summary};

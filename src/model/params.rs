@@ -84,8 +84,8 @@ impl Path {
     /// field that holds both: `bn1` of `conv1`.
     fn norm_name(&self) -> String {
         let name = self.0.iter().rev().find_map(|level| match level {
-            Level::Name(name) => Some(name.as_str()),
-            _ => None,
+            Level::Name(name) | Level::Renamed(name) => Some(name.as_str()),
+            Level::Wrapper => None,
         });
         let name = name.unwrap_or_default();
         match name.strip_prefix("conv") {

@@ -75,12 +75,18 @@ impl<S: MapLayer> Stages<S> {
     /// # Errors
     /// [`Error::InvalidArgument`] for tokens, or a stage that there is not.
     pub fn forward_stage(&self, index: usize, x: Features) -> Result<Features> {
-        let Some(stage) = self.0.get(index) else {
-            let expected = format!("a stage below {}", self.0.len());
-            return Err(Error::argument("group", expected, index));
-        };
-        Ok(Features::Map(stage.forward(x.into_map()?)))
+        Ok(Features::Map(group(&self.0, index)?.forward(x.into_map()?)))
     }
+}
+
+/// The stage or block with this index, counted from 0.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] if there are not as many.
+pub(crate) fn group<T>(groups: &[T], index: usize) -> Result<&T> {
+    groups
+        .get(index)
+        .ok_or_else(|| Error::argument("group", format!("one of {}", groups.len()), index))
 }
 
 fn name(index: usize) -> String {

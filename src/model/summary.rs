@@ -77,7 +77,7 @@ impl Classifier {
         let all = params::list(self);
         let by_id: HashMap<_, _> = all
             .iter()
-            .filter_map(|p| Some((p.id, p.path.strip_suffix(".weight")?)))
+            .filter_map(|p| Some((p.id, p.path.rsplit_once('.')?.0)))
             .collect();
         let mut counted: Vec<&str> = Vec::new();
         let mut count = |layer: &str| -> (usize, usize) {
@@ -105,7 +105,8 @@ impl Classifier {
                 Layer {
                     name: name.unwrap_or_default().to_owned(),
                     kind: record.kind.to_owned(),
-                    output: record.output[1..].to_vec(),
+                    // Attention within windows has more rows than the one image.
+                    output: record.output[usize::from(record.output[0] == 1)..].to_vec(),
                     parameters,
                     trainable,
                     macs: record.macs,

@@ -4,9 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
-use burn_zoo_cpu::Epilogue;
+use burn_zoo_cpu::{Epilogue, WeightCache};
 
-use super::{ParamBuilder, trace};
+use super::{ParamBuilder, fused, trace};
 use crate::init::Init;
 
 /// A number for height and width: `3`, or `[1, 7]` where they differ.
@@ -174,11 +174,13 @@ impl Conv2d {
     pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         let bias = self.bias.as_ref().map(Param::val);
         let (input, padding) = self.pad(input);
+        let weight = self.weight.val();
         if !trace::active() {
-            return self.convolve(input, padding, self.weight.val(), bias, epilogue);
+            let prepared = fused::current().filter(|_| !input.device().is_autodiff());
+            let cache = prepared.map(|prepared| prepared.weight_cache(self.weight.id));
+            return self.convolve(input, padding, weight, bias, cache.as_deref(), epilogue);
         }
-        let end = Epilogue::default();
-        let output = self.convolve(input, padding, self.weight.val(), bias, end);
+        let output = self.convolve(input, padding, weight, bias, None, Epilogue::default());
         let [_, _, h, w] = output.dims();
         let macs = self.weight.lazy_shape().num_elements() * h * w;
         trace::layer("Conv2d", self.weight.id, &output, macs);
@@ -186,13 +188,14 @@ impl Conv2d {
     }
 
     /// Convolves what [`pad`](Self::pad) gives with these kernels and this bias in place of the
-    /// layer's own.
+    /// layer's own. `cache` is that of these kernels.
     pub(super) fn convolve(
         &self,
         input: Tensor<4>,
         padding: [usize; 2],
         weight: Tensor<4>,
         bias: Option<Tensor<1>>,
+        cache: Option<&WeightCache>,
         epilogue: Epilogue<'_, 4>,
     ) -> Tensor<4> {
         let dtype = input.dtype();
@@ -202,6 +205,7 @@ impl Conv2d {
             .on_cpu(&weight, padding)
             .map(|on_cpu| burn_zoo_cpu::Conv2d {
                 bias: bias.as_ref(),
+                cache,
                 ..on_cpu
             });
         if let Some(output) = on_cpu.and_then(|it| burn_zoo_cpu::conv2d(&input, it, epilogue)) {

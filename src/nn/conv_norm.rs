@@ -100,10 +100,67 @@ impl ConvNorm {
             return output;
         }
         let Some(prepared) = prepared else {
-            let output = conv.convolve(input, padding, kernels, bias, Epilogue::default());
+            let output = conv.convolve(input, padding, kernels, bias, None, Epilogue::default());
             return norm.forward_with(output, epilogue);
         };
         let (kernels, shift) = prepared.folded(conv.weight.id, || norm.fold(conv));
-        conv.convolve(input, padding, kernels, Some(shift), epilogue)
+        conv.convolve(input, padding, kernels, Some(shift), None, epilogue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::nn::fused::Prepared;
+
+    /// Numbers between -1 and 1 that do not repeat.
+    fn numbers<const D: usize>(shape: [usize; D], seed: f32) -> Tensor<D> {
+        let values = (0..shape.iter().product()).map(|i: usize| (seed + 1.7 * i as f32).sin());
+        let data = TensorData::new(values.collect::<Vec<_>>(), shape);
+        Tensor::from_data(data, &Device::default())
+    }
+
+    /// Windows that the operations on a CPU do not have: elsewhere all are folded.
+    #[test]
+    fn folded_kernels_compute_the_same() {
+        let params = ParamBuilder::new(&Device::default());
+        let conv = |kernel: [usize; 2]| Conv2dConfig::new(4, 6, kernel);
+        let configs = [
+            conv([3, 3]).padding(2).dilation(2),
+            conv([1, 5]).padding([0, 2]),
+            conv([5, 3]).stride([1, 2]).groups(2).same(),
+        ];
+        let x = numbers([2, 4, 9, 8], 0.5);
+        for config in configs
+            .iter()
+            .flat_map(|it| [it.clone(), it.clone().bias()])
+        {
+            let mut layer = ConvNorm::new(config, Act::HardSwish, &params);
+            let (conv, norm) = (&mut layer.conv, layer.norm.as_mut().unwrap());
+            conv.weight = Param::from_tensor(numbers(conv.weight.dims(), 1.0));
+            conv.bias = conv
+                .bias
+                .take()
+                .map(|_| Param::from_tensor(numbers([6], 2.0)));
+            norm.weight = Param::from_tensor(numbers([6], 3.0));
+            norm.bias = Param::from_tensor(numbers([6], 4.0));
+            norm.running_mean.set(numbers([6], 5.0));
+            norm.running_var.set(numbers([6], 6.0) + 1.5);
+
+            let expected = layer.forward(x.clone());
+            let prepared = Arc::new(Prepared::default());
+            for _ in 0..2 {
+                let found = fused::with(&prepared, || layer.forward(x.clone()));
+                let off = (found - expected.clone()).abs().max().into_scalar::<f32>();
+                assert!(off < 1e-5, "{:?}: off by {off:e}", layer.conv);
+            }
+            prepared.folded(layer.conv.weight.id, || {
+                panic!("not folded: {:?}", layer.conv)
+            });
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! What follows from weights that no longer change, computed once: while a model runs inside
-//! [`with`], [`conv_norm`](super::conv_norm) finds here what it prepared for its layers before.
+//! [`with`], a layer finds here what it prepared when it ran before.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -58,7 +58,9 @@ impl LayerNorm {
     /// # Shapes
     /// - input and output: `[batch, features, height, width]`
     pub fn forward_map(&self, input: Tensor<4>) -> Tensor<4> {
-        from_channels_last(self.forward(channels_last(input)))
+        let output = from_channels_last(self.forward(channels_last(input)));
+        trace::shape_of_last(&output);
+        output
     }
 }
 

@@ -1,7 +1,7 @@
 //! Layers that scale: by a number for each channel, and by how strong a channel is.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 
 use super::{ParamBuilder, trace};
 
@@ -71,6 +71,10 @@ impl GlobalResponseNorm {
     /// # Shapes
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        // In 32 bits whatever the activations are in, as in PyTorch's autocast: the sum of squares
+        // does not fit into 16.
+        let dtype = x.dtype();
+        let x = x.cast(FloatDType::F32);
         let [batch, channels, height, width] = x.dims();
         let flat = x.clone().reshape([batch, channels, height * width]);
         // The root has no derivative at 0: a channel without any strength gets no gradient by it.
@@ -80,9 +84,9 @@ impl GlobalResponseNorm {
         let strength = strength.mask_fill(is_nothing, 0.0);
         let mean = strength.clone().mean_dim(1) + 1e-6;
         let relative = (strength / mean).reshape([batch, channels, 1, 1]);
-        let [weight, bias] = [&self.weight, &self.bias]
-            .map(|param| param.val().cast(x.dtype()).reshape([1, -1, 1, 1]));
-        let output = x.clone() + bias + weight * x * relative;
+        let [weight, bias] =
+            [&self.weight, &self.bias].map(|param| param.val().reshape([1, -1, 1, 1]));
+        let output = (x.clone() + bias + weight * x * relative).cast(dtype);
         trace::layer("GlobalResponseNorm", self.weight.id, &output, 0);
         output
     }

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::{
     Act, Conv2d, Conv2dConfig, Epilogue, Linear, LinearConfig, ParamBuilder, channels_last,
-    from_channels_last,
+    from_channels_last, trace,
 };
 use crate::init::Init;
 
@@ -47,7 +47,9 @@ impl Pointwise {
             Self::Conv(conv) => conv.forward_with(x, Epilogue::act(act)),
             Self::Linear(linear) => {
                 let x = linear.forward_with(channels_last(x), Epilogue::act(act));
-                from_channels_last(x)
+                let output = from_channels_last(x);
+                trace::shape_of_last(&output);
+                output
             }
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Record {
     pub weight: Option<ParamId>,
     /// Shape of the output, batch included.
     pub output: Vec<usize>,
-    /// Multiply-accumulates for one sample.
+    /// Multiply-accumulates, of the one sample that a trace is taken with.
     pub macs: usize,
 }
 
@@ -62,6 +62,15 @@ fn push<const D: usize>(
                 output: output.dims().to_vec(),
                 macs,
             });
+        }
+    });
+}
+
+/// The last layer's output is, for a reader, of this one's shape: the layer saw it in another order.
+pub(crate) fn shape_of_last<const D: usize>(output: &Tensor<D>) {
+    TRACE.with_borrow_mut(|trace| {
+        if let Some(record) = trace.as_mut().and_then(|records| records.last_mut()) {
+            record.output = output.dims().to_vec();
         }
     });
 }

@@ -1,15 +1,22 @@
 //! Feature maps in square windows, as attention within windows takes them (Liu et al., "Swin
 //! Transformer", 2021, <https://arxiv.org/abs/2103.14030>).
 
+use std::sync::Arc;
+
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Int, Tensor, TensorData};
 
 /// How a square grid is divided into windows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Windows {
     grid: usize,
     side: usize,
     shift: usize,
+    /// For each two positions of a window, the row of a table that has their offset.
+    offsets: Arc<[i64]>,
+    /// For each window and each two of its positions, what is added to their score; nothing where
+    /// nothing is shifted.
+    mask: Arc<[f32]>,
 }
 
 impl Windows {
@@ -17,10 +24,19 @@ impl Windows {
     /// anew on the other side. A grid that is no larger than a window is a window itself, and
     /// nothing is shifted then.
     pub fn new(grid: usize, side: usize, shift: usize) -> Self {
+        let shift = if grid > side { shift } else { 0 };
+        let side = grid.min(side);
+        let mask = if shift > 0 {
+            mask(grid, side, shift)
+        } else {
+            Vec::new()
+        };
         Self {
             grid,
-            side: grid.min(side),
-            shift: if grid > side { shift } else { 0 },
+            side,
+            shift,
+            offsets: offsets(side).into(),
+            mask: mask.into(),
         }
     }
 
@@ -83,14 +99,14 @@ impl Windows {
         let heads = table.dims()[1];
         let length = self.side.pow(2);
         let device = table.device();
-        let rows = TensorData::new(self.offsets(), [length * length]);
+        let rows = TensorData::new(self.offsets.to_vec(), [length * length]);
         let bias = table.select(0, Tensor::<1, Int>::from_data(rows, &device));
         let bias = bias.reshape([length, length, heads]).permute([2, 0, 1]);
         let bias = bias.reshape([1, heads, length, length]);
         if self.shift == 0 {
             return bias;
         }
-        let mask = self.mask();
+        let mask = self.mask.to_vec();
         let shape = [mask.len() / (length * length), 1, length, length];
         let mask = Tensor::<4>::from_data(TensorData::new(mask, shape), &device);
         bias + mask
@@ -100,37 +116,35 @@ impl Windows {
     fn padded(&self) -> usize {
         self.grid.next_multiple_of(self.side)
     }
+}
 
-    /// For each two positions of a window, the row of the table that has their offset.
-    fn offsets(&self) -> Vec<i64> {
-        let side = self.side;
-        let positions = || (0..side * side).map(|i| [i / side, i % side]);
-        let row = |[y, x]: [usize; 2], [other_y, other_x]: [usize; 2]| {
-            (y + side - 1 - other_y) * (2 * side - 1) + (x + side - 1 - other_x)
-        };
-        positions()
-            .flat_map(|a| positions().map(move |b| row(a, b) as i64))
-            .collect()
-    }
+/// For each two positions of a window, the row of the table that has their offset.
+fn offsets(side: usize) -> Vec<i64> {
+    let positions = || (0..side * side).map(|i| [i / side, i % side]);
+    let row = |[y, x]: [usize; 2], [other_y, other_x]: [usize; 2]| {
+        (y + side - 1 - other_y) * (2 * side - 1) + (x + side - 1 - other_x)
+    };
+    positions()
+        .flat_map(|a| positions().map(move |b| row(a, b) as i64))
+        .collect()
+}
 
-    /// For each window and each two of its positions, what is added to their score.
-    fn mask(&self) -> Vec<f32> {
-        let padded = self.padded();
-        // Which of the parts that belong together a row or a column of the shifted grid is in.
-        let part = |at: usize| {
-            usize::from(at >= padded - self.side) + usize::from(at >= padded - self.shift)
-        };
-        let (side, n) = (self.side, padded / self.side);
-        let mut mask = Vec::with_capacity(n * n * side.pow(4));
-        for window in 0..n * n {
-            let (top, left) = (window / n * side, window % n * side);
-            let parts: Vec<[usize; 2]> = (0..side * side)
-                .map(|i| [part(top + i / side), part(left + i % side)])
-                .collect();
-            for a in &parts {
-                mask.extend(parts.iter().map(|b| if a == b { 0.0 } else { -100.0 }));
-            }
+/// For each window and each two of its positions 0, or -100 where they come from opposite sides of
+/// the grid.
+fn mask(grid: usize, side: usize, shift: usize) -> Vec<f32> {
+    let padded = grid.next_multiple_of(side);
+    // Which of the parts that belong together a row or a column of the shifted grid is in.
+    let part = |at: usize| usize::from(at >= padded - side) + usize::from(at >= padded - shift);
+    let n = padded / side;
+    let mut mask = Vec::with_capacity(n * n * side.pow(4));
+    for window in 0..n * n {
+        let (top, left) = (window / n * side, window % n * side);
+        let parts: Vec<[usize; 2]> = (0..side * side)
+            .map(|i| [part(top + i / side), part(left + i % side)])
+            .collect();
+        for a in &parts {
+            mask.extend(parts.iter().map(|b| if a == b { 0.0 } else { -100.0 }));
         }
-        mask
     }
+    mask
 }

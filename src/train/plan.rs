@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 use super::schedule::{Per, Position, Schedule, Warmup};
 use super::unfreeze::Unfreeze;
 use crate::error::Result;
-use crate::model::{Classifier, Freeze, Group, params};
+use crate::model::{Classifier, Freeze, Group, PRE_LOGITS, params};
 
 /// Parameters that share a rate.
 #[derive(Debug, Clone)]
@@ -349,7 +349,12 @@ fn rate_groups(model: &Classifier, by_layer: bool) -> Vec<RateGroup> {
     let mut rate_groups: BTreeMap<usize, RateGroup> = BTreeMap::new();
     for (param, layer) in params.into_iter().zip(layers) {
         let new = || {
-            let group = group_of(&param.path, &prefixes);
+            let head = groups.len().saturating_sub(1);
+            let group = match group_of(&param.path, &prefixes) {
+                // Layers before the classifier are of its layer.
+                group if by_layer && groups[group].name == PRE_LOGITS => head,
+                group => group,
+            };
             let name = &groups[group].name;
             // A block is named after its place in the group.
             let rest = param.path.strip_prefix(prefixes[group]);

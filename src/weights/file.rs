@@ -278,7 +278,7 @@ impl WeightsFile {
             let found = layout::layouts(index, section, &self.base, backbone, other_names);
             let complete: Vec<&Layout> = found
                 .iter()
-                .filter(|(count, _)| *count >= backbone.len())
+                .filter(|(count, layout)| *count >= layout.num_names)
                 .map(|(_, layout)| layout)
                 .collect();
             match complete[..] {
@@ -301,6 +301,7 @@ impl WeightsFile {
         let default = Layout {
             section: 0,
             prefix: self.prefix.clone(),
+            num_names: backbone.len(),
             naming: None,
         };
         Ok(vec![best.map_or(default, |(_, layout)| layout)])

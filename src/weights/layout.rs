@@ -105,6 +105,8 @@ pub(super) fn common_prefix<T>(names: &BTreeMap<String, T>, base: &str) -> Strin
 pub(crate) struct Layout {
     pub section: usize,
     pub prefix: String,
+    /// How many names the tensors of the backbone have in such a file.
+    pub num_names: usize,
     /// The names that the file has, if not upstream's.
     pub naming: Option<OtherNames>,
 }
@@ -171,6 +173,7 @@ pub(super) fn layouts(
             let layout = Layout {
                 section: index,
                 prefix,
+                num_names: names.len(),
                 naming: naming.cloned(),
             };
             (count, layout)
@@ -231,7 +234,7 @@ pub(super) fn first_segments(section: &Section) -> Vec<String> {
 
 /// Signs of other libraries' models: all of these must be at the end of some name, or within it if
 /// they end in a point.
-const SIGNS: [(&[&str], &str); 12] = [
+const SIGNS: [(&[&str], &str); 13] = [
     (
         &["dist_token", "head_dist.weight"],
         "names of timm's distilled DeiT, which has a second token and a second head; the zoo has \
@@ -242,7 +245,7 @@ const SIGNS: [(&[&str], &str); 12] = [
             "embeddings.patch_embeddings.projection.weight",
             "encoder.layer.0.attention.attention.query.weight",
         ],
-        "names of transformers' ViT, which are not read yet; timm's names are",
+        "names of transformers' ViT",
     ),
     (
         &[
@@ -250,7 +253,7 @@ const SIGNS: [(&[&str], &str); 12] = [
             "conv_proj.weight",
             "encoder.layers.encoder_layer_0.ln_1.weight",
         ],
-        "names of torchvision's vit_b_16 and its kin, which are not read yet; timm's names are",
+        "names of torchvision's vit_b_16 and its kin",
     ),
     (
         &[
@@ -292,7 +295,11 @@ const SIGNS: [(&[&str], &str); 12] = [
     ),
     (
         &["features.0.0.weight", "features.1.0.block.0.0.weight"],
-        "names of torchvision's EfficientNet or MobileNetV3",
+        "names of torchvision's EfficientNet",
+    ),
+    (
+        &["features.0.0.weight", "features.1.block.0.0.weight"],
+        "names of torchvision's MobileNetV3, which has another epsilon; timm's files are read",
     ),
     (
         &["conv_stem.weight", "blocks.0.0.conv_dw.weight"],

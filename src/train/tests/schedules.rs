@@ -1,15 +1,17 @@
 //! Learning rates over whole runs, step by step, against those that PyTorch, timm, fastai and
 //! Lightning really used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::params;
+use crate::prelude::*;
 use crate::train::finder::Smoothed;
 use crate::train::rates::ema_decay;
 use crate::train::schedule::{PlateauState, Position};
 use crate::train::{
-    BackboneRate, Per, Plateau, RateScaling, Rates, Schedule, Suggestions, Sweep, Warmup,
-    WarmupMode,
+    BackboneRate, Per, Plateau, RateScaling, Suggestions, Sweep, Warmup, WarmupMode,
 };
+use crate::zoo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -207,21 +209,40 @@ fn ulmfit(case: &Value) -> Option<Rates> {
 
 #[test]
 fn layer_decay_is_timms() {
+    let mut families = BTreeSet::new();
     for case in cases("layer_decay") {
-        let model = case["model"].as_str().unwrap();
-        let rates = Rates::LayerDecay {
-            decay: number(&case["decay"]),
-            min_scale: number(&case["min_scale"]),
-        };
-        let prefixes: Vec<String> = read(&case["prefixes"]);
+        let name = case["model"].as_str().unwrap();
+        let (decay, min_scale) = (number(&case["decay"]), number(&case["min_scale"]));
+        let rates = Rates::LayerDecay { decay, min_scale };
         let expected: BTreeMap<String, f64> = read(&case["scales"]);
-        let paths: Vec<&String> = expected.keys().collect();
-        let scales = rates.parameter_scales(&paths, &prefixes);
-        assert_eq!(scales.len(), paths.len());
-        for (path, scale) in paths.iter().zip(&scales) {
-            close(*scale, expected[*path], 0.0, &format!("{model} {path}"));
+        let spec = Zoo::get(name).unwrap().num_classes(read(&case["classes"]));
+        let model = spec.build_zeros(&Device::default().autodiff()).unwrap();
+        let recipe = Recipe::full().learning_rate(1.0).rates(rates);
+        let plan = recipe
+            .schedule(Schedule::Constant)
+            .plan(&model, 10)
+            .unwrap();
+        let mut paths: BTreeMap<_, _> = (params::list(&model).into_iter())
+            .map(|param| (param.id, param.path))
+            .collect();
+        let groups = plan.rate_groups().iter().zip(plan.at(0).rates);
+        let mut found = BTreeMap::new();
+        for (group, rate) in groups {
+            found.extend(group.ids.iter().map(|id| (paths.remove(id).unwrap(), rate)));
+        }
+        assert_eq!(found, expected, "{name}");
+        assert!(paths.values().all(|path| path.contains(".running_")));
+
+        // The same by the paths alone, where upstream counts blocks.
+        families.insert(zoo::find(name).unwrap().family);
+        if model.backbone.describe().layer_of.is_none() {
+            let prefixes: Vec<String> = read(&case["prefixes"]);
+            let (paths, scales): (Vec<&String>, Vec<f64>) = expected.iter().unzip();
+            assert_eq!(rates.parameter_scales(&paths, &prefixes), scales, "{name}");
         }
     }
+    let all: BTreeSet<&str> = zoo::architectures().map(|other| other.family).collect();
+    assert_eq!(families, all);
 }
 
 #[test]

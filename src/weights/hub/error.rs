@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::cache_error::CacheError;
 use super::fetch_error::FetchError;
-use crate::error::Error;
+use crate::error::{Error, HubErrorKind};
 
 /// A file of the Hugging Face hub, or the cache of such files, cannot be used.
 ///
@@ -83,13 +83,40 @@ impl HubError {
     /// The cause of an [`Error::Hub`]; `None` of any other error.
     pub(crate) fn of(error: &Error) -> Option<&HubError> {
         match error {
-            Error::Hub(cause) => cause.downcast_ref(),
+            Error::Hub { error, .. } => error.downcast_ref(),
             _ => None,
         }
     }
 }
 
 impl FetchError {
+    fn kind(&self) -> HubErrorKind {
+        match self {
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted { .. }
+            | Self::RateLimited { .. }
+            | Self::Status { .. }
+            | Self::Redirect(_)
+            | Self::Answer { .. }
+            | Self::Other(_) => HubErrorKind::Network,
+            Self::NoToken | Self::BadToken | Self::Gated { .. } | Self::Forbidden { .. } => {
+                HubErrorKind::Access
+            }
+            Self::RepositoryNotFound { .. }
+            | Self::RevisionNotFound { .. }
+            | Self::FileNotFound { .. }
+            | Self::NotFound => HubErrorKind::NotFound,
+            Self::Mismatch { .. }
+            | Self::NoChecksum { .. }
+            | Self::Altered { .. }
+            | Self::NotPinned { .. }
+            | Self::Unchecked { .. } => HubErrorKind::Checksum,
+            Self::Offline { .. } => HubErrorKind::NotCached,
+            Self::DiskFull { .. } | Self::Cache(_) | Self::Locked { .. } => HubErrorKind::Cache,
+        }
+    }
+
     /// Why a file could not be had, if that is what the error says.
     pub(crate) fn of(error: &Error) -> Option<&FetchError> {
         match HubError::of(error)? {
@@ -101,7 +128,16 @@ impl FetchError {
 
 impl From<HubError> for Error {
     fn from(error: HubError) -> Error {
-        Error::Hub(Box::new(error))
+        let kind = match &error {
+            HubError::Request { .. } | HubError::Setting { .. } => HubErrorKind::Request,
+            HubError::Cache(_) => HubErrorKind::Cache,
+            HubError::NotCached { .. } => HubErrorKind::NotCached,
+            HubError::Fetch { error, .. } => error.kind(),
+        };
+        Error::Hub {
+            kind,
+            error: Box::new(error),
+        }
     }
 }
 
