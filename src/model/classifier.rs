@@ -128,7 +128,9 @@ impl Classifier {
         }
     }
 
-    /// The outputs of the named groups, in the order of the network.
+    /// The outputs of the named groups, in the order of the network. What the layers before the
+    /// classifier give (`pre_logits`) is no map and no tokens; [`forward_head`](Self::forward_head)
+    /// gives it.
     ///
     /// # Errors
     /// [`Error::UnknownGroup`] for a name the backbone does not have, [`Error::InputShape`] if the

@@ -10,9 +10,9 @@ use super::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ParamBuilder, 
 /// one after the other; where nothing is learnt it is computed as one, and in a
 /// [fused](crate::Fused) model from kernels that are prepared once.
 ///
-/// In the paths of parameters it is no level of its own: of a field `conv1` the parameters are
-/// `conv1.weight` and `bn1.weight`, and of any other field `name` they are `name.weight` and
-/// `name_bn.weight`.
+/// In the paths of parameters it is no level of its own. A field whose name begins with `conv` has
+/// its normalisation under the same name with `bn` for `conv` (`conv1.weight`, `bn1.weight`), any
+/// other field `name` under `name_bn`.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     /// The convolution.

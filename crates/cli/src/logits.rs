@@ -52,9 +52,9 @@ impl LogitsArgs {
         let images = self.read_input(device)?;
         let model = self.model(images.dims()[2], device)?;
 
-        let groups = model.groups();
-        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let outputs = model.forward_intermediates(images, &groups[..groups.len() - 1])?;
+        let groups = &model.backbone.describe().groups;
+        let groups: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        let outputs = model.forward_intermediates(images, &groups)?;
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         if let Some((_, features)) = outputs.last() {
             for (name, pre_logits) in [("logits", false), ("pre_logits", true)] {

@@ -266,6 +266,30 @@ fn logits_are_timms() {
     }
     assert_eq!(found.tensors["stage4"].0, [1, 512, 2, 2]);
 
+    // Layers between pooling and classifier are no feature map.
+    let atto = Fixture::open("parity/convnext_atto.safetensors");
+    rule_model(Zoo::convnext_atto(), &device)
+        .export(dir.path())
+        .unwrap();
+    let files = [
+        "--weights",
+        &weights,
+        "--input",
+        &input,
+        "--output",
+        &output,
+    ];
+    run(&[&["logits", "convnext_atto"][..], &files].concat());
+    let found = Fixture::open(&output);
+    for name in ["stage4", "pre_logits", "logits"] {
+        let sample = common::sample(found.get(name), 64);
+        let error = relative_error(&sample, atto.get(&format!("c3.s64.{name}")));
+        assert!(error < 2e-5, "{name}: off by {error:e}");
+    }
+    rule_model(Zoo::resnet18(), &device)
+        .export(dir.path())
+        .unwrap();
+
     // With other channels and classes it adapts, as the library does.
     write_tensor(
         &input,
