@@ -729,7 +729,9 @@ fn normalisations_of_16_bits_compute_in_32() {
         ("layer_norm", &|x| layer_norm.forward_map(x)),
         ("grn", &|x| grn.forward(x)),
     ];
-    for dtype in [FloatDType::F16, FloatDType::BF16] {
+    let types = [FloatDType::F16, FloatDType::BF16];
+    assert!(types.iter().any(|dtype| device.supports_dtype(*dtype)));
+    for dtype in types {
         if !device.supports_dtype(dtype) {
             continue;
         }

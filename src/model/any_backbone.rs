@@ -14,7 +14,7 @@ use burn::module::{
 use burn::tensor::{Device, Tensor};
 
 use super::backbone::{Backbone, Description};
-use super::params;
+use super::path::norm_of;
 
 /// A backbone of any family, and its [`Description`]; it derefs to [`Backbone`].
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl AnyBackbone {
         let classifier = description.classifier;
         description.key_table.push("head.fc", classifier);
         let first = &mut description.first_conv;
-        first.norm = params::norm_of(&module, &first.conv);
+        first.norm = norm_of(&module, &first.conv);
         Self {
             module: Box::new(module),
             description: Arc::new(description),

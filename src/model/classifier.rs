@@ -49,7 +49,8 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Class scores before softmax; the pooled features if the model has no classes.
+    /// Class scores before softmax; what the last layer would get if the model has no
+    /// classes.
     ///
     /// # Shapes
     /// - input: `[batch, in_channels, height, width]`, normalised

@@ -10,6 +10,7 @@ mod head;
 mod host_tensor;
 mod key_table;
 pub(crate) mod params;
+mod path;
 mod pos_embed;
 mod stages;
 mod state_dict;

@@ -11,7 +11,7 @@ use burn::tensor::{GradientCheckpointingStrategy, Tensor, TensorData};
 
 use super::classifier::Classifier;
 use super::host_tensor::{HostTensor, host_vec};
-use super::stages;
+use super::path::Path;
 use crate::error::Result;
 use crate::nn::is_buffer;
 
@@ -30,68 +30,6 @@ impl ParamInfo {
 
     pub fn num_elements(&self) -> usize {
         self.shape.iter().product()
-    }
-}
-
-/// What the walk calls the level of a [`ConvNorm`](crate::nn::ConvNorm).
-const CONV_NORM: &str = "Struct:ConvNorm";
-
-/// The path of the module being visited, without wrappers.
-#[derive(Default)]
-struct Path(Vec<Level>);
-
-/// What a level of nesting does to a path.
-enum Level {
-    Name(String),
-    /// Nothing: it merely wraps.
-    Wrapper,
-    /// It takes the place of the level above.
-    Renamed(String),
-}
-
-impl Path {
-    fn enter(&mut self, name: &str, container: &str) {
-        self.0.push(match (container, name) {
-            // An enum's variant and the field that holds the backbone say nothing about a parameter.
-            ("Struct:Classifier", "backbone") | (CONV_NORM, "conv") => Level::Wrapper,
-            (container, _) if container.starts_with("Enum:") => Level::Wrapper,
-            (stages::CONTAINER, stage) => Level::Renamed(stage.to_owned()),
-            (CONV_NORM, _) => Level::Renamed(self.norm_name()),
-            _ => Level::Name(name.to_owned()),
-        });
-    }
-
-    fn exit(&mut self) {
-        self.0.pop();
-    }
-
-    fn join(&self) -> String {
-        let mut parts: Vec<&str> = Vec::with_capacity(self.0.len());
-        for level in &self.0 {
-            match level {
-                Level::Wrapper => {}
-                Level::Name(name) => parts.push(name),
-                Level::Renamed(name) => {
-                    parts.pop();
-                    parts.push(name);
-                }
-            }
-        }
-        parts.join(".")
-    }
-
-    /// What the normalisation of a [`ConvNorm`](crate::nn::ConvNorm) is called, by the name of the
-    /// field that holds both: `bn1` of `conv1`.
-    fn norm_name(&self) -> String {
-        let name = self.0.iter().rev().find_map(|level| match level {
-            Level::Name(name) | Level::Renamed(name) => Some(name.as_str()),
-            Level::Wrapper => None,
-        });
-        let name = name.unwrap_or_default();
-        match name.strip_prefix("conv") {
-            Some(rest) => format!("bn{rest}"),
-            None => format!("{name}_bn"),
-        }
     }
 }
 
@@ -122,45 +60,6 @@ pub(crate) fn list(model: &Classifier) -> Vec<ParamInfo> {
     };
     model.visit(&mut visitor);
     visitor.params
-}
-
-/// The path of the normalisation that directly follows a convolution: that of the same
-/// [`ConvNorm`](crate::nn::ConvNorm), if it is in one.
-pub(super) fn norm_of(module: &impl Module, conv: &str) -> Option<String> {
-    struct Find<'a> {
-        path: Path,
-        conv: &'a str,
-        is_next: bool,
-        found: Option<String>,
-    }
-    impl ModuleVisitor for Find<'_> {
-        fn enter_module(&mut self, name: &str, container_type: &str) {
-            if (container_type, name) == (CONV_NORM, "norm") {
-                self.is_next = self.path.join() == self.conv;
-            }
-            self.path.enter(name, container_type);
-        }
-        fn exit_module(&mut self, name: &str, container_type: &str) {
-            if (container_type, name) == (CONV_NORM, "norm") {
-                self.is_next = false;
-            }
-            self.path.exit();
-        }
-        fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
-            if self.is_next {
-                let path = self.path.join();
-                self.found = path.rsplit_once('.').map(|(norm, _)| norm.to_owned());
-            }
-        }
-    }
-    let mut visitor = Find {
-        path: Path::default(),
-        conv,
-        is_next: false,
-        found: None,
-    };
-    module.visit(&mut visitor);
-    visitor.found
 }
 
 /// By path: whether a parameter requires a gradient, and whether a layer's training flag is set.

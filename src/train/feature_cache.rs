@@ -25,7 +25,7 @@ pub(crate) enum CachePlace {
 /// Whether, where and how the output of frozen layers is kept.
 ///
 /// As long as the first groups of a model are frozen, an image that looks the same in each epoch
-/// comes out of them the same. Their output (of a whole frozen backbone: the pooled features) is
+/// comes out of them the same. Their output (of a whole frozen backbone: what the head gets) is
 /// then computed once for every image, and each further epoch costs what the rest of the model
 /// costs. Features are computed anew when what is frozen changes, and only where they are used for
 /// more than one epoch.

@@ -298,14 +298,6 @@ fn logits_are_timms() {
         &rule("input", &[1, 1, 64, 64]),
     );
     let adapted = ["--in-channels", "1", "--num-classes", "4"];
-    let files = [
-        "--weights",
-        &weights,
-        "--input",
-        &input,
-        "--output",
-        &output,
-    ];
     run(&[&["logits", "resnet18"][..], &files, &adapted].concat());
     let model = Zoo::resnet18()
         .weights(Path::new(&weights))
