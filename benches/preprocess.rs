@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("bilinear", Interpolation::Bilinear),
         ("bicubic", Interpolation::Bicubic),
     ] {
-        let preprocess = Preprocess::new(Some(224), Normalization::imagenet())
+        let preprocess = Preprocess::new(Some(224.into()), Normalization::imagenet())
             .interpolation(interpolation)
             .crop_pct(0.875);
         let mut best = vec![[f64::INFINITY; 2]; files.len()];

@@ -22,7 +22,7 @@ fn main() -> burn_zoo::Result<()> {
         .build(&device)?;
 
     let data = FashionMnist::bundled()?;
-    let preprocess = Preprocess::new(Some(28), model.info().normalization.clone());
+    let preprocess = Preprocess::new(Some(28.into()), model.info().normalization.clone());
     let shuffled = LoaderConfig {
         shuffle: Some(42),
         ..LoaderConfig::default()

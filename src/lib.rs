@@ -96,10 +96,11 @@ pub use files::write_file;
 pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{
-    AnyBackbone, Backbone, Classifier, Description, Features, FirstConv, Freeze, FrozenNorm, Group,
-    Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling, PosEmbed, Stages,
-    Summary, freeze,
+    AnyBackbone, Backbone, Classifier, Description, FeatureInfo, Features, FirstConv, Freeze,
+    FrozenNorm, Group, Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling,
+    PosEmbed, Stages, Summary, freeze,
 };
+pub use preprocess::ImageSize;
 pub use weights::manifest;
 
 /// What a program that uses this crate needs, to import at once.

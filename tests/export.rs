@@ -87,8 +87,12 @@ fn what_was_exported_opens_exactly() {
         assert_eq!(again.state_dict().unwrap(), model.state_dict().unwrap());
         assert_eq!(again.info().normalization, model.info().normalization);
         assert_eq!(again.head.pool(), model.head.pool());
-        let (size, channels) = (model.info().image_size.unwrap_or(224), model.in_channels());
-        let images = rule_input([1, channels, size, size], &device());
+        let (size, channels) = (
+            model.info().image_size.unwrap_or(224.into()),
+            model.in_channels(),
+        );
+        let [height, width] = size.sides();
+        let images = rule_input([1, channels, height, width], &device());
         let score = |m: &Classifier| values(&m.forward(images.clone()).unwrap());
         assert_eq!(score(&again), score(&model));
 
@@ -118,7 +122,7 @@ fn a_folder_that_timm_wrote_opens() {
     assert_eq!((model.in_channels(), model.num_classes()), (1, 3));
     assert_eq!(model.info().classes, ["cat", "dog", "eel"]);
     assert_eq!(model.info().normalization.mean(), [0.5]);
-    assert_eq!(model.info().image_size, Some(160));
+    assert_eq!(model.info().image_size, Some(160.into()));
 }
 
 /// The adapted model that timm builds for one channel computes the same from the same weights.

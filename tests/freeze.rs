@@ -243,7 +243,7 @@ fn the_summary_says_what_is_frozen() {
     let summary = model
         .freeze(&Freeze::Backbone)
         .unwrap()
-        .summary(Some(28))
+        .summary(Some(28.into()))
         .unwrap();
     assert_eq!((summary.parameters, summary.trainable), (11_175_370, 5_130));
     let first = &summary.layers[0];

@@ -157,14 +157,14 @@ fn pixels_are_normalised_and_channels_matched() {
 #[test]
 fn images_are_resized_and_cut_to_the_middle() {
     let wide = Image::new(2, 4, 1, vec![10, 20, 30, 40, 10, 20, 30, 40]).unwrap();
-    let cut = Preprocess::new(Some(2), plain(1)).apply(&wide);
+    let cut = Preprocess::new(Some(2.into()), plain(1)).apply(&wide);
     assert_eq!(
         cut.iter().map(|v| v.round()).collect::<Vec<_>>(),
         [20.0, 30.0, 20.0, 30.0]
     );
     let flat = Image::new(28, 28, 1, vec![77; 784]).unwrap();
     for size in [1, 7, 28, 64, 224] {
-        let resized = Preprocess::new(Some(size), plain(1)).apply(&flat);
+        let resized = Preprocess::new(Some(size.into()), plain(1)).apply(&flat);
         assert_eq!(resized.len(), size * size);
         assert!(resized.iter().all(|v| v.round() == 77.0), "{size}");
     }

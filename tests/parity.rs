@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_zoo::prelude::*;
-use burn_zoo::{Group, InputSize, zoo};
+use burn_zoo::{Group, ImageSize, InputSize, zoo};
 use common::{
     Fixture, fixture, relative_error, rule, rule_input, rule_model, rule_model_with_gain, sample,
     values,
@@ -71,10 +71,10 @@ fn architectures_compute_what_timm_computes() {
 }
 
 #[test]
-#[ignore = "needs the fixtures of all architectures, in a folder that PARITY names"]
+#[ignore = "needs the fixtures of all architectures, in a folder that PARITY names; MODELS chooses some"]
 fn every_architecture_computes_what_timm_computes() {
     let folder = std::env::var("PARITY").expect("PARITY names the folder of parity.py --out");
-    for architecture in zoo::architectures() {
+    for architecture in zoo::architectures().filter(|a| common::is_chosen(a.name)) {
         let path = Path::new(&folder).join(format!("{}.safetensors", architecture.name));
         let (compared, worst) = agrees_with_timm(architecture.name, &path, &Device::default());
         println!("| `{}` | {compared} | {worst:.1e} |", architecture.name);
@@ -85,7 +85,7 @@ fn every_architecture_computes_what_timm_computes() {
 /// channels and all sizes of the fixture, fused too. Gives the number of outputs and the worst error.
 fn agrees_with_timm(name: &str, path: &Path, device: &Device) -> (usize, f64) {
     let expected = Fixture::read(path);
-    let sizes: Vec<usize> = expected.metadata["sizes"]
+    let sizes: Vec<ImageSize> = expected.metadata["sizes"]
         .split(',')
         .map(|size| size.parse().unwrap())
         .collect();
@@ -136,7 +136,7 @@ fn agrees_with_timm(name: &str, path: &Path, device: &Device) -> (usize, f64) {
                 worst = worst.max(error);
                 compared += 1;
             };
-            let images = rule_input([1, channels, size, size], device);
+            let images = rule_input([1, channels, size.height, size.width], device);
             let groups = &model.backbone.describe().groups;
             let groups: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
             let outputs = model.forward_intermediates(images, &groups).unwrap();
@@ -150,7 +150,7 @@ fn agrees_with_timm(name: &str, path: &Path, device: &Device) -> (usize, f64) {
             let logits = model.forward_head(last, false).unwrap();
             check("logits", values(&logits));
 
-            let images = rule_input([1, channels, size, size], device);
+            let images = rule_input([1, channels, size.height, size.width], device);
             fused += groups.len() + 1;
             let model = model.fuse();
             for (group, features) in model
@@ -306,7 +306,7 @@ fn sizes_and_pools_that_do_not_fit_are_named() {
     for (size, unseen) in [(230, 6), (224, 0)] {
         let vit = Zoo::test_vit().image_size(size);
         let vit = vit.build_zeros(&device).unwrap();
-        assert_eq!(vit.backbone.describe().unseen_edge, unseen);
+        assert_eq!(vit.backbone.describe().unseen_edge, [unseen; 2]);
     }
     assert_eq!(
         build(Zoo::test_vit().pool(Pool::CatAvgMax)).to_string(),

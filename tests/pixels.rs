@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use burn_zoo::Error;
 use burn_zoo::preprocess::{
-    CropMode, DecodeOptions, Image, Interpolation, Normalization, Preprocess,
+    CropMode, DecodeOptions, Image, ImageSize, Interpolation, Normalization, Preprocess,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -63,7 +63,7 @@ struct Transformed {
     file: String,
     channels: usize,
     interpolation: Interpolation,
-    size: usize,
+    size: ImageSize,
     crop_pct: f64,
     crop_mode: CropMode,
     pixels: Reference,
@@ -111,10 +111,13 @@ fn transforms_give_timms_bytes_and_values() {
             .crop_pct(case.crop_pct)
             .crop_mode(case.crop_mode);
         let values = preprocess.apply(image);
-        assert_eq!(values.len(), case.channels * case.size * case.size);
+        assert_eq!(
+            values.len(),
+            case.channels * case.size.height * case.size.width
+        );
 
         // Back to the bytes before scaling, `[height, width, channels]`.
-        let area = case.size * case.size;
+        let area = case.size.height * case.size.width;
         let byte = |i: usize| {
             let channel = i % case.channels;
             let (mean, std) = (normalization.mean()[channel], normalization.std()[channel]);
@@ -415,7 +418,7 @@ fn damaged_bytes_never_panic() {
         max_bytes: 1 << 23,
         ..DecodeOptions::default()
     };
-    let preprocess = Preprocess::new(Some(8), Normalization::imagenet());
+    let preprocess = Preprocess::new(Some(8.into()), Normalization::imagenet());
     let (mut read, mut refused) = (0, 0);
     for (name, bytes) in sources() {
         if bytes.len() > 20_000 {
@@ -475,7 +478,7 @@ fn any_sides_and_channels_give_the_announced_shape() {
                         let parts = [vec![0.5; wanted], vec![1.0; wanted]];
                         let [mean, std] = parts;
                         let plain = Normalization::new(mean, std).unwrap();
-                        let values = Preprocess::new(Some(size), plain)
+                        let values = Preprocess::new(Some(size.into()), plain)
                             .interpolation(filter)
                             .crop_mode(mode)
                             .apply(&flat);
@@ -497,7 +500,7 @@ fn any_sides_and_channels_give_the_announced_shape() {
 
 #[test]
 fn steps_that_cannot_be_taken_are_refused() {
-    let base = Preprocess::new(Some(224), Normalization::imagenet());
+    let base = Preprocess::new(Some(224.into()), Normalization::imagenet());
     let error = |preprocess: Preprocess| preprocess.check().unwrap_err().to_string();
     assert!(base.clone().crop_pct(0.875).check().is_ok());
     assert!(base.clone().crop_pct(1.15).check().is_ok());
@@ -509,12 +512,12 @@ fn steps_that_cannot_be_taken_are_refused() {
         error(base.crop_pct(0.0)),
         "crop_pct: expected 0.1 to 10, found 0"
     );
-    let tiny = Preprocess::new(Some(2), Normalization::imagenet()).crop_pct(3.0);
+    let tiny = Preprocess::new(Some(2.into()), Normalization::imagenet()).crop_pct(3.0);
     assert_eq!(
         error(tiny),
         "crop_pct: expected at most the image size, 2, found 3"
     );
-    let huge = Preprocess::new(Some(20_000), Normalization::imagenet());
+    let huge = Preprocess::new(Some(20_000.into()), Normalization::imagenet());
     assert_eq!(
         error(huge),
         "image_size: expected 1 to 16384 pixels, found 20000"
@@ -523,13 +526,13 @@ fn steps_that_cannot_be_taken_are_refused() {
     let image = Image::new(3, 2, 3, vec![9; 18]).unwrap();
     for crop_pct in [f64::NAN, 0.0, -1.0, 1e-300, 1e300, f64::INFINITY] {
         for mode in [CropMode::Center, CropMode::Squash, CropMode::Border] {
-            let preprocess = Preprocess::new(Some(4), Normalization::imagenet())
+            let preprocess = Preprocess::new(Some(4.into()), Normalization::imagenet())
                 .crop_pct(crop_pct)
                 .crop_mode(mode);
             assert_eq!(preprocess.apply(&image).len(), 48);
         }
     }
-    let nothing = Preprocess::new(Some(0), Normalization::imagenet());
+    let nothing = Preprocess::new(Some(0.into()), Normalization::imagenet());
     assert!(nothing.apply(&image).is_empty());
 }
 

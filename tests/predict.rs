@@ -35,7 +35,7 @@ fn the_whole_way_gives_timms_probabilities() {
         let model = rule_model(spec, &Device::default());
         let image = Image::open(fixture("pixels").join(&case.image)).unwrap();
         let mut found = [0.0; 10];
-        for prediction in model.predict(&image, Some(64), 10).unwrap() {
+        for prediction in model.predict(&image, Some(64.into()), 10).unwrap() {
             found[prediction.class] = prediction.probability;
         }
         let pairs = found.iter().zip(&case.probabilities);

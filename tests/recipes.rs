@@ -320,7 +320,7 @@ fn averaged_weights_are_judged_and_exported() {
     assert!(last.raw_valid_accuracy.is_some());
     let (_, valid) = images();
     let model = Classifier::open(run.dir().join("best"), &Device::default()).unwrap();
-    let preprocess = model.preprocess(Some(28));
+    let preprocess = model.preprocess(Some(28.into()));
     let loader = Loader::new(valid, preprocess, LoaderConfig::default(), &model.device()).unwrap();
     let judged = model.evaluate(&loader).unwrap();
     assert_eq!(judged.accuracy, run.best().valid_accuracy);
@@ -376,8 +376,10 @@ fn augmented_batches_repeat() {
             seed,
             ..LoaderConfig::default()
         };
-        let preprocess =
-            Preprocess::new(Some(28), Normalization::new(vec![0.5], vec![0.5]).unwrap());
+        let preprocess = Preprocess::new(
+            Some(28.into()),
+            Normalization::new(vec![0.5], vec![0.5]).unwrap(),
+        );
         Loader::new(train.clone(), preprocess, config, &Device::default()).unwrap()
     };
     let all = |loader: &Loader, epoch: u64, first: usize| -> Vec<(Vec<f32>, Vec<f32>)> {
@@ -419,7 +421,7 @@ fn several_views_are_averaged() {
         };
         let loader = Loader::new(
             valid.clone(),
-            model.preprocess(Some(28)),
+            model.preprocess(Some(28.into())),
             config,
             &model.device(),
         );
@@ -470,7 +472,7 @@ fn several_views_are_averaged() {
     };
     let error = Loader::new(
         valid.clone(),
-        model.preprocess(Some(28)),
+        model.preprocess(Some(28.into())),
         config,
         &model.device(),
     );

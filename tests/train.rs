@@ -91,7 +91,7 @@ fn a_run_learns_and_leaves_everything_behind() {
         run.model().state_dict().unwrap()
     );
     assert_eq!(best.info().classes, FashionMnist::CLASSES);
-    assert_eq!(best.info().image_size, Some(28));
+    assert_eq!(best.info().image_size, Some(28.into()));
     let (_, test) = images();
     let loader = Loader::new(
         Arc::new(test),
@@ -452,7 +452,7 @@ fn a_transformer_trains_and_comes_back() {
         again.state_dict().unwrap(),
         run.model().state_dict().unwrap()
     );
-    assert_eq!(again.info().image_size, Some(32));
+    assert_eq!(again.info().image_size, Some(32.into()));
 }
 
 #[test]

@@ -14,8 +14,9 @@ use crate::nn::ParamBuilder;
 pub struct BackboneOptions {
     /// Channels of the image.
     pub in_channels: usize,
-    /// Image size, for families that fix it when they are built; `None` is upstream's.
-    pub image_size: Option<usize>,
+    /// Height and width of the images, for families that fix them when they are built; `None` is
+    /// upstream's.
+    pub image_size: Option<[usize; 2]>,
     /// Dropout, for families that have it elsewhere than before the classifier.
     pub drop_rate: f64,
     /// Stochastic depth: the rate of the last block.
@@ -84,6 +85,25 @@ pub fn find(name: &str) -> Result<&'static Architecture> {
                 .collect(),
         }
     })
+}
+
+/// The architectures that have the names and shapes of this one's tensors and compute something else.
+pub(crate) fn twins(name: &str) -> Vec<&'static str> {
+    // Each line is of one set of names and shapes; `=` stands between those that compute the same.
+    let lines = include_str!("twins.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'));
+    for line in lines {
+        let kinds: Vec<Vec<&'static str>> = line
+            .split_whitespace()
+            .map(|kind| kind.split('=').collect())
+            .collect();
+        if let Some(own) = kinds.iter().position(|kind| kind.contains(&name)) {
+            let others = kinds.into_iter().enumerate().filter(|(i, _)| *i != own);
+            return others.flat_map(|(_, kind)| kind).collect();
+        }
+    }
+    Vec::new()
 }
 
 /// Levenshtein's distance, for suggestions.

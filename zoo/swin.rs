@@ -26,6 +26,7 @@ use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, Linear, LinearConfig, Mlp,
     ParamBuilder, SelfAttention, Windows, drop_path_rates,
 };
+use crate::preprocess::ImageSize;
 
 variants! {
     family: Swin, manifest: "swin.toml", paper: "https://arxiv.org/abs/2103.14030",
@@ -64,7 +65,11 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Swin> {
-        let image_size = options.image_size.unwrap_or(224);
+        let [image_size, width] = options.image_size.unwrap_or([224; 2]);
+        if width != image_size {
+            let found = ImageSize::from([image_size, width]);
+            return Err(Error::argument("image_size", "a square", found));
+        }
         if image_size == 0 || !image_size.is_multiple_of(MULTIPLE) || image_size > 64 * MULTIPLE {
             let expected = format!("a multiple of {MULTIPLE} up to {}", 64 * MULTIPLE);
             return Err(Error::argument("image_size", expected, image_size));
@@ -109,7 +114,7 @@ impl Config {
         let mut groups = stages.groups_with_stem();
         groups.push(Group::named("norm"));
         let description = Description {
-            input_size: InputSize::Exactly(image_size),
+            input_size: InputSize::Exactly([image_size; 2]),
             classifier: "head.fc",
             classifier_init: WEIGHTS,
             key_table: key_table![

@@ -25,6 +25,7 @@ use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, Mlp, ParamBuilder, SelfAttention,
     drop_path_rates,
 };
+use crate::preprocess::ImageSize;
 
 variants! {
     family: VisionTransformer, manifest: "vision_transformer.toml",
@@ -63,12 +64,17 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<VisionTransformer> {
-        let image_size = options.image_size.unwrap_or(self.image_size);
-        if !(PATCH..=MOST_PATCHES * PATCH).contains(&image_size) {
+        let image_size = options.image_size.unwrap_or([self.image_size; 2]);
+        let sides = PATCH..=MOST_PATCHES * PATCH;
+        if !image_size.iter().all(|side| sides.contains(side)) {
             let expected = format!("{PATCH}, the side of a patch, to {}", MOST_PATCHES * PATCH);
-            return Err(Error::argument("image_size", expected, image_size));
+            return Err(Error::argument(
+                "image_size",
+                expected,
+                ImageSize::from(image_size),
+            ));
         }
-        let (grid, width) = (image_size / PATCH, self.width);
+        let (grid, width) = (image_size.map(|side| side / PATCH), self.width);
         let numbered = (0..self.depth)
             .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
         let groups = std::iter::once(Group::named("stem"))
@@ -76,7 +82,7 @@ impl Config {
             .chain([Group::named("norm")]);
         let description = Description {
             input_size: InputSize::Exactly(image_size),
-            unseen_edge: image_size % PATCH,
+            unseen_edge: image_size.map(|side| side % PATCH),
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::Token, Pool::None],
             prefix_tokens: 1,
             classifier: "head",
@@ -89,6 +95,8 @@ impl Config {
             pos_embed: Some(PosEmbed {
                 path: "stem.pos_embed".to_owned(),
                 prefix_tokens: 1,
+                grid,
+                patch: PATCH,
                 max_side: MOST_PATCHES,
             }),
             no_weight_decay: vec!["stem.pos_embed".to_owned(), "stem.cls_token".to_owned()],
@@ -99,13 +107,13 @@ impl Config {
             stem: Stem {
                 proj: proj.bias().init(params),
                 cls_token: params.weight([1, 1, width], &Init::normal(1e-6)),
-                pos_embed: params.weight([1, grid * grid + 1, width], &WEIGHTS),
+                pos_embed: params.weight([1, grid[0] * grid[1] + 1, width], &WEIGHTS),
             },
             blocks: drop_path_rates(options.drop_path_rate, self.depth)
                 .map(|rate| Block::new(self, rate, params))
                 .collect(),
             norm: LayerNorm::new(width, EPSILON, params),
-            image_size,
+            image_size: image_size.into(),
         };
         Ok((backbone, description))
     }
@@ -155,7 +163,8 @@ struct VisionTransformer {
     stem: Stem,
     blocks: Vec<Block>,
     norm: LayerNorm,
-    image_size: usize,
+    #[module(skip)]
+    image_size: ImageSize,
 }
 
 impl Backbone for VisionTransformer {
@@ -169,7 +178,7 @@ impl Backbone for VisionTransformer {
 
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let mut args = serde_json::Map::new();
-        args.insert("img_size".to_owned(), self.image_size.into());
+        args.insert("img_size".to_owned(), self.image_size.timm_arg());
         // Where timm would take any size, it would insist on whole patches.
         args.insert("dynamic_img_size".to_owned(), false.into());
         // With any other pooling timm would move the last normalisation behind it.

@@ -142,7 +142,7 @@ impl Classifier {
             .drop_rate(drop_rate)
             .drop_path_rate(drop_path_rate);
         spec.image_size = match self.backbone.describe().input_size {
-            InputSize::Exactly(size) => Some(size),
+            InputSize::Exactly(size) => Some(size.into()),
             InputSize::AtLeast(_) => self.info.image_size,
         };
         spec.validate()?;

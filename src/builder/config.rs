@@ -39,20 +39,13 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
     check_classes(model.num_classes).map_err(bad)?;
 
     let data = &model.data;
-    let [height, width] = model
-        .image_size
-        .unwrap_or([data.input_size[1], data.input_size[2]]);
-    if height != width {
-        let expected = "a height and a width that are the same, as images are made square";
-        let found = format!("{height} x {width}");
-        return Err(bad(Error::argument("input size", expected, found)));
-    }
+    let size = model.image_size.unwrap_or(data.image_size().sides());
     let normalization = Normalization::new(data.mean.clone(), data.std.clone()).map_err(bad)?;
     let mut spec = Spec::of(zoo::find(&model.architecture)?.name)
-        .declared_weights(weights, model.in_channels, model.num_classes)
+        .declared_weights(weights, model.in_channels, model.num_classes, size.into())
         .normalization(normalization.for_channels(model.in_channels))
         .resizing(data.resizing())
-        .image_size(height)
+        .image_size(size)
         .drop_rate(model.drop_rate)
         .drop_path_rate(model.drop_path_rate);
     spec.licence = model.licence.clone();

@@ -1,6 +1,7 @@
 //! The strict comparison of a model with a weights file, and its values from there.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -13,7 +14,8 @@ use super::stem::{Shift, StemRule, adapt_conv};
 use crate::error::{Error, LoadReport, Mismatch, Result};
 use crate::init::Rng;
 use crate::model::{Classifier, HEAD, HostTensor, KeyTable, OtherNames, Source, params};
-use crate::weights::{COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
+use crate::preprocess::ImageSize;
+use crate::weights::{CONFIG, COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
 use crate::zoo;
 
 impl Spec {
@@ -23,7 +25,10 @@ impl Spec {
         let fits = self.fits(file, &names, device)?;
         let clean: Vec<&Fit> = fits.iter().filter(|fit| fit.report.is_clean()).collect();
         match (&clean[..], fits.first()) {
-            ([fit], _) => self.read(file, fit, &names.upstream),
+            ([fit], _) => {
+                let twins = self.twins(file)?;
+                self.read(file, fit, &names.upstream, twins)
+            }
             ([], Some(fit)) => {
                 let mut report = fit.report.clone();
                 if let Some(hint) = self.head_hint(&report, &names.upstream) {
@@ -107,6 +112,35 @@ impl Spec {
         (!others.is_empty()).then(|| format!("the file fits {}", others.join(", ")))
     }
 
+    /// The architectures of which the file may be just as well, by names and shapes, and that compute
+    /// otherwise; none if something says whose it is.
+    fn twins(&self, file: &WeightsFile) -> Result<Vec<&'static str>> {
+        let twins = zoo::twins(self.architecture);
+        if twins.is_empty() || self.declared.is_some() {
+            return Ok(Vec::new());
+        }
+        let stated = file.metadata().get("architecture").cloned();
+        let (stated, by) = match stated {
+            Some(name) => (Some(name), "its metadata"),
+            None => (
+                architecture_beside(file.path()),
+                "the config.json beside it",
+            ),
+        };
+        match stated {
+            Some(other) if twins.contains(&other.as_str()) => Err(Error::WeightsFormat {
+                path: file.path().to_path_buf(),
+                reason: format!(
+                    "by {by} these are weights of {other}, which has the tensors of {asked} and computes \
+                     otherwise: build {other}",
+                    asked = self.architecture
+                ),
+            }),
+            Some(_) => Ok(Vec::new()),
+            None => Ok(twins),
+        }
+    }
+
     /// Compares the model with the tensors of a layout, but for what the spec replaces.
     fn fit(
         &self,
@@ -182,7 +216,16 @@ impl Spec {
             {
                 other.clone_from(&shape);
             }
-            compare(&model, &slot.path, &upstream, &shape, found, &mut report);
+            let size = self.declared_size;
+            compare(
+                &model,
+                &slot.path,
+                &upstream,
+                &shape,
+                found,
+                size,
+                &mut report,
+            );
             expected.extend(own);
         }
         for name in tensors.keys().filter(|name| !expected.contains(*name)) {
@@ -206,7 +249,13 @@ impl Spec {
     }
 
     /// Reads the values of a model that fits.
-    fn read(&self, file: &WeightsFile, fit: &Fit, names: &KeyTable) -> Result<Classifier> {
+    fn read(
+        &self,
+        file: &WeightsFile,
+        fit: &Fit,
+        names: &KeyTable,
+        twins: Vec<&'static str>,
+    ) -> Result<Classifier> {
         let model = fit.model.clone();
         let first = model.backbone.describe().first_conv.clone();
         let conv = format!("{}.weight", first.conv);
@@ -260,7 +309,10 @@ impl Spec {
         let mut model = model;
         let info = Arc::make_mut(&mut model.info);
         info.origin = origin;
-        info.loaded = Some(Arc::new(fit.report.clone()));
+        info.loaded = Some(Arc::new(LoadReport {
+            twins,
+            ..fit.report.clone()
+        }));
         let rule = model.backbone.describe().pos_embed.clone();
         params::write(model, |path, shape| {
             if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
@@ -273,9 +325,9 @@ impl Spec {
             }
             let mut tensor = tensor(path)?;
             if let Some(embed) = rule.as_ref().filter(|rule| rule.path == path)
-                && embed.resamples(&tensor.shape, shape)
+                && embed.resamples(self.declared_size, &tensor.shape, shape)
             {
-                tensor.data = embed.resample(&tensor, shape);
+                tensor.data = embed.resample(self.declared_size, &tensor, shape);
             }
             Ok(Some(match &shift {
                 Some(shift) => shift.apply(path, tensor.data),
@@ -349,6 +401,7 @@ fn compare(
     name: &str,
     shape: &[usize],
     found: Option<(Vec<usize>, DType)>,
+    size: Option<ImageSize>,
     report: &mut LoadReport,
 ) {
     let Some((found, dtype)) = found else {
@@ -363,7 +416,7 @@ fn compare(
     // A size that the family knows how to bring to the model's is what the spec asked for.
     let rule = model.backbone.describe().pos_embed.as_ref();
     let rule = rule.filter(|rule| rule.path == path);
-    let resampled = || rule.is_some_and(|rule| rule.resamples(&found, shape));
+    let resampled = || rule.is_some_and(|rule| rule.resamples(size, &found, shape));
     if !dtype.is_loadable() {
         let expected = "f32, f16, bf16 or f64".to_owned();
         report.types.push(mismatch(expected, dtype.to_string()));
@@ -377,6 +430,13 @@ fn compare(
             *report.converted.entry(type_name).or_default() += 1;
         }
     }
+}
+
+/// The architecture that the configuration in a file's folder names, if there is one.
+fn architecture_beside(weights: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(weights.with_file_name(CONFIG)).ok()?;
+    let config: serde_json::Value = serde_json::from_str(&text).ok()?;
+    config["architecture"].as_str().map(str::to_owned)
 }
 
 const HEAD_BIAS: &str = "head.fc.bias";

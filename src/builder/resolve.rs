@@ -134,8 +134,13 @@ fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> R
         resolved.normalization = Some(Normalization::new(data.mean.clone(), data.std.clone())?);
     }
     resolved.resizing = resolved.resizing.or(Some(data.resizing()));
-    resolved.image_size = resolved.image_size.or(Some(data.input_size[1]));
-    let mut resolved = resolved.declared_weights(weights, data.input_size[0], entry.num_classes);
+    resolved.image_size = resolved.image_size.or(Some(data.image_size()));
+    let mut resolved = resolved.declared_weights(
+        weights,
+        data.input_size[0],
+        entry.num_classes,
+        data.image_size(),
+    );
     resolved.origin = Some(origin(&entry.name, entry.licence.as_deref()));
     Ok(resolved)
 }
@@ -179,6 +184,7 @@ fn of_repository(spec: &Spec, repository: &str, (found, commit): (Spec, String))
     let mut resolved = spec.clone();
     resolved.weights = found.weights;
     resolved.declared = found.declared;
+    resolved.declared_size = found.declared_size;
     resolved.resizing = resolved.resizing.or(found.resizing);
     resolved.normalization = resolved.normalization.or(found.normalization);
     resolved.image_size = resolved.image_size.or(found.image_size);

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{Classifier, Head, ModelInfo, Pool, params};
 use crate::nn::{ParamBuilder, Start};
-use crate::preprocess::{Normalization, check_size};
+use crate::preprocess::{ImageSize, Normalization};
 use crate::zoo::{self, BackboneOptions};
 
 /// Path of the last layer's weight.
@@ -54,7 +54,9 @@ impl Spec {
         if let Some(classes) = self.num_classes {
             check_classes(classes)?;
         }
-        check_size(self.image_size)?;
+        if let Some(size) = self.image_size {
+            size.check()?;
+        }
         for (name, rate) in [
             ("drop_rate", self.drop_rate),
             ("drop_path_rate", self.drop_path_rate),
@@ -107,7 +109,7 @@ impl Spec {
         let architecture = zoo::find(self.architecture)?;
         let options = BackboneOptions {
             in_channels,
-            image_size: self.image_size,
+            image_size: self.image_size.map(ImageSize::sides),
             drop_rate: self.drop_rate,
             drop_path_rate: self.drop_path_rate,
             pool: self.pool.unwrap_or(architecture.pool),

@@ -3,7 +3,7 @@
 use super::stem::StemRule;
 use crate::init::Init;
 use crate::model::Pool;
-use crate::preprocess::{Normalization, Resizing};
+use crate::preprocess::{ImageSize, Normalization, Resizing};
 use crate::weights::Weights;
 
 /// The models by name: `Zoo::resnet18()`, `Zoo::get("resnet18")`.
@@ -33,6 +33,8 @@ pub struct Spec {
     /// Channels and classes of the weights, where something beside the file says so; the file must
     /// then agree.
     pub(crate) declared: Option<(usize, usize)>,
+    /// The image size of the weights, where something beside the file says so.
+    pub(crate) declared_size: Option<ImageSize>,
     /// Where the weights come from, in words, once that is known better than the path of a file.
     pub(crate) origin: Option<String>,
     /// The licence that the configuration of a repository or a folder names.
@@ -43,7 +45,7 @@ pub struct Spec {
     pub(crate) assumed: Vec<String>,
     pub(crate) in_channels: Option<usize>,
     pub(crate) num_classes: Option<usize>,
-    pub(crate) image_size: Option<usize>,
+    pub(crate) image_size: Option<ImageSize>,
     pub(crate) stem_rule: StemRule,
     pub(crate) head_init: Option<Init>,
     pub(crate) pool: Option<Pool>,
@@ -67,6 +69,7 @@ impl Spec {
             weights_key: None,
             weights_prefix: None,
             declared: None,
+            declared_size: None,
             origin: None,
             licence: None,
             classes: Vec::new(),
@@ -91,9 +94,11 @@ impl Spec {
         weights: Weights,
         in_channels: usize,
         num_classes: usize,
+        image_size: ImageSize,
     ) -> Self {
         self.weights = weights;
         self.declared = Some((in_channels, num_classes));
+        self.declared_size = Some(image_size);
         self
     }
 
@@ -118,6 +123,7 @@ impl Spec {
         self.weights = weights.into();
         // What was known of other weights does not hold for these.
         self.declared = None;
+        self.declared_size = None;
         self.origin = None;
         self.licence = None;
         self.classes.clear();
@@ -172,11 +178,11 @@ impl Spec {
         self
     }
 
-    /// The image size to build for. Convolutional families ignore it; a vision transformer's
+    /// The image size to build for, a side or `[height, width]`. Convolutional families ignore it; a vision transformer's
     /// position embeddings are resampled to it. A Swin transformer below 224 pixels has smaller windows
     /// than any published weights. Unasked, it is upstream's.
-    pub fn image_size(mut self, size: usize) -> Self {
-        self.image_size = Some(size);
+    pub fn image_size(mut self, size: impl Into<ImageSize>) -> Self {
+        self.image_size = Some(size.into());
         self
     }
 

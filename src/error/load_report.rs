@@ -46,6 +46,9 @@ pub struct LoadReport {
     pub shapes: Vec<Mismatch>,
     /// Tensors of a type that is not f32, f16, bf16 or f64.
     pub types: Vec<Mismatch>,
+    /// Architectures that have the same tensors and compute otherwise, if nothing says whose weights
+    /// these are.
+    pub twins: Vec<&'static str>,
     /// For a file that does not fit: what it looks like, and what may help.
     pub hints: Vec<String>,
 }

@@ -11,8 +11,8 @@ use crate::data::Loader;
 use crate::error::Result;
 use crate::model::{Classifier, Features, GroupOutput};
 use crate::nn::fused::{self, Prepared};
-use crate::preprocess::Image;
 use crate::preprocess::augment::Views;
+use crate::preprocess::{Image, ImageSize};
 
 /// A model whose weights no longer change, and what follows from that: batch normalisations are
 /// folded into the convolutions before them, additions and activations are done with them, and on a
@@ -125,7 +125,7 @@ impl Fused {
     pub fn predict(
         &self,
         image: &Image,
-        image_size: Option<usize>,
+        image_size: Option<ImageSize>,
         top_k: usize,
         views: Views,
     ) -> Result<Vec<Prediction>> {

@@ -17,7 +17,7 @@ use crate::model::{Classifier, host_vec};
 use crate::nn::fused::{self, Prepared};
 use crate::panics;
 use crate::preprocess::augment::Views;
-use crate::preprocess::{DecodeOptions, Image, Preprocess};
+use crate::preprocess::{DecodeOptions, Image, ImageSize, Preprocess};
 
 /// A class that an image may show.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,7 +34,7 @@ pub struct Prediction {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictOptions {
     /// The size that images are brought to; `None` leaves each at its own.
-    pub image_size: Option<usize>,
+    pub image_size: Option<ImageSize>,
     /// How many classes of each image, the best first.
     pub top_k: usize,
     /// Which views of an image are averaged over.
@@ -82,7 +82,7 @@ impl Classifier {
     pub fn predict(
         &self,
         image: &Image,
-        image_size: Option<usize>,
+        image_size: Option<ImageSize>,
         top_k: usize,
     ) -> Result<Vec<Prediction>> {
         self.predict_views(image, image_size, top_k, Views::One)
@@ -96,7 +96,7 @@ impl Classifier {
     pub fn predict_views(
         &self,
         image: &Image,
-        image_size: Option<usize>,
+        image_size: Option<ImageSize>,
         top_k: usize,
         views: Views,
     ) -> Result<Vec<Prediction>> {

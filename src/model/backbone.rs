@@ -40,7 +40,7 @@ pub enum InputSize {
     /// Any height and width of at least this many pixels.
     AtLeast(usize),
     /// Exactly this height and width, fixed when the model was built.
-    Exactly(usize),
+    Exactly([usize; 2]),
 }
 
 /// The layers that an adaptation of the input touches.
@@ -73,7 +73,7 @@ pub struct Description {
     pub input_size: InputSize,
     /// Rows at the lower edge of the image, and columns at the right one, that are not seen: what
     /// is no whole patch any more.
-    pub unseen_edge: usize,
+    pub unseen_edge: [usize; 2],
     /// Channels of the last group's output.
     pub num_features: usize,
     /// Length of the vector that the classifier gets, if the layers before it change that of the
@@ -121,7 +121,7 @@ impl Description {
             has_pre_logits: false,
             in_channels,
             input_size: InputSize::AtLeast(1),
-            unseen_edge: 0,
+            unseen_edge: [0; 2],
             num_features,
             head_features: None,
             pools: &[

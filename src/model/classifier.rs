@@ -12,7 +12,7 @@ use super::features::{Features, Pooling};
 use super::group_output::GroupOutput;
 use super::head::{HEAD, Head};
 use crate::error::{Error, LoadReport, Result};
-use crate::preprocess::{Normalization, Preprocess, Resizing};
+use crate::preprocess::{ImageSize, Normalization, Preprocess, Resizing};
 
 /// Everything about a model that is not a tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,7 @@ pub struct ModelInfo {
     /// The architecture's name in the zoo and in timm.
     pub architecture: String,
     /// Image size the model was built for, if it was said.
-    pub image_size: Option<usize>,
+    pub image_size: Option<ImageSize>,
     /// Mean and standard deviation that images are normalised with.
     pub normalization: Normalization,
     /// How images were brought to their size.
@@ -189,7 +189,7 @@ impl Classifier {
 
     /// What images go through before this model sees them, brought to `image_size` or left at their
     /// own size.
-    pub fn preprocess(&self, image_size: Option<usize>) -> Preprocess {
+    pub fn preprocess(&self, image_size: Option<ImageSize>) -> Preprocess {
         Preprocess::new(image_size, self.info.normalization.clone()).resizing(self.info.resizing)
     }
 
@@ -209,7 +209,7 @@ impl Classifier {
         Ok(self)
     }
 
-    pub(crate) fn set_image_size(&mut self, size: Option<usize>) {
+    pub(crate) fn set_image_size(&mut self, size: Option<ImageSize>) {
         Arc::make_mut(&mut self.info).image_size = size;
     }
 
@@ -244,9 +244,10 @@ impl Classifier {
                 height >= least && width >= least,
                 format!("height, width] with height and width of at least {least}"),
             ),
-            InputSize::Exactly(size) => {
-                (height == size && width == size, format!("{size}, {size}]"))
-            }
+            InputSize::Exactly(size) => (
+                [height, width] == size,
+                format!("{}, {}]", size[0], size[1]),
+            ),
         };
         if batch > 0 && channels == in_channels && fits {
             return Ok(());

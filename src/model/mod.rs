@@ -3,6 +3,7 @@
 mod any_backbone;
 mod backbone;
 mod classifier;
+mod feature_maps;
 mod features;
 pub mod freeze;
 mod group_output;
@@ -20,6 +21,7 @@ pub use any_backbone::AnyBackbone;
 pub(crate) use backbone::PRE_LOGITS;
 pub use backbone::{Backbone, Description, FirstConv, Group, InputSize};
 pub use classifier::{Classifier, ModelInfo};
+pub use feature_maps::FeatureInfo;
 pub use features::{Features, Pool, Pooling};
 pub use freeze::{Freeze, FrozenNorm};
 pub(crate) use group_output::{GroupOutput, TensorFn};

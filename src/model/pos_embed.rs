@@ -1,47 +1,62 @@
 //! Position embeddings at another image size.
 
 use super::host_tensor::HostTensor;
-use crate::preprocess::resample;
+use crate::preprocess::{ImageSize, resample};
 
-/// Where a backbone keeps a learnt embedding for each place of a square grid.
+/// Where a backbone keeps a learnt embedding for each patch of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PosEmbed {
-    /// Path of the parameter, `[1, prefix_tokens + side * side, width]`.
+    /// Path of the parameter, `[1, prefix_tokens + rows * columns, width]`.
     pub path: String,
     /// Embeddings before those of the grid, which have no place in it.
     pub prefix_tokens: usize,
+    /// Rows and columns of the grid.
+    pub grid: [usize; 2],
+    /// Pixels on a side of a patch.
+    pub patch: usize,
     /// The largest side of a grid.
     pub max_side: usize,
 }
 
 impl PosEmbed {
-    /// Whether an embedding of one shape can be brought to another.
-    pub(crate) fn resamples(&self, from: &[usize], to: &[usize]) -> bool {
-        from != to && self.sides(from, to).is_some()
+    /// Whether an embedding for images of another size, if that is known, can be brought to the
+    /// model's.
+    pub(crate) fn resamples(&self, size: Option<ImageSize>, from: &[usize], to: &[usize]) -> bool {
+        self.source(size, from, to)
+            .is_some_and(|grid| grid != self.grid)
     }
 
-    /// The values at another shape: those without a place are kept, the grid is resampled
+    /// The values for the model's grid: those without a place are kept, the grid is resampled
     /// bicubically with antialiasing (timm's `resample_abs_pos_embed`).
-    pub(crate) fn resample(&self, tensor: &HostTensor, shape: &[usize]) -> Vec<f32> {
-        let Some((from, to, width)) = self.sides(&tensor.shape, shape) else {
+    pub(crate) fn resample(
+        &self,
+        size: Option<ImageSize>,
+        tensor: &HostTensor,
+        to: &[usize],
+    ) -> Vec<f32> {
+        let Some(from) = self.source(size, &tensor.shape, to) else {
             return tensor.data.clone();
         };
+        let width = to[2];
         let (kept, grid) = tensor.data.split_at(self.prefix_tokens * width);
         let mut data = kept.to_vec();
-        data.extend(resample::bicubic(grid, [from, from], [to, to], width));
+        data.extend(resample::bicubic(grid, from, self.grid, width));
         data
     }
 
-    /// Sides of the grids of two embeddings, and their width, if both are square.
-    fn sides(&self, from: &[usize], to: &[usize]) -> Option<(usize, usize, usize)> {
-        let ([1, from, width], [1, to, wanted]) = (from, to) else {
+    /// The grid of an embedding of this shape, if it is one of the model's width: that of the image
+    /// size, or else a square.
+    fn source(&self, size: Option<ImageSize>, from: &[usize], to: &[usize]) -> Option<[usize; 2]> {
+        let ([1, tokens, width], [1, _, wanted]) = (from, to) else {
             return None;
         };
-        let side = |tokens: usize| {
-            let grid = tokens.checked_sub(self.prefix_tokens)?;
-            let side = grid.isqrt();
-            (side * side == grid && (1..=self.max_side).contains(&side)).then_some(side)
-        };
-        (width == wanted).then_some((side(*from)?, side(*to)?, *width))
+        let tokens = tokens.checked_sub(self.prefix_tokens)?;
+        let declared = size.map(|size| size.sides().map(|side| side / self.patch));
+        let grid = declared
+            .filter(|[rows, columns]| rows.checked_mul(*columns) == Some(tokens))
+            .unwrap_or([tokens.isqrt(); 2]);
+        let fits = grid[0] * grid[1] == tokens
+            && grid.iter().all(|side| (1..=self.max_side).contains(side));
+        (width == wanted && fits).then_some(grid)
     }
 }

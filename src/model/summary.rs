@@ -11,6 +11,7 @@ use super::classifier::Classifier;
 use super::params;
 use crate::error::{Error, Result};
 use crate::nn::trace;
+use crate::preprocess::ImageSize;
 use crate::zoo;
 
 /// One layer of a [`Summary`].
@@ -54,20 +55,21 @@ impl Classifier {
     /// # Errors
     /// [`Error::InputShape`] if the model does not take that size, [`Error::InvalidArgument`] if
     /// running it would take very much memory.
-    pub fn summary(&self, image_size: Option<usize>) -> Result<Summary> {
+    pub fn summary(&self, image_size: Option<ImageSize>) -> Result<Summary> {
         let size = match (image_size, self.backbone.describe().input_size) {
-            (Some(size), _) | (None, InputSize::Exactly(size)) => size,
-            (None, InputSize::AtLeast(_)) => zoo::find(&self.info.architecture)?.image_size,
+            (Some(size), _) => size,
+            (None, InputSize::Exactly(size)) => size.into(),
+            (None, InputSize::AtLeast(_)) => zoo::find(&self.info.architecture)?.image_size.into(),
         };
         let most = match self.backbone.describe().input_size {
             InputSize::Exactly(_) => 1024,
             InputSize::AtLeast(_) => 2048,
         };
-        if size > most {
+        if size.height.max(size.width) > most {
             let expected = format!("at most {most} pixels: the summary runs the model once");
             return Err(Error::argument("image_size", expected, size));
         }
-        let input = [1, self.in_channels(), size, size];
+        let input = [1, self.in_channels(), size.height, size.width];
         let model = self.valid();
         let image = Tensor::zeros(input, &model.device());
         let (output, records) = trace::record(|| model.forward(image));

@@ -7,6 +7,7 @@
 pub mod augment;
 mod decode;
 mod image;
+mod image_size;
 mod normalize;
 #[cfg(feature = "image")]
 mod png;
@@ -17,7 +18,7 @@ pub use decode::DecodeOptions;
 #[cfg(feature = "image")]
 pub(crate) use decode::looks_sound;
 pub use image::Image;
+pub use image_size::ImageSize;
 pub use normalize::Normalization;
 pub use resample::Interpolation;
-pub(crate) use transform::check_size;
 pub use transform::{CropMode, Preprocess, Resizing};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::image::Image;
+use super::image_size::ImageSize;
 use super::normalize::Normalization;
 use super::resample::{self, Interpolation};
 use crate::error::{Error, Result};
@@ -56,7 +57,7 @@ impl Default for Resizing {
 /// `convert("L")`; any other pair repeats the channels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
-    pub(super) image_size: Option<usize>,
+    pub(super) image_size: Option<ImageSize>,
     interpolation: Interpolation,
     pub(super) crop_pct: f64,
     crop_mode: CropMode,
@@ -102,9 +103,9 @@ impl Cut {
 }
 
 impl Preprocess {
-    /// The steps for images of `image_size` x `image_size` pixels, or of their own size: bicubic,
-    /// `crop_pct` 1, [`CropMode::Center`]. The normalisation says how many channels there are.
-    pub fn new(image_size: Option<usize>, normalization: Normalization) -> Self {
+    /// The steps for images of `image_size`, or of their own size: bicubic, `crop_pct` 1,
+    /// [`CropMode::Center`]. The normalisation says how many channels there are.
+    pub fn new(image_size: Option<ImageSize>, normalization: Normalization) -> Self {
         Self {
             image_size,
             interpolation: Interpolation::default(),
@@ -147,7 +148,8 @@ impl Preprocess {
 
     /// Height and width of what comes out for an image of this height and width.
     pub fn output_size(&self, height: usize, width: usize) -> (usize, usize) {
-        self.image_size.map_or((height, width), |size| (size, size))
+        self.image_size
+            .map_or((height, width), |size| (size.height, size.width))
     }
 
     /// Normalised values.
@@ -217,29 +219,33 @@ impl Preprocess {
         values
     }
 
-    pub(super) fn plan(&self, height: usize, width: usize, size: usize) -> Plan {
-        let (height, width, size) = (height as u64, width as u64, size as u64);
+    pub(super) fn plan(&self, height: usize, width: usize, size: ImageSize) -> Plan {
+        let sides = [height as u64, width as u64];
         // The bound keeps what `check` would have refused from overflowing; the cast saturates.
-        let scale = ((size as f64 / self.crop_pct) as u64).clamp(1, 1 << 24);
+        let scale = size
+            .sides()
+            .map(|side| ((side as f64 / self.crop_pct) as u64).clamp(1, 1 << 24));
+        // timm's rule: proportions stay, and one side or the other fits; rounded, a half to the even
+        // neighbour. timm fails where a side becomes zero; here one pixel stays.
+        let proportional = |which: fn(f64, f64) -> f64| {
+            let ratios = [0, 1].map(|axis| sides[axis] as f64 / scale[axis] as f64);
+            let ratio = which(ratios[0], ratios[1]);
+            sides.map(|side| ((side as f64 / ratio).round_ties_even() as u64).max(1))
+        };
         let resized = match self.crop_mode {
-            CropMode::Squash => [scale, scale],
-            CropMode::Center => {
+            CropMode::Squash => scale,
+            CropMode::Center if scale[0] == scale[1] => {
                 // torchvision's rule: the longer side is truncated.
-                let shorter = height.min(width);
-                [height, width].map(|side| scale.saturating_mul(side) / shorter)
+                let shorter = sides[0].min(sides[1]);
+                sides.map(|side| scale[0].saturating_mul(side) / shorter)
             }
-            CropMode::Border => {
-                // timm's rule: rounded, a half to the even neighbour. timm fails where a side
-                // becomes zero; here one pixel stays.
-                let sides = [height as f64, width as f64];
-                let ratio = (sides[0] / scale as f64).max(sides[1] / scale as f64);
-                sides.map(|side| ((side / ratio).round_ties_even() as u64).max(1))
-            }
+            CropMode::Center => proportional(f64::min),
+            CropMode::Border => proportional(f64::max),
         };
         Plan {
             resized,
-            rows: Cut::middle(resized[0], size),
-            columns: Cut::middle(resized[1], size),
+            rows: Cut::middle(resized[0], size.height as u64),
+            columns: Cut::middle(resized[1], size.width as u64),
         }
     }
 
@@ -265,25 +271,26 @@ impl Preprocess {
     /// # Errors
     /// [`Error::InvalidArgument`] for an image size or a `crop_pct` out of range.
     pub fn check(&self) -> Result<()> {
-        check_size(self.image_size)?;
+        if let Some(size) = self.image_size {
+            size.check()?;
+        }
         if !(0.1..=10.0).contains(&self.crop_pct) {
             return Err(Error::argument("crop_pct", "0.1 to 10", self.crop_pct));
         }
         match self.image_size {
-            Some(size) if (size as f64 / self.crop_pct) < 1.0 => Err(Error::argument(
-                "crop_pct",
-                format!("at most the image size, {size}"),
-                self.crop_pct,
-            )),
+            Some(size)
+                if size
+                    .sides()
+                    .iter()
+                    .any(|side| (*side as f64 / self.crop_pct) < 1.0) =>
+            {
+                Err(Error::argument(
+                    "crop_pct",
+                    format!("at most the image size, {size}"),
+                    self.crop_pct,
+                ))
+            }
             _ => Ok(()),
         }
-    }
-}
-
-/// Larger images than these are surely a mistake, and would ask for all of a machine's memory.
-pub(crate) fn check_size(image_size: Option<usize>) -> Result<()> {
-    match image_size {
-        None | Some(1..=16_384) => Ok(()),
-        Some(size) => Err(Error::argument("image_size", "1 to 16384 pixels", size)),
     }
 }

@@ -15,6 +15,7 @@ use crate::data::Sampler;
 use crate::error::{Error, Result};
 use crate::model::{Freeze, FrozenNorm};
 use crate::nn::Precision;
+use crate::preprocess::ImageSize;
 use crate::preprocess::augment::{Augment, Mixing};
 use crate::text;
 
@@ -47,9 +48,9 @@ pub struct Recipe {
     pub learning_rate: f64,
     /// Weight decay, for weights of rank two and more.
     pub weight_decay: f64,
-    /// Side of the images in pixels; `None` leaves them as they are.
+    /// Height and width of the images; `None` leaves them as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_size: Option<usize>,
+    pub image_size: Option<ImageSize>,
     /// Threads that prepare batches.
     pub workers: usize,
     /// Leaves out a last training batch that is not full. A last batch of a single image is left
@@ -286,6 +287,12 @@ impl Recipe {
         "backbone-finetuning",
     ];
 
+    /// Brings the images to this height and width, or to this many pixels on both sides.
+    pub fn image_size(mut self, image_size: impl Into<ImageSize>) -> Self {
+        self.image_size = Some(image_size.into());
+        self
+    }
+
     setters! {
         /// Sets what is frozen when the run starts.
         freeze(freeze: Freeze);
@@ -307,8 +314,6 @@ impl Recipe {
         schedule(schedule: Schedule);
         /// Sets the linear rise of the learning rate at the beginning.
         warmup(warmup: impl Into<Warmup>);
-        /// Brings the images to this many pixels on a side.
-        image_size(image_size: usize);
         /// Sets the threads that prepare batches.
         workers(workers: usize);
         /// Leaves out a last training batch that is not full.

@@ -55,7 +55,9 @@ impl Recipe {
             at_least_one("checkpoints.every_steps", steps)?;
         }
         crate::data::check_loading(self.batch_size, self.workers)?;
-        crate::preprocess::check_size(self.image_size)?;
+        if let Some(size) = self.image_size {
+            size.check()?;
+        }
         not_negative("learning_rate", self.learning_rate)?;
         not_negative("weight_decay", self.weight_decay)?;
         self.warmup.validate(&self.schedule, self.epochs as f64)?;

@@ -64,7 +64,10 @@ pub(super) fn prepare(
 
     let [height, width] = image_size;
     let recipe = Recipe {
-        image_size: (height == width).then_some(height),
+        // Images that are not square stay as they are unless somebody asked for it.
+        image_size: recipe
+            .image_size
+            .or((height == width).then_some(height.into())),
         ..recipe.clone()
     };
     let steps = |train: &Loader| train.num_batches().div_ceil(recipe.accumulate);
@@ -168,7 +171,7 @@ fn loaders(
     device: &Device,
 ) -> Result<[Loader; 2]> {
     let size = match model.backbone.describe().input_size {
-        InputSize::Exactly(size) => Some(recipe.image_size.unwrap_or(size)),
+        InputSize::Exactly(size) => Some(recipe.image_size.unwrap_or(size.into())),
         InputSize::AtLeast(_) => recipe.image_size,
     };
     let preprocess = model.preprocess(size);

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::{Classifier, InputSize, params};
+use crate::preprocess::ImageSize;
 use crate::zoo;
 
 /// Name of the weights file in an exported folder.
@@ -115,10 +116,13 @@ impl Classifier {
         let pool = self.head.pool();
         let names = &self.backbone.describe().key_table;
         let first = &self.backbone.describe().first_conv.conv;
-        let upstream_size = zoo::find(&info.architecture).map_or(224, |a| a.image_size);
+        let upstream_size = zoo::find(&info.architecture).map_or([224; 2], |a| [a.image_size; 2]);
         let (size, fixed) = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => (size, true),
-            InputSize::AtLeast(_) => (info.image_size.unwrap_or(upstream_size), false),
+            InputSize::AtLeast(_) => (
+                info.image_size.map_or(upstream_size, ImageSize::sides),
+                false,
+            ),
         };
         let mut args = Map::new();
         args.insert("in_chans".to_owned(), json!(self.in_channels()));
@@ -141,7 +145,7 @@ impl Classifier {
             "model_args": args,
             "pretrained_cfg": {
                 "custom_load": false,
-                "input_size": [self.in_channels(), size, size],
+                "input_size": [self.in_channels(), size[0], size[1]],
                 "fixed_input_size": fixed,
                 "interpolation": info.resizing.interpolation,
                 "crop_pct": info.resizing.crop_pct,

@@ -6,7 +6,7 @@ use crate::error::{LoadReport, printable};
 
 impl LoadReport {
     /// In one line, what a user should know of a file that was loaded: the key, if there was a
-    /// choice, the prefix, whose names, what was left out, what was rounded. `None` if there is
+    /// choice, the prefix, whose names, what was left out, what was rounded, which architecture it may be of just as well. `None` if there is
     /// nothing of the kind.
     pub fn summary(&self) -> Option<String> {
         let mut parts = Vec::new();
@@ -40,6 +40,12 @@ impl LoadReport {
         }
         if let Some(count) = self.converted.get("f64") {
             parts.push(format!("{count} tensors rounded from f64 to f32"));
+        }
+        if !self.twins.is_empty() {
+            parts.push(format!(
+                "warning: it fits {} just as well, which computes otherwise, and nothing says whose weights these are",
+                self.twins.join(", ")
+            ));
         }
         (!parts.is_empty()).then(|| format!("{}: {}", self.path.display(), parts.join("; ")))
     }

@@ -140,3 +140,15 @@ pub fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
 pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.to_data().try_into_vec::<f32>().unwrap()
 }
+
+/// Whether the environment variable `MODELS`, names or beginnings with a star, leaves this one in.
+/// Without it all are.
+pub fn is_chosen(name: &str) -> bool {
+    let Ok(chosen) = std::env::var("MODELS") else {
+        return true;
+    };
+    chosen.split(',').any(|word| match word.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == word,
+    })
+}

@@ -155,7 +155,7 @@ fn measure(
     let folder = tempfile::tempdir()?;
     let run = recipe.fit(model, train, test.take_first(1), folder.path().join("run"))?;
     let model = run.model();
-    let preprocess = model.preprocess(Some(arguments.image_size));
+    let preprocess = model.preprocess(Some(arguments.image_size.into()));
     let loader = Loader::new(
         Arc::new(test.clone()),
         preprocess,
@@ -192,7 +192,7 @@ fn calibrate(model: Classifier, train: &ImageSet, image_size: usize) -> Outcome<
         drop_last: true,
         ..LoaderConfig::default()
     };
-    let preprocess = model.preprocess(Some(image_size));
+    let preprocess = model.preprocess(Some(image_size.into()));
     let loader = Loader::new(Arc::new(train.clone()), preprocess, config, &model.device())?;
     // A tenth of each batch's statistics goes into the running ones: after 60 nothing is left of
     // the first.

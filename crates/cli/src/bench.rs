@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Distribution, Int, TensorData};
 use burn_zoo::prelude::*;
 use burn_zoo::train::{Precision, cross_entropy};
-use burn_zoo::{InputSize, Memory};
+use burn_zoo::{ImageSize, InputSize, Memory};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -92,7 +92,12 @@ impl BenchArgs {
             bail!("--num-classes: expected at least 1 to train, found 0");
         }
         let size = self.image_size(&model);
-        let shape = [self.batch_size(), model.in_channels(), size, size];
+        let shape = [
+            self.batch_size(),
+            model.in_channels(),
+            size.height,
+            size.width,
+        ];
         precision.check(&device)?;
         let images = Tensor::<4>::random(shape, Distribution::Default, &device);
         let images = images.cast(precision.dtype());
@@ -144,19 +149,19 @@ impl BenchArgs {
     }
 
     /// What was asked for, else what the model takes or its architecture was trained at.
-    fn image_size(&self, model: &Classifier) -> usize {
+    fn image_size(&self, model: &Classifier) -> ImageSize {
         let upstream = || {
             Zoo::list(&model.info().architecture)
                 .first()
-                .map(|a| a.image_size)
+                .map(|a| a.image_size.into())
         };
         let fixed = match model.backbone.describe().input_size {
-            InputSize::Exactly(size) => Some(size),
+            InputSize::Exactly(size) => Some(size.into()),
             InputSize::AtLeast(_) => None,
         };
         let asked = self.options.image_size.or(fixed);
         let known = asked.or(model.info().image_size).or_else(upstream);
-        known.unwrap_or(224)
+        known.unwrap_or(224.into())
     }
 
     /// One step, as a function to call again and again.

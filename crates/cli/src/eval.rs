@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::Error;
+use burn_zoo::ImageSize;
 use burn_zoo::data::{ImageData, Loader, LoaderConfig, Part, match_classes};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
@@ -14,7 +15,7 @@ use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use crate::flags::{Choice, count, pixels};
+use crate::flags::{Choice, count};
 use crate::model_folder::open;
 use crate::output::{print, print_json};
 use crate::source::EvaluationImages;
@@ -41,9 +42,9 @@ pub struct EvalArgs {
     /// Images in a batch
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = count::<65_536>)]
     batch_size: usize,
-    /// Side of the images in pixels [default: that of the training]
-    #[arg(long, value_name = "N", value_parser = pixels)]
-    image_size: Option<usize>,
+    /// The images in pixels: a side, or height and width as 96x64 [default: that of the training]
+    #[arg(long, value_name = "N|HxW")]
+    image_size: Option<ImageSize>,
     /// Average over several views of each image
     #[arg(long, value_name = "VIEWS", default_value_t,
         value_parser = Choice::<Views>::of(Views::names()))]

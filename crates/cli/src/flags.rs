@@ -72,11 +72,6 @@ pub fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A side of an image in pixels.
-pub fn pixels(text: &str) -> Result<usize, String> {
-    count::<16_384>(text)
-}
-
 /// A probability below one.
 pub fn probability(text: &str) -> Result<f64, String> {
     match text.parse() {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use burn_zoo::ImageSize;
 use burn_zoo::prelude::*;
 use burn_zoo::weights::{DType, WeightsFile};
 use clap::Args;
@@ -50,7 +51,8 @@ fn first_few<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
 impl LogitsArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let images = self.read_input(device)?;
-        let model = self.model(images.dims()[2], device)?;
+        let [_, _, height, width] = images.dims();
+        let model = self.model([height, width].into(), device)?;
 
         let groups = &model.backbone.describe().groups;
         let groups: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
@@ -77,7 +79,7 @@ impl LogitsArgs {
         ))
     }
 
-    fn model(&self, image_size: usize, device: &Device) -> Result<Classifier> {
+    fn model(&self, image_size: ImageSize, device: &Device) -> Result<Classifier> {
         if let Some(dir) = model_folder::folder_of(&self.model) {
             if self.weights.is_some() {
                 bail!("--weights: {} has weights of its own", dir.display());

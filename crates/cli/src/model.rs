@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use burn_zoo::ImageSize;
 use burn_zoo::manifest::non_commercial;
 use burn_zoo::prelude::*;
 use burn_zoo::weights::LoadReport;
 use clap::Args;
 
-use crate::flags::pixels;
 use crate::{model_folder, notice, progress};
 
 /// How a model is built from an architecture's name.
@@ -20,9 +20,9 @@ pub struct ModelArgs {
     /// Classes; 0 for no head [default: those of the weights]
     #[arg(long, value_name = "N")]
     pub num_classes: Option<usize>,
-    /// Side of the images in pixels
-    #[arg(long, value_name = "N", value_parser = pixels)]
-    pub image_size: Option<usize>,
+    /// The images in pixels: a side, or height and width as 96x64
+    #[arg(long, value_name = "N|HxW")]
+    pub image_size: Option<ImageSize>,
     /// Global pooling: avg, max, avgmax, catavgmax, token or none
     #[arg(long, value_parser = Pool::from_timm_name)]
     pub pool: Option<Pool>,
@@ -162,11 +162,11 @@ pub fn build(spec: &Spec, device: &Device) -> Result<Classifier> {
     if let Some(summary) = model.load_report().and_then(LoadReport::summary) {
         notice::tell(summary);
     }
-    let unseen = model.backbone.describe().unseen_edge;
-    if unseen > 0 {
+    let [rows, columns] = model.backbone.describe().unseen_edge;
+    if rows + columns > 0 {
         notice::tell(format!(
-            "warning: {unseen} pixels at the right and lower edges of an image are not seen: they \
-             are no whole patch; another --image-size leaves none over"
+            "warning: {rows} rows at the lower edge and {columns} columns at the right edge of an \
+             image are not seen: they are no whole patch; another --image-size leaves none over"
         ));
     }
     Ok(model)

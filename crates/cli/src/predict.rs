@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use burn_zoo::InputSize;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::PredictOptions;
+use burn_zoo::{ImageSize, InputSize};
 use clap::Args;
 use serde_json::json;
 
 use self::inputs::{Input, gather};
 use self::output::{File, Output, Row, Screen};
-use crate::flags::{Choice, count, pixels, positive};
+use crate::flags::{Choice, count, positive};
 use crate::model::{WeightsArgs, build, chosen, names_weights};
 use crate::output::{Stopped, print, print_json};
 use crate::progress::{self, Stop};
@@ -35,9 +35,9 @@ pub struct PredictArgs {
     weights: Option<String>,
     #[command(flatten)]
     choice: WeightsArgs,
-    /// Side of the images in pixels [default: that of the training]
-    #[arg(long, value_name = "N", value_parser = pixels)]
-    image_size: Option<usize>,
+    /// The images in pixels: a side, or height and width as 96x64 [default: that of the training]
+    #[arg(long, value_name = "N|HxW")]
+    image_size: Option<ImageSize>,
     /// Average over several views of each image
     #[arg(long, value_name = "VIEWS", default_value_t,
         value_parser = Choice::<Views>::of(Views::names()))]
@@ -146,16 +146,16 @@ impl PredictArgs {
     }
 
     /// The size that images are brought to.
-    fn image_size(&self, model: &Classifier) -> Option<usize> {
+    fn image_size(&self, model: &Classifier) -> Option<ImageSize> {
         let fixed = match model.backbone.describe().input_size {
-            InputSize::Exactly(size) => Some(size),
+            InputSize::Exactly(size) => Some(size.into()),
             InputSize::AtLeast(_) => None,
         };
         let size = self.image_size.or(model.info().image_size).or(fixed);
         if size.is_none() {
             notice::tell(
                 "nothing says which size the model was trained at; each image is classified at its \
-                 own; --image-size N brings all of them to one",
+                 own; --image-size brings all of them to one",
             );
         }
         size

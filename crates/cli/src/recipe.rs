@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use burn_zoo::ImageSize;
 use burn_zoo::data::Sampler;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
@@ -159,7 +160,7 @@ fn batch_size(text: &str) -> Result<BatchSizeArg, String> {
 }
 
 impl RecipeArgs {
-    pub fn recipe(&self, image_size: Option<usize>) -> Result<Recipe> {
+    pub fn recipe(&self, image_size: Option<ImageSize>) -> Result<Recipe> {
         let mut recipe = match &self.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)

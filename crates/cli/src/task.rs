@@ -210,11 +210,13 @@ pub fn task(
     // Photographs differ in size; they are brought to the one the model was trained at.
     if data.any_size && recipe.image_size.is_none() {
         let architecture = model.info().architecture.clone();
-        let trained = Zoo::list(&architecture).first().map(|a| a.image_size);
+        let trained = Zoo::list(&architecture)
+            .first()
+            .map(|a| a.image_size.into());
         recipe.image_size = model.info().image_size.or(trained);
     }
-    if let InputSize::Exactly(size) = model.backbone.describe().input_size {
-        notice::tell(format!("images are brought to {size} x {size} pixels"));
+    if let InputSize::Exactly([height, width]) = model.backbone.describe().input_size {
+        notice::tell(format!("images are brought to {height} x {width} pixels"));
     }
     Ok(Task {
         model,

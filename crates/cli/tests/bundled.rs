@@ -100,7 +100,7 @@ fn the_model_knows_its_images() {
     let spec = Zoo::resnet18().weights(Weights::Bundled);
     let model = spec.build(&Device::flex()).unwrap();
     let images = Arc::new(Fractals::new(options).unwrap());
-    let preprocess = model.preprocess(Some(28));
+    let preprocess = model.preprocess(Some(28.into()));
     let loader = Loader::new(images, preprocess, LoaderConfig::default(), &Device::flex());
     let accuracy = model.fuse().evaluate(&loader.unwrap()).unwrap().accuracy;
     assert!(accuracy > 0.6, "{accuracy}");

@@ -452,7 +452,7 @@ fn the_library_refuses_to_leave_images_out() {
             drop_last,
             ..LoaderConfig::default()
         };
-        let preprocess = model.preprocess(Some(28));
+        let preprocess = model.preprocess(Some(28.into()));
         Loader::new(Arc::new(images.clone()), preprocess, config, &device).unwrap()
     };
     assert_eq!(model.evaluate(&loader(false)).unwrap().images, 10);

@@ -11,6 +11,7 @@ use super::rand_augment::{RandAugment, TrivialAugmentWide};
 use super::transform::Transform;
 use crate::error::{Error, Result};
 use crate::init::Rng;
+use crate::preprocess::ImageSize;
 use crate::preprocess::image::Image;
 use crate::preprocess::transform::Preprocess;
 
@@ -135,13 +136,13 @@ impl Augment {
 
     /// The transforms of pixels, one after the other.
     ///
-    /// `size` is the side of the square that `random-resized-crop` makes; without one it keeps
+    /// `size` is what `random-resized-crop` makes; without one it keeps
     /// the image's own height and width. All other transforms keep the size that they find, and
     /// bringing the image to a size is left to the caller.
     pub fn apply_pixels<'a>(
         &self,
         image: &'a Image,
-        size: Option<usize>,
+        size: Option<ImageSize>,
         rng: &mut Rng,
     ) -> Cow<'a, Image> {
         let mut image = Cow::Borrowed(image);

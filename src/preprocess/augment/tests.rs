@@ -22,7 +22,7 @@ use super::spread::Spread;
 use super::transform::Transform;
 use super::{Augment, Mixing, Views, batch_rng, image_rng, soft_targets};
 use crate::init::Rng;
-use crate::preprocess::{CropMode, Image, Interpolation, Normalization, Preprocess};
+use crate::preprocess::{CropMode, Image, ImageSize, Interpolation, Normalization, Preprocess};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -426,7 +426,7 @@ fn quantities(transform: &Transform, size: [usize; 2], rng: &mut Rng) -> Vec<(&'
         return rectangle.map_or_else(Vec::new, |r| part(r.top, r.left, r.height, r.width));
     }
     let quantities = transform
-        .draw(size, Some(32), rng)
+        .draw(size, Some(32.into()), rng)
         .into_iter()
         .map(|op| match op {
             Op::ResizedCrop {
@@ -657,7 +657,7 @@ fn erasing_overwrites_one_rectangle() {
 #[test]
 fn an_image_depends_on_seed_epoch_and_index_alone() {
     let augment: Augment = "trivial,random-erasing:mode=pixel".parse().unwrap();
-    let preprocess = Preprocess::new(Some(24), Normalization::imagenet());
+    let preprocess = Preprocess::new(Some(24.into()), Normalization::imagenet());
     let images: Vec<Image> = ["rgb", "square", "small"].map(picture).into();
     let one = |seed, epoch, index: usize| {
         let image = &images[index % images.len()];
@@ -695,12 +695,12 @@ fn an_image_depends_on_seed_epoch_and_index_alone() {
 #[test]
 fn apply_is_pixels_then_preprocess_then_values() {
     let image = picture("views");
-    let preprocess = Preprocess::new(Some(20), Normalization::imagenet()).crop_pct(0.8);
+    let preprocess = Preprocess::new(Some(20.into()), Normalization::imagenet()).crop_pct(0.8);
     let key = || image_rng(3, 1, 4);
 
     let augment: Augment = "flip-crop,color-jitter:hue=0.2".parse().unwrap();
     assert!(!augment.resizes());
-    let changed = augment.apply_pixels(&image, Some(20), &mut key());
+    let changed = augment.apply_pixels(&image, Some(20.into()), &mut key());
     assert_eq!((changed.height(), changed.width()), (45, 61));
     assert_ne!(*changed, image);
     assert_eq!(
@@ -711,7 +711,7 @@ fn apply_is_pixels_then_preprocess_then_values() {
     // A part of random size is brought to the size at once, and nothing is cut off afterwards.
     let augment = Augment::imagenet();
     assert!(augment.resizes());
-    let changed = augment.apply_pixels(&image, Some(20), &mut key());
+    let changed = augment.apply_pixels(&image, Some(20.into()), &mut key());
     assert_eq!((changed.height(), changed.width()), (20, 20));
     let whole = preprocess.clone().crop_pct(1.0);
     assert_eq!(
@@ -726,9 +726,9 @@ fn apply_is_pixels_then_preprocess_then_values() {
 
     // Grey stays grey until the end, and nothing at all is a copy of nothing.
     let grey = picture("grey");
-    let changed = Augment::rand().apply_pixels(&grey, Some(9), &mut key());
+    let changed = Augment::rand().apply_pixels(&grey, Some(9.into()), &mut key());
     assert_eq!(changed.channels(), 1);
-    let same = Augment::none().apply_pixels(&grey, Some(9), &mut key());
+    let same = Augment::none().apply_pixels(&grey, Some(9.into()), &mut key());
     assert!(matches!(same, std::borrow::Cow::Borrowed(_)));
 }
 
@@ -752,7 +752,7 @@ fn every_transform_takes_every_image() {
                 let pixels = (0..height * width * channels).map(|i| (i * 37) as u8);
                 let image = Image::new(height, width, channels, pixels.collect()).unwrap();
                 for index in 0..40 {
-                    for size in [None, Some(1), Some(5)] {
+                    for size in [None, Some(1), Some(5)].map(|size| size.map(ImageSize::from)) {
                         let mut rng = image_rng(0, 0, index);
                         let changed = augment.apply_pixels(&image, size, &mut rng);
                         assert_eq!(changed.channels(), channels);
@@ -1198,7 +1198,7 @@ fn views_are_torchvisions_crops() {
     for (n, case) in REFERENCE.views.iter().enumerate() {
         // Values are then bytes over 255.
         let plain = Normalization::new([0.0; 3], [1.0; 3]).unwrap();
-        let preprocess = Preprocess::new(Some(case.size), plain)
+        let preprocess = Preprocess::new(Some(case.size.into()), plain)
             .crop_pct(case.crop_pct)
             .crop_mode(case.crop_mode);
         let (shape, bytes) = tensor(&format!("views.{n}"));
@@ -1230,7 +1230,7 @@ fn views_are_torchvisions_crops() {
 fn views_of_other_kinds_have_their_middle() {
     let image = picture("views");
     // Filled up where the image is too narrow, above and below.
-    let preprocess = Preprocess::new(Some(20), Normalization::imagenet())
+    let preprocess = Preprocess::new(Some(20.into()), Normalization::imagenet())
         .crop_pct(0.8)
         .crop_mode(CropMode::Border);
     let ten = Views::TenCrop.views(&preprocess, &image);
@@ -1244,7 +1244,7 @@ fn views_of_other_kinds_have_their_middle() {
     // of its mirror image are its own mirrored views.
     let pixels = (0..20 * 7 * 3).map(|i| (i * 91 % 251) as u8).collect();
     let narrow = Image::new(20, 7, 3, pixels).unwrap();
-    let framed = Preprocess::new(Some(16), Normalization::imagenet())
+    let framed = Preprocess::new(Some(16.into()), Normalization::imagenet())
         .crop_pct(0.8)
         .crop_mode(CropMode::Border);
     let ten = Views::TenCrop.views(&framed, &narrow);

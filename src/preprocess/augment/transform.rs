@@ -11,6 +11,7 @@ use super::op::Op;
 use super::rand_augment::{RandAugment, TrivialAugmentWide};
 use crate::error::Result;
 use crate::init::Rng;
+use crate::preprocess::ImageSize;
 
 /// What is the same for all kinds.
 macro_rules! transforms {
@@ -76,10 +77,10 @@ impl Transform {
     /// Draws what is done to the pixels of an image of this `[height, width]`: none, one or more
     /// operations, to be applied in this order. `size` is that of
     /// [`Augment::apply_pixels`](super::Augment::apply_pixels).
-    pub fn draw(&self, image: [usize; 2], size: Option<usize>, rng: &mut Rng) -> Vec<Op> {
+    pub fn draw(&self, image: [usize; 2], size: Option<ImageSize>, rng: &mut Rng) -> Vec<Op> {
         match self {
             Transform::RandomResizedCrop(t) => {
-                let to = size.map_or(image, |size| [size, size]);
+                let to = size.map_or(image, ImageSize::sides);
                 vec![t.draw(image, to, rng)]
             }
             Transform::RandomCrop(t) => vec![t.draw(image, rng)],

@@ -219,7 +219,7 @@ fn flatten(name: &str, value: &toml::Value, into: &mut BTreeMap<String, HParam>)
 
 /// The layers in the order in which they run, in scopes by their names.
 fn graph(model: &Classifier, images: &Tensor<4>) -> Result<Vec<GraphNode>> {
-    let summary = model.summary(Some(images.dims()[2]))?;
+    let summary = model.summary(Some(images.dims()[2].into()))?;
     let mut nodes = vec![GraphNode {
         name: "input".to_owned(),
         op: "Input".to_owned(),

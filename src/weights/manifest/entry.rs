@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::preprocess::{CropMode, Interpolation, Resizing};
+use crate::preprocess::{CropMode, ImageSize, Interpolation, Resizing};
 
 /// Published weights of an architecture: where they are, what they may be used for, and what
 /// images they expect.
@@ -214,6 +214,12 @@ pub struct DataConfig {
 }
 
 impl DataConfig {
+    /// Height and width in training.
+    pub fn image_size(&self) -> ImageSize {
+        let [_, height, width] = self.input_size;
+        ImageSize { height, width }
+    }
+
     /// How images are brought to their size.
     pub fn resizing(&self) -> Resizing {
         Resizing {

@@ -1,13 +1,14 @@
 //! The manifest: what comes with the crate is sound, and whatever is malformed is refused by file,
 //! line and key.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Error;
 use crate::preprocess::{CropMode, Interpolation};
 use crate::weights::manifest::entry::{Entry, Pin};
 use crate::weights::manifest::{HubModel, Manifest, Source, USER_FILE, USER_VARIABLE};
+use crate::{Error, zoo};
 
 fn bundled() -> Manifest {
     Manifest::bundled().unwrap()
@@ -24,225 +25,23 @@ fn hub(entry: &Entry) -> (&str, Option<&str>, Option<&Pin<String>>) {
     }
 }
 
-/// Each architecture's default tag, which timm loads for the architecture's name alone, and how
-/// many tags it has.
-const DEFAULTS: [(&str, &str, usize); 39] = [
-    ("resnet18", "a1_in1k", 8),
-    ("resnet34", "a1_in1k", 7),
-    ("resnet50", "a1_in1k", 18),
-    ("resnet101", "a1h_in1k", 7),
-    ("resnet152", "a1h_in1k", 7),
-    ("resnext50_32x4d", "a1h_in1k", 10),
-    ("wide_resnet50_2", "racm_in1k", 3),
-    ("resnet10t", "c3_in1k", 1),
-    ("resnet14t", "c3_in1k", 1),
-    ("resnet18d", "ra2_in1k", 2),
-    ("test_resnet", "r160_in1k", 1),
-    ("vit_tiny_patch16_224", "augreg_in21k_ft_in1k", 2),
-    ("vit_small_patch16_224", "augreg_in21k_ft_in1k", 4),
-    ("test_vit", "r160_in1k", 1),
-    ("mobilenetv3_small_050", "lamb_in1k", 1),
-    ("mobilenetv3_small_075", "lamb_in1k", 1),
-    ("mobilenetv3_small_100", "lamb_in1k", 1),
-    ("mobilenetv3_large_100", "ra_in1k", 4),
-    ("convnext_atto", "d2_in1k", 1),
-    ("convnext_femto", "d1_in1k", 1),
-    ("convnext_pico", "d1_in1k", 1),
-    ("convnext_nano", "in12k_ft_in1k", 6),
-    ("convnext_tiny", "in12k_ft_in1k", 9),
-    ("convnext_small", "in12k_ft_in1k", 9),
-    ("convnext_base", "fb_in22k_ft_in1k", 16),
-    ("convnextv2_atto", "fcmae_ft_in1k", 1),
-    ("convnextv2_nano", "fcmae_ft_in22k_in1k", 3),
-    ("convnextv2_tiny", "fcmae_ft_in22k_in1k", 3),
-    ("vgg11", "tv_in1k", 1),
-    ("vgg13", "tv_in1k", 1),
-    ("vgg16", "tv_in1k", 1),
-    ("vgg19", "tv_in1k", 1),
-    ("vgg11_bn", "tv_in1k", 1),
-    ("vgg13_bn", "tv_in1k", 1),
-    ("vgg16_bn", "tv_in1k", 1),
-    ("vgg19_bn", "tv_in1k", 1),
-    ("swin_tiny_patch4_window7_224", "ms_in1k", 3),
-    ("swin_small_patch4_window7_224", "ms_in22k_ft_in1k", 3),
-    ("swin_base_patch4_window7_224", "ms_in22k_ft_in1k", 3),
-];
-
-/// Name, revision, SHA-256 and size; `true` if two independent records agree.
-type Recorded = (
-    &'static str,
-    Option<(&'static str, bool)>,
-    (&'static str, bool),
-    Option<(u64, bool)>,
-);
-
-/// All that is recorded. An entry that is not here has no revision, checksum or size.
-const RECORDED: [Recorded; 17] = [
-    (
-        "resnet18.a1_in1k",
-        Some(("491b427b45c94c7fb0e78b5474cc919aff584bbf", true)),
-        (
-            "80c49dee3da4822c009c5a7fe591e9223c5a2cfcf95a4067ca4dfb5a7b89c612",
-            true,
-        ),
-        Some((46_807_446, true)),
-    ),
-    (
-        "resnet18.tv_in1k",
-        Some(("bbd144b3e5565108aad885f145491d11bc6ce807", true)),
-        (
-            "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
-            true,
-        ),
-        Some((46_807_446, true)),
-    ),
-    (
-        "resnet34.a1_in1k",
-        Some(("0e8757122c4c09b15fb9300c0fd09b3fe89e28bf", false)),
-        (
-            "829a220f9529d2b1ffdc8719d3273463001e0daf411eaf1916865d9db62c0ed2",
-            true,
-        ),
-        Some((87_278_522, false)),
-    ),
-    (
-        "resnet34.tv_in1k",
-        Some(("1b7b21cca82ff974d341713f777bf740c2db38c4", false)),
-        (
-            "0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235",
-            false,
-        ),
-        Some((87_278_522, false)),
-    ),
-    (
-        "resnet50.a1_in1k",
-        Some(("767268603ca0cb0bfe326fa87277f19c419566ef", true)),
-        (
-            "773525d5821de224f8f30c33377b7a795d7863e08522698200d3217d3f2a41bb",
-            true,
-        ),
-        Some((102_469_840, true)),
-    ),
-    (
-        "resnet50.tv_in1k",
-        Some(("78f3ecfdb38e06d9b8397f662e7ab8fee96026fa", true)),
-        (
-            "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
-            true,
-        ),
-        Some((102_469_840, false)),
-    ),
-    (
-        "wide_resnet50_2.racm_in1k",
-        Some(("30f73aceaaa1911830a9795b83ab1908dba18719", true)),
-        (
-            "03b71d65fb2c73bb0de079a1781009f27a782ec481d2f64ab3bde9b1cdec3000",
-            true,
-        ),
-        Some((275_835_296, true)),
-    ),
-    (
-        "wide_resnet50_2.tv_in1k",
-        Some(("343c5fa59ca8a131e0cdf42144a641b36a0387c2", false)),
-        (
-            "df6fb6c4824769769de18e14088475fd6ee94236849aa4e5d8022ba9d9a9a16c",
-            false,
-        ),
-        None,
-    ),
-    (
-        "vit_tiny_patch16_224.augreg_in21k_ft_in1k",
-        Some(("7d3afdd0cf93ad84d986eb2d6bcc5812ebd0b106", true)),
-        (
-            "fecf81b492bd13ee7a5297cb74d1d417aac8bf7e1b7d96aed89c4691984587ed",
-            true,
-        ),
-        Some((22_883_348, false)),
-    ),
-    (
-        "vit_small_patch16_224.augreg_in21k_ft_in1k",
-        Some(("7e2c55630205e1266030f18370f4c6ed1a514b52", true)),
-        (
-            "79c03c635cdfd798a364a9d8c4e5c0b7255b975ea2c9616046d4f77ab01435aa",
-            true,
-        ),
-        Some((88_216_496, false)),
-    ),
-    (
-        "mobilenetv3_small_100.lamb_in1k",
-        Some(("1824797e7887cbec1990e4adbd6675960a36c589", true)),
-        (
-            "46d2c063b18125884c48937afa4c49e18128869e52e8db96df48bf0a4d7ff697",
-            true,
-        ),
-        Some((10_241_912, true)),
-    ),
-    (
-        "mobilenetv3_large_100.ra_in1k",
-        Some(("96f46a1c52932f27492dff66c72378eb99b443a7", true)),
-        (
-            "f425af34cc1cead2b5d6211f789a1f30b94835dc32f9c0fcc5a916e4fd2dde85",
-            true,
-        ),
-        Some((22_058_321, true)),
-    ),
-    (
-        "convnext_tiny.in12k_ft_in1k",
-        Some(("aa096f03029c7f0ec052013f64c819b34f8ad790", true)),
-        (
-            "a1aefa409b513cf209b085424eb3efffe4e4a9f511491bc2c12ea35209e6bb95",
-            true,
-        ),
-        Some((114_374_272, true)),
-    ),
-    (
-        "convnext_tiny.fb_in1k",
-        Some(("b43a6303c9fcf176d2d707478a128c2c91e93528", true)),
-        (
-            "08b9dc9c3a3a29421de7996761e176501896d1ae7fc3085cf56a643772329276",
-            true,
-        ),
-        Some((114_374_272, false)),
-    ),
-    (
-        "vgg11.tv_in1k",
-        None,
-        (
-            "682c023808812148d4e60c76d80ad83dbeaf5d50eb1a952a0b836895003151e5",
-            false,
-        ),
-        None,
-    ),
-    (
-        "vgg16.tv_in1k",
-        Some(("b8d8aa2dd860af9233c8c67385a8097fd6c35d3f", true)),
-        (
-            "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
-            true,
-        ),
-        None,
-    ),
-    (
-        "swin_tiny_patch4_window7_224.ms_in1k",
-        Some(("4cc3a7275b50b53a7bec45f32c236ebe64227cff", true)),
-        (
-            "fb01861f793143135fa0d6cd97b1631e4b33eaa3ee162bbea9e62de1c76ebac1",
-            true,
-        ),
-        Some((114_286_722, false)),
-    ),
-];
-
-fn pin<T>((value, confirmed): (T, bool)) -> Pin<T> {
-    if confirmed {
-        Pin::Confirmed(value)
-    } else {
-        Pin::Hint(value)
-    }
+/// Tags of timm that are left out, and why the heads of their files say.
+fn is_left_out(architecture: &str, tag: &str) -> bool {
+    let made_for_quick_gelu = ["openai", "metaclip_2pt5b", "metaclip_400m", "laion400m_e32"];
+    let is_clip = architecture.contains("_clip_") && !architecture.contains("quickgelu");
+    architecture.starts_with("convnextv2_") && tag == "fcmae"
+        || is_clip && made_for_quick_gelu.contains(&tag)
+        || architecture == "legacy_xception"
 }
 
+fn fixture(name: &str) -> serde_json::Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    serde_json::from_slice(&std::fs::read(path.join(name)).unwrap()).unwrap()
+}
+
+/// timm's tags, their default and their licences.
 #[test]
-fn every_bundled_file_is_read_and_every_architecture_has_its_default() {
+fn every_architecture_has_timms_tags_and_licences() {
     let manifest = bundled();
     let mut read: Vec<PathBuf> = manifest.entries().map(|e| e.place.path.clone()).collect();
     read.dedup();
@@ -250,46 +49,70 @@ fn every_bundled_file_is_read_and_every_architecture_has_its_default() {
     let files = folder.read_dir().unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|file| file.extension().is_some_and(|e| e == "toml"));
     assert_eq!(files.count(), read.len());
-    for (architecture, tag, count) in DEFAULTS {
-        let entry = manifest.get(architecture).unwrap();
-        assert_eq!(entry.name, format!("{architecture}.{tag}"));
-        assert!(entry.default);
-        assert_eq!((entry.architecture(), entry.tag()), (architecture, tag));
-        assert_eq!(manifest.tags(architecture).count(), count, "{architecture}");
-        assert_eq!(manifest.find(architecture).len(), count);
+
+    let timm = fixture("architectures.json");
+    let mut count = 0;
+    for architecture in zoo::architectures() {
+        let name = architecture.name;
+        let tags = timm["models"][name]["tags"].as_object().unwrap();
+        let expected: BTreeMap<&str, Option<&str>> = tags
+            .iter()
+            .map(|(tag, licence)| (tag.as_str(), licence.as_str()))
+            .filter(|(tag, _)| !is_left_out(name, tag))
+            .collect();
+        let entries = manifest
+            .tags(name)
+            .filter(|entry| entry.bundled().is_none());
+        let found = entries.map(|entry| (entry.tag(), entry.licence.as_deref()));
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "{name}");
+        count += manifest.tags(name).count();
+        if let Some(tag) = timm["models"][name]["default_tag"].as_str()
+            && !is_left_out(name, tag)
+        {
+            assert_eq!(manifest.get(name).unwrap().tag(), tag, "{name}");
+        }
     }
-    let count: usize = DEFAULTS.iter().map(|(.., count)| count).sum();
-    assert_eq!(manifest.entries().count(), count);
+    assert_eq!(
+        manifest.entries().count(),
+        count,
+        "entries of no architecture"
+    );
 }
 
+/// The records of `pins.json`: the value, and whether independent ones agree.
 #[test]
 fn only_what_is_recorded_is_pinned() {
+    let recorded = fixture("pins.json");
     for entry in bundled().entries() {
-        // tests/bundled.rs compares it with the file itself.
-        if matches!(entry.source, Source::Bundled(_)) {
+        // tests/bundled.rs compares it with the file itself; a file that others wrote has an address.
+        if !matches!(entry.source, Source::Hub { .. }) {
             continue;
         }
         let (repository, file, revision) = hub(entry);
-        assert_eq!(repository, format!("timm/{}", entry.name));
-        let Some(recorded) = RECORDED.iter().find(|(name, ..)| *name == entry.name) else {
-            let pinned = revision.is_some() || entry.sha256.is_some() || entry.bytes.is_some();
-            assert!(!pinned && file.is_none(), "{}", entry.name);
-            assert_eq!(
-                entry.source.file_names(),
-                ["model.safetensors", "pytorch_model.bin"]
-            );
-            continue;
+        let Some(upstream) = repository.strip_prefix("timm/") else {
+            panic!("{}: {repository}", entry.name)
         };
-        let (_, commit, sha256, bytes) = *recorded;
-        let owned = |(value, confirmed): (&str, bool)| pin((value.to_owned(), confirmed));
-        assert_eq!(file, Some("model.safetensors"));
-        assert_eq!(entry.source.file_names(), ["model.safetensors"]);
-        assert_eq!(revision, commit.map(owned).as_ref(), "{}", entry.name);
-        assert_eq!(entry.sha256, Some(owned(sha256)), "{}", entry.name);
-        assert_eq!(entry.bytes, bytes.map(pin), "{}", entry.name);
+        // CLIP's towers with quick GELU have the files of those without.
+        assert_eq!(upstream, entry.name.replace("_quickgelu", ""));
+        let record = &recorded[upstream];
+        let text = |key: &str| {
+            let value = record[key][0].as_str()?.to_owned();
+            Some(pin((value, record[key][1] == true)))
+        };
+        let bytes = record["bytes"][0].as_u64();
+        let bytes = bytes.map(|bytes| pin((bytes, record["bytes"][1] == true)));
+        assert_eq!(file, record["file"].as_str(), "{}", entry.name);
+        assert_eq!(revision, text("revision").as_ref(), "{}", entry.name);
+        assert_eq!(entry.sha256, text("sha256"), "{}", entry.name);
+        assert_eq!(entry.bytes, bytes, "{}", entry.name);
     }
-    for (name, ..) in RECORDED {
-        bundled().get(name).unwrap();
+}
+
+fn pin<T>((value, confirmed): (T, bool)) -> Pin<T> {
+    if confirmed {
+        Pin::Confirmed(value)
+    } else {
+        Pin::Hint(value)
     }
 }
 

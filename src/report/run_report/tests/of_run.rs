@@ -42,7 +42,10 @@ fn a_report_shows_the_run() {
     );
     for mistake in &report.mistakes {
         assert_ne!(mistake.truth, mistake.predicted);
-        let found = run.model().predict(&mistake.image, Some(28), 1).unwrap();
+        let found = run
+            .model()
+            .predict(&mistake.image, Some(28.into()), 1)
+            .unwrap();
         assert_eq!(found[0].name, mistake.predicted);
         assert!((found[0].probability - mistake.probability).abs() < 1e-5);
     }

@@ -1,0 +1,107 @@
+//! The maps of features that a backbone has to offer, for heads of other tasks: detection,
+//! segmentation.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::backbone::InputSize;
+use super::classifier::Classifier;
+use super::features::Features;
+use crate::error::{Error, Result};
+
+/// What a group gives, seen as a map; timm's `feature_info`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FeatureInfo {
+    /// The name of the group.
+    pub group: String,
+    /// Channels of the map.
+    pub channels: usize,
+    /// Pixels of the image, down and across, for each position of the map.
+    pub stride: usize,
+}
+
+impl Classifier {
+    /// The maps of the groups, from the input on. The model runs once or twice on a small image
+    /// of zeros.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a group whose output is no map.
+    pub fn feature_info(&self) -> Result<Vec<FeatureInfo>> {
+        let description = self.backbone.describe();
+        let names: Vec<&str> = description.groups.iter().map(|g| g.name.as_str()).collect();
+        let model = self.valid();
+        let heights = |[height, width]: [usize; 2]| -> Result<Vec<[usize; 2]>> {
+            let image = Tensor::zeros([1, self.in_channels(), height, width], &model.device());
+            let maps = model.forward_maps(image, &names)?.into_iter();
+            Ok(maps
+                .map(|(_, map)| [map.dims()[1], map.dims()[2]])
+                .collect())
+        };
+        // Where the size is free, the difference between two sizes tells the stride whatever the
+        // padding is.
+        const MORE: usize = 64;
+        let (found, strides) = match description.input_size {
+            InputSize::Exactly(size) => {
+                let found = heights(size)?;
+                let strides = found.iter().map(|[_, rows]| size[0] / rows).collect();
+                (found, strides)
+            }
+            InputSize::AtLeast(least) => {
+                let side = least.max(MORE);
+                let (found, larger) = (heights([side; 2])?, heights([side + MORE; 2])?);
+                let pairs = found.iter().zip(&larger);
+                let strides: Vec<usize> = pairs
+                    .map(|([_, rows], [_, more])| MORE / more.saturating_sub(*rows).max(1))
+                    .collect();
+                (found, strides)
+            }
+        };
+        let info = names.iter().zip(found).zip(strides);
+        Ok(info
+            .map(|((group, [channels, _]), stride)| FeatureInfo {
+                group: (*group).to_owned(),
+                channels,
+                stride,
+            })
+            .collect())
+    }
+
+    /// The outputs of the named groups as maps, in the order of the network, whatever the backbone
+    /// is: the tokens of patches are put into their rows and columns, and those before them left out.
+    ///
+    /// # Shapes
+    /// - images: `[batch, in_channels, height, width]`, normalised
+    /// - each map: `[batch, channels, rows, columns]`
+    ///
+    /// # Errors
+    /// As [`forward_intermediates`](Self::forward_intermediates), and [`Error::InvalidArgument`] for a
+    /// group whose output is no map.
+    pub fn forward_maps(
+        &self,
+        images: Tensor<4>,
+        groups: &[&str],
+    ) -> Result<Vec<(String, Tensor<4>)>> {
+        let [_, _, height, width] = images.dims();
+        let prefix = self.backbone.describe().prefix_tokens;
+        let outputs = self.forward_intermediates(images, groups)?.into_iter();
+        let maps = outputs.map(|(group, features)| {
+            let map = match features {
+                Features::Map(map) => map,
+                Features::Tokens(tokens) => grid_of(tokens, prefix, [height, width])
+                    .ok_or_else(|| Error::argument(&group, "a map", "tokens that are no grid"))?,
+            };
+            Ok((group, map))
+        });
+        maps.collect()
+    }
+}
+
+/// The tokens of square patches as a map.
+fn grid_of(tokens: Tensor<3>, prefix: usize, [height, width]: [usize; 2]) -> Option<Tensor<4>> {
+    let [batch, length, channels] = tokens.dims();
+    let patches = length.checked_sub(prefix)?;
+    let side = (1..=height.min(width)).find(|side| (height / side) * (width / side) == patches)?;
+    let patches = tokens.slice([0..batch, prefix..length, 0..channels]);
+    let shape = [batch, channels, height / side, width / side];
+    Some(patches.swap_dims(1, 2).reshape(shape))
+}

@@ -1,0 +1,118 @@
+//! Images that are wider than high, from training to a file and back.
+
+#![cfg(feature = "fashion-mnist-mini")]
+
+mod common;
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn_zoo::ImageSize;
+use burn_zoo::prelude::*;
+use burn_zoo::preprocess::Image;
+use common::{fixture, relative_error, rule_input, rule_model, values};
+
+const SIZE: ImageSize = ImageSize {
+    height: 32,
+    width: 48,
+};
+
+fn config(dir: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(dir.join("config.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_model_is_trained_judged_used_written_and_read() {
+    let data = FashionMnist::bundled().unwrap();
+    for spec in [Zoo::test_resnet(), Zoo::test_vit()] {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = spec
+            .weights(Weights::Random(1))
+            .adapt(1, 10)
+            .image_size(SIZE);
+        let model = spec.build(&Device::default().autodiff()).unwrap();
+        let recipe = Recipe::full()
+            .epochs(1)
+            .batch_size(32)
+            .image_size(SIZE)
+            .augment(
+                "random-resized-crop:scale=0.5..1,horizontal-flip"
+                    .parse()
+                    .unwrap(),
+            );
+        let (train, test) = (data.train().take_first(64), data.test().take_first(32));
+        let run = recipe
+            .fit(model, train, test, dir.path().join("run"))
+            .unwrap();
+        assert!(run.epochs()[0].train_loss.is_finite());
+
+        let best = dir.path().join("run/best");
+        assert_eq!(
+            config(&best)["pretrained_cfg"]["input_size"],
+            serde_json::json!([1, 32, 48])
+        );
+        let recipe = std::fs::read_to_string(dir.path().join("run/config.json")).unwrap();
+        assert!(recipe.contains("\"32x48\""), "{recipe}");
+        let again = Classifier::open(&best, &Device::default()).unwrap();
+        assert_eq!(again.info().image_size, Some(SIZE));
+        let images = rule_input([2, 1, 32, 48], &Device::default());
+        let score = |model: &Classifier| values(&model.forward(images.clone()).unwrap());
+        assert_eq!(score(&again), score(&run.model().valid()));
+        let image = Image::open(fixture("pixels/photo.png")).unwrap();
+        let size = again.info().image_size;
+        assert_eq!(again.predict(&image, size, 3).unwrap().len(), 3);
+    }
+}
+
+/// Two grids of as many patches are not taken for each other.
+#[test]
+fn position_embeddings_follow_the_grid_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = rule_model(
+        Zoo::test_vit().num_classes(4).image_size(SIZE),
+        &Device::default(),
+    );
+    model.export(dir.path()).unwrap();
+    assert_eq!(
+        config(dir.path())["model_args"]["img_size"],
+        serde_json::json!([32, 48])
+    );
+    let positions = |model: &Classifier| model.state_dict().unwrap()["pos_embed"].data.clone();
+    let at = |size: [usize; 2]| {
+        let spec = Spec::of_folder(dir.path()).unwrap().image_size(size);
+        positions(&spec.build(&Device::default()).unwrap())
+    };
+    let own = positions(&model);
+    assert_eq!(at([32, 48]), own);
+    let turned = at([48, 32]);
+    assert_eq!(turned.len(), own.len());
+    assert!(relative_error(&turned, &own) > 0.1);
+    // 32 pixels to the left of the same rows: the class token stays, the grid is three patches wide.
+    let wide = at([32, 96]);
+    assert_eq!(wide[..64], own[..64]);
+    assert_eq!(wide.len(), 64 * (1 + 2 * 6));
+}
+
+#[test]
+fn a_size_has_one_form() {
+    for (text, size) in [("224", [224, 224]), ("96x64", [96, 64])] {
+        let parsed: ImageSize = text.parse().unwrap();
+        assert_eq!((parsed, parsed.to_string()), (size.into(), text.to_owned()));
+    }
+    for wrong in [
+        "", "x", "96x", "x64", "0", "96x0", "96X64", "96x64x3", "-1", "1e3", "20000",
+    ] {
+        let error = wrong.parse::<ImageSize>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("image_size: expected"),
+            "{wrong}: {error}"
+        );
+    }
+    let recipe = Recipe::from_toml("image_size = \"96x64\"").unwrap();
+    assert_eq!(recipe, Recipe::from_toml("").unwrap().image_size([96, 64]));
+    assert!(Recipe::from_toml("image_size = \"96\"").is_ok());
+    let error = Recipe::from_toml("image_size = \"96x\"")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("image_size"), "{error}");
+}
