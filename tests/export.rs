@@ -211,13 +211,6 @@ fn configurations_that_cannot_be_used_are_named() {
             "model_args.num_classes: expected 0 to 100000 classes, found 1000000000000".to_owned(),
         ),
         (
-            "/pretrained_cfg/input_size",
-            json!([3, 224, 192]),
-            "input size: expected a height and a width that are the same, as images are made \
-             square, found 224 x 192"
-                .to_owned(),
-        ),
-        (
             "/model_args/global_pool",
             json!("median"),
             "global_pool: expected avg, max, avgmax, catavgmax, token or none, found `median`"

@@ -80,8 +80,8 @@ fn many_files_are_predicted_as_one_is() {
     files.insert(7, dir.path().join("none.png"));
     let model = rule_model(Zoo::test_resnet().num_classes(4), &Device::default());
     for (image_size, views) in [
-        (Some(64), Views::One),
-        (Some(64), Views::Flip),
+        (Some(64.into()), Views::One),
+        (Some(64.into()), Views::Flip),
         (None, Views::One),
     ] {
         let alone = files.iter().map(|file| {
@@ -166,7 +166,7 @@ fn options_out_of_range_are_refused() {
         },
         "workers: ",
     );
-    let image_size = Some(0);
+    let image_size = Some(0.into());
     refuses(
         PredictOptions {
             image_size,
