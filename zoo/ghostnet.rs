@@ -117,7 +117,7 @@ impl Config {
                 // The maps of the first two blocks are too large for a gate.
                 let is_gated = matches!(self.version, V2 | V3) && number > 1;
                 let block = self.block(kernel, ends, has_se, stride, is_gated, params);
-                blocks.push(Block::Bottleneck(Box::new(block)));
+                blocks.push(Block::Bottleneck(block));
                 channels = wide(out);
                 number += 1;
             }
@@ -356,8 +356,9 @@ impl MapLayer for Layer {
 }
 
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
 enum Block {
-    Bottleneck(Box<Bottleneck>),
+    Bottleneck(Bottleneck),
     Conv(Layer),
 }
 

@@ -180,5 +180,4 @@ families! {
     repghost;
     mobilevit;
     fastvit;
-    repvit;
 }
