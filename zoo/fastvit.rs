@@ -191,7 +191,9 @@ fn layer_of(name: &str) -> Option<usize> {
         return Some(0);
     }
     let (stage, rest) = name.strip_prefix("stages.")?.split_once('.')?;
-    let block = rest.strip_prefix("blocks.").and_then(|rest| rest.split('.').next());
+    let block = rest
+        .strip_prefix("blocks.")
+        .and_then(|rest| rest.split('.').next());
     let block: usize = block.map_or(Some(0), |block| block.parse().ok())?;
     Some(1 + stage.parse::<usize>().ok()? * 100 + block)
 }

@@ -83,11 +83,7 @@ struct Config {
 }
 
 impl Config {
-    fn new(
-        stages: &'static [Stage],
-        stem_channels: usize,
-        final_channels: Option<usize>,
-    ) -> Self {
+    fn new(stages: &'static [Stage], stem_channels: usize, final_channels: Option<usize>) -> Self {
         Self {
             stages,
             stem_channels,

@@ -160,9 +160,8 @@ impl Config {
         is_gated: bool,
         params: &ParamBuilder,
     ) -> Bottleneck {
-        let conv = |from, to, kernel: usize| {
-            Conv2dConfig::new(from, to, kernel).padding(kernel / 2)
-        };
+        let conv =
+            |from, to, kernel: usize| Conv2dConfig::new(from, to, kernel).padding(kernel / 2);
         let norm = |conv| ConvNorm::new(conv, Act::None, params);
         let conv_dw = || match self.version {
             V3 => Sum::Branches(
@@ -208,7 +207,9 @@ impl Config {
                 (Sum::One(primary()), Sum::One(cheap))
             }
             V3 => {
-                let primary = RepConvConfig::new(from, half, 1).without_identity().act(act);
+                let primary = RepConvConfig::new(from, half, 1)
+                    .without_identity()
+                    .act(act);
                 let primary = primary.branches(3).init(params);
                 let cheap = cheap.branches(3).init(params);
                 (Sum::Branches(primary), Sum::Branches(cheap))
@@ -256,7 +257,10 @@ impl Config {
         }
         let parts: &[(&str, &str)] = match self.version {
             V3 => &[
-                ("ghost*.primary.conv_kxk.*.bn", "ghost*.primary_rpr_conv.*.bn1"),
+                (
+                    "ghost*.primary.conv_kxk.*.bn",
+                    "ghost*.primary_rpr_conv.*.bn1",
+                ),
                 ("ghost*.primary.conv_kxk", "ghost*.primary_rpr_conv"),
                 ("ghost*.cheap.conv_kxk.*.bn", "ghost*.cheap_rpr_conv.*.bn1"),
                 ("ghost*.cheap.conv_kxk", "ghost*.cheap_rpr_conv"),
@@ -279,7 +283,10 @@ impl Config {
             ],
         };
         for (ours, theirs) in parts {
-            table.push(&format!("stage*.*.{ours}"), &format!("blocks.*-1.*.{theirs}"));
+            table.push(
+                &format!("stage*.*.{ours}"),
+                &format!("blocks.*-1.*.{theirs}"),
+            );
         }
         table.push("stage*", "blocks.*-1");
         table

@@ -202,9 +202,14 @@ fn key_table() -> KeyTable {
     let vit = ["kxk", "proj", "fusion"].into_iter().flat_map(|part| {
         ["conv", "bn"].map(|kind| (format!("{kind}_{part}"), format!("conv_{part}.{kind}")))
     });
-    let residual = residual.into_iter().map(|(ours, theirs)| (ours.to_owned(), theirs));
+    let residual = residual
+        .into_iter()
+        .map(|(ours, theirs)| (ours.to_owned(), theirs));
     for (ours, theirs) in residual.chain(vit) {
-        table.push(&format!("stage*.*.layer.{ours}"), &format!("stages.*-1.*.{theirs}"));
+        table.push(
+            &format!("stage*.*.layer.{ours}"),
+            &format!("stages.*-1.*.{theirs}"),
+        );
     }
     table.push("stage*.*.layer", "stages.*-1.*");
     table

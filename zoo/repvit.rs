@@ -255,9 +255,13 @@ impl TokenMixer {
             return (self.conv.conv).forward_folded(&prepared, x, end, || self.fold());
         }
         let residual = Some(&x);
-        let sum = self.conv1.forward_with(x.clone(), Epilogue { residual, ..end });
+        let sum = self
+            .conv1
+            .forward_with(x.clone(), Epilogue { residual, ..end });
         let residual = Some(&sum);
-        let sum = self.conv.forward_with(x.clone(), Epilogue { residual, ..end });
+        let sum = self
+            .conv
+            .forward_with(x.clone(), Epilogue { residual, ..end });
         self.norm.forward(sum)
     }
 

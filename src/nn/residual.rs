@@ -86,9 +86,7 @@ impl Residual {
             ResidualKind::Basic => (&["conv1_kxk", "conv2_kxk"][..], "attn_last"),
             ResidualKind::Dark => (&["conv1_1x1", "conv2_kxk"][..], "attn_last"),
             ResidualKind::Edge => (&["conv1_kxk", "conv2_1x1"][..], "attn"),
-            ResidualKind::Bottleneck => {
-                (&["conv1_1x1", "conv2_kxk", "conv3_1x1"][..], "attn")
-            }
+            ResidualKind::Bottleneck => (&["conv1_1x1", "conv2_kxk", "conv3_1x1"][..], "attn"),
         };
         let ours = [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")];
         let shortcut = match shortcut {
@@ -100,7 +98,10 @@ impl Residual {
         let mut names: Vec<_> = convs
             .chain(around)
             .flat_map(|((conv, bn), theirs)| {
-                [(conv, format!("{theirs}.conv")), (bn, format!("{theirs}.bn"))]
+                [
+                    (conv, format!("{theirs}.conv")),
+                    (bn, format!("{theirs}.bn")),
+                ]
             })
             .collect();
         names.push(("se.reduce", format!("{se}.fc1")));
