@@ -25,6 +25,19 @@ pub struct BackboneOptions {
     pub pool: Pool,
 }
 
+impl BackboneOptions {
+    /// Refuses stochastic depth, for families that do not have it.
+    fn check_no_drop_path(&self) -> Result<()> {
+        match self.drop_path_rate {
+            0.0 => Ok(()),
+            rate => {
+                let expected = "0: the architecture has no stochastic depth";
+                Err(Error::argument("drop_path_rate", expected, rate))
+            }
+        }
+    }
+}
+
 /// What a configuration makes: the modules and their description.
 type Built<B> = Result<(B, Description)>;
 
@@ -180,4 +193,11 @@ families! {
     vgg;
     vision_transformer;
     swin;
+    repvgg;
+    mobileone;
+    gernet;
+    ghostnet;
+    repghost;
+    mobilevit;
+    fastvit;
 }

@@ -8,51 +8,48 @@ use burn::module::{Module, ParamId};
 use super::checks::{check_channels, check_classes, check_pool};
 use super::initial::fresh_head;
 use super::spec::Spec;
-use super::stem::{Shift, StemRule, adapt_conv};
+use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, Result};
-use crate::init::{Init, Rng};
+use crate::init::Init;
 use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, freeze, params};
 use crate::nn::ParamBuilder;
 use crate::zoo;
 
 impl Classifier {
-    /// Replaces the first convolution by one for `in_channels` channels, made from the present one
-    /// by `rule`. The normalisation of the images changes with it. What was frozen stays frozen; an
+    /// Replaces the convolutions that see the image (mostly one) by such for `in_channels` channels,
+    /// made from the present ones by `rule`. The normalisation of the images changes with it. What was frozen stays frozen; an
     /// optimiser made before starts anew.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for zero channels, or for a rule that does not apply.
     pub fn reset_stem(mut self, in_channels: usize, rule: &StemRule, seed: u64) -> Result<Self> {
         check_channels(in_channels)?;
-        let first = self.backbone.describe().first_conv.clone();
-        let name = format!("{}.weight", first.conv);
         let values = params::read(&self)?;
         let find = |path: &str| values.iter().find(|(p, _)| p == path).map(|(_, t)| t);
-        let Some(weight) = find(&name) else {
-            return Err(Error::Pattern {
-                pattern: name,
-                reason: "the model has no such parameter".to_owned(),
-            });
-        };
-        let mut rng = Rng::new(seed, &name);
-        let adapted = adapt_conv(
-            weight,
+        let stem = AdaptedStem::new(
+            &self.backbone.describe().first_convs,
             in_channels,
             rule,
             &self.info.normalization,
-            &mut rng,
+            seed,
+            |path| {
+                find(path).cloned().ok_or_else(|| Error::Pattern {
+                    pattern: path.to_owned(),
+                    reason: "the model has no such parameter".to_owned(),
+                })
+            },
         )?;
 
         let spec = Spec::like(&self).in_channels(in_channels);
         let device = self.device();
         let mut rebuilt = spec.skeleton(in_channels, self.num_classes(), &device)?;
-        let shift = Shift::of(&first, &adapted);
         rebuilt = params::write(rebuilt, |path, shape| {
-            if path == name {
-                return Ok(Some(adapted.weight.data.clone()));
+            let kernels = stem.kernels(path);
+            if kernels.is_some() {
+                return Ok(kernels);
             }
             let value = find(path).filter(|tensor| tensor.shape == shape);
-            Ok(value.map(|tensor| shift.apply(path, tensor.data.clone())))
+            Ok(value.map(|tensor| stem.shifted(path, tensor.data.clone())))
         })?;
         rebuilt = freeze_like(&self, rebuilt);
         let info = Arc::make_mut(&mut self.info);

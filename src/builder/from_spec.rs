@@ -48,14 +48,18 @@ impl Spec {
         let in_channels = self.in_channels.unwrap_or(3);
         let num_classes = self.num_classes.unwrap_or(IMAGENET_CLASSES);
         let (model, starts) = self.skeleton_with_starts(in_channels, num_classes, device)?;
-        let first = format!("{}.", model.backbone.describe().first_conv.conv);
+        let first = model.backbone.describe().first_convs.clone();
+        let is_first = |path: &str| {
+            let layer = path.rsplit_once('.').map(|(layer, _)| layer);
+            first.iter().any(|first| Some(&first.conv[..]) == layer)
+        };
         // Running statistics have their values already.
         params::write(model, |path, shape| {
             let Some(start) = starts.get(path) else {
                 return Ok(None);
             };
             let values = match (&self.stem_rule, &self.head_init) {
-                (StemRule::Init(init), _) if path.starts_with(&first) => {
+                (StemRule::Init(init), _) if is_first(path) => {
                     start.with_rule(init).values(path, shape, seed)
                 }
                 (_, Some(init)) if path.starts_with(HEAD) => {

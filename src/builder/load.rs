@@ -10,10 +10,9 @@ use super::checks::{check_channels, check_classes};
 use super::initial::{FreshHead, fresh_head};
 use super::skeleton::HEAD_WEIGHT;
 use super::spec::{IMAGENET_CLASSES, Spec};
-use super::stem::{Shift, StemRule, adapt_conv};
+use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, LoadReport, Mismatch, Result};
-use crate::init::Rng;
-use crate::model::{Classifier, HEAD, HostTensor, KeyTable, OtherNames, Source, params};
+use crate::model::{Classifier, FirstConv, HEAD, HostTensor, KeyTable, OtherNames, Source, params};
 use crate::preprocess::ImageSize;
 use crate::weights::{CONFIG, COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
 use crate::zoo;
@@ -151,7 +150,8 @@ impl Spec {
     ) -> Result<Fit> {
         let tensors = file.tensors_in(layout.section);
         let sketch = self.sketch(device)?;
-        let conv = format!("{}.weight", sketch.backbone.describe().first_conv.conv);
+        let first_convs = &sketch.backbone.describe().first_convs;
+        let kernels: Vec<String> = first_convs.iter().map(FirstConv::weight).collect();
         let dim = |path: &str, dim: usize| {
             let (shape, _) = found_at(tensors, &layout.source(&names.name(path)))?;
             shape.get(dim).copied()
@@ -159,7 +159,10 @@ impl Spec {
         let (file_channels, file_classes) = match self.declared {
             Some((channels, classes)) => (Some(channels), Some(classes)),
             None => (
-                dim(&conv, 1).filter(|c| check_channels(*c).is_ok()),
+                kernels
+                    .first()
+                    .and_then(|first| dim(first, 1))
+                    .filter(|c| check_channels(*c).is_ok()),
                 dim(HEAD_WEIGHT, 0).filter(|c| *c > 0 && check_classes(*c).is_ok()),
             ),
         };
@@ -206,7 +209,7 @@ impl Spec {
                 continue;
             }
             let mut shape = slot.shape.clone();
-            if slot.path == conv {
+            if kernels.contains(&slot.path) {
                 shape[1] = file_channels.unwrap_or(in_channels);
             }
             let mut found = found_at(tensors, &source);
@@ -257,8 +260,6 @@ impl Spec {
         twins: Vec<&'static str>,
     ) -> Result<Classifier> {
         let model = fit.model.clone();
-        let first = model.backbone.describe().first_conv.clone();
-        let conv = format!("{}.weight", first.conv);
         let (in_channels, num_classes) = (model.in_channels(), model.num_classes());
         let tensor = |path: &str| -> Result<HostTensor> {
             let source = fit.layout.source(&names.name(path));
@@ -272,20 +273,19 @@ impl Spec {
             })
         };
 
-        let adapted = match fit.file_channels {
+        let stem = match fit.file_channels {
             Some(from) if from != in_channels || matches!(self.stem_rule, StemRule::Init(_)) => {
-                let mut rng = Rng::new(self.seed, &conv);
-                Some(adapt_conv(
-                    &tensor(&conv)?,
+                Some(AdaptedStem::new(
+                    &model.backbone.describe().first_convs,
                     in_channels,
                     &self.stem_rule,
                     &self.trained_normalization(),
-                    &mut rng,
+                    self.seed,
+                    &tensor,
                 )?)
             }
             _ => None,
         };
-        let shift = adapted.as_ref().map(|adapted| Shift::of(&first, adapted));
         let path = file.path().display();
         let mut origin = self.origin.clone().unwrap_or_else(|| path.to_string());
         if let Some(key) = &self.weights_key {
@@ -294,7 +294,7 @@ impl Spec {
         if let Some(prefix) = &self.weights_prefix {
             origin += &format!("; prefix {prefix}");
         }
-        if adapted.is_some() {
+        if stem.is_some() {
             let from = fit.file_channels.unwrap_or(in_channels);
             let rule = &self.stem_rule;
             origin += &format!("; first convolution from {from} to {in_channels} channels: {rule}");
@@ -318,10 +318,8 @@ impl Spec {
             if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
                 return Ok(Some(value));
             }
-            if let Some(adapted) = &adapted
-                && path == conv
-            {
-                return Ok(Some(adapted.weight.data.clone()));
+            if let Some(kernels) = stem.as_ref().and_then(|stem| stem.kernels(path)) {
+                return Ok(Some(kernels));
             }
             let mut tensor = tensor(path)?;
             if let Some(embed) = rule.as_ref().filter(|rule| rule.path == path)
@@ -329,8 +327,8 @@ impl Spec {
             {
                 tensor.data = embed.resample(self.declared_size, &tensor, shape);
             }
-            Ok(Some(match &shift {
-                Some(shift) => shift.apply(path, tensor.data),
+            Ok(Some(match &stem {
+                Some(stem) => stem.shifted(path, tensor.data),
                 None => tensor.data,
             }))
         })

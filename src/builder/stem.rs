@@ -2,6 +2,8 @@
 //!
 //! It was trained on RGB images, normalised with a mean and a standard deviation of each channel.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result};
 use crate::init::{Init, Rng};
 use crate::model::{FirstConv, HostTensor};
@@ -55,16 +57,16 @@ impl std::fmt::Display for StemRule {
 }
 
 /// A first convolution after surgery.
-pub(crate) struct AdaptedConv {
-    pub weight: HostTensor,
+struct AdaptedConv {
+    weight: HostTensor,
     /// What the layer's output gained, for each output channel, and must lose again behind it.
-    pub constant: Option<Vec<f64>>,
+    constant: Option<Vec<f64>>,
 }
 
 /// Brings a convolution of shape `[out, from, k, k]` to `to` input channels.
 ///
 /// `normalization` is that of the images the layer was trained on.
-pub(crate) fn adapt_conv(
+fn adapt_conv(
     weight: &HostTensor,
     to: usize,
     rule: &StemRule,
@@ -148,29 +150,58 @@ pub(crate) fn adapt_conv(
     }
 }
 
-/// Where the constant of a folded convolution goes.
-pub(crate) struct Shift {
-    target: Option<(String, Vec<f64>)>,
+/// The convolutions that see the image, brought to another number of input channels.
+pub(crate) struct AdaptedStem {
+    /// The kernels, by their path.
+    kernels: HashMap<String, Vec<f32>>,
+    /// What the constants that the convolutions gained change behind them, by the tensor's path.
+    shifts: HashMap<String, Vec<f64>>,
 }
 
-impl Shift {
-    pub fn of(first: &FirstConv, adapted: &AdaptedConv) -> Self {
-        let target = adapted.constant.as_ref().map(|constant| match &first.norm {
-            // The normalisation subtracts its mean, so what the input lost, the mean loses too.
-            Some(norm) => {
-                let less = constant.iter().map(|c| -c).collect();
-                (format!("{norm}.running_mean"), less)
+impl AdaptedStem {
+    /// Adapts each of the convolutions, whose kernels `read` gives by their path.
+    ///
+    /// `normalization` is that of the images the layers were trained on.
+    pub fn new(
+        first_convs: &[FirstConv],
+        to: usize,
+        rule: &StemRule,
+        normalization: &Normalization,
+        seed: u64,
+        read: impl Fn(&str) -> Result<HostTensor>,
+    ) -> Result<Self> {
+        let mut stem = Self {
+            kernels: HashMap::new(),
+            shifts: HashMap::new(),
+        };
+        for first in first_convs {
+            let path = first.weight();
+            let mut rng = Rng::new(seed, &path);
+            let adapted = adapt_conv(&read(&path)?, to, rule, normalization, &mut rng)?;
+            stem.kernels.insert(path, adapted.weight.data);
+            if let Some(constant) = adapted.constant {
+                let (target, shift) = match &first.norm {
+                    // The normalisation subtracts its mean, so what the input lost, the mean loses too.
+                    Some(norm) => {
+                        let less = constant.iter().map(|c| -c).collect();
+                        (format!("{norm}.running_mean"), less)
+                    }
+                    None => (format!("{}.bias", first.conv), constant),
+                };
+                stem.shifts.insert(target, shift);
             }
-            None => (format!("{}.bias", first.conv), constant.clone()),
-        });
-        Self { target }
+        }
+        Ok(stem)
     }
 
-    /// Adds the constant if this is the tensor it goes to.
-    pub fn apply(&self, path: &str, mut data: Vec<f32>) -> Vec<f32> {
-        if let Some((target, shift)) = &self.target
-            && target == path
-        {
+    /// The new kernels of a convolution, if this is their path.
+    pub fn kernels(&self, path: &str) -> Option<Vec<f32>> {
+        self.kernels.get(path).cloned()
+    }
+
+    /// The values of another tensor, with a constant added if this is one it goes to.
+    pub fn shifted(&self, path: &str, mut data: Vec<f32>) -> Vec<f32> {
+        if let Some(shift) = self.shifts.get(path) {
             for (value, shift) in data.iter_mut().zip(shift) {
                 *value = (f64::from(*value) + shift) as f32;
             }

@@ -30,8 +30,9 @@ impl AnyBackbone {
     ) -> Self {
         let classifier = description.classifier;
         description.key_table.push("head.fc", classifier);
-        let first = &mut description.first_conv;
-        first.norm = norm_of(&module, &first.conv);
+        for first in &mut description.first_convs {
+            first.norm = norm_of(&module, &first.conv);
+        }
         Self {
             module: Box::new(module),
             description: Arc::new(description),

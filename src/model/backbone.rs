@@ -43,14 +43,28 @@ pub enum InputSize {
     Exactly([usize; 2]),
 }
 
-/// The layers that an adaptation of the input touches.
+/// A convolution that sees the image, and what follows it: an adaptation of the input touches them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstConv {
-    /// Path of the first convolution.
+    /// Path of the convolution.
     pub conv: String,
     /// Path of the batch normalisation that follows it directly, if one does. A constant that the
     /// convolution gains goes into its running mean; without one it goes into the bias.
     pub norm: Option<String>,
+}
+
+impl FirstConv {
+    fn at(conv: &str) -> Self {
+        Self {
+            conv: conv.to_owned(),
+            norm: None,
+        }
+    }
+
+    /// Path of the kernels.
+    pub(crate) fn weight(&self) -> String {
+        format!("{}.weight", self.conv)
+    }
 }
 
 /// The name of the group between pooling and classifier.
@@ -83,8 +97,8 @@ pub struct Description {
     pub pools: &'static [Pool],
     /// Tokens before those of the patches, such as a class token.
     pub prefix_tokens: usize,
-    /// The layers that an adaptation of the input touches.
-    pub first_conv: FirstConv,
+    /// The convolutions that see the image: one, or the branches of a stem whose sum goes on.
+    pub first_convs: Vec<FirstConv>,
     /// Upstream's name of the classifier.
     pub classifier: &'static str,
     /// How upstream's classifier starts.
@@ -109,7 +123,7 @@ impl Description {
     ///
     /// `num_features` are the channels of the last group's output, `first_conv` is the path of the
     /// first convolution; if it is that of a [`ConvNorm`](crate::nn::ConvNorm), the normalisation
-    /// follows.
+    /// follows. [`also_first`](Self::also_first) adds others that see the image.
     pub fn new(
         groups: Vec<Group>,
         in_channels: usize,
@@ -132,10 +146,7 @@ impl Description {
                 Pool::None,
             ],
             prefix_tokens: 0,
-            first_conv: FirstConv {
-                conv: first_conv.to_owned(),
-                norm: None,
-            },
+            first_convs: vec![FirstConv::at(first_conv)],
             classifier: "fc",
             classifier_init: Init::PyTorch,
             key_table: KeyTable::new(&[]),
@@ -144,6 +155,12 @@ impl Description {
             no_weight_decay: Vec::new(),
             layer_of: None,
         }
+    }
+
+    /// Adds the path of another convolution that sees the image.
+    pub fn also_first(mut self, conv: &str) -> Self {
+        self.first_convs.push(FirstConv::at(conv));
+        self
     }
 
     /// The groups, and the layers before the classifier if there are any.

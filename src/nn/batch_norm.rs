@@ -5,7 +5,8 @@ use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{FloatDType, Tensor};
 use burn_zoo_cpu::Epilogue;
 
-use super::{Buffer, Conv2d, ParamBuilder, trace};
+use super::fused::Folded;
+use super::{Buffer, ParamBuilder, trace};
 
 /// `torch.nn.BatchNorm2d`.
 ///
@@ -37,6 +38,7 @@ pub struct BatchNorm2dConfig {
     epsilon: f64,
     momentum: f64,
     scale: f32,
+    spread: f32,
 }
 
 impl BatchNorm2dConfig {
@@ -47,6 +49,7 @@ impl BatchNorm2dConfig {
             epsilon: 1e-5,
             momentum: 0.1,
             scale: 1.0,
+            spread: 0.0,
         }
     }
 
@@ -69,12 +72,25 @@ impl BatchNorm2dConfig {
         self
     }
 
+    /// Scale and shift start at random: N(scale, spread²) and N(0, spread²).
+    pub fn normal_init(mut self, scale: f32, spread: f32) -> Self {
+        (self.scale, self.spread) = (scale, spread);
+        self
+    }
+
     /// Makes the layer; the running statistics are 0 and 1.
     pub fn init(&self, params: &ParamBuilder) -> BatchNorm2d {
         let (channels, device) = (self.channels, params.device());
+        let random = |mean: f32, neutral| params.norm(channels, mean, self.spread, neutral);
+        let (weight, bias) = if self.spread > 0.0 {
+            (random(self.scale, 1.0), random(0.0, 0.0))
+        } else {
+            let bias = params.constant([channels], 0.0);
+            (params.scale(channels, self.scale), bias)
+        };
         BatchNorm2d {
-            weight: params.scale(channels, self.scale),
-            bias: params.constant([channels], 0.0),
+            weight,
+            bias,
             running_mean: Buffer::new(Tensor::zeros([channels], device)),
             running_var: Buffer::new(Tensor::ones([channels], device)),
             training: Param::from_bool(true),
@@ -187,15 +203,15 @@ impl BatchNorm2d {
         blend(&self.running_var, variance.mul_scalar(unbiased));
     }
 
-    /// The kernels of the convolution before this layer, multiplied with what it multiplies with,
-    /// and what is added then.
-    pub(super) fn fold(&self, conv: &Conv2d) -> (Tensor<4>, Tensor<1>) {
+    /// The kernels of a convolution before this layer, multiplied with what it multiplies with, and
+    /// what is added then; `bias` is the convolution's own.
+    pub(crate) fn fold(&self, kernels: Tensor<4>, bias: Option<Tensor<1>>) -> Folded {
         let deviation = (self.running_var.value() + self.config.epsilon).sqrt();
         let scale = self.weight.val() / deviation;
         let mut shift = self.bias.val() - self.running_mean.value() * scale.clone();
-        if let Some(bias) = &conv.bias {
-            shift = shift + bias.val() * scale.clone();
+        if let Some(bias) = bias {
+            shift = shift + bias * scale.clone();
         }
-        (conv.weight.val() * scale.reshape([-1, 1, 1, 1]), shift)
+        (kernels * scale.reshape([-1, 1, 1, 1]), shift)
     }
 }

@@ -6,7 +6,8 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn_zoo_cpu::{Epilogue, WeightCache};
 
-use super::{ParamBuilder, fused, trace};
+use super::fused::{self, Folded, Prepared};
+use super::{ParamBuilder, trace};
 use crate::init::Init;
 
 /// A number for height and width: `3`, or `[1, 7]` where they differ.
@@ -185,6 +186,24 @@ impl Conv2d {
         let macs = self.weight.lazy_shape().num_elements() * h * w;
         trace::layer("Conv2d", self.weight.id, &output, macs);
         epilogue.apply(output)
+    }
+
+    /// Convolves in a fused model with kernels and a bias in place of the layer's own, which `fold`
+    /// makes when they are first asked for. They stand for all that the layer is folded with.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward); the kernels are of the layer's sides.
+    pub(crate) fn forward_folded(
+        &self,
+        prepared: &Prepared,
+        input: Tensor<4>,
+        epilogue: Epilogue<'_, 4>,
+        fold: impl FnOnce() -> Folded,
+    ) -> Tensor<4> {
+        let (kernels, shift) = prepared.folded(self.weight.id, fold);
+        let cache = prepared.weight_cache(self.weight.id);
+        let (input, padding) = self.pad(input);
+        self.convolve(input, padding, kernels, Some(shift), Some(&cache), epilogue)
     }
 
     /// Convolves what [`pad`](Self::pad) gives with these kernels and this bias in place of the

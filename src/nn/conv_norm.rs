@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn_zoo_cpu::{Act, Epilogue};
 
-use super::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ParamBuilder, fused, trace};
+use super::fused::{self, Folded};
+use super::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ParamBuilder, trace};
 
 /// A convolution, the batch normalisation behind it, and an activation. It is what the layers give
 /// one after the other; where nothing is learnt it is computed as one, and in a
@@ -50,6 +51,20 @@ impl ConvNorm {
             conv: conv.init(params),
             norm: None,
             act,
+        }
+    }
+
+    /// The kernels with the normalisation in them, and what is added.
+    pub(crate) fn fold(&self) -> Folded {
+        let kernels = self.conv.weight.val();
+        let bias = self.conv.bias.as_ref().map(Param::val);
+        match (&self.norm, bias) {
+            (Some(norm), bias) => norm.fold(kernels, bias),
+            (None, Some(bias)) => (kernels, bias),
+            (None, None) => {
+                let shift = Tensor::zeros([kernels.dims()[0]], &kernels.device());
+                (kernels, shift)
+            }
         }
     }
 
@@ -103,7 +118,7 @@ impl ConvNorm {
             let output = conv.convolve(input, padding, kernels, bias, None, Epilogue::default());
             return norm.forward_with(output, epilogue);
         };
-        let (kernels, shift) = prepared.folded(conv.weight.id, || norm.fold(conv));
+        let (kernels, shift) = prepared.folded(conv.weight.id, || norm.fold(kernels, bias));
         conv.convolve(input, padding, kernels, Some(shift), None, epilogue)
     }
 }

@@ -9,6 +9,8 @@ use burn::module::ParamId;
 use burn::tensor::Tensor;
 use burn_zoo_cpu::WeightCache;
 
+use super::trace;
+
 /// What is known of the layers of one model, by the kernels' id.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
@@ -17,11 +19,11 @@ pub(crate) struct Prepared {
 }
 
 /// Kernels times the scale of the normalisation behind them, and what is added.
-pub(super) type Folded = (Tensor<4>, Tensor<1>);
+pub(crate) type Folded = (Tensor<4>, Tensor<1>);
 
 impl Prepared {
     /// The folded kernels, made when they are first asked for.
-    pub(super) fn folded(&self, kernels: ParamId, make: impl FnOnce() -> Folded) -> Folded {
+    pub(crate) fn folded(&self, kernels: ParamId, make: impl FnOnce() -> Folded) -> Folded {
         // What a thread that died was about to put in is made by the next.
         let mut known = self.folded.lock().unwrap_or_else(|held| held.into_inner());
         known.entry(kernels).or_insert_with(make).clone()
@@ -52,6 +54,13 @@ pub(crate) fn with<T>(prepared: &Arc<Prepared>, run: impl FnOnce() -> T) -> T {
     }
     let _back = Back(CURRENT.replace(Some(prepared.clone())));
     run()
+}
+
+/// What is prepared for the model that runs on this thread, where layers that are folded together
+/// take it: not while a trace is taken, which is of each layer by itself, and not where something
+/// may be learnt.
+pub(crate) fn for_input<const D: usize>(input: &Tensor<D>) -> Option<Arc<Prepared>> {
+    current().filter(|_| !trace::active() && !input.device().is_autodiff())
 }
 
 /// What is prepared for the model that runs on this thread.

@@ -19,6 +19,9 @@ pub(crate) enum Start {
     /// The scale of a normalisation. Zero is how a residual branch begins as nothing; one leaves
     /// values as they are.
     Scale(f32),
+    /// A scale or a shift of a normalisation that starts at random; what is neutral leaves values as
+    /// they are.
+    Norm { init: Init, neutral: f32 },
     /// One value for all elements.
     Constant(f32),
 }
@@ -30,7 +33,7 @@ impl Start {
         let len = shape.iter().product();
         let mut rng = Rng::new(seed, path);
         match self {
-            Self::Weight(init) => init.weight(shape, &mut rng),
+            Self::Weight(init) | Self::Norm { init, .. } => init.weight(shape, &mut rng),
             Self::Bias { init, weight } => init.bias(weight, len, &mut rng),
             Self::Scale(value) | Self::Constant(value) => Ok(vec![*value; len]),
         }
@@ -45,6 +48,7 @@ impl Start {
                 weight: weight.clone(),
             },
             Self::Scale(_) => Self::Scale(1.0),
+            Self::Norm { neutral, .. } => Self::Constant(*neutral),
             Self::Constant(value) => Self::Constant(*value),
         }
     }
@@ -92,6 +96,16 @@ impl ParamBuilder {
     /// nothing, 0. [`Classifier::init_group`](crate::Classifier::init_group) sets it to 1.
     pub fn scale(&self, length: usize, value: f32) -> Param<Tensor<1>> {
         self.add([length], Start::Scale(value))
+    }
+
+    /// A scale or a shift of a normalisation, `[length]`, that starts at N(mean, std²).
+    /// [`Classifier::init_group`](crate::Classifier::init_group) sets it to `neutral`.
+    pub fn norm(&self, length: usize, mean: f32, std: f32, neutral: f32) -> Param<Tensor<1>> {
+        let init = Init::Normal {
+            mean: mean.into(),
+            std: std.into(),
+        };
+        self.add([length], Start::Norm { init, neutral })
     }
 
     /// A parameter that starts with one value for all its elements.

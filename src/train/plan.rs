@@ -351,8 +351,10 @@ fn rate_groups(model: &Classifier, by_layer: bool) -> Vec<RateGroup> {
         let new = || {
             let head = groups.len().saturating_sub(1);
             let group = match group_of(&param.path, &prefixes) {
-                // Layers before the classifier are of its layer.
-                group if by_layer && groups[group].name == PRE_LOGITS => head,
+                // Layers before the classifier are of its layer, and what upstream counts with it.
+                group if by_layer && (layer == usize::MAX || groups[group].name == PRE_LOGITS) => {
+                    head
+                }
                 group => group,
             };
             let name = &groups[group].name;

@@ -115,7 +115,6 @@ impl Classifier {
         let info = &self.info;
         let pool = self.head.pool();
         let names = &self.backbone.describe().key_table;
-        let first = &self.backbone.describe().first_conv.conv;
         let upstream_size = zoo::find(&info.architecture).map_or([224; 2], |a| [a.image_size; 2]);
         let (size, fixed) = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => (size, true),
@@ -156,9 +155,14 @@ impl Classifier {
                 "classifier": names.name("head.fc"),
             },
         });
-        // timm would adapt the layer it names to other channels than three, once more.
+        // timm would adapt the layers it names to other channels than three, once more.
         if self.in_channels() == 3 {
-            config["pretrained_cfg"]["first_conv"] = json!(names.name(first));
+            let first_convs = self.backbone.describe().first_convs.iter();
+            let first_convs: Vec<_> = first_convs.map(|first| names.name(&first.conv)).collect();
+            config["pretrained_cfg"]["first_conv"] = match &first_convs[..] {
+                [one] => json!(one),
+                several => json!(several),
+            };
         }
         if !info.classes.is_empty() {
             config["label_names"] = json!(info.classes);

@@ -36,8 +36,8 @@ pub struct Entry {
     pub data: DataConfig,
     /// Classes of the last layer; 0 if there is none.
     pub num_classes: usize,
-    /// Upstream's name of the convolution that sees the image.
-    pub first_conv: Option<String>,
+    /// Upstream's names of the convolutions that see the image; none if they are not known.
+    pub first_conv: Vec<String>,
     /// Upstream's name of the last layer.
     pub classifier: Option<String>,
     /// Published accuracies on ImageNet's validation images.

@@ -114,6 +114,33 @@ checked! {
     Crop(CropMode): "one of center, squash, border", |_| true;
 }
 
+/// A line of text, or a list of them.
+#[derive(Debug)]
+pub(super) struct OneOrMore(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            One(Line),
+            More(Lines),
+        }
+        let expected = "a line of text or a list of them";
+        let check = |either| match either {
+            Either::One(Line(line)) => Some(Self(vec![line])),
+            Either::More(Lines(lines)) => Some(Self(lines)),
+        };
+        deserializer.deserialize_newtype_struct("", CheckedVisitor { expected, check })
+    }
+}
+
+impl From<OneOrMore> for Vec<String> {
+    fn from(OneOrMore(lines): OneOrMore) -> Self {
+        lines
+    }
+}
+
 /// Channels, height and width.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InputSize(pub(super) [usize; 3]);

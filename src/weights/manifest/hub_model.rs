@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::entry::DataConfig;
 use super::fields::{
     AnyLine, Channels, Classes, Crop, CropPct, DropRate, Filter, Flag, InputSize, Line, Means,
-    Side, Stds,
+    OneOrMore, Side, Stds,
 };
 use crate::error::{Error, Result};
 use crate::preprocess::{CropMode, Interpolation};
@@ -55,8 +55,8 @@ pub(crate) struct HubModel {
     pub drop_rate: f64,
     /// Stochastic depth.
     pub drop_path_rate: f64,
-    /// Upstream's name of the convolution that sees the image.
-    pub first_conv: Option<String>,
+    /// Upstream's names of the convolutions that see the image.
+    pub first_conv: Vec<String>,
     /// Upstream's name of the last layer.
     pub classifier: Option<String>,
     /// The licence's identifier. `None` is unknown, not free.
@@ -218,7 +218,9 @@ impl HubModel {
             },
             drop_rate: rate("drop_rate")?,
             drop_path_rate: rate("drop_path_rate")?,
-            first_conv: line("first_conv")?,
+            first_conv: cfg
+                .get("first_conv")?
+                .map_or_else(Vec::new, |OneOrMore(names)| names),
             classifier: line("classifier")?,
             licence: line("license")?,
             other_args: args.others(),

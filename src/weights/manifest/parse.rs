@@ -15,8 +15,8 @@ use toml::de::DeTable;
 use super::entry::{DataConfig, Entry, OriginalFile, Pin, Place, Published, Source};
 use super::fields::{
     Architecture, BundledFile, Bytes, Classes, Crop, CropPct, FileName, FileUrl, Filter, Flag,
-    InputSize, Line, Lines, Means, Percentage, Repository, Revision, Sha256, Sha256Prefix, Side,
-    Stds, Tag,
+    InputSize, Line, Lines, Means, OneOrMore, Percentage, Repository, Revision, Sha256,
+    Sha256Prefix, Side, Stds, Tag,
 };
 use crate::error::{Error, Result};
 use crate::preprocess::CropMode;
@@ -58,7 +58,7 @@ struct EntryTable {
     test_crop_pct: Option<CropPct>,
     crop_mode: Option<Crop>,
     num_classes: Classes,
-    first_conv: Option<Line>,
+    first_conv: Option<OneOrMore>,
     classifier: Option<Line>,
     #[serde(default)]
     results: Vec<Table<PublishedTable>>,
@@ -171,7 +171,7 @@ impl EntryTable {
                 crop_mode: inner(self.crop_mode).unwrap_or(CropMode::Center),
             },
             num_classes: self.num_classes.into(),
-            first_conv: inner(self.first_conv),
+            first_conv: inner(self.first_conv).unwrap_or_default(),
             classifier: inner(self.classifier),
             results: results.collect(),
             place,

@@ -139,7 +139,7 @@ fn what_is_published_of_an_entry_is_all_there() {
     );
     assert_eq!(entry.papers, ["arXiv:2110.00476"]);
     assert_eq!(entry.num_classes, 1000);
-    assert_eq!(entry.first_conv.as_deref(), Some("conv1"));
+    assert_eq!(entry.first_conv, ["conv1"]);
     assert_eq!(entry.classifier.as_deref(), Some("fc"));
     let data = &entry.data;
     assert_eq!(data.input_size, [3, 224, 224]);
@@ -748,7 +748,7 @@ fn malformed_values_are_refused() {
     refused(
         10,
         "first_conv = 1979-05-27",
-        "first_conv: expected a line of text, found 1979-05-27",
+        "first_conv: expected a line of text or a list of them, found 1979-05-27",
     );
     for bad in [
         "0",
@@ -1125,7 +1125,7 @@ fn a_configuration_of_timm_is_read() {
     assert_eq!(model.data.interpolation, Interpolation::Bilinear);
     assert_eq!(model.data.crop_pct, 0.95);
     assert_eq!(model.global_pool.as_deref(), Some("avg"));
-    assert_eq!(model.first_conv.as_deref(), Some("conv1.0"));
+    assert_eq!(model.first_conv, ["conv1.0"]);
     assert_eq!(model.classifier.as_deref(), Some("fc"));
     assert_eq!(model.licence.as_deref(), Some("apache-2.0"));
     assert!(!is_non_commercial(&model) && model.other_args.is_empty());
@@ -1202,13 +1202,9 @@ fn absent_and_null_are_timms_defaults() {
             "crop_pct",
         ];
         assert_eq!(keys, expected);
-        let absent = [
-            &model.tag,
-            &model.global_pool,
-            &model.first_conv,
-            &model.licence,
-        ];
+        let absent = [&model.tag, &model.global_pool, &model.licence];
         assert!(absent.iter().all(|value| value.is_none()));
+        assert!(model.first_conv.is_empty());
     }
 }
 

@@ -1,0 +1,69 @@
+//! Maps at another size.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// How the positions of a resized map get their values; PyTorch's `interpolate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resize {
+    /// From the position that a place falls on, rounded down.
+    Nearest,
+    /// From the two positions next to a place, by how near they are. The outermost positions of both
+    /// maps are the same places, or with `align_corners` off their outer edges are.
+    Bilinear {
+        /// Whether the outermost positions are the same places.
+        align_corners: bool,
+    },
+}
+
+/// A map at another size.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: `[batch, channels, sides[0], sides[1]]`
+pub fn resize(x: Tensor<4>, sides: [usize; 2], how: Resize) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    if [height, width] == sides {
+        return x;
+    }
+    // Both directions are linear, and matrices have gradients on every backend.
+    let (device, dtype) = (x.device(), x.dtype());
+    let matrix = |from, to| how.matrix(from, to, &device).cast(dtype);
+    let columns = matrix(width, sides[1]).transpose();
+    matrix(height, sides[0]).matmul(x.matmul(columns))
+}
+
+impl Resize {
+    /// What `to` positions get of `from`: `[1, 1, to, from]`.
+    fn matrix(self, from: usize, to: usize, device: &Device) -> Tensor<4> {
+        let mut values = vec![0.0f32; to * from];
+        for (position, row) in values.chunks_exact_mut(from).enumerate() {
+            let at = self.place(position, from, to);
+            let before = (at as usize).min(from - 1);
+            let part = at - before as f32;
+            match self {
+                Self::Nearest => row[before] = 1.0,
+                Self::Bilinear { .. } => {
+                    row[before] += 1.0 - part;
+                    row[(before + 1).min(from - 1)] += part;
+                }
+            }
+        }
+        Tensor::from_data(TensorData::new(values, [1, 1, to, from]), device)
+    }
+
+    /// Where a position is among those it comes from; PyTorch counts in 32 bits, too.
+    fn place(self, position: usize, from: usize, to: usize) -> f32 {
+        let position = position as f32;
+        let scale = from as f32 / to as f32;
+        match self {
+            Self::Nearest => position * scale,
+            Self::Bilinear {
+                align_corners: false,
+            } => ((position + 0.5) * scale - 0.5).max(0.0),
+            Self::Bilinear {
+                align_corners: true,
+            } if to > 1 => position * ((from - 1) as f32 / (to - 1) as f32),
+            Self::Bilinear { .. } => 0.0,
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! FastViT: Vasu et al., "FastViT: A Fast Hybrid Vision Transformer using Structural
+//! Reparameterization", ICCV 2023, <https://arxiv.org/abs/2303.14189>; and the image tower of
+//! MobileCLIP, CVPR 2024, <https://arxiv.org/abs/2311.17049>.
+//!
+//! Depthwise convolutions mix the positions, in the last stage of some variants attention. Most
+//! convolutions are sums of branches in training, which
+//! [`Classifier::fuse`](crate::Classifier::fuse) makes one, with the additions around them. The
+//! structure is timm's `fastvit.py` in the form for training, in which the weights are published,
+//! under licences of Apple's own (MobileCLIP's for research only). Parameters are those of a model
+//! for 1000 classes; accuracies are those timm publishes at 256 pixels.
+//!
+//! | variant | blocks | parameters | ImageNet top-1 (weights) |
+//! |---|---|---|---|
+//! | `fastvit_t8` | 2 2 4 2 | 4 026 232 | 77.2 % (`apple_dist_in1k`) |
+//! | `fastvit_t12` | 2 2 6 2 | 7 553 704 | 80.4 % (`apple_dist_in1k`) |
+//! | `fastvit_s12` | 2 2 6 2 | 9 473 576 | 81.1 % (`apple_dist_in1k`) |
+//! | `fastvit_sa12` | 2 2 6 2 | 11 580 968 | 81.8 % (`apple_dist_in1k`) |
+//! | `fastvit_sa24` | 4 4 12 4 | 21 554 216 | 83.4 % (`apple_dist_in1k`) |
+//! | `fastvit_mci0` | 2 6 10 2 | 11 907 176 |  |
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use super::{BackboneOptions, Built};
+use crate::error::Result;
+use crate::init::Init;
+use crate::model::{Backbone, Description, Features, Group, MapLayer, Pool, Stages, key_table};
+use crate::nn::fused::{self, Folded};
+use crate::nn::rep_conv::identity_kernels;
+use crate::nn::{
+    Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue,
+    Linear, LinearConfig, ParamBuilder, RepConv, RepConvConfig, SqueezeExcite, attention,
+    drop_path_rates, trace,
+};
+
+variants! {
+    family: FastVit, manifest: "fastvit.toml", paper: "https://arxiv.org/abs/2303.14189",
+    pool: Pool::Avg;
+    fastvit_t8 (256): "10 blocks of width 48" => Config::new([2, 2, 4, 2], 48, 3);
+    fastvit_t12 (256): "12 blocks of width 64" => Config::new([2, 2, 6, 2], 64, 3);
+    fastvit_s12 (256): "12 blocks of width 64, wider within" => Config::new([2, 2, 6, 2], 64, 4);
+    fastvit_sa12 (256): "12 blocks, the last two with attention"
+        => Config::new([2, 2, 6, 2], 64, 4).attention();
+    fastvit_sa24 (256): "24 blocks, the last four with attention"
+        => Config::new([4, 4, 12, 4], 64, 4).attention();
+    fastvit_mci0 (256): "the image tower of MobileCLIP-S0; for research only"
+        => Config { is_mci: true, ..Config::new([2, 6, 10, 2], 64, 3).attention() };
+}
+
+const WEIGHTS: Init = Init::trunc_normal(0.02);
+const ACTS: [Act; 2] = [Act::Relu, Act::Sigmoid];
+
+/// The shape of a FastViT.
+#[derive(Debug, Clone)]
+struct Config {
+    depths: [usize; 4],
+    /// Channels of the first stage; each further one has twice as many.
+    width: usize,
+    mlp_ratio: usize,
+    /// Whether the last stage has attention.
+    attends: bool,
+    /// Whether what is between stages has an activation, and before the last two a squeeze-excite.
+    is_mci: bool,
+}
+
+impl Config {
+    fn new(depths: [usize; 4], width: usize, mlp_ratio: usize) -> Self {
+        Self {
+            depths,
+            width,
+            mlp_ratio,
+            attends: false,
+            is_mci: false,
+        }
+    }
+
+    fn attention(mut self) -> Self {
+        self.attends = true;
+        self
+    }
+
+    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<FastVit> {
+        let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
+        let width = self.width;
+        let stem = [
+            RepConvConfig::new(options.in_channels, width, 3).stride(2),
+            RepConvConfig::new(width, width, 3).stride(2).depthwise(),
+            RepConvConfig::new(width, width, 1),
+        ];
+        let mut stages = Vec::new();
+        for (index, depth) in self.depths.into_iter().enumerate() {
+            let width = self.width << index;
+            let attends = self.attends && index == 3;
+            let block = |rate| {
+                if attends {
+                    Block::Attention(self.attentive(width, rate, params))
+                } else {
+                    Block::Mixer(self.mixer(width, rate, params))
+                }
+            };
+            let pos_emb = Conv2dConfig::new(width, width, 7).padding(3).depthwise();
+            stages.push(Stage {
+                downsample: (index > 0).then(|| self.downsample(width, index > 1, params)),
+                pos_emb: attends.then(|| pos_emb.bias().init(params)),
+                blocks: rates.by_ref().take(depth).map(block).collect(),
+            });
+        }
+        let channels = 2 * (self.width << 3);
+        let final_conv = RepConvConfig::new(channels / 2, channels, 3).depthwise();
+        let se = SqueezeExcite::new(channels, channels / 16, ACTS, |_| Init::PyTorch, params);
+        let backbone = FastVit {
+            stem: stem.map(|it| it.act(Act::Gelu).init(params)).into(),
+            stages: Stages::new(stages),
+            final_conv: final_conv.act(Act::Gelu).init(params).with_se(Some(se)),
+        };
+        let mut groups = backbone.stages.groups_with_stem();
+        groups.push(Group::named("final_conv"));
+        let first = "stem.0.conv_kxk.0.conv";
+        let description = Description {
+            classifier: "head.fc",
+            classifier_init: WEIGHTS,
+            key_table: key_table![
+                "stage*.downsample.large.conv_kxk.0" => "stages.*-1.downsample.proj.0.large_conv",
+                "stage*.downsample.large.conv_scale" => "stages.*-1.downsample.proj.0.small_conv",
+                "stage*.downsample.large.se.reduce" => "stages.*-1.downsample.proj.0.se.fc1",
+                "stage*.downsample.large.se.expand" => "stages.*-1.downsample.proj.0.se.fc2",
+                "stage*.downsample.pointwise" => "stages.*-1.downsample.proj.1",
+                "stage*.pos_emb" => "stages.*-1.pos_emb.pos_enc",
+                "stage*.blocks.*.token_mixer.norm" => "stages.*-1.blocks.*.token_mixer.norm.identity",
+                "stage*.blocks.*.mlp.conv" => "stages.*-1.blocks.*.mlp.conv.conv",
+                "stage*.blocks.*.mlp.bn" => "stages.*-1.blocks.*.mlp.conv.bn",
+                "stage*" => "stages.*-1",
+                "final_conv.se.reduce" => "final_conv.se.fc1",
+                "final_conv.se.expand" => "final_conv.se.fc2",
+            ],
+            layer_of: Some(layer_of),
+            ..Description::new(groups, options.in_channels, channels, first)
+                .also_first("stem.0.conv_scale.conv")
+        };
+        Ok((backbone, description))
+    }
+
+    fn downsample(&self, width: usize, has_se: bool, params: &ParamBuilder) -> Downsample {
+        let se = || SqueezeExcite::new(width, width / 4, ACTS, |_| Init::PyTorch, params);
+        let large = RepConvConfig::new(width / 2, width, 7)
+            .small(Some(3))
+            .stride(2)
+            .depthwise()
+            .act(if self.is_mci { Act::Gelu } else { Act::None })
+            .init(params);
+        let pointwise = RepConvConfig::new(width, width, 1).act(Act::Gelu);
+        Downsample {
+            large: large.with_se((self.is_mci && has_se).then(se)),
+            pointwise: pointwise.init(params),
+        }
+    }
+
+    fn mixer(&self, width: usize, drop_path: f64, params: &ParamBuilder) -> MixerBlock {
+        MixerBlock {
+            token_mixer: RepMixer {
+                norm: BatchNorm2dConfig::new(width).init(params),
+                mixer: RepConvConfig::new(width, width, 3).depthwise().init(params),
+                layer_scale: Scale::new(width, params),
+            },
+            mlp: ConvMlp::new(width, width * self.mlp_ratio, params),
+            layer_scale: Scale::new(width, params),
+            drop_path: DropPath::new(drop_path),
+        }
+    }
+
+    fn attentive(&self, width: usize, drop_path: f64, params: &ParamBuilder) -> AttentionBlock {
+        let linear = |to| LinearConfig::new(width, to).weights(WEIGHTS);
+        AttentionBlock {
+            norm: BatchNorm2dConfig::new(width).init(params),
+            token_mixer: Attention {
+                qkv: linear(3 * width).without_bias().init(params),
+                proj: linear(width).init(params),
+                heads: width / 32,
+            },
+            layer_scale_1: Scale::new(width, params),
+            mlp: ConvMlp::new(width, width * self.mlp_ratio, params),
+            layer_scale_2: Scale::new(width, params),
+            drop_path: DropPath::new(drop_path),
+        }
+    }
+}
+
+/// timm counts what begins a stage with its first block, and the last convolution with the classifier.
+fn layer_of(name: &str) -> Option<usize> {
+    if name.starts_with("stem.") {
+        return Some(0);
+    }
+    let (stage, rest) = name.strip_prefix("stages.")?.split_once('.')?;
+    let block = rest
+        .strip_prefix("blocks.")
+        .and_then(|rest| rest.split('.').next());
+    let block: usize = block.map_or(Some(0), |block| block.parse().ok())?;
+    Some(1 + stage.parse::<usize>().ok()? * 100 + block)
+}
+
+#[derive(Module, Debug)]
+struct FastVit {
+    stem: Vec<RepConv>,
+    stages: Stages<Stage>,
+    final_conv: RepConv,
+}
+
+impl Backbone for FastVit {
+    fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
+        match index {
+            5 => Ok(Features::Map(self.final_conv.forward(x.into_map()?))),
+            _ => self.stages.forward_group(&self.stem, index, x),
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct Stage {
+    downsample: Option<Downsample>,
+    /// What tells the positions apart, added to them.
+    pos_emb: Option<Conv2d>,
+    blocks: Vec<Block>,
+}
+
+#[derive(Module, Debug)]
+struct Downsample {
+    large: RepConv,
+    pointwise: RepConv,
+}
+
+impl MapLayer for Stage {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut x = x;
+        if let Some(Downsample { large, pointwise }) = &self.downsample {
+            x = pointwise.forward(large.forward(x));
+        }
+        if let Some(conv) = &self.pos_emb {
+            let end = Epilogue {
+                residual: Some(&x),
+                act: Act::None,
+            };
+            x = conv.forward_with(x.clone(), end);
+        }
+        self.blocks.forward(x)
+    }
+}
+
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Block {
+    Mixer(MixerBlock),
+    Attention(AttentionBlock),
+}
+
+impl MapLayer for Block {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Mixer(block) => block.forward(x),
+            Self::Attention(block) => block.forward(x),
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct MixerBlock {
+    token_mixer: RepMixer,
+    mlp: ConvMlp,
+    layer_scale: Scale,
+    drop_path: DropPath,
+}
+
+impl MixerBlock {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.token_mixer.forward(x);
+        let mlp = |x, end: Epilogue<'_, 4>| self.mlp.forward_scaled(x, &self.layer_scale, end);
+        self.drop_path.residual(x, Act::None, |x| x, mlp)
+    }
+}
+
+/// What a depthwise convolution has over its normalised input, scaled and added to the input.
+#[derive(Module, Debug)]
+struct RepMixer {
+    norm: BatchNorm2d,
+    mixer: RepConv,
+    layer_scale: Scale,
+}
+
+impl RepMixer {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        if let Some(prepared) = fused::for_input(&x) {
+            let conv = &self.mixer.first().conv;
+            return conv.forward_folded(&prepared, x, Epilogue::default(), || self.fold());
+        }
+        let mixed = self.mixer.forward(x.clone()) - self.norm.forward(x.clone());
+        self.layer_scale.forward(mixed) + x
+    }
+
+    /// The convolution that it is.
+    fn fold(&self) -> Folded {
+        let (kernels, shift) = self.mixer.fold();
+        let identity = identity_kernels(kernels.dims(), &kernels.device());
+        let (less, by) = self.norm.fold(identity.clone(), None);
+        let (kernels, shift) = self.layer_scale.fold((kernels - less, shift - by));
+        (identity + kernels, shift)
+    }
+}
+
+#[derive(Module, Debug)]
+struct AttentionBlock {
+    norm: BatchNorm2d,
+    token_mixer: Attention,
+    layer_scale_1: Scale,
+    mlp: ConvMlp,
+    layer_scale_2: Scale,
+    drop_path: DropPath,
+}
+
+impl AttentionBlock {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let attend = |x, end: Epilogue<'_, 4>| {
+            let mixed = self.token_mixer.forward(self.norm.forward(x));
+            end.apply(self.layer_scale_1.forward(mixed))
+        };
+        let x = self.drop_path.residual(x, Act::None, |x| x, attend);
+        let mlp = |x, end: Epilogue<'_, 4>| self.mlp.forward_scaled(x, &self.layer_scale_2, end);
+        self.drop_path.residual(x, Act::None, |x| x, mlp)
+    }
+}
+
+/// Attention of the positions of a map to each other.
+#[derive(Module, Debug)]
+struct Attention {
+    qkv: Linear,
+    proj: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, width, rows, columns] = x.dims();
+        let tokens = x.reshape([batch, width, rows * columns]).swap_dims(1, 2);
+        let mixed = attention(self.qkv.forward(tokens), self.heads);
+        let mixed = self.proj.forward(mixed).swap_dims(1, 2);
+        mixed.reshape([batch, width, rows, columns])
+    }
+}
+
+/// A depthwise convolution, and two layers that see one position at a time.
+#[derive(Module, Debug)]
+struct ConvMlp {
+    conv: ConvNorm,
+    fc1: Conv2d,
+    fc2: Conv2d,
+}
+
+impl ConvMlp {
+    fn new(width: usize, hidden: usize, params: &ParamBuilder) -> Self {
+        let conv = Conv2dConfig::new(width, width, 7).padding(3).depthwise();
+        let layer = |from, to| {
+            let conv = Conv2dConfig::new(from, to, 1).bias();
+            conv.weights(WEIGHTS).init(params)
+        };
+        Self {
+            conv: ConvNorm::new(conv.weights(WEIGHTS), Act::None, params),
+            fc1: layer(width, hidden),
+            fc2: layer(hidden, width),
+        }
+    }
+
+    fn forward_scaled(&self, x: Tensor<4>, scale: &Scale, end: Epilogue<'_, 4>) -> Tensor<4> {
+        let x = self.conv.forward(x);
+        let hidden = self.fc1.forward_with(x, Epilogue::act(Act::Gelu));
+        if let (Some(prepared), Some(bias)) = (fused::for_input(&hidden), &self.fc2.bias) {
+            let fold = || scale.fold((self.fc2.weight.val(), bias.val()));
+            return self.fc2.forward_folded(&prepared, hidden, end, fold);
+        }
+        end.apply(scale.forward(self.fc2.forward(hidden)))
+    }
+}
+
+/// A factor for each channel of a map, small at first: timm's `LayerScale2d`.
+#[derive(Module, Debug)]
+struct Scale {
+    gamma: Param<Tensor<3>>,
+}
+
+impl Scale {
+    fn new(channels: usize, params: &ParamBuilder) -> Self {
+        Self {
+            gamma: params.constant([channels, 1, 1], 1e-5),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let gamma = self.gamma.val().cast(x.dtype());
+        let x = x * gamma.unsqueeze();
+        trace::layer("LayerScale", self.gamma.id, &x, 0);
+        x
+    }
+
+    /// A folded convolution with the factors behind it.
+    fn fold(&self, (kernels, shift): Folded) -> Folded {
+        let gamma = self.gamma.val();
+        let kernels = kernels * gamma.clone().reshape([-1, 1, 1, 1]);
+        (kernels, shift * gamma.reshape([-1]))
+    }
+}

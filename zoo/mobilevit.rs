@@ -1,0 +1,453 @@
+//! MobileViT: Mehta & Rastegari, "MobileViT: Light-weight, General-purpose, and Mobile-friendly Vision
+//! Transformer", ICLR 2022, <https://arxiv.org/abs/2110.02178>, and V2: "Separable Self-attention for
+//! Mobile Vision Transformers", 2022, <https://arxiv.org/abs/2206.02680>.
+//!
+//! Inverted residuals, and in the last three stages transformers in which the positions at the same
+//! place of their 2x2 patches see each other. V2's attention is linear in their number. The structure
+//! is timm's `mobilevit.py`. The weights are under a licence of Apple's own and want images that are
+//! not normalised. Parameters are those of a model for 1000 classes; accuracies are those timm
+//! publishes at 256 pixels for the tag `cvnets_in1k`.
+//!
+//! | variant | parameters | ImageNet top-1 |
+//! |---|---|---|
+//! | `mobilevit_xxs` | 1 272 024 | 68.9 % |
+//! | `mobilevit_xs` | 2 317 848 | 74.6 % |
+//! | `mobilevit_s` | 5 578 632 | 78.3 % |
+//! | `mobilevitv2_050` | 1 370 593 | 70.2 % |
+//! | `mobilevitv2_075` | 2 866 009 | 75.6 % |
+//! | `mobilevitv2_100` | 4 901 841 | 78.1 % |
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::activation::{relu, softmax};
+
+use super::{BackboneOptions, Built};
+use crate::error::Result;
+use crate::init::Init;
+use crate::model::{Backbone, Description, Features, KeyTable, MapLayer, Pool, Stages, key_table};
+use crate::nn::{
+    Act, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue, GroupNorm, GroupNormConfig, LayerNorm,
+    Mlp, ParamBuilder, Residual, ResidualConfig, ResidualKind, Resize, SelfAttention, Shortcut,
+    divisible_by_8, drop_path_rates, fan_out_normal, resize,
+};
+
+variants! {
+    family: MobileVit, manifest: "mobilevit.toml", paper: "https://arxiv.org/abs/2110.02178",
+    pool: Pool::Avg;
+    mobilevit_xxs (256): "the narrowest"
+        => Config::v1([16, 24, 48, 64, 80], 2.0, [64, 80, 96], 320);
+    mobilevit_xs (256): "narrow" => Config::v1([32, 48, 64, 80, 96], 4.0, [96, 120, 144], 384);
+    mobilevit_s (256): "the widest"
+        => Config::v1([32, 64, 96, 128, 160], 4.0, [144, 192, 240], 640);
+    mobilevitv2_050 (256): "V2, half as wide" => Config::v2([32, 64, 128, 192, 256], 16);
+    mobilevitv2_075 (256): "V2, three quarters as wide"
+        => Config::v2([48, 96, 192, 288, 384], 24);
+    mobilevitv2_100 (256): "V2" => Config::v2([64, 128, 256, 384, 512], 32);
+}
+
+/// Blocks of each transformer.
+const DEPTHS: [usize; 3] = [2, 4, 3];
+/// A side of the patches.
+const PATCH: usize = 2;
+const EPSILON: f64 = 1e-5;
+const LINEAR: Init = Init::normal(0.01);
+
+/// The shape of a MobileViT.
+#[derive(Debug, Clone)]
+struct Config {
+    is_v2: bool,
+    stem_channels: usize,
+    widths: [usize; 5],
+    /// Inverted residuals of the second stage.
+    residuals: usize,
+    /// Channels within the inverted residuals, as a multiple of the input's.
+    expansion: f64,
+    /// Features of each transformer's tokens.
+    features: [usize; 3],
+    /// Channels of the convolution behind the last block.
+    final_channels: Option<usize>,
+}
+
+impl Config {
+    fn v1(widths: [usize; 5], expansion: f64, features: [usize; 3], last: usize) -> Self {
+        Self {
+            is_v2: false,
+            stem_channels: 16,
+            widths,
+            residuals: 3,
+            expansion,
+            features,
+            final_channels: Some(last),
+        }
+    }
+
+    fn v2(widths: [usize; 5], stem_channels: usize) -> Self {
+        let [_, _, a, b, c] = widths;
+        Self {
+            is_v2: true,
+            stem_channels,
+            widths,
+            residuals: 2,
+            expansion: 2.0,
+            features: [a, b, c].map(|width| divisible_by_8(0.5 * width as f64)),
+            final_channels: None,
+        }
+    }
+
+    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<MobileVit> {
+        // One inverted residual, some, and three stages with one and a transformer each.
+        let total = 1 + self.residuals + 3 * 2;
+        let mut rates = drop_path_rates(options.drop_path_rate, total);
+        let mut rate = || rates.next().unwrap_or_default();
+        let mut channels = self.stem_channels;
+        let stem = conv(options.in_channels, channels, 3, 1).stride(2);
+        let stem = Stem {
+            conv: ConvNorm::new(stem, Act::Silu, params),
+        };
+        let mut stages = Vec::new();
+        for (stage, width) in self.widths.into_iter().enumerate() {
+            let mut blocks = Vec::new();
+            for index in 0..if stage == 1 { self.residuals } else { 1 } {
+                let inner = divisible_by_8(channels as f64 * self.expansion);
+                let config = ResidualConfig {
+                    kind: ResidualKind::Bottleneck,
+                    inner,
+                    channels: width,
+                    stride: if stage > 0 && index == 0 { 2 } else { 1 },
+                    groups: inner,
+                    shortcut: Shortcut::Nothing,
+                    se: None,
+                    act: Act::Silu,
+                    last_act: Act::None,
+                };
+                let block = Residual::new(&config, channels, rate(), params);
+                blocks.push(Layer::Residual(block));
+                channels = width;
+            }
+            if let Some(index) = stage.checked_sub(2) {
+                blocks.push(self.transformer(index, width, rate(), params));
+            }
+            let block = |layer| Block {
+                layer,
+                final_conv: None,
+            };
+            stages.push(blocks.into_iter().map(block).collect::<Vec<_>>());
+        }
+        if let Some(width) = self.final_channels
+            && let Some(last) = stages.last_mut().and_then(|blocks| blocks.last_mut())
+        {
+            let conv = conv(channels, width, 1, 1);
+            last.final_conv = Some(ConvNorm::new(conv, Act::Silu, params));
+            channels = width;
+        }
+        let stages = Stages::new(stages);
+        let groups = stages.groups_with_stem();
+        let description = Description {
+            classifier: "head.fc",
+            classifier_init: LINEAR,
+            key_table: key_table(),
+            ..Description::new(groups, options.in_channels, channels, "stem.conv")
+        };
+        Ok((MobileVit { stem, stages }, description))
+    }
+
+    /// The block that ends one of the last three stages.
+    fn transformer(
+        &self,
+        index: usize,
+        width: usize,
+        drop_path: f64,
+        params: &ParamBuilder,
+    ) -> Layer {
+        let (features, depth) = (self.features[index], DEPTHS[index]);
+        let layer = |conv, act| ConvNorm::new(conv, act, params);
+        let conv_1x1 = conv(width, features, 1, 1).init(params);
+        if self.is_v2 {
+            let block = |_| Separable::new(features, drop_path, params);
+            Layer::V2(SeparableVit {
+                conv_kxk: layer(conv(width, width, 3, width), Act::Silu),
+                conv_1x1,
+                transformer: (0..depth).map(block).collect(),
+                norm: GroupNormConfig::new(features, 1).init(params),
+                conv_proj: layer(conv(features, width, 1, 1), Act::None),
+            })
+        } else {
+            let block = |_| Attentive::new(features, drop_path, params);
+            Layer::V1(Vit {
+                conv_kxk: layer(conv(width, width, 3, 1), Act::Silu),
+                conv_1x1,
+                transformer: (0..depth).map(block).collect(),
+                norm: LayerNorm::new(features, EPSILON, params),
+                conv_proj: layer(conv(features, width, 1, 1), Act::Silu),
+                conv_fusion: layer(conv(2 * width, width, 3, 1), Act::Silu),
+            })
+        }
+    }
+}
+
+/// A convolution that keeps the size at stride 1.
+fn conv(from: usize, to: usize, kernel: usize, groups: usize) -> Conv2dConfig {
+    Conv2dConfig::new(from, to, kernel)
+        .padding(kernel / 2)
+        .groups(groups)
+        .weights(fan_out_normal(kernel * kernel * to / groups))
+}
+
+fn key_table() -> KeyTable {
+    let mut table = key_table![
+        "stem.conv" => "stem.conv", "stem.bn" => "stem.bn",
+        "stage*.*.final_conv" => "final_conv.conv", "stage*.*.final_conv_bn" => "final_conv.bn",
+    ];
+    let residual = Residual::names(ResidualKind::Bottleneck, Shortcut::Nothing);
+    let vit = ["kxk", "proj", "fusion"].into_iter().flat_map(|part| {
+        ["conv", "bn"].map(|kind| (format!("{kind}_{part}"), format!("conv_{part}.{kind}")))
+    });
+    let residual = residual
+        .into_iter()
+        .map(|(ours, theirs)| (ours.to_owned(), theirs));
+    for (ours, theirs) in residual.chain(vit) {
+        table.push(
+            &format!("stage*.*.layer.{ours}"),
+            &format!("stages.*-1.*.{theirs}"),
+        );
+    }
+    table.push("stage*.*.layer", "stages.*-1.*");
+    table
+}
+
+#[derive(Module, Debug)]
+struct MobileVit {
+    stem: Stem,
+    stages: Stages<Vec<Block>>,
+}
+
+impl Backbone for MobileVit {
+    fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
+        self.stages.forward_group(&self.stem, index, x)
+    }
+}
+
+#[derive(Module, Debug)]
+struct Stem {
+    conv: ConvNorm,
+}
+
+impl MapLayer for Stem {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(x)
+    }
+}
+
+/// An inverted residual or a transformer; behind the very last one comes a convolution that widens.
+#[derive(Module, Debug)]
+struct Block {
+    layer: Layer,
+    final_conv: Option<ConvNorm>,
+}
+
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Layer {
+    Residual(Residual),
+    V1(Vit),
+    V2(SeparableVit),
+}
+
+impl MapLayer for Block {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = match &self.layer {
+            Layer::Residual(block) => block.forward(x),
+            Layer::V1(block) => block.forward(x),
+            Layer::V2(block) => block.forward(x),
+        };
+        match &self.final_conv {
+            Some(conv) => conv.forward(x),
+            None => x,
+        }
+    }
+}
+
+/// V1: convolutions for what is near, a transformer for what is far, and both put together.
+#[derive(Module, Debug)]
+struct Vit {
+    conv_kxk: ConvNorm,
+    conv_1x1: Conv2d,
+    transformer: Vec<Attentive>,
+    norm: LayerNorm,
+    conv_proj: ConvNorm,
+    conv_fusion: ConvNorm,
+}
+
+impl Vit {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let near = self.conv_1x1.forward(self.conv_kxk.forward(x.clone()));
+        let [batch, features, height, width] = near.dims();
+        let how = Resize::Bilinear {
+            align_corners: false,
+        };
+        let sides = whole_patches([height, width]);
+        // [batch, features, places, patches] -> [batch * places, patches, features]
+        let places = to_places(resize(near, sides, how));
+        let [_, _, area, patches] = places.dims();
+        let tokens = places.permute([0, 2, 3, 1]);
+        let tokens = tokens.reshape([batch * area, patches, features]);
+        let tokens = self.transformer.iter().fold(tokens, |x, it| it.forward(x));
+        let tokens = self.norm.forward(tokens);
+        let places = tokens.reshape([batch, area, patches, features]);
+        let map = from_places(places.permute([0, 3, 1, 2]), sides);
+        let far = self.conv_proj.forward(resize(map, [height, width], how));
+        self.conv_fusion.forward(Tensor::cat(vec![x, far], 1))
+    }
+}
+
+/// Sides of the smallest map of whole patches that is no smaller.
+fn whole_patches(sides: [usize; 2]) -> [usize; 2] {
+    sides.map(|side| side.next_multiple_of(PATCH))
+}
+
+/// The positions of a map by their place within a patch.
+///
+/// # Shapes
+/// - map: `[batch, channels, height, width]`, of whole patches
+/// - output: `[batch, channels, places, patches]`
+fn to_places(map: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = map.dims();
+    let [rows, columns] = [height / PATCH, width / PATCH];
+    let map = map.reshape([batch, channels, rows, PATCH, columns, PATCH]);
+    let places = map.permute([0, 1, 3, 5, 2, 4]);
+    places.reshape([batch, channels, PATCH * PATCH, rows * columns])
+}
+
+/// The map of these sides that [`to_places`] took apart.
+fn from_places(places: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+    let [batch, channels, _, _] = places.dims();
+    let [rows, columns] = [height / PATCH, width / PATCH];
+    let places = places.reshape([batch, channels, PATCH, PATCH, rows, columns]);
+    let map = places.permute([0, 1, 4, 2, 5, 3]);
+    map.reshape([batch, channels, height, width])
+}
+
+/// Attention and an MLP, each on normalised tokens and added to them.
+#[derive(Module, Debug)]
+struct Attentive {
+    norm1: LayerNorm,
+    attn: SelfAttention,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    drop_path: DropPath,
+}
+
+impl Attentive {
+    fn new(features: usize, drop_path: f64, params: &ParamBuilder) -> Self {
+        Self {
+            norm1: LayerNorm::new(features, EPSILON, params),
+            attn: SelfAttention::new(features, 4, &LINEAR, params),
+            norm2: LayerNorm::new(features, EPSILON, params),
+            mlp: Mlp::new(features, 2 * features, &LINEAR, params).act(Act::Silu),
+            drop_path: DropPath::new(drop_path),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let attend = |x, end: Epilogue<'_, 3>| self.attn.forward_with(self.norm1.forward(x), end);
+        let x = self.drop_path.residual(x, Act::None, |x| x, attend);
+        let mlp = |x, end: Epilogue<'_, 3>| self.mlp.forward_with(self.norm2.forward(x), end);
+        self.drop_path.residual(x, Act::None, |x| x, mlp)
+    }
+}
+
+/// V2: convolutions for what is near, and a transformer of linear cost for what is far.
+#[derive(Module, Debug)]
+struct SeparableVit {
+    conv_kxk: ConvNorm,
+    conv_1x1: Conv2d,
+    transformer: Vec<Separable>,
+    norm: GroupNorm,
+    conv_proj: ConvNorm,
+}
+
+impl SeparableVit {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, _, height, width] = x.dims();
+        let sides = whole_patches([height, width]);
+        let how = Resize::Bilinear {
+            align_corners: true,
+        };
+        let near = self.conv_kxk.forward(resize(x, sides, how));
+        let places = to_places(self.conv_1x1.forward(near));
+        let places = self.transformer.iter().fold(places, |x, it| it.forward(x));
+        let places = self.norm.forward_with(places, Epilogue::default());
+        self.conv_proj.forward(from_places(places, sides))
+    }
+}
+
+/// Separable attention and an MLP, each on normalised positions and added to them.
+#[derive(Module, Debug)]
+struct Separable {
+    norm1: GroupNorm,
+    attn: SeparableAttention,
+    norm2: GroupNorm,
+    mlp: ConvMlp,
+    drop_path: DropPath,
+}
+
+#[derive(Module, Debug)]
+struct SeparableAttention {
+    qkv_proj: Conv2d,
+    out_proj: Conv2d,
+}
+
+#[derive(Module, Debug)]
+struct ConvMlp {
+    fc1: Conv2d,
+    fc2: Conv2d,
+}
+
+impl Separable {
+    fn new(features: usize, drop_path: f64, params: &ParamBuilder) -> Self {
+        let norm = || GroupNormConfig::new(features, 1).init(params);
+        let layer = |from, to| conv(from, to, 1, 1).bias().init(params);
+        Self {
+            norm1: norm(),
+            attn: SeparableAttention {
+                qkv_proj: layer(features, 1 + 2 * features),
+                out_proj: layer(features, features),
+            },
+            norm2: norm(),
+            mlp: ConvMlp {
+                fc1: layer(features, 2 * features),
+                fc2: layer(2 * features, features),
+            },
+            drop_path: DropPath::new(drop_path),
+        }
+    }
+
+    /// # Shapes
+    /// - input and output: `[batch, features, places, patches]`
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let attend = |x, end: Epilogue<'_, 4>| {
+            let x = self.norm1.forward_with(x, Epilogue::default());
+            self.attn.forward_with(x, end)
+        };
+        let x = self.drop_path.residual(x, Act::None, |x| x, attend);
+        let mlp = |x, end: Epilogue<'_, 4>| {
+            let x = self.norm2.forward_with(x, Epilogue::default());
+            let hidden = self.mlp.fc1.forward_with(x, Epilogue::act(Act::Silu));
+            self.mlp.fc2.forward_with(hidden, end)
+        };
+        self.drop_path.residual(x, Act::None, |x| x, mlp)
+    }
+}
+
+impl SeparableAttention {
+    /// Every position sees one mean of all keys, which one query weighs.
+    fn forward_with(&self, x: Tensor<4>, end: Epilogue<'_, 4>) -> Tensor<4> {
+        let features = x.dims()[1];
+        let qkv = self.qkv_proj.forward(x);
+        let part = |start, length| qkv.clone().narrow(1, start, length);
+        let weights = softmax(part(0, 1), 3);
+        let context = (part(1, features) * weights).sum_dim(3);
+        let mixed = relu(part(1 + features, features)) * context;
+        self.out_proj.forward_with(mixed, end)
+    }
+}
