@@ -4,6 +4,7 @@
 //! `docs/adding-a-backbone.md`). Nothing else names a family.
 
 pub(crate) mod bundled;
+mod residual;
 
 use crate::error::{Error, Result};
 use crate::model::{AnyBackbone, Description, Pool};
@@ -160,4 +161,10 @@ families! {
     vgg;
     vision_transformer;
     swin;
+    resnet_attention;
+    resnet_ts;
+    resnet_v2;
+    nfnet;
+    hrnet;
+    res2net;
 }

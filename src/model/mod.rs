@@ -22,7 +22,7 @@ pub use backbone::{Backbone, Description, FirstConv, Group, InputSize};
 pub use classifier::{Classifier, ModelInfo};
 pub use features::{Features, Pool, Pooling};
 pub use freeze::{Freeze, FrozenNorm};
-pub(crate) use group_output::{GroupOutput, TensorFn};
+pub(crate) use group_output::{GroupOutput, OutputShape, TensorFn};
 pub(crate) use head::HEAD;
 pub use head::Head;
 pub use host_tensor::HostTensor;

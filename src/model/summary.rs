@@ -57,11 +57,11 @@ impl Classifier {
     pub fn summary(&self, image_size: Option<usize>) -> Result<Summary> {
         let size = match (image_size, self.backbone.describe().input_size) {
             (Some(size), _) | (None, InputSize::Exactly(size)) => size,
-            (None, InputSize::AtLeast(_)) => zoo::find(&self.info.architecture)?.image_size,
+            (None, _) => zoo::find(&self.info.architecture)?.image_size,
         };
         let most = match self.backbone.describe().input_size {
             InputSize::Exactly(_) => 1024,
-            InputSize::AtLeast(_) => 2048,
+            _ => 2048,
         };
         if size > most {
             let expected = format!("at most {most} pixels: the summary runs the model once");

@@ -196,6 +196,6 @@ impl BatchNorm2d {
         if let Some(bias) = &conv.bias {
             shift = shift + bias.val() * scale.clone();
         }
-        (conv.weight.val() * scale.reshape([-1, 1, 1, 1]), shift)
+        (conv.kernels(None) * scale.reshape([-1, 1, 1, 1]), shift)
     }
 }

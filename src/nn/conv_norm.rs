@@ -4,9 +4,11 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn_zoo_cpu::{Act, Epilogue};
 
-use super::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ParamBuilder, fused, trace};
+use super::{
+    BatchNorm2dConfig, Conv2d, Conv2dConfig, Norm, NormConfig, ParamBuilder, fused, trace,
+};
 
-/// A convolution, the batch normalisation behind it, and an activation. It is what the layers give
+/// A convolution, the normalisation behind it, and an activation. It is what the layers give
 /// one after the other; where nothing is learnt it is computed as one, and in a
 /// [fused](crate::Fused) model from kernels that are prepared once.
 ///
@@ -18,7 +20,7 @@ pub struct ConvNorm {
     /// The convolution.
     pub conv: Conv2d,
     /// The normalisation; some networks have convolutions without one.
-    pub norm: Option<BatchNorm2d>,
+    pub norm: Option<Norm>,
     #[module(skip)]
     act: Act,
 }
@@ -30,16 +32,16 @@ impl ConvNorm {
         Self::with_norm(conv, norm, act, params)
     }
 
-    /// A convolution with this batch normalisation behind it.
+    /// A convolution with this normalisation behind it.
     pub fn with_norm(
         conv: Conv2dConfig,
-        norm: BatchNorm2dConfig,
+        norm: impl Into<NormConfig>,
         act: Act,
         params: &ParamBuilder,
     ) -> Self {
         Self {
             conv: conv.init(params),
-            norm: Some(norm.init(params)),
+            norm: Some(norm.into().init(params)),
             act,
         }
     }
@@ -68,8 +70,10 @@ impl ConvNorm {
     /// As [`forward`](Self::forward); the residual is of the output's shape.
     pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         let conv = &self.conv;
-        let Some(norm) = &self.norm else {
-            return conv.forward_with(input, epilogue);
+        let norm = match &self.norm {
+            Some(Norm::Batch(norm)) => norm,
+            Some(norm) => return norm.forward_with(conv.forward(input), epilogue),
+            None => return conv.forward_with(input, epilogue),
         };
         if trace::active() || input.device().is_autodiff() {
             return norm.forward_with(conv.forward(input), epilogue);
@@ -79,7 +83,7 @@ impl ConvNorm {
             .as_ref()
             .map(|prepared| prepared.weight_cache(conv.weight.id));
         let bias = conv.bias.as_ref().map(Param::val);
-        let kernels = conv.weight.val();
+        let kernels = conv.kernels(prepared.as_deref());
         let (input, padding) = conv.pad(input);
         let on_cpu = conv.on_cpu(&kernels, padding);
         let (weight, shift) = (norm.weight.val(), norm.bias.val());
@@ -140,7 +144,10 @@ mod tests {
             .flat_map(|it| [it.clone(), it.clone().bias()])
         {
             let mut layer = ConvNorm::new(config, Act::HardSwish, &params);
-            let (conv, norm) = (&mut layer.conv, layer.norm.as_mut().unwrap());
+            let conv = &mut layer.conv;
+            let Some(Norm::Batch(norm)) = &mut layer.norm else {
+                unreachable!("a ConvNorm has a batch normalisation")
+            };
             conv.weight = Param::from_tensor(numbers(conv.weight.dims(), 1.0));
             conv.bias = conv
                 .bias
