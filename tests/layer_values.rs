@@ -10,7 +10,7 @@ use burn::tensor::ops::PadMode;
 use burn::tensor::{FloatDType, Gradients, Tensor, TensorData};
 use burn_zoo::nn::{
     Act, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, Epilogue, GlobalResponseNorm,
-    LayerNorm, LayerScale, LinearConfig, Mlp, ParamBuilder, Pointwise, SelfAttention,
+    LayerNorm, LayerScale, LinearConfig, Mlp, Norm, ParamBuilder, Pointwise, SelfAttention,
     SqueezeExcite, Windows, adaptive_avg_pool2d, avg_pool2d, max_pool2d,
 };
 use burn_zoo::prelude::*;
@@ -621,7 +621,9 @@ fn a_normalised_convolution_is_its_parts() {
                 let config = config.clone();
                 let config = if has_bias { config.bias() } else { config };
                 let layer = ruled_conv_norm(config, act, &device);
-                let norm = layer.norm.as_ref().unwrap();
+                let Some(Norm::Batch(norm)) = &layer.norm else {
+                    panic!("no batch normalisation");
+                };
                 let (mean, variance) = (norm.running_mean.value(), norm.running_var.value());
                 let scale = norm.weight.val() / (variance + 1e-3).sqrt();
                 let [mean, scale, shift] =
@@ -657,7 +659,9 @@ fn ruled_conv_norm(config: Conv2dConfig, act: Act, device: &Device) -> ConvNorm 
     if let Some(bias) = &mut conv.bias {
         *bias = Param::from_tensor(vector("conv.bias"));
     }
-    let norm = layer.norm.as_mut().unwrap();
+    let Some(Norm::Batch(norm)) = &mut layer.norm else {
+        panic!("no batch normalisation");
+    };
     norm.weight = Param::from_tensor(vector("bn.weight"));
     norm.bias = Param::from_tensor(vector("bn.bias"));
     norm.running_mean.set(vector("bn.running_mean"));

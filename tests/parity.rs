@@ -112,7 +112,7 @@ fn agrees_with_timm(name: &str, path: &Path, device: &Device) -> (usize, f64) {
         let mut built: Option<Classifier> = None;
         for &size in &sizes {
             let fixed = built.as_ref().map(|m| m.backbone.describe().input_size);
-            if !matches!(fixed, Some(InputSize::AtLeast(_))) {
+            if matches!(fixed, None | Some(InputSize::Exactly(_))) {
                 let spec = Zoo::get(name)
                     .unwrap()
                     .in_channels(channels)

@@ -4,6 +4,7 @@
 //! `docs/adding-a-backbone.md`). Nothing else names a family.
 
 pub(crate) mod bundled;
+mod residual;
 
 use crate::error::{Error, Result};
 use crate::model::{AnyBackbone, Description, Pool};
@@ -200,4 +201,10 @@ families! {
     repghost;
     mobilevit;
     fastvit;
+    resnet_attention;
+    resnet_ts;
+    resnet_v2;
+    nfnet;
+    hrnet;
+    res2net;
 }

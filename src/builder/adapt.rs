@@ -140,7 +140,7 @@ impl Classifier {
             .drop_path_rate(drop_path_rate);
         spec.image_size = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size.into()),
-            InputSize::AtLeast(_) => self.info.image_size,
+            _ => self.info.image_size,
         };
         spec.validate()?;
         // The rates are part of the structure, so the values move into another one.

@@ -208,7 +208,7 @@ impl Spec {
             if makes_head && slot.path.starts_with(HEAD) {
                 continue;
             }
-            let mut shape = slot.shape.clone();
+            let mut shape = names.shape(&slot.path, &slot.shape);
             if kernels.contains(&slot.path) {
                 shape[1] = file_channels.unwrap_or(in_channels);
             }

@@ -17,7 +17,9 @@ pub enum StemRule {
     /// the standard deviations, gives what its RGB replica gives through the original layer: the
     /// kernel becomes s·Σ_c W_c/σ_c, and the constant Σ W_c·(m − μ_c)/σ_c moves into the running
     /// mean of the normalisation behind it (or into the bias). Only where the kernel hangs over a
-    /// zero-padded border do the two differ.
+    /// zero-padded border do the two differ. A layer that has neither loses the constant, and a kernel
+    /// that is [standardised](crate::nn::Conv2dConfig::standardized) before it is used loses its
+    /// scale: there the two are alike, and not the same.
     ///
     /// To any other number of channels it is [`Repeat`](StemRule::Repeat).
     #[default]
@@ -179,7 +181,7 @@ impl AdaptedStem {
             let mut rng = Rng::new(seed, &path);
             let adapted = adapt_conv(&read(&path)?, to, rule, normalization, &mut rng)?;
             stem.kernels.insert(path, adapted.weight.data);
-            if let Some(constant) = adapted.constant {
+            if let Some(constant) = adapted.constant.filter(|_| !first.is_standardized) {
                 let (target, shift) = match &first.norm {
                     // The normalisation subtracts its mean, so what the input lost, the mean loses too.
                     Some(norm) => {

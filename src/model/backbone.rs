@@ -39,6 +39,8 @@ impl Group {
 pub enum InputSize {
     /// Any height and width of at least this many pixels.
     AtLeast(usize),
+    /// Any height and width that are multiples of this many pixels.
+    MultipleOf(usize),
     /// Exactly this height and width, fixed when the model was built.
     Exactly([usize; 2]),
 }
@@ -51,6 +53,9 @@ pub struct FirstConv {
     /// Path of the batch normalisation that follows it directly, if one does. A constant that the
     /// convolution gains goes into its running mean; without one it goes into the bias.
     pub norm: Option<String>,
+    /// Whether its kernels are standardised before they are used: they have neither scale nor mean
+    /// then, and a constant has nowhere to go.
+    pub is_standardized: bool,
 }
 
 impl FirstConv {
@@ -58,6 +63,7 @@ impl FirstConv {
         Self {
             conv: conv.to_owned(),
             norm: None,
+            is_standardized: false,
         }
     }
 
@@ -88,7 +94,8 @@ pub struct Description {
     /// Rows at the lower edge of the image, and columns at the right one, that are not seen: what
     /// is no whole patch any more.
     pub unseen_edge: [usize; 2],
-    /// Channels of the last group's output.
+    /// Channels of what is pooled: of the last group's output, unless layers before the pooling
+    /// change it.
     pub num_features: usize,
     /// Length of the vector that the classifier gets, if the layers before it change that of the
     /// pooled features.

@@ -244,6 +244,10 @@ impl Classifier {
                 height >= least && width >= least,
                 format!("height, width] with height and width of at least {least}"),
             ),
+            InputSize::MultipleOf(side) => (
+                height > 0 && height % side == 0 && width > 0 && width % side == 0,
+                format!("height, width] with height and width multiples of {side}"),
+            ),
             InputSize::Exactly(size) => (
                 [height, width] == size,
                 format!("{}, {}]", size[0], size[1]),

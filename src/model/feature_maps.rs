@@ -30,37 +30,34 @@ impl Classifier {
         let description = self.backbone.describe();
         let names: Vec<&str> = description.groups.iter().map(|g| g.name.as_str()).collect();
         let model = self.valid();
-        let heights = |[height, width]: [usize; 2]| -> Result<Vec<[usize; 2]>> {
+        let maps = |[height, width]: [usize; 2]| {
             let image = Tensor::zeros([1, self.in_channels(), height, width], &model.device());
-            let maps = model.forward_maps(image, &names)?.into_iter();
-            Ok(maps
-                .map(|(_, map)| [map.dims()[1], map.dims()[2]])
-                .collect())
+            model.forward_maps(image, &names)
         };
         // Where the size is free, the difference between two sizes tells the stride whatever the
         // padding is.
         const MORE: usize = 64;
-        let (found, strides) = match description.input_size {
+        let (found, strides): (_, Vec<usize>) = match description.input_size {
             InputSize::Exactly(size) => {
-                let found = heights(size)?;
-                let strides = found.iter().map(|[_, rows]| size[0] / rows).collect();
+                let found = maps(size)?;
+                let strides = found.iter().map(|(_, map)| size[0] / map.dims()[2]);
+                let strides = strides.collect();
                 (found, strides)
             }
-            InputSize::AtLeast(least) => {
+            InputSize::AtLeast(least) | InputSize::MultipleOf(least) => {
                 let side = least.max(MORE);
-                let (found, larger) = (heights([side; 2])?, heights([side + MORE; 2])?);
+                let (found, larger) = (maps([side; 2])?, maps([side + MORE; 2])?);
                 let pairs = found.iter().zip(&larger);
-                let strides: Vec<usize> = pairs
-                    .map(|([_, rows], [_, more])| MORE / more.saturating_sub(*rows).max(1))
-                    .collect();
+                let more = pairs.map(|((_, map), (_, larger))| larger.dims()[2] - map.dims()[2]);
+                let strides = more.map(|rows| MORE / rows.max(1)).collect();
                 (found, strides)
             }
         };
-        let info = names.iter().zip(found).zip(strides);
+        let info = found.into_iter().zip(strides);
         Ok(info
-            .map(|((group, [channels, _]), stride)| FeatureInfo {
-                group: (*group).to_owned(),
-                channels,
+            .map(|((group, map), stride)| FeatureInfo {
+                group,
+                channels: map.dims()[1],
                 stride,
             })
             .collect())
@@ -68,6 +65,7 @@ impl Classifier {
 
     /// The outputs of the named groups as maps, in the order of the network, whatever the backbone
     /// is: the tokens of patches are put into their rows and columns, and those before them left out.
+    /// A group that gives several maps is there as often.
     ///
     /// # Shapes
     /// - images: `[batch, in_channels, height, width]`, normalised
@@ -83,16 +81,21 @@ impl Classifier {
     ) -> Result<Vec<(String, Tensor<4>)>> {
         let [_, _, height, width] = images.dims();
         let prefix = self.backbone.describe().prefix_tokens;
-        let outputs = self.forward_intermediates(images, groups)?.into_iter();
-        let maps = outputs.map(|(group, features)| {
-            let map = match features {
-                Features::Map(map) => map,
-                Features::Tokens(tokens) => grid_of(tokens, prefix, [height, width])
-                    .ok_or_else(|| Error::argument(&group, "a map", "tokens that are no grid"))?,
-            };
-            Ok((group, map))
-        });
-        maps.collect()
+        let mut maps = Vec::new();
+        for (group, features) in self.forward_intermediates(images, groups)? {
+            match features {
+                Features::Map(map) => maps.push((group, map)),
+                Features::Maps(several) => {
+                    maps.extend(several.into_iter().map(|map| (group.clone(), map)));
+                }
+                Features::Tokens(tokens) => {
+                    let map = grid_of(tokens, prefix, [height, width]);
+                    let no_grid = || Error::argument(&group, "a map", "tokens that are no grid");
+                    maps.push((group.clone(), map.ok_or_else(no_grid)?));
+                }
+            }
+        }
+        Ok(maps)
     }
 }
 

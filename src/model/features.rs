@@ -12,14 +12,21 @@ pub enum Features {
     Map(Tensor<4>),
     /// `[batch, tokens, channels]`, as transformers have it.
     Tokens(Tensor<3>),
+    /// Maps of the same images at several resolutions, finest first.
+    Maps(Vec<Tensor<4>>),
 }
 
 impl Features {
-    /// The shape, batch first.
+    /// The shape, batch first; of several maps `[batch, values of all maps of an image]`.
     pub fn dims(&self) -> Vec<usize> {
         match self {
             Features::Map(x) => x.dims().to_vec(),
             Features::Tokens(x) => x.dims().to_vec(),
+            Features::Maps(maps) => {
+                let batch = maps.first().map_or(0, |map| map.dims()[0]);
+                let of_image = |map: &Tensor<4>| map.dims()[1..].iter().product::<usize>();
+                vec![batch, maps.iter().map(of_image).sum()]
+            }
         }
     }
 
@@ -30,7 +37,7 @@ impl Features {
     pub fn into_map(self) -> Result<Tensor<4>> {
         match self {
             Features::Map(map) => Ok(map),
-            Features::Tokens(_) => Err(Error::argument("features", "a feature map", "tokens")),
+            other => Err(other.are_not("a feature map")),
         }
     }
 
@@ -41,11 +48,31 @@ impl Features {
     pub fn into_tokens(self) -> Result<Tensor<3>> {
         match self {
             Features::Tokens(tokens) => Ok(tokens),
-            Features::Map(_) => Err(Error::argument("features", "tokens", "a feature map")),
+            other => Err(other.are_not("tokens")),
         }
     }
 
-    /// The values in row-major order.
+    /// The maps.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a single map, or tokens.
+    pub fn into_maps(self) -> Result<Vec<Tensor<4>>> {
+        match self {
+            Features::Maps(maps) => Ok(maps),
+            other => Err(other.are_not("several feature maps")),
+        }
+    }
+
+    fn are_not(&self, expected: &str) -> Error {
+        let found = match self {
+            Features::Map(_) => "a feature map",
+            Features::Tokens(_) => "tokens",
+            Features::Maps(_) => "several feature maps",
+        };
+        Error::argument("features", expected, found)
+    }
+
+    /// The values in row-major order; of several maps image by image, finest map first.
     ///
     /// # Errors
     /// [`Error::Device`] if the device cannot hand them over.
@@ -53,9 +80,16 @@ impl Features {
         let data = match self {
             Features::Map(x) => x.to_data(),
             Features::Tokens(x) => x.to_data(),
+            Features::Maps(maps) => side_by_side(maps.iter().cloned()).to_data(),
         };
         host_vec(data)
     }
+}
+
+/// All values of each image's maps in one row, finest map first.
+pub(super) fn side_by_side(maps: impl IntoIterator<Item = Tensor<4>>) -> Tensor<2> {
+    let rows = maps.into_iter().map(|map| map.flatten(1, 3));
+    Tensor::cat(rows.collect(), 1)
 }
 
 /// How the features of a model are pooled.
@@ -67,8 +101,8 @@ pub struct Pooling {
 }
 
 impl Pooling {
-    /// One vector for each image. Pooling over positions leaves out the tokens before those of the
-    /// patches.
+    /// One vector for each image, that of several maps side by side. Pooling over positions leaves out
+    /// the tokens before those of the patches.
     ///
     /// # Shapes
     /// - output: `[batch, channels * pool.multiplier()]`; flattened with [`Pool::None`]
@@ -76,6 +110,7 @@ impl Pooling {
         match features {
             Features::Map(map) => self.map(map).flatten(1, 3),
             Features::Tokens(tokens) => self.tokens(tokens),
+            Features::Maps(maps) => side_by_side(maps.into_iter().map(|map| self.map(map))),
         }
     }
 

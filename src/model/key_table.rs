@@ -12,28 +12,50 @@
 /// them, one below the other, and `in_proj[1/3]` the second of three equal parts of one; both along
 /// the first dimension. Only files are read by such names.
 ///
+/// The tensors have upstream's shapes; where the number of dimensions is another one than ours,
+/// [`rank`](Self::rank) says so.
+///
 /// One direction is enough for both import and export: a file is read by asking for the upstream
 /// name of each parameter, and whatever name is left over does not belong.
 #[derive(Debug, Clone)]
 pub struct KeyTable {
     rules: Vec<(Vec<String>, Vec<String>)>,
+    ranks: Vec<(Vec<String>, usize)>,
 }
 
 impl KeyTable {
     /// A table from pairs of our pattern and upstream's, first match first.
     pub fn new<'a>(rules: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Self {
-        let segments = |pattern: &str| pattern.split('.').map(str::to_owned).collect();
         Self {
             rules: rules
                 .into_iter()
                 .map(|(ours, theirs)| (segments(ours), segments(theirs)))
                 .collect(),
+            ranks: Vec::new(),
         }
     }
 
     /// Adds a rule, to be asked last.
     pub fn push(&mut self, ours: &str, theirs: &str) {
         self.rules.extend(Self::new(&[(ours, theirs)]).rules);
+    }
+
+    /// Says that the parameter at this path has so many dimensions upstream: more or fewer of length
+    /// one behind the others, as a convolution of 1x1 has that is an affine layer here.
+    pub fn rank(&mut self, ours: &str, rank: usize) {
+        self.ranks.push((segments(ours), rank));
+    }
+
+    /// Upstream's shape of the parameter at this path, by ours.
+    pub(crate) fn shape(&self, path: &str, ours: &[usize]) -> Vec<usize> {
+        let path: Vec<&str> = path.split('.').collect();
+        let mut ranks = self.ranks.iter();
+        let found = ranks.find(|(pattern, _)| captures(pattern, &path).is_some());
+        let mut shape = ours.to_vec();
+        if let Some((_, rank)) = found {
+            shape.resize(*rank, 1);
+        }
+        shape
     }
 
     /// Upstream's name for the parameter at this path; the path itself where no rule speaks of it,
@@ -62,6 +84,10 @@ impl KeyTable {
             Some(name.join("."))
         })
     }
+}
+
+fn segments(pattern: &str) -> Vec<String> {
+    pattern.split('.').map(str::to_owned).collect()
 }
 
 /// What a star stands for, after `x2`, `+1` or `-1` behind it: times a number, and plus or minus one.
@@ -274,6 +300,17 @@ mod tests {
             upstream("stage9223372036854775807.norm").unwrap(),
             "layer9223372036854775807.norm"
         );
+    }
+
+    #[test]
+    fn shapes_are_upstreams() {
+        let mut table = KeyTable::new(&[("stage*", "layer*")]);
+        table.rank("head.fc.weight", 4);
+        table.rank("stage*.*.skip", 0);
+        assert_eq!(table.shape("head.fc.weight", &[10, 64]), [10, 64, 1, 1]);
+        assert_eq!(table.shape("head.fc.bias", &[10]), [10]);
+        assert!(table.shape("stage2.0.skip", &[1]).is_empty());
+        assert_eq!(table.shape("stage2.skip", &[1]), [1]);
     }
 
     #[test]

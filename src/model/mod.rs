@@ -24,7 +24,7 @@ pub use classifier::{Classifier, ModelInfo};
 pub use feature_maps::FeatureInfo;
 pub use features::{Features, Pool, Pooling};
 pub use freeze::{Freeze, FrozenNorm};
-pub(crate) use group_output::{GroupOutput, TensorFn};
+pub(crate) use group_output::{GroupOutput, OutputShape, TensorFn};
 pub(crate) use head::HEAD;
 pub use head::Head;
 pub use host_tensor::HostTensor;

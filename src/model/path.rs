@@ -67,8 +67,8 @@ impl Path {
     }
 }
 
-/// The path of the normalisation that directly follows a convolution: that of the same
-/// [`ConvNorm`](crate::nn::ConvNorm), if it is in one.
+/// The path of the normalisation with running statistics that directly follows a convolution: that of
+/// the same [`ConvNorm`](crate::nn::ConvNorm), if it is in one.
 pub(super) fn norm_of(module: &impl Module, conv: &str) -> Option<String> {
     struct Find<'a> {
         path: Path,
@@ -92,7 +92,8 @@ pub(super) fn norm_of(module: &impl Module, conv: &str) -> Option<String> {
         fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
             if self.is_next {
                 let path = self.path.join();
-                self.found = path.rsplit_once('.').map(|(norm, _)| norm.to_owned());
+                let norm = path.strip_suffix(".running_mean").map(str::to_owned);
+                self.found = self.found.take().or(norm);
             }
         }
     }

@@ -45,6 +45,14 @@ impl<S> Stages<S> {
         stem.chain(self.groups()).collect()
     }
 
+    /// The stage with this index, counted from 0.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there are not as many.
+    pub fn stage(&self, index: usize) -> Result<&S> {
+        group(&self.0, index)
+    }
+
     /// The groups.
     pub fn groups(&self) -> Vec<Group> {
         (0..self.0.len())
@@ -75,7 +83,7 @@ impl<S: MapLayer> Stages<S> {
     /// # Errors
     /// [`Error::InvalidArgument`] for tokens, or a stage that there is not.
     pub fn forward_stage(&self, index: usize, x: Features) -> Result<Features> {
-        Ok(Features::Map(group(&self.0, index)?.forward(x.into_map()?)))
+        Ok(Features::Map(self.stage(index)?.forward(x.into_map()?)))
     }
 }
 

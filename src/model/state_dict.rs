@@ -7,6 +7,7 @@ use burn::optim::GradientsParams;
 
 use super::classifier::Classifier;
 use super::host_tensor::HostTensor;
+use super::key_table::KeyTable;
 use super::params;
 use crate::error::{Error, Result};
 
@@ -18,10 +19,7 @@ impl Classifier {
     pub fn state_dict(&self) -> Result<BTreeMap<String, HostTensor>> {
         let names = &self.backbone.describe().key_table;
         let tensors = params::read(&self.valid())?;
-        Ok(tensors
-            .into_iter()
-            .map(|(path, tensor)| (names.name(&path), tensor))
-            .collect())
+        Ok(by_upstream(names, tensors))
     }
 
     /// The gradients that a backward pass left, by upstream's name; frozen parameters have none.
@@ -34,10 +32,7 @@ impl Classifier {
     ) -> Result<BTreeMap<String, HostTensor>> {
         let names = &self.backbone.describe().key_table;
         let tensors = params::gradients(self, gradients)?;
-        Ok(tensors
-            .into_iter()
-            .map(|(path, tensor)| (names.name(&path), tensor))
-            .collect())
+        Ok(by_upstream(names, tensors))
     }
 
     /// Upstream's name and the shape of every parameter and running statistic, without reading
@@ -46,7 +41,7 @@ impl Classifier {
         let names = &self.backbone.describe().key_table;
         params::list(self)
             .into_iter()
-            .map(|p| (names.name(&p.path), p.shape))
+            .map(|p| (names.name(&p.path), names.shape(&p.path, &p.shape)))
             .collect()
     }
 
@@ -62,7 +57,8 @@ impl Classifier {
         let names = self.backbone.describe().key_table.clone();
         params::write(self, |path, shape| {
             let name = names.name(path);
-            let Some(values) = value(&name, shape) else {
+            let shape = names.shape(path, shape);
+            let Some(values) = value(&name, &shape) else {
                 return Ok(None);
             };
             if values.len() != shape.iter().product::<usize>() {
@@ -72,4 +68,17 @@ impl Classifier {
             Ok(Some(values))
         })
     }
+}
+
+/// Upstream's names and shapes of tensors that have ours.
+fn by_upstream(
+    names: &KeyTable,
+    tensors: Vec<(String, HostTensor)>,
+) -> BTreeMap<String, HostTensor> {
+    let tensors = tensors.into_iter().map(|(path, tensor)| {
+        let shape = names.shape(&path, &tensor.shape);
+        let data = tensor.data;
+        (names.name(&path), HostTensor { shape, data })
+    });
+    tensors.collect()
 }

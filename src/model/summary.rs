@@ -59,11 +59,11 @@ impl Classifier {
         let size = match (image_size, self.backbone.describe().input_size) {
             (Some(size), _) => size,
             (None, InputSize::Exactly(size)) => size.into(),
-            (None, InputSize::AtLeast(_)) => zoo::find(&self.info.architecture)?.image_size.into(),
+            (None, _) => zoo::find(&self.info.architecture)?.image_size.into(),
         };
         let most = match self.backbone.describe().input_size {
             InputSize::Exactly(_) => 1024,
-            InputSize::AtLeast(_) => 2048,
+            _ => 2048,
         };
         if size.height.max(size.width) > most {
             let expected = format!("at most {most} pixels: the summary runs the model once");

@@ -36,6 +36,18 @@ pub struct Conv2dConfig {
     window: Window,
     bias: bool,
     weights: Init,
+    biases: Option<Init>,
+    standard: Option<Standard>,
+    gain: Option<f32>,
+}
+
+/// How kernels are standardised before they are used.
+#[derive(Debug, Clone, Copy)]
+struct Standard {
+    /// Added to the variance.
+    epsilon: f64,
+    /// What all kernels are multiplied with.
+    scale: f64,
 }
 
 /// What a convolution sees at a time, `[height, width]`.
@@ -74,6 +86,9 @@ impl Conv2dConfig {
             },
             bias: false,
             weights: Init::PyTorch,
+            biases: None,
+            standard: None,
+            gain: None,
         }
     }
 
@@ -126,6 +141,37 @@ impl Conv2dConfig {
         self
     }
 
+    /// Sets how the bias starts, where that is not by the rule of the weights.
+    pub fn biases(mut self, init: Init) -> Self {
+        self.biases = Some(init);
+        self
+    }
+
+    /// Convolves with standardised kernels: of each filter the mean is taken away, and it is divided
+    /// by its standard deviation (Qiao et al., 2019, <https://arxiv.org/abs/1903.10520>). timm's
+    /// `StdConv2d`.
+    pub fn standardized(mut self, epsilon: f64) -> Self {
+        self.standard = Some(Standard {
+            epsilon,
+            scale: 1.0,
+        });
+        self
+    }
+
+    /// Convolves with standardised kernels that are multiplied with `gamma / sqrt(fan_in)`, and each
+    /// filter with a gain that is learnt and starts at this value (Brock et al., 2021,
+    /// <https://arxiv.org/abs/2101.08692>). timm's `ScaledStdConv2d`.
+    pub fn scaled_standardized(mut self, epsilon: f64, gamma: f64, gain: f32) -> Self {
+        let [height, width] = self.window.kernel;
+        let fan_in = self.in_channels / self.window.groups * height * width;
+        self.standard = Some(Standard {
+            epsilon,
+            scale: gamma / (fan_in as f64).sqrt(),
+        });
+        self.gain = Some(gain);
+        self
+    }
+
     /// Channels of the output.
     pub(super) fn out_channels(&self) -> usize {
         self.out_channels
@@ -136,22 +182,32 @@ impl Conv2dConfig {
         let [height, width] = self.window.kernel;
         let of_group = self.in_channels / self.window.groups;
         let shape = [self.out_channels, of_group, height, width];
-        let bias = || params.bias(self.out_channels, &shape, &self.weights);
+        let biases = self.biases.as_ref().unwrap_or(&self.weights);
+        let bias = || params.bias(self.out_channels, &shape, biases);
+        let gain = |value| params.constant([self.out_channels, 1, 1, 1], value);
         Conv2d {
             weight: params.weight(shape, &self.weights),
             bias: self.bias.then(bias),
+            gain: self.gain.map(gain),
+            standard: self.standard,
             window: self.window,
         }
     }
 }
 
-/// `torch.nn.Conv2d`, and with [`same`](Conv2dConfig::same) timm's `Conv2dSame`.
+/// `torch.nn.Conv2d`, and with [`same`](Conv2dConfig::same) timm's `Conv2dSame`. Kernels that are
+/// [standardised](Conv2dConfig::standardized) are computed from the weight in each pass; a fused model
+/// keeps them.
 #[derive(Module, Debug)]
 pub struct Conv2d {
     /// Kernels, `[out_channels, in_channels / groups, height, width]`.
     pub weight: Param<Tensor<4>>,
     /// Bias, `[out_channels]`.
     pub bias: Option<Param<Tensor<1>>>,
+    /// Factor of each standardised filter, `[out_channels, 1, 1, 1]`.
+    pub gain: Option<Param<Tensor<4>>>,
+    #[module(skip)]
+    standard: Option<Standard>,
     #[module(skip)]
     window: Window,
 }
@@ -175,9 +231,9 @@ impl Conv2d {
     pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         let bias = self.bias.as_ref().map(Param::val);
         let (input, padding) = self.pad(input);
-        let weight = self.weight.val();
+        let prepared = fused::current().filter(|_| !input.device().is_autodiff());
+        let weight = self.kernels(prepared.as_deref());
         if !trace::active() {
-            let prepared = fused::current().filter(|_| !input.device().is_autodiff());
             let cache = prepared.map(|prepared| prepared.weight_cache(self.weight.id));
             return self.convolve(input, padding, weight, bias, cache.as_deref(), epilogue);
         }
@@ -204,6 +260,20 @@ impl Conv2d {
         let cache = prepared.weight_cache(self.weight.id);
         let (input, padding) = self.pad(input);
         self.convolve(input, padding, kernels, Some(shift), Some(&cache), epilogue)
+    }
+
+    /// The kernels to convolve with: the weight, or what becomes of it by standardising.
+    pub(super) fn kernels(&self, prepared: Option<&Prepared>) -> Tensor<4> {
+        let weight = self.weight.val();
+        let Some(standard) = self.standard else {
+            return weight;
+        };
+        let gain = self.gain.as_ref().map(Param::val);
+        let make = || standard.apply(weight, gain);
+        match prepared {
+            Some(prepared) => prepared.kernels(self.weight.id, make),
+            None => make(),
+        }
     }
 
     /// Convolves what [`pad`](Self::pad) gives with these kernels and this bias in place of the
@@ -264,6 +334,21 @@ impl Conv2d {
             padding: padding[0],
             ..burn_zoo_cpu::Conv2d::new(weight)
         })
+    }
+}
+
+impl Standard {
+    fn apply(self, weight: Tensor<4>, gain: Option<Tensor<4>>) -> Tensor<4> {
+        let [out, ..] = weight.dims();
+        let mean = |x: Tensor<4>| {
+            x.reshape([out as i32, -1])
+                .mean_dim(1)
+                .reshape([out, 1, 1, 1])
+        };
+        let centred = weight.clone() - mean(weight);
+        let variance = mean(centred.clone() * centred.clone());
+        let scale = (variance + self.epsilon).sqrt().recip() * self.scale;
+        centred * gain.map_or(scale.clone(), |gain| scale * gain)
     }
 }
 

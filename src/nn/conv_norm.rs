@@ -5,9 +5,9 @@ use burn::tensor::Tensor;
 use burn_zoo_cpu::{Act, Epilogue};
 
 use super::fused::{self, Folded};
-use super::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ParamBuilder, trace};
+use super::{BatchNorm2dConfig, Conv2d, Conv2dConfig, Norm, NormConfig, ParamBuilder, trace};
 
-/// A convolution, the batch normalisation behind it, and an activation. It is what the layers give
+/// A convolution, the normalisation behind it, and an activation. It is what the layers give
 /// one after the other; where nothing is learnt it is computed as one, and in a
 /// [fused](crate::Fused) model from kernels that are prepared once.
 ///
@@ -19,7 +19,7 @@ pub struct ConvNorm {
     /// The convolution.
     pub conv: Conv2d,
     /// The normalisation; some networks have convolutions without one.
-    pub norm: Option<BatchNorm2d>,
+    pub norm: Option<Norm>,
     #[module(skip)]
     act: Act,
 }
@@ -31,16 +31,16 @@ impl ConvNorm {
         Self::with_norm(conv, norm, act, params)
     }
 
-    /// A convolution with this batch normalisation behind it.
+    /// A convolution with this normalisation behind it.
     pub fn with_norm(
         conv: Conv2dConfig,
-        norm: BatchNorm2dConfig,
+        norm: impl Into<NormConfig>,
         act: Act,
         params: &ParamBuilder,
     ) -> Self {
         Self {
             conv: conv.init(params),
-            norm: Some(norm.init(params)),
+            norm: Some(norm.into().init(params)),
             act,
         }
     }
@@ -54,18 +54,15 @@ impl ConvNorm {
         }
     }
 
-    /// The kernels with the normalisation in them, and what is added.
+    /// The kernels with the batch normalisation in them, if there is one, and what is added.
     pub(crate) fn fold(&self) -> Folded {
-        let kernels = self.conv.weight.val();
+        let kernels = self.conv.kernels(None);
         let bias = self.conv.bias.as_ref().map(Param::val);
-        match (&self.norm, bias) {
-            (Some(norm), bias) => norm.fold(kernels, bias),
-            (None, Some(bias)) => (kernels, bias),
-            (None, None) => {
-                let shift = Tensor::zeros([kernels.dims()[0]], &kernels.device());
-                (kernels, shift)
-            }
+        if let Some(Norm::Batch(norm)) = &self.norm {
+            return norm.fold(kernels, bias);
         }
+        let shift = bias.unwrap_or_else(|| Tensor::zeros([kernels.dims()[0]], &kernels.device()));
+        (kernels, shift)
     }
 
     /// Convolves, normalises and activates.
@@ -83,8 +80,10 @@ impl ConvNorm {
     /// As [`forward`](Self::forward); the residual is of the output's shape.
     pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         let conv = &self.conv;
-        let Some(norm) = &self.norm else {
-            return conv.forward_with(input, epilogue);
+        let norm = match &self.norm {
+            Some(Norm::Batch(norm)) => norm,
+            Some(norm) => return norm.forward_with(conv.forward(input), epilogue),
+            None => return conv.forward_with(input, epilogue),
         };
         if trace::active() || input.device().is_autodiff() {
             return norm.forward_with(conv.forward(input), epilogue);
@@ -94,7 +93,7 @@ impl ConvNorm {
             .as_ref()
             .map(|prepared| prepared.weight_cache(conv.weight.id));
         let bias = conv.bias.as_ref().map(Param::val);
-        let kernels = conv.weight.val();
+        let kernels = conv.kernels(prepared.as_deref());
         let (input, padding) = conv.pad(input);
         let on_cpu = conv.on_cpu(&kernels, padding);
         let (weight, shift) = (norm.weight.val(), norm.bias.val());
@@ -155,7 +154,10 @@ mod tests {
             .flat_map(|it| [it.clone(), it.clone().bias()])
         {
             let mut layer = ConvNorm::new(config, Act::HardSwish, &params);
-            let (conv, norm) = (&mut layer.conv, layer.norm.as_mut().unwrap());
+            let conv = &mut layer.conv;
+            let Some(Norm::Batch(norm)) = &mut layer.norm else {
+                unreachable!("a ConvNorm has a batch normalisation")
+            };
             conv.weight = Param::from_tensor(numbers(conv.weight.dims(), 1.0));
             conv.bias = conv
                 .bias

@@ -15,6 +15,7 @@ use super::trace;
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
     folded: Mutex<HashMap<ParamId, Folded>>,
+    kernels: Mutex<HashMap<ParamId, Tensor<4>>>,
     weight_caches: Mutex<HashMap<ParamId, Arc<WeightCache>>>,
 }
 
@@ -27,6 +28,12 @@ impl Prepared {
         // What a thread that died was about to put in is made by the next.
         let mut known = self.folded.lock().unwrap_or_else(|held| held.into_inner());
         known.entry(kernels).or_insert_with(make).clone()
+    }
+
+    /// The kernels that a weight becomes, made when they are first asked for.
+    pub(super) fn kernels(&self, weight: ParamId, make: impl FnOnce() -> Tensor<4>) -> Tensor<4> {
+        let mut known = self.kernels.lock().unwrap_or_else(|held| held.into_inner());
+        known.entry(weight).or_insert_with(make).clone()
     }
 
     /// The cache of a weight, for the operations on a CPU.

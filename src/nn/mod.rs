@@ -12,11 +12,13 @@
 mod attention;
 mod batch_norm;
 mod buffer;
+mod channel_attention;
 mod conv;
 mod conv_norm;
 mod cross_entropy;
 mod drop;
 pub(crate) mod fused;
+mod group_norm;
 mod inverted_residual;
 mod layer_norm;
 mod layer_scale;
@@ -38,10 +40,14 @@ pub use attention::{SelfAttention, attention, attention_with_bias};
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use buffer::Buffer;
 pub use burn_zoo_cpu::{Act, Epilogue};
+pub use channel_attention::{
+    ChannelAttention, EfficientAttention, GlobalContext, nearest_multiple_of_8,
+};
 pub use conv::{Conv2d, Conv2dConfig, Sides};
 pub use conv_norm::ConvNorm;
 pub use cross_entropy::cross_entropy;
 pub use drop::{DropPath, Dropout, drop_path_rates};
+pub use group_norm::{GroupNorm, GroupNormConfig, Norm, NormConfig};
 pub use inverted_residual::{
     BlockKind, BlockSpec, BlockStyle, InvertedResidual, divisible_by_8, fan_out_normal,
 };
@@ -52,7 +58,9 @@ pub use mlp::Mlp;
 pub use param_builder::ParamBuilder;
 pub(crate) use param_builder::Start;
 pub use pointwise::Pointwise;
-pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use pool::{
+    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, max_pool2d, padded_avg_pool2d, upsample_nearest2d,
+};
 pub use precision::Precision;
 pub use rep_conv::{RepConv, RepConvConfig};
 pub use residual::{Residual, ResidualConfig, ResidualKind, Shortcut};

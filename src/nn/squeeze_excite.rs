@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_zoo_cpu::{Act, Epilogue};
 
-use super::{Conv2d, Conv2dConfig, ParamBuilder, trace};
+use super::pool::position_means;
+use super::{Conv2d, Conv2dConfig, ParamBuilder};
 use crate::init::Init;
 
 /// Weighs the channels of a map by a small network that sees their means: timm's `SqueezeExcite`.
@@ -22,20 +23,21 @@ impl SqueezeExcite {
     pub fn new(
         channels: usize,
         hidden: usize,
-        [act, gate]: [Act; 2],
+        acts: [Act; 2],
         weights: impl Fn(usize) -> Init,
         params: &ParamBuilder,
     ) -> Self {
-        let layer = |from, to| {
-            Conv2dConfig::new(from, to, 1)
-                .bias()
-                .weights(weights(to))
-                .init(params)
-        };
+        let layer = |from, to| Conv2dConfig::new(from, to, 1).bias().weights(weights(to));
+        let layers = [layer(channels, hidden), layer(hidden, channels)];
+        Self::of(layers, acts, params)
+    }
+
+    /// Of these two convolutions of 1x1, with what stands behind each.
+    pub fn of([reduce, expand]: [Conv2dConfig; 2], acts: [Act; 2], params: &ParamBuilder) -> Self {
         Self {
-            reduce: layer(channels, hidden),
-            expand: layer(hidden, channels),
-            acts: [act, gate],
+            reduce: reduce.init(params),
+            expand: expand.init(params),
+            acts,
         }
     }
 
@@ -44,13 +46,7 @@ impl SqueezeExcite {
     /// # Shapes
     /// - input and output: `[batch, channels, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
-        let means = x
-            .clone()
-            .reshape([batch, channels, height * width])
-            .mean_dim(2);
-        let means = means.reshape([batch, channels, 1, 1]);
-        trace::pool("Mean", &means);
+        let means = position_means(&x);
         let [act, gate] = self.acts.map(Epilogue::act);
         let hidden = self.reduce.forward_with(means, act);
         x * self.expand.forward_with(hidden, gate)

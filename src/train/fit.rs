@@ -88,7 +88,7 @@ impl Recipe {
         let mut model = model.with_classes(names)?;
         // What the model was tuned at goes with it, so that it is used at the same size.
         model.set_image_size(setup.recipe.image_size);
-        let any_size = matches!(model.backbone.describe().input_size, InputSize::AtLeast(_));
+        let any_size = !matches!(model.backbone.describe().input_size, InputSize::Exactly(_));
         if self.image_size.is_none() && any_size {
             // The images were taken as they are: nothing is cut off when they are used again.
             model.set_crop_pct(1.0);

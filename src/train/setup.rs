@@ -172,7 +172,7 @@ fn loaders(
 ) -> Result<[Loader; 2]> {
     let size = match model.backbone.describe().input_size {
         InputSize::Exactly(size) => Some(recipe.image_size.unwrap_or(size.into())),
-        InputSize::AtLeast(_) => recipe.image_size,
+        _ => recipe.image_size,
     };
     let preprocess = model.preprocess(size);
     let config = LoaderConfig {

@@ -81,7 +81,8 @@ impl Classifier {
                 };
                 tensors.push((format!("{layer}num_batches_tracked"), count));
             }
-            let dtype = match tensor.shape.len() {
+            let shape = names.shape(&path, &tensor.shape);
+            let dtype = match shape.len() {
                 0 | 1 => Dtype::F32,
                 _ => matrices,
             };
@@ -89,7 +90,6 @@ impl Classifier {
                 Dtype::F16 => halves(&name, &tensor.data)?,
                 _ => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
             };
-            let shape = tensor.shape;
             tensors.push((
                 name,
                 Bytes {
@@ -118,7 +118,7 @@ impl Classifier {
         let upstream_size = zoo::find(&info.architecture).map_or([224; 2], |a| [a.image_size; 2]);
         let (size, fixed) = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => (size, true),
-            InputSize::AtLeast(_) => (
+            _ => (
                 info.image_size.map_or(upstream_size, ImageSize::sides),
                 false,
             ),

@@ -157,7 +157,7 @@ impl BenchArgs {
         };
         let fixed = match model.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size.into()),
-            InputSize::AtLeast(_) => None,
+            _ => None,
         };
         let asked = self.options.image_size.or(fixed);
         let known = asked.or(model.info().image_size).or_else(upstream);

@@ -149,7 +149,7 @@ impl PredictArgs {
     fn image_size(&self, model: &Classifier) -> Option<ImageSize> {
         let fixed = match model.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size.into()),
-            InputSize::AtLeast(_) => None,
+            _ => None,
         };
         let size = self.image_size.or(model.info().image_size).or(fixed);
         if size.is_none() {

@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use super::store::{Row, Store, Writer};
 use crate::data::{EpochBatch, Loader};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model::{Features, GroupOutput, host_vec};
+use crate::model::{GroupOutput, OutputShape, host_vec};
 use crate::train::feature_cache::{CachePlace, FeatureCache};
 
 /// What the first groups of a model make of each image of a set.
@@ -19,7 +19,7 @@ pub(super) struct CachedFeatures {
     store: Store,
     labels: Vec<usize>,
     /// Of the features of one image.
-    shape: Vec<usize>,
+    shape: OutputShape,
     /// Views of each image, whose features follow those of all images in the view before.
     views: usize,
     device: Device,
@@ -79,7 +79,7 @@ impl CachedFeatures {
                 let EpochBatch { batch, skipped } = part;
                 if let Some(batch) = batch {
                     let features = forward(batch.images)?;
-                    let shape = features.shape()[1..].to_vec();
+                    let shape = features.shape();
                     match rows.open(request, shape)? {
                         Opened::ForWriting => {}
                         // From before an interruption: its name says what made it, and that no
@@ -115,7 +115,7 @@ impl CachedFeatures {
     fn new(
         request: &CacheRequest<'_>,
         store: Store,
-        shape: Vec<usize>,
+        shape: OutputShape,
         labels: Vec<usize>,
         missing: BTreeSet<usize>,
     ) -> Self {
@@ -159,15 +159,7 @@ impl CachedFeatures {
         let images = self.labels.len();
         let first = (epoch.saturating_sub(1) as usize % self.views) * images;
         let values = self.store.rows(indices.iter().map(|index| first + index))?;
-        let mut shape = vec![indices.len()];
-        shape.extend(&self.shape);
-        let data = TensorData::new(values, shape);
-        let device = &self.device;
-        let features = match self.shape.len() {
-            1 => GroupOutput::Vector(Tensor::from_data(data, device)),
-            2 => GroupOutput::Features(Features::Tokens(Tensor::from_data(data, device))),
-            _ => GroupOutput::Features(Features::Map(Tensor::from_data(data, device))),
-        };
+        let features = GroupOutput::from_values(values, indices.len(), &self.shape, &self.device);
         let labels = indices.iter().map(|index| self.labels[*index]).collect();
         Ok((features, labels))
     }
@@ -186,7 +178,7 @@ fn push_labels(labels: &mut Vec<usize>, indices: Range<usize>, part: &EpochBatch
 /// The rows that are being written: the place for them is known once there are features.
 #[derive(Default)]
 struct Rows {
-    open: Option<(Writer, Vec<usize>)>,
+    open: Option<(Writer, OutputShape)>,
     /// Rows of images that could not be read before there was one that could.
     empty: usize,
 }
@@ -194,13 +186,13 @@ struct Rows {
 enum Opened {
     ForWriting,
     /// A file that is complete already, and the shape of its rows.
-    Existing(Store, Vec<usize>),
+    Existing(Store, OutputShape),
     Impossible(String),
 }
 
 impl Rows {
     /// Opens a place for features of this shape, unless one is open.
-    fn open(&mut self, request: &CacheRequest<'_>, shape: Vec<usize>) -> Result<Opened> {
+    fn open(&mut self, request: &CacheRequest<'_>, shape: OutputShape) -> Result<Opened> {
         if let Some((_, first)) = &self.open {
             // Features of images of several sizes are no rows of one length.
             return Ok(if *first == shape {
@@ -212,7 +204,7 @@ impl Rows {
         let loader = request.loader;
         let rows = loader.num_images() * request.views;
         let row = Row {
-            length: shape.iter().product(),
+            length: shape.length(),
             half: request.cache.half,
         };
         let bytes = (rows * row.size()) as u64;
@@ -265,8 +257,7 @@ impl Rows {
             return Ok(());
         };
         let values = host_vec(features.into_data())?;
-        let row: usize = shape.iter().product();
-        let mut rows = values.chunks_exact(row.max(1));
+        let mut rows = values.chunks_exact(shape.length().max(1));
         for index in indices {
             if skipped.contains(&index) {
                 writer.push_empty(1)?;
