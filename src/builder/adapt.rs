@@ -24,8 +24,8 @@ impl Classifier {
     /// [`Error::InvalidArgument`] for zero channels, or for a rule that does not apply.
     pub fn reset_stem(mut self, in_channels: usize, rule: &StemRule, seed: u64) -> Result<Self> {
         check_channels(in_channels)?;
-        let first = self.backbone.describe().first_conv.clone();
-        let name = format!("{}.weight", first.conv);
+        let description = self.backbone.describe();
+        let name = format!("{}.weight", description.first_conv.conv);
         let values = params::read(&self)?;
         let find = |path: &str| values.iter().find(|(p, _)| p == path).map(|(_, t)| t);
         let Some(weight) = find(&name) else {
@@ -46,7 +46,7 @@ impl Classifier {
         let spec = Spec::like(&self).in_channels(in_channels);
         let device = self.device();
         let mut rebuilt = spec.skeleton(in_channels, self.num_classes(), &device)?;
-        let shift = Shift::of(&first, &adapted);
+        let shift = Shift::of(description, &adapted);
         rebuilt = params::write(rebuilt, |path, shape| {
             if path == name {
                 return Ok(Some(adapted.weight.data.clone()));
@@ -79,8 +79,8 @@ impl Classifier {
             self.info.drop_rate,
             &ParamBuilder::new(&device),
         );
-        let values = fresh_head(num_classes, self.num_features(), init, seed)?;
-        params::write(self, |path, _| Ok(values.get(path)))
+        let mut values = fresh_head(&self, init, seed)?;
+        params::write(self, |path, _| Ok(values.remove(path)))
     }
 
     /// Gives the parameters of a group new values: weights by `init`, biases by the rule's own way

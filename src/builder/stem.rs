@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::init::{Init, Rng};
-use crate::model::{FirstConv, HostTensor};
+use crate::model::{Description, HostTensor};
 use crate::preprocess::Normalization;
 
 /// How the first convolution is brought to another number of input channels.
@@ -14,7 +14,7 @@ pub enum StemRule {
     /// To one channel: exact. A grey image, normalised with the mean of the means and the mean of
     /// the standard deviations, gives what its RGB replica gives through the original layer: the
     /// kernel becomes s·Σ_c W_c/σ_c, and the constant Σ W_c·(m − μ_c)/σ_c moves into the running
-    /// mean of the normalisation behind it (or into the bias). Only where the kernel hangs over a
+    /// mean of the normalisation behind it (or into the bias, or the position embeddings). Only where the kernel hangs over a
     /// zero-padded border do the two differ.
     ///
     /// To any other number of channels it is [`Repeat`](StemRule::Repeat).
@@ -151,19 +151,28 @@ pub(crate) fn adapt_conv(
 /// Where the constant of a folded convolution goes.
 pub(crate) struct Shift {
     target: Option<(String, Vec<f64>)>,
+    /// Values at the start of that tensor that stay.
+    kept: usize,
 }
 
 impl Shift {
-    pub fn of(first: &FirstConv, adapted: &AdaptedConv) -> Self {
+    pub fn of(description: &Description, adapted: &AdaptedConv) -> Self {
+        let first = &description.first_conv;
+        let positions = description.pos_embed.as_ref();
+        let positions = positions.filter(|_| first.into_positions);
         let target = adapted.constant.as_ref().map(|constant| match &first.norm {
             // The normalisation subtracts its mean, so what the input lost, the mean loses too.
             Some(norm) => {
                 let less = constant.iter().map(|c| -c).collect();
                 (format!("{norm}.running_mean"), less)
             }
-            None => (format!("{}.bias", first.conv), constant.clone()),
+            None => match positions {
+                Some(positions) => (positions.path.clone(), constant.clone()),
+                None => (format!("{}.bias", first.conv), constant.clone()),
+            },
         });
-        Self { target }
+        let kept = positions.map_or(0, |it| it.prefix_tokens * adapted.weight.shape[0]);
+        Self { target, kept }
     }
 
     /// Adds the constant if this is the tensor it goes to.
@@ -171,7 +180,8 @@ impl Shift {
         if let Some((target, shift)) = &self.target
             && target == path
         {
-            for (value, shift) in data.iter_mut().zip(shift) {
+            let shifts = shift.iter().cycle();
+            for (value, shift) in data.iter_mut().skip(self.kept).zip(shifts) {
                 *value = (f64::from(*value) + shift) as f32;
             }
         }

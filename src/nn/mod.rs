@@ -10,6 +10,7 @@
 //!   and a clone of a model does not share them with the original.
 
 mod attention;
+mod attention_pool;
 mod batch_norm;
 mod buffer;
 mod conv;
@@ -27,11 +28,13 @@ mod param_builder;
 mod pointwise;
 mod pool;
 mod precision;
+mod rms_norm;
 mod squeeze_excite;
 pub(crate) mod trace;
 mod windows;
 
 pub use attention::{SelfAttention, attention, attention_with_bias};
+pub use attention_pool::AttentionPool;
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use buffer::Buffer;
 pub use burn_zoo_cpu::{Act, Epilogue};
@@ -51,6 +54,7 @@ pub(crate) use param_builder::Start;
 pub use pointwise::Pointwise;
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
 pub use precision::Precision;
+pub use rms_norm::RmsNorm;
 pub use squeeze_excite::SqueezeExcite;
 pub use windows::Windows;
 

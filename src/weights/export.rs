@@ -115,6 +115,11 @@ impl Classifier {
         let pool = self.head.pool();
         let names = &self.backbone.describe().key_table;
         let first = &self.backbone.describe().first_conv.conv;
+        let classifier = names.name("head.fc");
+        let classifier = match self.backbone.describe().second_classifier {
+            Some(second) => json!([classifier, second]),
+            None => json!(classifier),
+        };
         let upstream_size = zoo::find(&info.architecture).map_or(224, |a| a.image_size);
         let (size, fixed) = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => (size, true),
@@ -149,7 +154,7 @@ impl Classifier {
                 "mean": info.normalization.mean(),
                 "std": info.normalization.std(),
                 "num_classes": self.num_classes(),
-                "classifier": names.name("head.fc"),
+                "classifier": classifier,
             },
         });
         // timm would adapt the layer it names to other channels than three, once more.

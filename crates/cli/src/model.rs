@@ -23,7 +23,7 @@ pub struct ModelArgs {
     /// Side of the images in pixels
     #[arg(long, value_name = "N", value_parser = pixels)]
     pub image_size: Option<usize>,
-    /// Global pooling: avg, max, avgmax, catavgmax, token or none
+    /// Global pooling: avg, max, avgmax, catavgmax, token, map or none
     #[arg(long, value_parser = Pool::from_timm_name)]
     pub pool: Option<Pool>,
     /// How the first convolution is brought to other channels: fold, sum, repeat, or an

@@ -36,9 +36,9 @@ pub struct Entry {
     pub data: DataConfig,
     /// Classes of the last layer; 0 if there is none.
     pub num_classes: usize,
-    /// Upstream's name of the convolution that sees the image.
+    /// Upstream's name of the convolution that sees the image, if it is one.
     pub first_conv: Option<String>,
-    /// Upstream's name of the last layer.
+    /// Upstream's name of the last layer, if it is one.
     pub classifier: Option<String>,
     /// Published accuracies on ImageNet's validation images.
     pub results: Vec<Published>,

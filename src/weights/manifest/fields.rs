@@ -114,6 +114,27 @@ checked! {
     Crop(CropMode): "one of center, squash, border", |_| true;
 }
 
+/// The name of a layer. Where there are several, as a network with two classifiers has them, none is kept.
+#[derive(Debug)]
+pub(super) struct LayerName(pub(super) Option<String>);
+
+impl<'de> Deserialize<'de> for LayerName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Names {
+            One(String),
+            Several(Vec<String>),
+        }
+        let expected = "a line of text, or a list of them";
+        let check = |names: Names| match names {
+            Names::One(name) => is_line(&name).then_some(Self(Some(name))),
+            Names::Several(names) => names.iter().all(|name| is_line(name)).then_some(Self(None)),
+        };
+        deserializer.deserialize_newtype_struct("", CheckedVisitor { expected, check })
+    }
+}
+
 /// Channels, height and width.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InputSize(pub(super) [usize; 3]);

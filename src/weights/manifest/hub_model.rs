@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::entry::DataConfig;
 use super::fields::{
-    AnyLine, Channels, Classes, Crop, CropPct, DropRate, Filter, Flag, InputSize, Line, Means,
-    Side, Stds,
+    AnyLine, Channels, Classes, Crop, CropPct, DropRate, Filter, Flag, InputSize, LayerName, Line,
+    Means, Side, Stds,
 };
 use crate::error::{Error, Result};
 use crate::preprocess::{CropMode, Interpolation};
@@ -55,9 +55,9 @@ pub(crate) struct HubModel {
     pub drop_rate: f64,
     /// Stochastic depth.
     pub drop_path_rate: f64,
-    /// Upstream's name of the convolution that sees the image.
+    /// Upstream's name of the convolution that sees the image, if it is one.
     pub first_conv: Option<String>,
-    /// Upstream's name of the last layer.
+    /// Upstream's name of the last layer, if it is one.
     pub classifier: Option<String>,
     /// The licence's identifier. `None` is unknown, not free.
     pub licence: Option<String>,
@@ -189,7 +189,9 @@ impl HubModel {
         assume(crop_pct.is_none(), "crop_pct is not given: 0.875");
         let given = |AnyLine(text): AnyLine| Some(text).filter(|text| !text.is_empty());
         let rate = |key| -> Result<f64> { Ok(args.get(key)?.map_or(0.0, |DropRate(rate)| rate)) };
-        let line = |key| -> Result<Option<String>> { Ok(cfg.get(key)?.map(|Line(text)| text)) };
+        let layer = |key| -> Result<Option<String>> {
+            Ok(cfg.get(key)?.and_then(|LayerName(name)| name))
+        };
         Ok(Self {
             architecture,
             tag: cfg.get("tag")?.and_then(given),
@@ -218,9 +220,9 @@ impl HubModel {
             },
             drop_rate: rate("drop_rate")?,
             drop_path_rate: rate("drop_path_rate")?,
-            first_conv: line("first_conv")?,
-            classifier: line("classifier")?,
-            licence: line("license")?,
+            first_conv: layer("first_conv")?,
+            classifier: layer("classifier")?,
+            licence: cfg.get("license")?.map(|Line(text)| text),
             other_args: args.others(),
             assumed,
         })

@@ -15,8 +15,8 @@ use toml::de::DeTable;
 use super::entry::{DataConfig, Entry, OriginalFile, Pin, Place, Published, Source};
 use super::fields::{
     Architecture, BundledFile, Bytes, Classes, Crop, CropPct, FileName, FileUrl, Filter, Flag,
-    InputSize, Line, Lines, Means, Percentage, Repository, Revision, Sha256, Sha256Prefix, Side,
-    Stds, Tag,
+    InputSize, LayerName, Line, Lines, Means, Percentage, Repository, Revision, Sha256,
+    Sha256Prefix, Side, Stds, Tag,
 };
 use crate::error::{Error, Result};
 use crate::preprocess::CropMode;
@@ -58,8 +58,8 @@ struct EntryTable {
     test_crop_pct: Option<CropPct>,
     crop_mode: Option<Crop>,
     num_classes: Classes,
-    first_conv: Option<Line>,
-    classifier: Option<Line>,
+    first_conv: Option<LayerName>,
+    classifier: Option<LayerName>,
     #[serde(default)]
     results: Vec<Table<PublishedTable>>,
 }
@@ -171,8 +171,8 @@ impl EntryTable {
                 crop_mode: inner(self.crop_mode).unwrap_or(CropMode::Center),
             },
             num_classes: self.num_classes.into(),
-            first_conv: inner(self.first_conv),
-            classifier: inner(self.classifier),
+            first_conv: self.first_conv.and_then(|LayerName(name)| name),
+            classifier: self.classifier.and_then(|LayerName(name)| name),
             results: results.collect(),
             place,
         })

@@ -1578,8 +1578,8 @@ fn malformed_configurations_are_refused_by_their_key() {
             "fixed_input_size: expected true or false, found 1",
         ),
         (
-            "\"classifier\": [\"fc\"]",
-            "classifier: expected a line of text, found [\"fc\"]",
+            "\"classifier\": [5]",
+            "classifier: expected a line of text, or a list of them, found [5]",
         ),
         (
             "\"license\": \"a\\nb\"",
