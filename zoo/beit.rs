@@ -24,8 +24,8 @@ use crate::model::{
     Backbone, Description, Features, Group, InputSize, Pool, Pooling, group, key_table,
 };
 use crate::nn::{
-    Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Linear, LinearConfig, Mlp,
-    ParamBuilder, attention_with_bias, drop_path_rates,
+    Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Linear, LinearConfig,
+    Mlp, ParamBuilder, attention_with_bias, drop_path_rates,
 };
 
 variants! {
@@ -216,7 +216,10 @@ impl Block {
         let x = self.drop_path.residual(x, Act::None, |x| x, attend);
         let mlp = |x, end: Epilogue<'_, 3>| {
             let x = self.norm2.forward(x);
-            end.apply(self.ls2.forward(self.mlp.forward_with(x, Epilogue::default())))
+            end.apply(
+                self.ls2
+                    .forward(self.mlp.forward_with(x, Epilogue::default())),
+            )
         };
         self.drop_path.residual(x, Act::None, |x| x, mlp)
     }

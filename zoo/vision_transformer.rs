@@ -285,7 +285,14 @@ impl Config {
             "stem.reg_token" => "reg_token", "stem.pos_embed" => "pos_embed",
         ];
         let pools_by_attention = matches!(pre_logits, Some(PreLogits::Pool(_)));
-        table.push("pre_logits", if pools_by_attention { "attn_pool" } else { "fc_norm" });
+        table.push(
+            "pre_logits",
+            if pools_by_attention {
+                "attn_pool"
+            } else {
+                "fc_norm"
+            },
+        );
         let undecayed = prefix.iter().filter(|(_, count)| *count > 0);
         let undecayed = undecayed.map(|(path, _)| *path).chain(["stem.pos_embed"]);
         let described = Description::new(groups.collect(), options.in_channels, width, "stem.proj");
@@ -315,9 +322,8 @@ impl Config {
         };
         let proj = Conv2dConfig::new(options.in_channels, width, patch).stride(patch);
         let proj = if self.norm_pre { proj } else { proj.bias() };
-        let tokens = |count: usize, init: &Init| {
-            (count > 0).then(|| params.weight([1, count, width], init))
-        };
+        let tokens =
+            |count: usize, init: &Init| (count > 0).then(|| params.weight([1, count, width], init));
         let small = Init::normal(1e-6);
         let backbone = VisionTransformer {
             stem: Stem {

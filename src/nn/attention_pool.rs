@@ -68,9 +68,7 @@ impl AttentionPool {
         let query = query.reshape([1, heads, 1, head]) * (head as f64).powf(-0.5);
         // [batch, length, 2 * heads * head] -> two of [batch, heads, length, head]
         let kv = self.kv.forward(tokens);
-        let kv = kv
-            .reshape([batch, length, 2 * heads, head])
-            .swap_dims(1, 2);
+        let kv = kv.reshape([batch, length, 2 * heads, head]).swap_dims(1, 2);
         let part = |index: usize| kv.clone().narrow(1, index * heads, heads);
         let query = query.expand([batch, heads, 1, head]);
         let scores = softmax(query.matmul(part(0).swap_dims(2, 3)), 3);

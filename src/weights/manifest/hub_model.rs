@@ -189,9 +189,8 @@ impl HubModel {
         assume(crop_pct.is_none(), "crop_pct is not given: 0.875");
         let given = |AnyLine(text): AnyLine| Some(text).filter(|text| !text.is_empty());
         let rate = |key| -> Result<f64> { Ok(args.get(key)?.map_or(0.0, |DropRate(rate)| rate)) };
-        let layer = |key| -> Result<Option<String>> {
-            Ok(cfg.get(key)?.and_then(|LayerName(name)| name))
-        };
+        let layer =
+            |key| -> Result<Option<String>> { Ok(cfg.get(key)?.and_then(|LayerName(name)| name)) };
         Ok(Self {
             architecture,
             tag: cfg.get("tag")?.and_then(given),

@@ -925,7 +925,7 @@ fn malformed_values_are_refused() {
     refused(
         10,
         "first_conv = 1979-05-27",
-        "first_conv: expected a line of text, found 1979-05-27",
+        "first_conv: expected a line of text, or a list of them, found 1979-05-27",
     );
     for bad in [
         "0",
