@@ -123,17 +123,94 @@ fn fold_gives_what_the_rgb_replica_gives() {
     }
 }
 
-/// Patches do not overlap a border, so a transformer's fold is exact everywhere.
+/// Patches do not overlap a border, so a transformer's fold is exact everywhere. The first convolution
+/// of CLIP has no bias: what it gains goes into the positions of the patches.
 #[test]
 fn fold_of_a_transformer_is_exact() {
-    let original = rule_model(Zoo::test_vit().image_size(64).num_classes(7), &device());
-    let (grey, rgb) = grey_pair(64, &original.info().normalization);
-    let folded = original.clone().reset_stem(1, &StemRule::Fold, 0).unwrap();
-    let error = relative_error(
-        &values(&folded.forward(grey).unwrap()),
-        &values(&original.forward(rgb).unwrap()),
-    );
-    assert!(error < 1e-5, "off by {error:e}");
+    for spec in [Zoo::test_vit(), Zoo::vit_xsmall_patch16_clip_224()] {
+        let original = rule_model(spec.image_size(64).num_classes(7), &device());
+        let (grey, rgb) = grey_pair(64, &original.info().normalization);
+        let folded = original.clone().reset_stem(1, &StemRule::Fold, 0).unwrap();
+        let error = relative_error(
+            &values(&folded.forward(grey).unwrap()),
+            &values(&original.forward(rgb).unwrap()),
+        );
+        assert!(error < 1e-5, "off by {error:e}");
+    }
+}
+
+/// The classifiers of a distilled DeiT are made, replaced and written together.
+#[test]
+fn two_classifiers_are_one_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = || Zoo::deit_tiny_distilled_patch16_224().image_size(32);
+    let original = rule_model(spec().num_classes(7), &device());
+    let images = |channels| rule_input([2, channels, 32, 32], &device());
+    original.export(dir.path()).unwrap();
+    let again = Classifier::open(dir.path(), &device()).unwrap();
+    let state = original.state_dict().unwrap();
+    assert!(again.state_dict().unwrap() == state);
+    let config = std::fs::read_to_string(dir.path().join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let classifiers = &config["pretrained_cfg"]["classifier"];
+    assert_eq!(*classifiers, serde_json::json!(["head", "head_dist"]));
+
+    let file = || spec().weights(dir.path().join("model.safetensors").as_path());
+    for (channels, classes) in [(1, 5), (3, 0)] {
+        let adapted = file().adapt(channels, classes).seed(1);
+        let adapted = adapted.build(&device()).unwrap();
+        let left_out = [
+            "head.bias",
+            "head.weight",
+            "head_dist.bias",
+            "head_dist.weight",
+        ];
+        assert_eq!(adapted.load_report().unwrap().left_out, left_out);
+        let output = adapted.forward(images(channels)).unwrap();
+        let found = adapted.state_dict().unwrap();
+        if classes == 0 {
+            assert_eq!(found.len() + 4, state.len());
+            let features = original.forward_features(images(3)).unwrap();
+            let vector = original.forward_head(features, true).unwrap();
+            assert_eq!(vector.dims(), [2, original.num_features()]);
+            assert_eq!(values(&output), values(&vector));
+            continue;
+        }
+        assert_eq!(output.dims(), [2, classes]);
+        let heads = ["head.weight", "head_dist.weight"].map(|name| &found[name]);
+        assert!(heads.iter().all(|head| head.shape == [classes, 192]));
+        assert_ne!(heads[0], heads[1]);
+        let rule = adapted.backbone.describe().classifier_init.clone();
+        let reset = original.clone().reset_head(classes, &rule, 1).unwrap();
+        let reset = reset.state_dict().unwrap();
+        assert!(heads == ["head.weight", "head_dist.weight"].map(|name| &reset[name]));
+    }
+
+    let model = spec().num_classes(3).build_zeros(&device().autodiff());
+    let model = model.unwrap().freeze(&Freeze::Backbone).unwrap();
+    let parts = ["fc.weight", "fc.bias", "fc2.weight", "fc2.bias"];
+    let parts = parts.map(|part| format!("head.{part}"));
+    assert_eq!(model.trainable_parameters(), parts);
+}
+
+/// What a file has for training alone, or for another pooling, stays there.
+#[test]
+fn what_a_model_does_not_use_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dinov2.safetensors");
+    let spec = Zoo::vit_small_patch14_dinov2()
+        .image_size(28)
+        .num_classes(0);
+    let model = spec.build_zeros(&device()).unwrap();
+    let mut state = model.state_dict().unwrap();
+    let mask = HostTensor {
+        shape: vec![1, 384],
+        data: vec![0.0; 384],
+    };
+    state.insert("mask_token".to_owned(), mask);
+    write(&path, &state);
+    let loaded = spec.weights(path.as_path()).build(&device()).unwrap();
+    assert_eq!(loaded.load_report().unwrap().left_out, ["mask_token"]);
 }
 
 /// Writes a state dict as safetensors.

@@ -213,7 +213,7 @@ fn configurations_that_cannot_be_used_are_named() {
         (
             "/model_args/global_pool",
             json!("median"),
-            "global_pool: expected avg, max, avgmax, catavgmax, token or none, found `median`"
+            "global_pool: expected avg, max, avgmax, catavgmax, token, map or none, found `median`"
                 .to_owned(),
         ),
         (

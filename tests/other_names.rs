@@ -61,7 +61,11 @@ impl Case {
 
     fn spec(&self, path: &Path) -> Spec {
         let spec = Zoo::get(&self.model).unwrap();
-        spec.image_size(self.image_size).weights(path)
+        let spec = spec.image_size(self.image_size).weights(path);
+        match self.classes {
+            0 => spec.num_classes(0),
+            _ => spec,
+        }
     }
 }
 

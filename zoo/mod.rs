@@ -139,11 +139,14 @@ fn edit_distance(a: &str, b: &str) -> usize {
 /// Declares a family: its rows in the table of architectures, its weights manifest, and a
 /// constructor on [`Zoo`](crate::Zoo) for each variant.
 ///
-/// `init` of a variant's configuration makes the modules and their description.
+/// `init` of a variant's configuration makes the modules and their description. A variant may have
+/// another pooling than its family: `name (224, Pool::Avg): ..`.
 macro_rules! variants {
+    (@pool $family:expr) => { $family };
+    (@pool $family:expr, $own:expr) => { $own };
     (
         family: $family:ident, manifest: $manifest:literal, paper: $paper:literal, pool: $pool:expr;
-        $( $name:ident ($size:literal): $summary:literal => $config:expr; )+
+        $( $name:ident ($size:literal $(, $own:expr)?): $summary:literal => $config:expr; )+
     ) => {
         pub(super) const FAMILY: $crate::zoo::Family = $crate::zoo::Family {
             variants: &[$(
@@ -152,7 +155,7 @@ macro_rules! variants {
                     summary: $summary,
                     family: stringify!($family),
                     paper: $paper,
-                    pool: $pool,
+                    pool: variants!(@pool $pool $(, $own)?),
                     image_size: $size,
                     build: |options, params| {
                         let built: $crate::zoo::Built<$family> = $config.init(options, params);
@@ -193,6 +196,11 @@ families! {
     convnext;
     vgg;
     vision_transformer;
+    dinov2;
+    vit_clip;
+    deit;
+    vit_siglip;
+    beit;
     swin;
     repvgg;
     mobileone;

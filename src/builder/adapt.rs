@@ -27,7 +27,7 @@ impl Classifier {
         let values = params::read(&self)?;
         let find = |path: &str| values.iter().find(|(p, _)| p == path).map(|(_, t)| t);
         let stem = AdaptedStem::new(
-            &self.backbone.describe().first_convs,
+            self.backbone.describe(),
             in_channels,
             rule,
             &self.info.normalization,
@@ -76,8 +76,8 @@ impl Classifier {
             self.info.drop_rate,
             &ParamBuilder::new(&device),
         );
-        let values = fresh_head(num_classes, self.num_features(), init, seed)?;
-        params::write(self, |path, _| Ok(values.get(path)))
+        let mut values = fresh_head(&self, init, seed)?;
+        params::write(self, |path, _| Ok(values.remove(path)))
     }
 
     /// Gives the parameters of a group new values: weights by `init`, biases by the rule's own way

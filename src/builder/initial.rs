@@ -1,35 +1,28 @@
 //! The values with which a new head starts.
 
+use std::collections::HashMap;
+
 use crate::error::Result;
 use crate::init::{Init, Rng};
-use crate::model::HEAD;
+use crate::model::{Classifier, HEAD, params};
 
-/// Values of a fresh head.
-pub(crate) struct FreshHead {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl FreshHead {
-    pub fn get(&self, path: &str) -> Option<Vec<f32>> {
-        match path.strip_prefix(HEAD)? {
-            ".fc.weight" => Some(self.weight.clone()),
-            ".fc.bias" => Some(self.bias.clone()),
-            _ => None,
-        }
-    }
-}
-
+/// Values for the classifiers of a model, by path.
 pub(crate) fn fresh_head(
-    num_classes: usize,
-    in_features: usize,
+    model: &Classifier,
     init: &Init,
     seed: u64,
-) -> Result<FreshHead> {
-    let shape = [num_classes, in_features];
-    let rng = |part: &str| Rng::new(seed, &format!("{HEAD}.fc.{part}"));
-    Ok(FreshHead {
-        weight: init.weight(&shape, &mut rng("weight"))?,
-        bias: init.bias(&shape, num_classes, &mut rng("bias"))?,
-    })
+) -> Result<HashMap<String, Vec<f32>>> {
+    let shape = [model.num_classes(), model.num_features()];
+    let slots = params::list(model).into_iter();
+    let slots = slots.filter(|slot| slot.path.starts_with(HEAD));
+    slots
+        .map(|slot| {
+            let mut rng = Rng::new(seed, &slot.path);
+            let values = match slot.shape.len() {
+                1 => init.bias(&shape, slot.num_elements(), &mut rng)?,
+                _ => init.weight(&shape, &mut rng)?,
+            };
+            Ok((slot.path, values))
+        })
+        .collect()
 }

@@ -1,13 +1,13 @@
 //! The strict comparison of a model with a weights file, and its values from there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 
 use super::checks::{check_channels, check_classes};
-use super::initial::{FreshHead, fresh_head};
+use super::initial::fresh_head;
 use super::skeleton::HEAD_WEIGHT;
 use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::{AdaptedStem, StemRule};
@@ -81,7 +81,7 @@ impl Spec {
 
     /// What to do if nothing but the head keeps the file from fitting.
     fn head_hint(&self, report: &LoadReport, names: &KeyTable) -> Option<String> {
-        let head = [HEAD_WEIGHT, HEAD_BIAS].map(|path| names.name(path));
+        let head = HEAD_PARAMETERS.map(|path| names.name(path));
         let only_head = report.missing.contains(&head[0])
             && report.missing.iter().all(|name| head.contains(name))
             && report.unused.iter().all(|name| is_head(name))
@@ -175,12 +175,7 @@ impl Spec {
         let model = self.skeleton(in_channels, num_classes, device)?;
         let makes_head = self.num_classes.is_some() && file_classes != Some(num_classes);
         let fresh = if makes_head && num_classes > 0 {
-            Some(fresh_head(
-                num_classes,
-                model.num_features(),
-                &self.head_rule(&model),
-                self.seed,
-            )?)
+            Some(fresh_head(&model, &self.head_rule(&model), self.seed)?)
         } else {
             None
         };
@@ -231,13 +226,18 @@ impl Spec {
             );
             expected.extend(own);
         }
+        let unread = model.backbone.describe().unread;
+        let heads = HEAD_PARAMETERS.map(|path| layout.source(&names.name(path)));
+        let is_its_head = |name: &str| heads.iter().any(|head| head.names().contains(&name));
+        let is_left_out = |name: &str, rest: &str| {
+            rest == COUNTER
+                || layout.ignores(rest)
+                || unread.iter().any(|start| rest.starts_with(start))
+                || makes_head && (is_head(rest) || is_its_head(name))
+        };
         for name in tensors.keys().filter(|name| !expected.contains(*name)) {
             match name.strip_prefix(&layout.prefix) {
-                Some(rest)
-                    if rest == COUNTER || layout.ignores(rest) || (makes_head && is_head(rest)) =>
-                {
-                    report.left_out.push(name.clone());
-                }
+                Some(rest) if is_left_out(name, rest) => report.left_out.push(name.clone()),
                 Some(rest) => report.unused.push(rest.to_owned()),
                 None => report.left_out.push(name.clone()),
             }
@@ -276,7 +276,7 @@ impl Spec {
         let stem = match fit.file_channels {
             Some(from) if from != in_channels || matches!(self.stem_rule, StemRule::Init(_)) => {
                 Some(AdaptedStem::new(
-                    &model.backbone.describe().first_convs,
+                    model.backbone.describe(),
                     in_channels,
                     &self.stem_rule,
                     &self.trained_normalization(),
@@ -316,7 +316,7 @@ impl Spec {
         let rule = model.backbone.describe().pos_embed.clone();
         params::write(model, |path, shape| {
             if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
-                return Ok(Some(value));
+                return Ok(Some(value.clone()));
             }
             if let Some(kernels) = stem.as_ref().and_then(|stem| stem.kernels(path)) {
                 return Ok(Some(kernels));
@@ -354,7 +354,7 @@ struct Fit {
     layout: Layout,
     model: Classifier,
     /// The head, if the spec replaces that of the file.
-    fresh: Option<FreshHead>,
+    fresh: Option<HashMap<String, Vec<f32>>>,
     file_channels: Option<usize>,
     report: LoadReport,
 }
@@ -437,4 +437,10 @@ fn architecture_beside(weights: &Path) -> Option<String> {
     config["architecture"].as_str().map(str::to_owned)
 }
 
-const HEAD_BIAS: &str = "head.fc.bias";
+/// Paths of the last layers, those of a second classifier too, where there is one.
+const HEAD_PARAMETERS: [&str; 4] = [
+    HEAD_WEIGHT,
+    "head.fc.bias",
+    "head.fc2.weight",
+    "head.fc2.bias",
+];

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::init::{Init, Rng};
-use crate::model::{FirstConv, HostTensor};
+use crate::model::{Description, HostTensor};
 use crate::preprocess::Normalization;
 
 /// How the first convolution is brought to another number of input channels.
@@ -16,10 +16,10 @@ pub enum StemRule {
     /// To one channel: exact. A grey image, normalised with the mean of the means and the mean of
     /// the standard deviations, gives what its RGB replica gives through the original layer: the
     /// kernel becomes s·Σ_c W_c/σ_c, and the constant Σ W_c·(m − μ_c)/σ_c moves into the running
-    /// mean of the normalisation behind it (or into the bias). Only where the kernel hangs over a
-    /// zero-padded border do the two differ. A layer that has neither loses the constant, and a kernel
-    /// that is [standardised](crate::nn::Conv2dConfig::standardized) before it is used loses its
-    /// scale: there the two are alike, and not the same.
+    /// mean of the normalisation behind it (or into the bias, or the position embeddings). Only where the
+    /// kernel hangs over a zero-padded border do the two differ. A layer that has none of them loses the
+    /// constant, and a kernel that is [standardised](crate::nn::Conv2dConfig::standardized) before it
+    /// is used loses its scale: there the two are alike, and not the same.
     ///
     /// To any other number of channels it is [`Repeat`](StemRule::Repeat).
     #[default]
@@ -157,15 +157,23 @@ pub(crate) struct AdaptedStem {
     /// The kernels, by their path.
     kernels: HashMap<String, Vec<f32>>,
     /// What the constants that the convolutions gained change behind them, by the tensor's path.
-    shifts: HashMap<String, Vec<f64>>,
+    shifts: HashMap<String, Shift>,
+}
+
+/// What is added to a tensor.
+struct Shift {
+    /// Values at the start of the tensor that stay.
+    kept: usize,
+    /// Is added to what follows, over and over.
+    constant: Vec<f64>,
 }
 
 impl AdaptedStem {
-    /// Adapts each of the convolutions, whose kernels `read` gives by their path.
+    /// Adapts each of the model's first convolutions, whose kernels `read` gives by their path.
     ///
     /// `normalization` is that of the images the layers were trained on.
     pub fn new(
-        first_convs: &[FirstConv],
+        model: &Description,
         to: usize,
         rule: &StemRule,
         normalization: &Normalization,
@@ -176,22 +184,28 @@ impl AdaptedStem {
             kernels: HashMap::new(),
             shifts: HashMap::new(),
         };
-        for first in first_convs {
+        for first in &model.first_convs {
             let path = first.weight();
             let mut rng = Rng::new(seed, &path);
             let adapted = adapt_conv(&read(&path)?, to, rule, normalization, &mut rng)?;
+            let width = adapted.weight.shape[0];
             stem.kernels.insert(path, adapted.weight.data);
-            if let Some(constant) = adapted.constant.filter(|_| !first.is_standardized) {
-                let (target, shift) = match &first.norm {
+            let Some(mut constant) = adapted.constant.filter(|_| !first.is_standardized) else {
+                continue;
+            };
+            let positions = model.pos_embed.as_ref().filter(|_| first.into_positions);
+            let (target, kept) = match (&first.norm, positions) {
+                (Some(norm), _) => {
                     // The normalisation subtracts its mean, so what the input lost, the mean loses too.
-                    Some(norm) => {
-                        let less = constant.iter().map(|c| -c).collect();
-                        (format!("{norm}.running_mean"), less)
-                    }
-                    None => (format!("{}.bias", first.conv), constant),
-                };
-                stem.shifts.insert(target, shift);
-            }
+                    constant.iter_mut().for_each(|value| *value = -*value);
+                    (format!("{norm}.running_mean"), 0)
+                }
+                (None, Some(positions)) => {
+                    (positions.path.clone(), positions.prefix_tokens * width)
+                }
+                (None, None) => (format!("{}.bias", first.conv), 0),
+            };
+            stem.shifts.insert(target, Shift { kept, constant });
         }
         Ok(stem)
     }
@@ -203,8 +217,9 @@ impl AdaptedStem {
 
     /// The values of another tensor, with a constant added if this is one it goes to.
     pub fn shifted(&self, path: &str, mut data: Vec<f32>) -> Vec<f32> {
-        if let Some(shift) = self.shifts.get(path) {
-            for (value, shift) in data.iter_mut().zip(shift) {
+        if let Some(Shift { kept, constant }) = self.shifts.get(path) {
+            let constants = constant.iter().cycle();
+            for (value, shift) in data.iter_mut().skip(*kept).zip(constants) {
                 *value = (f64::from(*value) + shift) as f32;
             }
         }

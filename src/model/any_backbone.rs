@@ -30,6 +30,9 @@ impl AnyBackbone {
     ) -> Self {
         let classifier = description.classifier;
         description.key_table.push("head.fc", classifier);
+        if let Some(second) = description.second_classifier {
+            description.key_table.push("head.fc2", second);
+        }
         for first in &mut description.first_convs {
             first.norm = norm_of(&module, &first.conv);
         }

@@ -56,6 +56,8 @@ pub struct FirstConv {
     /// Whether its kernels are standardised before they are used: they have neither scale nor mean
     /// then, and a constant has nowhere to go.
     pub is_standardized: bool,
+    /// Whether the constant goes into the position embeddings, as the convolution has no bias.
+    pub into_positions: bool,
 }
 
 impl FirstConv {
@@ -64,6 +66,7 @@ impl FirstConv {
             conv: conv.to_owned(),
             norm: None,
             is_standardized: false,
+            into_positions: false,
         }
     }
 
@@ -97,7 +100,7 @@ pub struct Description {
     /// Channels of what is pooled: of the last group's output, unless layers before the pooling
     /// change it.
     pub num_features: usize,
-    /// Length of the vector that the classifier gets, if the layers before it change that of the
+    /// Length of the vector that a classifier gets, if the layers before it change that of the
     /// pooled features.
     pub head_features: Option<usize>,
     /// The ways in which the features can be pooled.
@@ -108,12 +111,17 @@ pub struct Description {
     pub first_convs: Vec<FirstConv>,
     /// Upstream's name of the classifier.
     pub classifier: &'static str,
-    /// How upstream's classifier starts.
+    /// Upstream's name of a second classifier, where there are two. The backbone then gives a vector for
+    /// each, one behind the other, and the mean of their scores is the model's.
+    pub second_classifier: Option<&'static str>,
+    /// How upstream's classifiers start.
     pub classifier_init: Init,
     /// Upstream's name for every parameter but the classifier's.
     pub key_table: KeyTable,
     /// Other names that files may have for the tensors.
     pub other_names: Vec<OtherNames>,
+    /// What of a file is left out: tensors whose upstream names begin so, which this model does not use.
+    pub unread: &'static [&'static str],
     /// A learnt embedding for each place of a grid, which another image size resamples.
     pub pos_embed: Option<PosEmbed>,
     /// Paths of parameters of rank two and more that weight decay leaves alone; upstream's
@@ -155,9 +163,11 @@ impl Description {
             prefix_tokens: 0,
             first_convs: vec![FirstConv::at(first_conv)],
             classifier: "fc",
+            second_classifier: None,
             classifier_init: Init::PyTorch,
             key_table: KeyTable::new(&[]),
             other_names: Vec::new(),
+            unread: &[],
             pos_embed: None,
             no_weight_decay: Vec::new(),
             layer_of: None,
@@ -176,7 +186,7 @@ impl Description {
         self.groups.iter().cloned().chain(pre_logits).collect()
     }
 
-    /// Length of the vector that the classifier gets, with this pooling.
+    /// Length of the vector that a classifier gets, with this pooling.
     pub fn head_features(&self, pool: Pool) -> usize {
         self.head_features
             .unwrap_or(self.num_features * pool.multiplier())

@@ -86,23 +86,21 @@ impl Classifier {
     /// # Errors
     /// [`Error::InvalidArgument`] for features that are not this backbone's.
     pub fn forward_head(&self, features: Features, pre_logits: bool) -> Result<Tensor<2>> {
+        let vector = self.head_input(features)?;
+        Ok(if pre_logits {
+            self.head.vector(vector)
+        } else {
+            self.head.score(vector)
+        })
+    }
+
+    /// What the head gets: a vector for each classifier.
+    fn head_input(&self, features: Features) -> Result<Tensor<2>> {
         let pooling = Pooling {
             pool: self.head.pool,
             prefix_tokens: self.backbone.describe().prefix_tokens,
         };
-        let vector = self.backbone.pre_logits(features, pooling)?;
-        Ok(if pre_logits {
-            vector
-        } else {
-            self.score(vector)
-        })
-    }
-
-    fn score(&self, vector: Tensor<2>) -> Tensor<2> {
-        match &self.head.fc {
-            Some(fc) => fc.forward(self.head.dropout.forward(vector)),
-            None => vector,
-        }
+        self.backbone.pre_logits(features, pooling)
     }
 
     /// The output of the first `groups` groups; of all but the head, the vector that it gets.
@@ -112,7 +110,7 @@ impl Classifier {
         let run = groups.min(description.groups.len());
         let x = self.forward_groups(0..run, Features::Map(images))?;
         Ok(if groups == description.all_groups().len() {
-            GroupOutput::Vector(self.forward_head(x, true)?)
+            GroupOutput::Vector(self.head_input(x)?)
         } else {
             GroupOutput::Features(x)
         })
@@ -125,7 +123,7 @@ impl Classifier {
                 let rest = groups..self.backbone.describe().groups.len();
                 self.forward_head(self.forward_groups(rest, x)?, false)
             }
-            GroupOutput::Vector(vector) => Ok(self.score(vector)),
+            GroupOutput::Vector(vector) => Ok(self.head.score(vector)),
         }
     }
 

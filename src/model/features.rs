@@ -130,7 +130,7 @@ impl Pooling {
             Pool::Max => max(),
             Pool::AvgMax => (mean() + max()) * 0.5,
             Pool::CatAvgMax => Tensor::cat(vec![mean(), max()], 1),
-            Pool::Token | Pool::None => return map,
+            Pool::Token | Pool::Map | Pool::None => return map,
         };
         pooled.reshape([batch, channels * self.pool.multiplier(), 1, 1])
     }
@@ -149,7 +149,7 @@ impl Pooling {
             Pool::Token => tokens
                 .slice([0..batch, 0..1, 0..width])
                 .reshape([batch, width]),
-            Pool::None => tokens.reshape([batch, length * width]),
+            Pool::Map | Pool::None => tokens.reshape([batch, length * width]),
         }
     }
 }
@@ -168,18 +168,22 @@ pub enum Pool {
     CatAvgMax,
     /// The class token. Transformers only.
     Token,
+    /// Attention to all positions by a learnt query, a layer that some transformers have behind their
+    /// last group.
+    Map,
     /// Nothing: the features are flattened as they are. Only without a head.
     None,
 }
 
 impl Pool {
     /// Every pooling, in the order in which it is documented.
-    pub const ALL: [Pool; 6] = [
+    pub const ALL: [Pool; 7] = [
         Pool::Avg,
         Pool::Max,
         Pool::AvgMax,
         Pool::CatAvgMax,
         Pool::Token,
+        Pool::Map,
         Pool::None,
     ];
 
@@ -191,6 +195,7 @@ impl Pool {
             Pool::AvgMax => "avgmax",
             Pool::CatAvgMax => "catavgmax",
             Pool::Token => "token",
+            Pool::Map => "map",
             Pool::None => "",
         }
     }
@@ -206,7 +211,7 @@ impl Pool {
             .ok_or_else(|| {
                 Error::argument(
                     "global_pool",
-                    "avg, max, avgmax, catavgmax, token or none",
+                    "avg, max, avgmax, catavgmax, token, map or none",
                     format!("`{name}`"),
                 )
             })

@@ -30,6 +30,12 @@ impl SelfAttention {
         }
     }
 
+    /// Takes the bias of queries, keys and values away.
+    pub fn without_qkv_bias(mut self) -> Self {
+        self.qkv.bias = None;
+        self
+    }
+
     /// Attends, and does what follows.
     ///
     /// # Shapes

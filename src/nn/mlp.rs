@@ -19,14 +19,23 @@ pub struct Mlp {
 impl Mlp {
     /// Through `hidden` features and back, with GELU between.
     pub fn new(features: usize, hidden: usize, weights: &Init, params: &ParamBuilder) -> Self {
-        let layer = |from, to| {
-            LinearConfig::new(from, to)
-                .weights(weights.clone())
-                .init(params)
+        Self::with_rules(features, hidden, [weights, weights], params)
+    }
+
+    /// The same with a rule for the weights of each layer.
+    pub fn with_rules(
+        features: usize,
+        hidden: usize,
+        [first, second]: [&Init; 2],
+        params: &ParamBuilder,
+    ) -> Self {
+        let layer = |from, to, weights: &Init| {
+            let config = LinearConfig::new(from, to);
+            config.weights(weights.clone()).init(params)
         };
         Self {
-            fc1: layer(features, hidden),
-            fc2: layer(hidden, features),
+            fc1: layer(features, hidden, first),
+            fc2: layer(hidden, features, second),
             act: Act::Gelu,
         }
     }

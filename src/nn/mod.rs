@@ -10,6 +10,7 @@
 //!   and a clone of a model does not share them with the original.
 
 mod attention;
+mod attention_pool;
 mod batch_norm;
 mod buffer;
 mod channel_attention;
@@ -32,11 +33,13 @@ mod precision;
 pub(crate) mod rep_conv;
 mod residual;
 mod resize;
+mod rms_norm;
 mod squeeze_excite;
 pub(crate) mod trace;
 mod windows;
 
 pub use attention::{SelfAttention, attention, attention_with_bias};
+pub use attention_pool::AttentionPool;
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use buffer::Buffer;
 pub use burn_zoo_cpu::{Act, Epilogue};
@@ -65,6 +68,7 @@ pub use precision::Precision;
 pub use rep_conv::{RepConv, RepConvConfig};
 pub use residual::{Residual, ResidualConfig, ResidualKind, Shortcut};
 pub use resize::{Resize, resize};
+pub use rms_norm::RmsNorm;
 pub use squeeze_excite::SqueezeExcite;
 pub use windows::Windows;
 

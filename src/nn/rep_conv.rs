@@ -254,6 +254,7 @@ pub(crate) fn padded(kernels: Tensor<4>, [_, _, height, width]: [usize; 4]) -> T
 
 #[cfg(test)]
 mod tests {
+    use crate::nn::Norm;
     use std::sync::Arc;
 
     use burn::module::Param;
@@ -296,7 +297,9 @@ mod tests {
             let mut seed = 1.0;
             for Branch { conv } in branches {
                 conv.conv.weight = Param::from_tensor(numbers(conv.conv.weight.dims(), seed));
-                fill(conv.norm.as_mut().unwrap(), seed);
+                if let Some(Norm::Batch(norm)) = &mut conv.norm {
+                    fill(norm, seed);
+                }
                 seed += 0.7;
             }
             layer.identity.iter_mut().for_each(|norm| fill(norm, seed));

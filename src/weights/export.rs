@@ -115,6 +115,11 @@ impl Classifier {
         let info = &self.info;
         let pool = self.head.pool();
         let names = &self.backbone.describe().key_table;
+        let classifier = names.name("head.fc");
+        let classifier = match self.backbone.describe().second_classifier {
+            Some(second) => json!([classifier, second]),
+            None => json!(classifier),
+        };
         let upstream_size = zoo::find(&info.architecture).map_or([224; 2], |a| [a.image_size; 2]);
         let (size, fixed) = match self.backbone.describe().input_size {
             InputSize::Exactly(size) => (size, true),
@@ -152,7 +157,7 @@ impl Classifier {
                 "mean": info.normalization.mean(),
                 "std": info.normalization.std(),
                 "num_classes": self.num_classes(),
-                "classifier": names.name("head.fc"),
+                "classifier": classifier,
             },
         });
         // timm would adapt the layers it names to other channels than three, once more.

@@ -52,7 +52,15 @@ const MOST_PREFIXES: usize = 8;
 pub(crate) const COUNTER: &str = "n_averaged";
 
 /// First segments of the names of last layers, in the libraries that people's files come from.
-const HEADS: [&str; 6] = ["fc", "head", "heads", "classifier", "last_linear", "linear"];
+const HEADS: [&str; 7] = [
+    "fc",
+    "head",
+    "head_dist",
+    "heads",
+    "classifier",
+    "last_linear",
+    "linear",
+];
 
 /// Whether a key holds the state of a training, and no weights.
 pub(super) fn is_training_state(key: &str) -> bool {
@@ -237,8 +245,7 @@ pub(super) fn first_segments(section: &Section) -> Vec<String> {
 const SIGNS: [(&[&str], &str); 13] = [
     (
         &["dist_token", "head_dist.weight"],
-        "names of timm's distilled DeiT, which has a second token and a second head; the zoo has \
-         no such model",
+        "names of timm's distilled DeiT, which has a second token and a second head",
     ),
     (
         &[

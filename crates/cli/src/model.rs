@@ -23,7 +23,7 @@ pub struct ModelArgs {
     /// The images in pixels: a side, or height and width as 96x64
     #[arg(long, value_name = "N|HxW")]
     pub image_size: Option<ImageSize>,
-    /// Global pooling: avg, max, avgmax, catavgmax, token or none
+    /// Global pooling: avg, max, avgmax, catavgmax, token, map or none
     #[arg(long, value_parser = Pool::from_timm_name)]
     pub pool: Option<Pool>,
     /// How the first convolution is brought to other channels: fold, sum, repeat, or an

@@ -38,8 +38,8 @@ pub struct Entry {
     pub num_classes: usize,
     /// Upstream's names of the convolutions that see the image; none if they are not known.
     pub first_conv: Vec<String>,
-    /// Upstream's name of the last layer.
-    pub classifier: Option<String>,
+    /// Upstream's names of the last layer, or of the last layers where there are two classifiers.
+    pub classifier: Vec<String>,
     /// Published accuracies on ImageNet's validation images.
     pub results: Vec<Published>,
     /// Where the entry is written.

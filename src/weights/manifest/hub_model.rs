@@ -57,8 +57,8 @@ pub(crate) struct HubModel {
     pub drop_path_rate: f64,
     /// Upstream's names of the convolutions that see the image.
     pub first_conv: Vec<String>,
-    /// Upstream's name of the last layer.
-    pub classifier: Option<String>,
+    /// Upstream's names of the last layer, or of the last layers where there are two classifiers.
+    pub classifier: Vec<String>,
     /// The licence's identifier. `None` is unknown, not free.
     pub licence: Option<String>,
     /// Arguments of timm's constructor that no field above holds, each with its value as JSON.
@@ -189,7 +189,11 @@ impl HubModel {
         assume(crop_pct.is_none(), "crop_pct is not given: 0.875");
         let given = |AnyLine(text): AnyLine| Some(text).filter(|text| !text.is_empty());
         let rate = |key| -> Result<f64> { Ok(args.get(key)?.map_or(0.0, |DropRate(rate)| rate)) };
-        let line = |key| -> Result<Option<String>> { Ok(cfg.get(key)?.map(|Line(text)| text)) };
+        let layers = |key| -> Result<Vec<String>> {
+            Ok(cfg
+                .get(key)?
+                .map_or_else(Vec::new, |OneOrMore(names)| names))
+        };
         Ok(Self {
             architecture,
             tag: cfg.get("tag")?.and_then(given),
@@ -218,11 +222,9 @@ impl HubModel {
             },
             drop_rate: rate("drop_rate")?,
             drop_path_rate: rate("drop_path_rate")?,
-            first_conv: cfg
-                .get("first_conv")?
-                .map_or_else(Vec::new, |OneOrMore(names)| names),
-            classifier: line("classifier")?,
-            licence: line("license")?,
+            first_conv: layers("first_conv")?,
+            classifier: layers("classifier")?,
+            licence: cfg.get("license")?.map(|Line(text)| text),
             other_args: args.others(),
             assumed,
         })

@@ -59,7 +59,7 @@ struct EntryTable {
     crop_mode: Option<Crop>,
     num_classes: Classes,
     first_conv: Option<OneOrMore>,
-    classifier: Option<Line>,
+    classifier: Option<OneOrMore>,
     #[serde(default)]
     results: Vec<Table<PublishedTable>>,
 }
@@ -172,7 +172,7 @@ impl EntryTable {
             },
             num_classes: self.num_classes.into(),
             first_conv: inner(self.first_conv).unwrap_or_default(),
-            classifier: inner(self.classifier),
+            classifier: inner(self.classifier).unwrap_or_default(),
             results: results.collect(),
             place,
         })

@@ -140,7 +140,7 @@ fn what_is_published_of_an_entry_is_all_there() {
     assert_eq!(entry.papers, ["arXiv:2110.00476"]);
     assert_eq!(entry.num_classes, 1000);
     assert_eq!(entry.first_conv, ["conv1"]);
-    assert_eq!(entry.classifier.as_deref(), Some("fc"));
+    assert_eq!(entry.classifier, ["fc"]);
     let data = &entry.data;
     assert_eq!(data.input_size, [3, 224, 224]);
     assert_eq!(data.mean, [0.485, 0.456, 0.406]);
@@ -1126,7 +1126,7 @@ fn a_configuration_of_timm_is_read() {
     assert_eq!(model.data.crop_pct, 0.95);
     assert_eq!(model.global_pool.as_deref(), Some("avg"));
     assert_eq!(model.first_conv, ["conv1.0"]);
-    assert_eq!(model.classifier.as_deref(), Some("fc"));
+    assert_eq!(model.classifier, ["fc"]);
     assert_eq!(model.licence.as_deref(), Some("apache-2.0"));
     assert!(!is_non_commercial(&model) && model.other_args.is_empty());
 
@@ -1397,8 +1397,8 @@ fn malformed_configurations_are_refused_by_their_key() {
             "fixed_input_size: expected true or false, found 1",
         ),
         (
-            "\"classifier\": [\"fc\"]",
-            "classifier: expected a line of text, found [\"fc\"]",
+            "\"classifier\": [5]",
+            "classifier: expected a line of text or a list of them, found [5]",
         ),
         (
             "\"license\": \"a\\nb\"",
