@@ -224,7 +224,8 @@ fn exports_open_exactly_and_are_adapted() {
                 _ => assert_eq!(scores.dims(), [BATCH, classes]),
             }
             // A standardised kernel has another scale then.
-            if channels == 1 && !adapted.backbone.describe().first_conv.is_standardized {
+            let first_convs = &original.backbone.describe().first_convs;
+            if channels == 1 && !first_convs[0].is_standardized {
                 check_grey(&member, &original, &adapted);
             }
         }
@@ -252,9 +253,10 @@ fn check_values(adapted: &Classifier, before: &State, name: &str) {
     let first_convs = description.first_convs.iter();
     let shifted = first_convs.filter(|first| channels == 1 && !first.is_standardized);
     let shifted: Vec<String> = shifted
-        .map(|first| match &first.norm {
-            Some(norm) => upstream(&format!("{norm}.running_mean")),
-            None => upstream(&format!("{}.bias", first.conv)),
+        .map(|first| match (&first.norm, &description.pos_embed) {
+            (Some(norm), _) => upstream(&format!("{norm}.running_mean")),
+            (None, Some(positions)) if first.into_positions => upstream(&positions.path),
+            (None, _) => upstream(&format!("{}.bias", first.conv)),
         })
         .collect();
     for (tensor, now) in &state {
@@ -288,25 +290,29 @@ fn check_values(adapted: &Classifier, before: &State, name: &str) {
     }
 }
 
-/// A grey image gives what its RGB replica gives: everywhere in these families, which cut patches
-/// out, else in the interior of the first group, where no kernel hangs over the border.
+/// A grey image gives what its RGB replica gives: everywhere where patches are cut out for tokens, else in
+/// the interior of the first group, where no kernel hangs over the border.
 fn check_grey(member: &Member, original: &Classifier, adapted: &Classifier) {
-    let is_padded = !["ConvNeXt", "VisionTransformer", "Swin"].contains(&member.family);
-    let size = if is_padded { 96 } else { member.size };
+    let size = match original.backbone.describe().input_size {
+        InputSize::Exactly([side, _]) => side,
+        InputSize::AtLeast(least) => least.max(96),
+        InputSize::MultipleOf(side) => side.next_multiple_of(96),
+    };
     let pair = grey_pair(size, &original.info().normalization);
     let [found, expected] = [adapted, original].map(|model| {
         let image = pair[usize::from(model.in_channels() == 3)].clone();
-        if !is_padded {
-            let features = model.forward_features(image).unwrap();
-            return values(&model.forward_head(features, true).unwrap());
-        }
         let first = model.groups()[0].clone();
         let first = model.forward_intermediates(image, &[&first]).unwrap();
         let (_, first) = first.into_iter().next().unwrap();
-        let map = first.into_map().unwrap();
-        let [_, channels, height, width] = map.dims();
-        let inside = [0..1, 0..channels, 4..height - 4, 4..width - 4];
-        values(&map.slice(inside))
+        match first {
+            Features::Map(map) => {
+                let [_, channels, height, width] = map.dims();
+                let border = 4.min((height - 1) / 2);
+                let [rows, columns] = [height, width].map(|side| border..side - border);
+                values(&map.slice([0..1, 0..channels, rows, columns]))
+            }
+            tokens => tokens.to_vec().unwrap(),
+        }
     });
     let error = relative_error(&found, &expected);
     println!("{}: grey is off by {error:.1e}", member.name);
