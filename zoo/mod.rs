@@ -39,6 +39,9 @@ pub struct Architecture {
     pub family: &'static str,
     /// The paper.
     pub paper: &'static str,
+    /// Whose structure and names it has, timm's but where timm has no such network: `timm` or
+    /// `torchvision`.
+    pub library: &'static str,
     /// The pooling upstream uses.
     pub pool: Pool,
     /// The image size upstream trained at.
@@ -125,12 +128,16 @@ fn edit_distance(a: &str, b: &str) -> usize {
 /// Declares a family: its rows in the table of architectures, its weights manifest, and a
 /// constructor on [`Zoo`](crate::Zoo) for each variant.
 ///
-/// `init` of a variant's configuration makes the modules and their description.
+/// `init` of a variant's configuration makes the modules and their description. The library is timm
+/// unless it is said.
 macro_rules! variants {
     (
-        family: $family:ident, manifest: $manifest:literal, paper: $paper:literal, pool: $pool:expr;
+        family: $family:ident, manifest: $manifest:literal, paper: $paper:literal, pool: $pool:expr
+        $(, library: $library:literal)?;
         $( $name:ident ($size:literal): $summary:literal => $config:expr; )+
     ) => {
+        const LIBRARY: &str = library!($($library)?);
+
         pub(super) const FAMILY: $crate::zoo::Family = $crate::zoo::Family {
             variants: &[$(
                 $crate::zoo::Architecture {
@@ -138,6 +145,7 @@ macro_rules! variants {
                     summary: $summary,
                     family: stringify!($family),
                     paper: $paper,
+                    library: LIBRARY,
                     pool: $pool,
                     image_size: $size,
                     build: |options, params| {
@@ -164,6 +172,15 @@ macro_rules! variants {
     };
 }
 
+macro_rules! library {
+    () => {
+        "timm"
+    };
+    ($library:literal) => {
+        $library
+    };
+}
+
 /// Declares the files of families, and the table of them all.
 macro_rules! families {
     ($( $file:ident; )+) => {
@@ -180,4 +197,11 @@ families! {
     vgg;
     vision_transformer;
     swin;
+    regnet;
+    densenet;
+    shufflenet_v2;
+    alexnet;
+    googlenet;
+    inception;
+    xception;
 }

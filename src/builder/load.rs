@@ -228,13 +228,16 @@ impl Spec {
             );
             expected.extend(own);
         }
+        let unread = model.backbone.describe().unread;
+        let is_left_out = |rest: &str| {
+            rest == COUNTER
+                || layout.ignores(rest)
+                || (makes_head && is_head(rest))
+                || unread.iter().any(|start| rest.starts_with(start))
+        };
         for name in tensors.keys().filter(|name| !expected.contains(*name)) {
             match name.strip_prefix(&layout.prefix) {
-                Some(rest)
-                    if rest == COUNTER || layout.ignores(rest) || (makes_head && is_head(rest)) =>
-                {
-                    report.left_out.push(name.clone());
-                }
+                Some(rest) if is_left_out(rest) => report.left_out.push(name.clone()),
                 Some(rest) => report.unused.push(rest.to_owned()),
                 None => report.left_out.push(name.clone()),
             }

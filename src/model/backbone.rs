@@ -93,6 +93,8 @@ pub struct Description {
     pub key_table: KeyTable,
     /// Other names that files may have for the tensors.
     pub other_names: Vec<OtherNames>,
+    /// What of a file is left out: tensors whose upstream names begin so, which this model does not use.
+    pub unread: &'static [&'static str],
     /// A learnt embedding for each place of a grid, which another image size resamples.
     pub pos_embed: Option<PosEmbed>,
     /// Paths of parameters of rank two and more that weight decay leaves alone; upstream's
@@ -140,6 +142,7 @@ impl Description {
             classifier_init: Init::PyTorch,
             key_table: KeyTable::new(&[]),
             other_names: Vec::new(),
+            unread: &[],
             pos_embed: None,
             no_weight_decay: Vec::new(),
             layer_of: None,
@@ -180,8 +183,8 @@ pub trait Backbone: Debug + Send + Sync {
         Ok(pooling.vector(features))
     }
 
-    /// What timm's constructor must be told beside channels, classes and pooling to build the same
-    /// model.
+    /// What timm's constructor, or that of the library that has the network, must be told beside
+    /// channels, classes and pooling to build the same model.
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let _ = pool;
         serde_json::Map::new()

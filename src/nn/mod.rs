@@ -49,7 +49,10 @@ pub use mlp::Mlp;
 pub use param_builder::ParamBuilder;
 pub(crate) use param_builder::Start;
 pub use pointwise::Pointwise;
-pub use pool::{adaptive_avg_pool2d, avg_pool2d, max_pool2d};
+pub use pool::{
+    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, local_means, max_pool2d, max_pool2d_ceil,
+    padded_avg_pool2d,
+};
 pub use precision::Precision;
 pub use squeeze_excite::SqueezeExcite;
 pub use windows::Windows;

@@ -1,9 +1,8 @@
 //! Pooling over windows.
 
-use burn::tensor::Tensor;
-use burn::tensor::module;
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
-use burn_zoo_cpu::MaxPool2d;
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use burn::tensor::{Tensor, TensorData, module};
+use burn_zoo_cpu::{Epilogue, MaxPool2d};
 
 use super::trace;
 
@@ -51,6 +50,55 @@ pub fn avg_pool2d(input: Tensor<4>, kernel: usize, stride: usize) -> Tensor<4> {
     output
 }
 
+/// `torch.nn.AvgPool2d(kernel, stride, padding)`: windows inside the padded map alone, in which the
+/// zeros count.
+///
+/// # Shapes
+/// As [`max_pool2d`].
+pub fn padded_avg_pool2d(
+    input: Tensor<4>,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
+    let options = AvgPoolOptions {
+        kernel_size: [kernel; 2],
+        stride: [stride; 2],
+        padding: [(padding, padding); 2],
+        count_include_pad: true,
+        ceil_mode: false,
+    };
+    let output = module::avg_pool2d(input, options);
+    trace::pool("AvgPool2d", &output);
+    output
+}
+
+/// timm's `BlurPool2d` (Zhang, 2019, <https://arxiv.org/abs/1904.11486>): every second position of a
+/// map blurred by 1 2 1 in both directions, with its border reflected.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`, of at least two positions on a side
+/// - output: `[batch, channels, height / 2, width / 2]`, rounded up
+pub fn blur_pool2d(input: Tensor<4>) -> Tensor<4> {
+    let channels = input.dims()[1];
+    let rows = [1.0, 2.0, 1.0].map(|row: f32| [1.0, 2.0, 1.0].map(|column| row * column / 16.0));
+    let kernel = TensorData::new(rows.concat(), [1, 1, 3, 3]);
+    let kernel = Tensor::<4>::from_data(kernel, &input.device()).cast(input.dtype());
+    let kernels = kernel.repeat_dim(0, channels);
+    let padded = input.pad([(1, 1), (1, 1)], PadMode::Reflect);
+    let conv = burn_zoo_cpu::Conv2d {
+        stride: 2,
+        ..burn_zoo_cpu::Conv2d::new(&kernels)
+    };
+    let output = burn_zoo_cpu::conv2d(&padded, conv, Epilogue::default()).unwrap_or_else(|| {
+        let options = ConvOptions::new([2; 2], [0; 2], [1; 2], channels);
+        module::conv2d(padded.clone(), kernels.clone(), None, options)
+    });
+    let [_, _, height, width] = output.dims();
+    trace::product("BlurPool2d", &output, 9 * channels * height * width);
+    output
+}
+
 /// `torch.nn.AdaptiveAvgPool2d`: the mean over windows that cover the map, as many as asked for.
 ///
 /// # Shapes
@@ -59,5 +107,48 @@ pub fn avg_pool2d(input: Tensor<4>, kernel: usize, stride: usize) -> Tensor<4> {
 pub fn adaptive_avg_pool2d(input: Tensor<4>, sides: [usize; 2]) -> Tensor<4> {
     let output = module::adaptive_avg_pool2d(input, sides);
     trace::pool("AdaptiveAvgPool2d", &output);
+    output
+}
+
+/// `torch.nn.MaxPool2d(kernel, stride, ceil_mode=True)`: a window that hangs over the edge sees what is
+/// inside.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: each side is `ceil((side - kernel) / stride) + 1`, less a window that would begin behind
+///   the edge
+pub fn max_pool2d_ceil(input: Tensor<4>, kernel: usize, stride: usize) -> Tensor<4> {
+    let [_, _, height, width] = input.dims();
+    let is_inside = |side: usize| side >= kernel && (side - kernel).is_multiple_of(stride);
+    if is_inside(height) && is_inside(width) {
+        return max_pool2d(input, kernel, stride, 0);
+    }
+    let options = MaxPoolOptions {
+        kernel_size: [kernel; 2],
+        stride: [stride; 2],
+        padding: [(0, 0); 2],
+        dilation: [1; 2],
+        ceil_mode: true,
+    };
+    let output = module::max_pool2d(input, options);
+    trace::pool("MaxPool2d", &output);
+    output
+}
+
+/// `torch.nn.AvgPool2d(kernel, 1, kernel // 2, count_include_pad=False)` with an odd kernel: the mean
+/// around each position, of what is inside.
+///
+/// # Shapes
+/// - input and output: `[batch, channels, height, width]`
+pub fn local_means(input: Tensor<4>, kernel: usize) -> Tensor<4> {
+    let options = AvgPoolOptions {
+        kernel_size: [kernel; 2],
+        stride: [1; 2],
+        padding: [(kernel / 2, kernel / 2); 2],
+        count_include_pad: false,
+        ceil_mode: false,
+    };
+    let output = module::avg_pool2d(input, options);
+    trace::pool("AvgPool2d", &output);
     output
 }
