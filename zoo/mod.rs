@@ -53,6 +53,9 @@ pub struct Architecture {
     pub family: &'static str,
     /// The paper.
     pub paper: &'static str,
+    /// Whose structure and names it has, timm's but where timm has no such network: `timm` or
+    /// `torchvision`.
+    pub library: &'static str,
     /// The pooling upstream uses.
     pub pool: Pool,
     /// The image size upstream trained at.
@@ -140,14 +143,17 @@ fn edit_distance(a: &str, b: &str) -> usize {
 /// constructor on [`Zoo`](crate::Zoo) for each variant.
 ///
 /// `init` of a variant's configuration makes the modules and their description. A variant may have
-/// another pooling than its family: `name (224, Pool::Avg): ..`.
+/// another pooling than its family: `name (224, Pool::Avg): ..`. The library is timm unless it is said.
 macro_rules! variants {
-    (@pool $family:expr) => { $family };
-    (@pool $family:expr, $own:expr) => { $own };
+    (@or $default:expr) => { $default };
+    (@or $default:expr, $own:expr) => { $own };
     (
-        family: $family:ident, manifest: $manifest:literal, paper: $paper:literal, pool: $pool:expr;
+        family: $family:ident, manifest: $manifest:literal, paper: $paper:literal, pool: $pool:expr
+        $(, library: $library:literal)?;
         $( $name:ident ($size:literal $(, $own:expr)?): $summary:literal => $config:expr; )+
     ) => {
+        const LIBRARY: &str = variants!(@or "timm" $(, $library)?);
+
         pub(super) const FAMILY: $crate::zoo::Family = $crate::zoo::Family {
             variants: &[$(
                 $crate::zoo::Architecture {
@@ -155,7 +161,8 @@ macro_rules! variants {
                     summary: $summary,
                     family: stringify!($family),
                     paper: $paper,
-                    pool: variants!(@pool $pool $(, $own)?),
+                    pool: variants!(@or $pool $(, $own)?),
+                    library: LIBRARY,
                     image_size: $size,
                     build: |options, params| {
                         let built: $crate::zoo::Built<$family> = $config.init(options, params);
@@ -215,4 +222,11 @@ families! {
     nfnet;
     hrnet;
     res2net;
+    regnet;
+    densenet;
+    shufflenet_v2;
+    alexnet;
+    googlenet;
+    inception;
+    xception;
 }

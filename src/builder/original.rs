@@ -1,4 +1,5 @@
-//! The second source: the file that upstream itself published, such as torchvision's `.pth`.
+//! The file that upstream itself published, such as torchvision's `.pth`: a second source, or the only
+//! one.
 //!
 //! Its name holds the first digits of its SHA-256 (torch.hub's convention), and a file that does
 //! not have them never gets a name in the cache.

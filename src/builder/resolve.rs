@@ -126,6 +126,11 @@ fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> R
             Weights::File(path.clone())
         }
         Source::Hub { .. } => Weights::File(fetch_entry(entry, progress)?),
+        Source::Original => {
+            let path = fetch_original(entry, progress)?;
+            check_file(&path, entry)?;
+            Weights::File(path)
+        }
         Source::Bundled(_) => Weights::Bundled,
     };
     let data = &entry.data;
@@ -145,7 +150,7 @@ fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> R
     Ok(resolved)
 }
 
-/// A local file must be what its entry says.
+/// A file must be what its entry says.
 fn check_file(path: &Path, entry: &Entry) -> Result<()> {
     let differs = |what: &str, expected: String, found: String| Error::WeightsFormat {
         path: path.to_path_buf(),

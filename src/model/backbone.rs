@@ -214,8 +214,8 @@ pub trait Backbone: Debug + Send + Sync {
         Ok(pooling.vector(features))
     }
 
-    /// What timm's constructor must be told beside channels, classes and pooling to build the same
-    /// model.
+    /// What timm's constructor, or that of the library that has the network, must be told beside
+    /// channels, classes and pooling to build the same model.
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let _ = pool;
         serde_json::Map::new()

@@ -135,3 +135,46 @@ pub fn adaptive_avg_pool2d(input: Tensor<4>, sides: [usize; 2]) -> Tensor<4> {
     trace::pool("AdaptiveAvgPool2d", &output);
     output
 }
+
+/// `torch.nn.MaxPool2d(kernel, stride, ceil_mode=True)`: a window that hangs over the edge sees what is
+/// inside.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: each side is `ceil((side - kernel) / stride) + 1`, less a window that would begin behind
+///   the edge
+pub fn max_pool2d_ceil(input: Tensor<4>, kernel: usize, stride: usize) -> Tensor<4> {
+    let [_, _, height, width] = input.dims();
+    let is_inside = |side: usize| side >= kernel && (side - kernel).is_multiple_of(stride);
+    if is_inside(height) && is_inside(width) {
+        return max_pool2d(input, kernel, stride, 0);
+    }
+    let options = MaxPoolOptions {
+        kernel_size: [kernel; 2],
+        stride: [stride; 2],
+        padding: [(0, 0); 2],
+        dilation: [1; 2],
+        ceil_mode: true,
+    };
+    let output = module::max_pool2d(input, options);
+    trace::pool("MaxPool2d", &output);
+    output
+}
+
+/// `torch.nn.AvgPool2d(kernel, 1, kernel // 2, count_include_pad=False)` with an odd kernel: the mean
+/// around each position, of what is inside.
+///
+/// # Shapes
+/// - input and output: `[batch, channels, height, width]`
+pub fn local_means(input: Tensor<4>, kernel: usize) -> Tensor<4> {
+    let options = AvgPoolOptions {
+        kernel_size: [kernel; 2],
+        stride: [1; 2],
+        padding: [(kernel / 2, kernel / 2); 2],
+        count_include_pad: false,
+        ceil_mode: false,
+    };
+    let output = module::avg_pool2d(input, options);
+    trace::pool("AvgPool2d", &output);
+    output
+}

@@ -2,7 +2,7 @@
 //!
 //! An exported folder is what timm's `save_for_hf` writes: `model.safetensors` with upstream's names
 //! and shapes, `config.json`, and a model card. timm opens it with
-//! `timm.create_model("local-dir:DIR", pretrained=True)`,
+//! `timm.create_model("local-dir:DIR", pretrained=True)`, if it has such a network;
 //! [`Classifier::open`](crate::Classifier::open) opens it exactly.
 
 use std::collections::HashMap;
@@ -21,11 +21,15 @@ use crate::zoo;
 
 /// Name of the weights file in an exported folder.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
-/// How every model card of ours begins.
-const FRONT_MATTER: &str =
-    "---\ntags:\n- image-classification\n- timm\n- burn\nlibrary_name: timm\n---\n";
 /// Name of the configuration in an exported folder.
 pub(crate) const CONFIG: &str = "config.json";
+
+/// How every model card of ours begins, by whose the network is.
+fn front_matter(library: &str) -> String {
+    format!(
+        "---\ntags:\n- image-classification\n- {library}\n- burn\nlibrary_name: {library}\n---\n"
+    )
+}
 
 impl Classifier {
     /// Writes the model into a folder: `model.safetensors`, `config.json` and a model card. Each
@@ -59,7 +63,7 @@ impl Classifier {
         // Somebody else's README stays.
         let card = dir.join("README.md");
         let old = std::fs::read_to_string(&card);
-        if !card.exists() || old.is_ok_and(|text| text.starts_with(FRONT_MATTER)) {
+        if !card.exists() || old.is_ok_and(|text| is_ours(&text)) {
             write_file(&card, model.card().as_bytes())?;
         }
         // Last, so that a folder whose weights are of another make than its configuration is one
@@ -175,32 +179,63 @@ impl Classifier {
         config
     }
 
+    /// How Python opens the folder: a line each, or nothing where it cannot.
+    fn in_python(&self) -> String {
+        let info = &self.info;
+        let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
+        let lines = match (library, self.in_channels(), self.num_classes()) {
+            ("timm", ..) => {
+                "import timm\nmodel = timm.create_model(\"local-dir:PATH\", pretrained=True)"
+                    .to_owned()
+            }
+            // torchvision's constructors know no other channels, and no models without classes.
+            (_, 3, 1..) => {
+                let args = self.backbone.timm_args(self.head.pool());
+                let args = args.iter().map(|(name, value)| match value {
+                    Value::Bool(true) => format!(", {name}=True"),
+                    Value::Bool(false) => format!(", {name}=False"),
+                    other => format!(", {name}={other}"),
+                });
+                let args: String = args.collect();
+                format!(
+                    "import torchvision\nfrom safetensors.torch import load_file\n\
+                     model = torchvision.models.get_model(\"{}\", num_classes={}{args})\n\
+                     model.load_state_dict(load_file(\"PATH/{WEIGHTS}\"))",
+                    info.architecture,
+                    self.num_classes(),
+                )
+            }
+            _ => return String::new(),
+        };
+        format!("```python\n{lines}\n```\n\n")
+    }
+
     /// A model card, the README of a repository on the hub.
     fn card(&self) -> String {
         let info = &self.info;
+        let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
         let classes = match info.classes.as_slice() {
             [] => format!("{} classes", self.num_classes()),
             names => format!("{} classes: {}", names.len(), names.join(", ")),
         };
         format!(
-            "{FRONT_MATTER}# {architecture}\n\n\
+            "{front_matter}# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\
              - parameters: {parameters}\n\
              - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
              - started from: {origin}\n\n\
-             ```python\n\
-             import timm\n\
-             model = timm.create_model(\"local-dir:PATH\", pretrained=True)\n\
-             ```\n\n\
+             {python}\
              ```rust\n\
              let model = burn_zoo::Classifier::open(\"PATH\", &device)?;\n\
              ```\n",
+            front_matter = front_matter(library),
             architecture = info.architecture,
             channels = self.in_channels(),
             parameters = self.num_parameters(),
             mean = info.normalization.mean(),
             std = info.normalization.std(),
             origin = info.origin,
+            python = self.in_python(),
         )
     }
 }
@@ -210,6 +245,14 @@ fn pretty(value: &impl Serialize) -> Result<String> {
         .map_err(|error| Error::argument("config", "values that JSON can hold", error))?;
     text.push('\n');
     Ok(text)
+}
+
+/// Whether a model card is one of ours.
+fn is_ours(card: &str) -> bool {
+    let libraries = ["timm", "torchvision"].into_iter();
+    libraries
+        .map(front_matter)
+        .any(|start| card.starts_with(&start))
 }
 
 /// The 16-bit numbers next to these.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Weights {
-    /// The architecture's default entry in the weights manifest, fetched from the hub unless it is
-    /// cached.
+    /// The architecture's default entry in the weights manifest, fetched from the hub, or from the
+    /// address that it names, unless it is cached.
     #[default]
     Default,
     /// The architecture's entry with this tag in the weights manifest, such as `tv_in1k`.

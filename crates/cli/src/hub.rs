@@ -169,8 +169,9 @@ fn repository(name: &str) -> Result<String> {
     if entry.bundled().is_some() {
         bail!("{name} is part of burn-zoo, not cached");
     }
-    match entry.repository() {
-        Some(repository) => Ok(repository.to_owned()),
-        None => bail!("{name} is a file of yours, not a cached one"),
+    match (entry.repository(), entry.original()) {
+        (Some(repository), _) => Ok(repository.to_owned()),
+        (None, Some(url)) => bail!("{name} is from {url}, not from a repository"),
+        (None, None) => bail!("{name} is a file of yours, not a cached one"),
     }
 }

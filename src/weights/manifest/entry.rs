@@ -22,7 +22,7 @@ pub struct Entry {
     pub(crate) sha256: Option<Pin<String>>,
     /// Size of the file.
     pub(crate) bytes: Option<Pin<u64>>,
-    /// The file that upstream published first, as a second source.
+    /// The file that upstream published first: a second source, or the only one.
     pub(crate) original: Option<OriginalFile>,
     /// The project that trained the weights, as an address.
     pub origin: Option<String>,
@@ -61,15 +61,20 @@ impl Entry {
     pub fn repository(&self) -> Option<&str> {
         match &self.source {
             Source::Hub { repository, .. } => Some(repository),
-            Source::File(_) | Source::Bundled(_) => None,
+            Source::Original | Source::File(_) | Source::Bundled(_) => None,
         }
+    }
+
+    /// The address of the file that upstream published, such as torchvision's `.pth`.
+    pub fn original(&self) -> Option<&str> {
+        self.original.as_ref().map(|original| original.url.as_str())
     }
 
     /// The name of the file, if it is part of the crate.
     pub fn bundled(&self) -> Option<&str> {
         match &self.source {
             Source::Bundled(name) => Some(name),
-            Source::Hub { .. } | Source::File(_) => None,
+            Source::Hub { .. } | Source::Original | Source::File(_) => None,
         }
     }
 
@@ -122,6 +127,8 @@ pub(crate) enum Source {
         /// does no harm beyond not being found.
         revision: Option<Pin<String>>,
     },
+    /// At the address of the [`original`](Entry::original) alone, which no repository holds.
+    Original,
     /// On this machine.
     File(PathBuf),
     /// In the crate itself, under this name.
@@ -138,7 +145,7 @@ impl Source {
                 file: Some(file), ..
             } => vec![file],
             Source::Hub { file: None, .. } => vec!["model.safetensors", "pytorch_model.bin"],
-            Source::File(_) | Source::Bundled(_) => Vec::new(),
+            Source::Original | Source::File(_) | Source::Bundled(_) => Vec::new(),
         }
     }
 }
@@ -170,8 +177,8 @@ impl<T> Pin<T> {
     }
 }
 
-/// The PyTorch state dict that upstream published, such as torchvision's own `.pth` file. It is
-/// another file than the hub's, with the same values.
+/// The PyTorch state dict that upstream published, such as torchvision's own `.pth` file. Where a
+/// repository has a file too, it is another one with the same values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OriginalFile {
     /// Its address.

@@ -143,7 +143,8 @@ impl EntryTable {
             (_, Some(Line(path)), _) => {
                 Source::File(place.path.parent().unwrap_or(Path::new("")).join(path))
             }
-            (.., bundled) => Source::Bundled(inner(bundled).unwrap_or_default()),
+            (.., Some(bundled)) => Source::Bundled(bundled.into()),
+            _ => Source::Original,
         };
         let sha256_prefix = inner(self.url_sha256_prefix);
         let original = |FileUrl(url)| OriginalFile { url, sha256_prefix };
@@ -188,10 +189,14 @@ impl EntryTable {
         mistake(
             "",
             match given.into_iter().filter(|given| *given).count() {
-                0 => {
-                    "needs the key `repository` (on the hub) or `path` (a file of yours), has neither"
+                0 if self.url.is_none() => {
+                    "needs the key `repository` (on the hub), `path` (a file of yours) or `url` (a file \
+                     at an address), has none"
                 }
-                1 => return Ok(()),
+                0 if self.url_sha256_prefix.is_none() => {
+                    "needs `url_sha256_prefix` beside a `url` alone, to verify the file"
+                }
+                0 | 1 => return Ok(()),
                 _ => "needs one of the keys `bundled`, `repository` and `path`, has more",
             },
         )

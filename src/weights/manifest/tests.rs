@@ -88,6 +88,12 @@ fn only_what_is_recorded_is_pinned() {
         if !matches!(entry.source, Source::Hub { .. }) {
             continue;
         }
+        // The prefix in its name verifies what comes from an address alone.
+        if entry.source == Source::Original {
+            let original = entry.original.as_ref().unwrap();
+            assert!(original.sha256_prefix.is_some(), "{}", entry.name);
+            continue;
+        }
         let (repository, file, revision) = hub(entry);
         let Some(upstream) = repository.strip_prefix("timm/") else {
             panic!("{}: {repository}", entry.name)
@@ -564,7 +570,7 @@ fn unknown_and_missing_keys_are_refused() {
     refusal_names(
         &with(2, ""),
         1,
-        &["resnet18.mine: ", "`repository`", "`path`", "neither"],
+        &["resnet18.mine: ", "`repository`", "`path`", "`url`", "none"],
     );
     let both = with(10, "path = \"a.safetensors\"");
     refusal_names(
@@ -596,6 +602,28 @@ fn only_the_crates_own_files_are_bundled() {
     let expected = Source::Bundled("resnet18.fractal.safetensors".to_owned());
     assert_eq!(entry.source, expected);
     assert!(entry.source.file_names().is_empty());
+}
+
+#[test]
+fn an_address_may_be_the_only_source() {
+    let url = "url = \"https://example.org/mine-829a220f.pth\"";
+    let alone = with(2, url).replace("file = \"model.safetensors\"", "");
+    refusal_names(
+        &alone,
+        1,
+        &["resnet18.mine: ", "`url_sha256_prefix`", "`url` alone"],
+    );
+    let mut manifest = Manifest::default();
+    let verified = format!("{alone}\nurl_sha256_prefix = \"829a220f\"");
+    manifest.add_str(&verified, "my.toml").unwrap();
+    let entry = manifest.get("resnet18.mine").unwrap();
+    assert_eq!(entry.source, Source::Original);
+    assert_eq!((entry.repository(), entry.bundled()), (None, None));
+    assert!(entry.source.file_names().is_empty());
+    assert_eq!(
+        entry.original(),
+        Some("https://example.org/mine-829a220f.pth")
+    );
 }
 
 #[test]
