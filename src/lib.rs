@@ -103,6 +103,12 @@ pub use model::{
 pub use preprocess::ImageSize;
 pub use weights::manifest;
 
+pub mod probe {
+    //! What a backbone's features are worth, without training it.
+
+    pub use crate::infer::{Embeddings, LinearProbe, Strength, nearest_neighbors};
+}
+
 /// What a program that uses this crate needs, to import at once.
 pub mod prelude {
     pub use burn::tensor::{Device, Tensor};
@@ -127,4 +133,7 @@ mod documents {
 
     #[doc = include_str!("../docs/your-own-loop.md")]
     struct YourOwnLoop;
+
+    #[doc = include_str!("../docs/features.md")]
+    struct Features;
 }

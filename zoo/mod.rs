@@ -4,11 +4,14 @@
 //! `docs/adding-a-backbone.md`). Nothing else names a family.
 
 pub(crate) mod bundled;
+mod numbers;
 mod residual;
 
 use crate::error::{Error, Result};
 use crate::model::{AnyBackbone, Description, Pool};
 use crate::nn::ParamBuilder;
+
+pub use numbers::Numbers;
 
 /// What a backbone is built from, beside its own configuration.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use super::spec::Spec;
 use crate::error::{Error, Result};
 use crate::files::sha256_of;
 use crate::preprocess::Normalization;
-use crate::weights::manifest::{Entry, Manifest, Source};
+use crate::weights::manifest::{Entry, Manifest, Source, licence_in_words};
 use crate::weights::{Progress, Weights, WeightsFile};
 
 impl Spec {
@@ -29,8 +29,8 @@ impl Spec {
     }
 
     /// The licence of the weights, from their entry in the manifest or from the configuration of
-    /// their repository; `None` is unknown, not free. See
-    /// [`non_commercial`](crate::manifest::non_commercial).
+    /// their repository or folder; `None` is unknown, not free. See
+    /// [`Terms`](crate::manifest::Terms).
     pub fn licence(&self) -> Option<String> {
         let entry = self.entry().ok().flatten();
         entry.map_or(self.licence.clone(), |entry| entry.licence)
@@ -147,6 +147,7 @@ fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> R
         data.image_size(),
     );
     resolved.origin = Some(origin(&entry.name, entry.licence.as_deref()));
+    resolved.licence = entry.licence.clone();
     Ok(resolved)
 }
 
@@ -173,8 +174,7 @@ fn check_file(path: &Path, entry: &Entry) -> Result<()> {
 
 /// Where weights come from, in words.
 fn origin(name: &str, licence: Option<&str>) -> String {
-    let licence = licence.map_or("licence unknown".to_owned(), |l| format!("licence {l}"));
-    format!("{name} ({licence})")
+    format!("{name} (licence {})", licence_in_words(licence))
 }
 
 /// The spec with what the configuration of a repository's commit says.

@@ -161,6 +161,7 @@ impl Spec {
                     .origin
                     .clone()
                     .unwrap_or_else(|| self.weights.to_string()),
+                licence: self.licence.clone(),
                 loaded: None,
             }),
         })

@@ -37,7 +37,7 @@ pub struct Spec {
     pub(crate) declared_size: Option<ImageSize>,
     /// Where the weights come from, in words, once that is known better than the path of a file.
     pub(crate) origin: Option<String>,
-    /// The licence that the configuration of a repository or a folder names.
+    /// The licence that the weights' entry, or the configuration of their repository or folder, names.
     pub(crate) licence: Option<String>,
     /// The names of the weights' classes, if that configuration has them.
     pub(crate) classes: Vec<String>,

@@ -3,6 +3,7 @@
 mod evaluate;
 mod fused;
 mod predict;
+mod probe;
 
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::LARGEST_CONFUSION;
@@ -10,3 +11,4 @@ pub(crate) use evaluate::{BatchLogits, BatchScores, best, check_labels, scalar};
 pub use evaluate::{ClassScore, Evaluation};
 pub use fused::Fused;
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
+pub use probe::{Embeddings, LinearProbe, Strength, nearest_neighbors};

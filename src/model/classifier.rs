@@ -33,6 +33,9 @@ pub struct ModelInfo {
     pub drop_path_rate: f64,
     /// Where the weights came from, in words, for the model card.
     pub origin: String,
+    /// The licence of the weights that it started from, as far as it is known: those of a tuned model
+    /// are derived from them.
+    pub licence: Option<String>,
     /// What was taken from their file; see [`Classifier::load_report`].
     pub(crate) loaded: Option<Arc<LoadReport>>,
 }

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::{Classifier, InputSize, params};
 use crate::preprocess::ImageSize;
+use crate::weights::manifest::licence_in_words;
 use crate::zoo;
 
 /// Name of the weights file in an exported folder.
@@ -173,6 +174,10 @@ impl Classifier {
                 several => json!(several),
             };
         }
+        // As timm keeps it: the weights are derived from those.
+        if let Some(licence) = &info.licence {
+            config["pretrained_cfg"]["license"] = json!(licence);
+        }
         if !info.classes.is_empty() {
             config["label_names"] = json!(info.classes);
         }
@@ -218,12 +223,17 @@ impl Classifier {
             [] => format!("{} classes", self.num_classes()),
             names => format!("{} classes: {}", names.len(), names.join(", ")),
         };
+        let licence = info.licence.as_deref().map_or_else(String::new, |licence| {
+            let licence = licence_in_words(Some(licence));
+            format!("- licence of the weights that it started from: {licence}\n")
+        });
         format!(
             "{front_matter}# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\
              - parameters: {parameters}\n\
              - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
-             - started from: {origin}\n\n\
+             - started from: {origin}\n\
+             {licence}\n\
              {python}\
              ```rust\n\
              let model = burn_zoo::Classifier::open(\"PATH\", &device)?;\n\

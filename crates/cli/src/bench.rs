@@ -1,17 +1,15 @@
 //! `bench`.
 
-use std::time::Instant;
-
 use anyhow::{Result, bail};
-use burn::optim::GradientsParams;
-use burn::tensor::{Distribution, Int, TensorData};
+use burn::tensor::Distribution;
 use burn_zoo::prelude::*;
-use burn_zoo::train::{Precision, cross_entropy};
+use burn_zoo::train::Precision;
 use burn_zoo::{ImageSize, InputSize, Memory};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::flags::{Choice, count};
+use crate::measure::{self, Step};
 use crate::model::{ModelArgs, WeightsArgs};
 use crate::output::{print, print_json};
 use crate::progress;
@@ -107,21 +105,15 @@ impl BenchArgs {
         let mut seconds = Vec::with_capacity(self.steps);
         let mut step = self.step(model, images, &device)?;
         for index in 0..warm_up + self.steps {
-            let started = Instant::now();
-            step()?;
+            let taken = measure::seconds(&mut step)?;
             if index >= warm_up {
-                seconds.push(started.elapsed().as_secs_f64());
+                seconds.push(taken);
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
 
-        seconds.sort_by(f64::total_cmp);
-        let middle = seconds.len() / 2;
-        let median = match seconds.len() % 2 {
-            0 => (seconds[middle - 1] + seconds[middle]) / 2.0,
-            _ => seconds[middle],
-        };
+        let median = measure::median(seconds);
         let rate = self.batch_size() as f64 / median;
         let memory = Memory::peak_resident();
         if self.json {
@@ -164,56 +156,23 @@ impl BenchArgs {
         known.unwrap_or(224.into())
     }
 
-    /// One step, as a function to call again and again.
-    fn step(
-        &self,
-        model: Classifier,
-        images: Tensor<4>,
-        device: &Device,
-    ) -> Result<Box<dyn FnMut() -> Result<()>>> {
-        let wait = device.clone();
-        let sync = move || {
-            wait.sync()
-                .map_err(|error| anyhow::anyhow!("the device did not finish: {error}"))
-        };
-        let weights = self.weights.as_deref();
-        if self.mode == Mode::Load {
-            let spec = self.options.spec(&self.model, weights, 0)?;
-            let (spec, device) = (self.choice.choose(spec), device.clone());
-            return Ok(Box::new(move || {
-                spec.clone().build(&device)?;
-                sync()
-            }));
+    /// What is measured.
+    fn step(&self, model: Classifier, images: Tensor<4>, device: &Device) -> Result<Step> {
+        match self.mode {
+            Mode::Infer => Ok(measure::inference(&model, images)),
+            Mode::Train => {
+                let optimizer = self.optimizer.unwrap_or_else(Optimizer::sgd);
+                measure::training(model, images, optimizer)
+            }
+            Mode::Load => {
+                let weights = self.weights.as_deref();
+                let spec = self.options.spec(&self.model, weights, 0)?;
+                let (spec, device) = (self.choice.choose(spec), device.clone());
+                Ok(Box::new(move || {
+                    spec.clone().build(&device)?;
+                    measure::sync(&device)
+                }))
+            }
         }
-        if self.mode == Mode::Infer {
-            let model = model.fuse();
-            return Ok(Box::new(move || {
-                model.forward(images.clone())?;
-                sync()
-            }));
-        }
-        let classes = model.num_classes() as i64;
-        let labels: Vec<i64> = (0..self.batch_size() as i64).map(|i| i % classes).collect();
-        let labels = TensorData::new(labels, [self.batch_size()]);
-        let labels = Tensor::<1, Int>::from_data(labels, device);
-        let recipe = Recipe::full()
-            .with_optimizer(self.optimizer.unwrap_or_else(Optimizer::sgd))
-            .learning_rate(0.01);
-        let mut optimizer = recipe.optimizer(&model)?;
-        let mut model = Some(model);
-        Ok(Box::new(move || {
-            let Some(current) = model.take() else {
-                bail!("a step before this one failed");
-            };
-            let loss = cross_entropy(
-                current
-                    .forward(images.clone())?
-                    .cast(burn::tensor::FloatDType::F32),
-                labels.clone(),
-            );
-            let gradients = GradientsParams::from_grads(loss.backward(), &current);
-            model = Some(optimizer.step(recipe.learning_rate, current, gradients));
-            sync()
-        }))
     }
 }

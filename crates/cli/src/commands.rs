@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::flags::{count, device_name};
 use crate::output::Stopped;
 use crate::{
-    bench, eval, export, finetune, fractals, hub, inspect, logits, lr_find, notice, predict, report,
+    bench, embed, eval, export, finetune, fractals, hub, info, list, logits, lr_find, notice,
+    predict, probe, recommend, report,
 };
 
 /// A transfer-learning model zoo: fine-tune, evaluate and export image classifiers.
@@ -27,10 +28,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List the architectures
-    List(inspect::ListArgs),
-    /// Show a model's layers, output shapes, parameters and MACs
-    Info(inspect::InfoArgs),
+    /// List architectures or weights: size, accuracy, licence
+    List(list::ListArgs),
+    /// Recommend three models for your images and your time, by measured speed
+    Recommend(recommend::RecommendArgs),
+    /// Show a model's layers, parameters and MACs; its groups, poolings, licence, paper and tags
+    Info(info::InfoArgs),
     /// Fine-tune a model on labelled images
     Finetune(Box<finetune::FinetuneArgs>),
     /// Try learning rates from very small to very large, and suggest one
@@ -41,6 +44,10 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Classify images, or folders of them, with a run or an exported folder
     Predict(predict::PredictArgs),
+    /// Write the features of images into a file, one vector for each
+    Embed(Box<embed::EmbedArgs>),
+    /// Compare what the features of several models tell of your images, without training
+    Probe(Box<probe::ProbeArgs>),
     /// Write a run's best model as a folder that timm opens
     Export(export::ExportArgs),
     /// Draw images made of formulas, which the bundled weights are trained on
@@ -60,7 +67,14 @@ enum Command {
 
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(threads) = cli.threads
+    let threads = match threads(&cli) {
+        Ok(threads) => threads,
+        Err(text) => {
+            notice::say(format_args!("error: {text}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(threads) = threads
         && let Err(error) = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build_global()
@@ -71,12 +85,15 @@ pub fn run() -> ExitCode {
     let device = || burn_zoo::device_with(&cli.device, &mut |text| notice::tell(text));
     let result = match cli.command {
         Command::List(args) => args.run(),
+        Command::Recommend(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::Info(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Finetune(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::LrFind(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::Report(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Eval(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Predict(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
+        Command::Embed(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
+        Command::Probe(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Export(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Logits(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Bench(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
@@ -100,6 +117,26 @@ pub fn run() -> ExitCode {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// The threads that are asked for, by their own flag or by a budget.
+fn threads(cli: &Cli) -> Result<Option<usize>, String> {
+    let Command::Recommend(args) = &cli.command else {
+        return Ok(cli.threads);
+    };
+    let there = std::thread::available_parallelism().map_or(1, usize::from);
+    match (cli.threads, args.cores()) {
+        (Some(threads), Some(cores)) if threads != cores => Err(format!(
+            "--threads: expected {cores}, the cores of --budget, found {threads}"
+        )),
+        (None, Some(cores)) if cores > there => {
+            notice::tell(format!(
+                "--budget: {cores} cores are not here: times are measured with {there}"
+            ));
+            Ok(Some(there))
+        }
+        (threads, cores) => Ok(threads.or(cores)),
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use burn_zoo::prelude::*;
 use clap::Args;
 
+use crate::model::warn_of;
 use crate::model_folder::{model_folder, open};
 use crate::output::print;
 
@@ -31,6 +32,9 @@ impl ExportArgs {
                 "{} exists already; pass --overwrite to write into it",
                 self.dir.display()
             );
+        }
+        if let Some(licence) = &model.info().licence {
+            warn_of(licence, "the weights that it started from");
         }
         if self.half {
             model.export_half(&self.dir)?

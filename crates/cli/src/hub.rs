@@ -1,7 +1,7 @@
 //! `fetch`, `verify` and `cache`.
 
 use anyhow::{Result, bail};
-use burn_zoo::manifest::Manifest;
+use burn_zoo::manifest::{Manifest, licence_in_words};
 use burn_zoo::prelude::*;
 use burn_zoo::weights::hub::{Hub, Outcome};
 use clap::{Args, Subcommand};
@@ -40,7 +40,11 @@ impl FetchArgs {
         for name in &names {
             // One that cannot be had does not keep the others from being fetched.
             match self.spec(name).and_then(|spec| fetch(&spec)) {
-                Ok(spec) => print(format!("{name}: {}", spec.weights_in_words()))?,
+                Ok(spec) => {
+                    let licence = licence_in_words(spec.licence().as_deref());
+                    let weights = spec.weights_in_words();
+                    print(format!("{name}: {weights} (licence {licence})"))?
+                }
                 Err(error) if several => {
                     failed += 1;
                     crate::notice::say(format_args!("error: {error:#}"));

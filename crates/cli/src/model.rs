@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use burn_zoo::ImageSize;
-use burn_zoo::manifest::non_commercial;
+use burn_zoo::manifest::Terms;
 use burn_zoo::prelude::*;
 use burn_zoo::weights::LoadReport;
 use clap::Args;
@@ -148,8 +148,8 @@ pub fn of_folder(dir: &Path, weights: Option<&str>) -> Result<Spec> {
     Ok(spec)
 }
 
-/// Fetches what a spec names, with a bar, and says before it does if its licence forbids commercial
-/// use.
+/// Fetches what a spec names, with a bar, and says before it does if its licence does not plainly
+/// allow commercial use.
 pub fn fetch(spec: &Spec) -> Result<Spec> {
     warn_of_licence(spec);
     spec.assumed().iter().for_each(notice::tell);
@@ -172,14 +172,21 @@ pub fn build(spec: &Spec, device: &Device) -> Result<Classifier> {
     Ok(model)
 }
 
+/// Says so if the licence of what a spec names does not plainly allow commercial use.
 pub fn warn_of_licence(spec: &Spec) {
-    if let Some(licence) = spec.licence()
-        && non_commercial(&licence)
-    {
-        let weights = spec.weights_in_words();
-        let name = spec.architecture();
-        notice::tell(format!(
-            "{name}, {weights}: licence {licence}, which forbids commercial use"
-        ));
+    if let Some(licence) = spec.licence() {
+        let weights = format!("{}, {}", spec.architecture(), spec.weights_in_words());
+        warn_of(&licence, &weights);
     }
+}
+
+/// The same of weights that are in a model already.
+pub fn warn_of(licence: &str, weights: &str) {
+    let terms = match Terms::of(licence) {
+        Terms::Commercial => return,
+        Terms::NonCommercial => "which forbids commercial use",
+        Terms::Own if licence == "unknown" => "so that nobody knows what they may be used for",
+        Terms::Own => "which has terms of its own: read them before you use the weights",
+    };
+    notice::tell(format!("{weights}: licence {licence}, {terms}"));
 }

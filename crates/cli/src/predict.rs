@@ -79,7 +79,7 @@ impl PredictArgs {
             top_k,
             views: self.tta,
             batch_size: self.batch_size,
-            workers: self.workers.map_or_else(workers, usize::from),
+            workers: self.workers.map_or_else(progress::workers, usize::from),
             ..PredictOptions::default()
         };
         let names = &model.info().classes;
@@ -168,12 +168,6 @@ impl PredictArgs {
         }
         self.top_k.unwrap_or(TOP_K).min(classes)
     }
-}
-
-/// Half the machine reads while the other half computes.
-fn workers() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, 8)
 }
 
 /// Writes a row for each input, and counts those that could not be read.

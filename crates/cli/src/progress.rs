@@ -81,6 +81,12 @@ pub fn check<T>(open: impl FnOnce(&mut dyn FnMut(CheckProgress)) -> T) -> T {
     result
 }
 
+/// Threads that read images ahead: half the machine reads while the other half computes.
+pub fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).clamp(1, 8)
+}
+
 /// A bar over a known number of steps.
 pub fn bar(steps: usize, what: &str) -> ProgressBar {
     ProgressBar::new(steps as u64)
@@ -120,9 +126,14 @@ impl Stop {
 
 /// Says that something takes a while.
 pub fn report<T>(write: impl FnOnce() -> T) -> T {
-    let spinner = ProgressBar::new_spinner().with_message("writing the report");
+    wait("writing the report", write)
+}
+
+/// Says what takes a while.
+pub fn wait<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
+    let spinner = ProgressBar::new_spinner().with_message(what);
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
-    let result = write();
+    let result = work();
     spinner.finish_and_clear();
     result
 }
@@ -194,7 +205,7 @@ impl Drop for Watch {
 }
 
 /// A time as a person says it.
-fn clock(seconds: f64) -> String {
+pub fn clock(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),

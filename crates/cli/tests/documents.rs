@@ -74,3 +74,28 @@ fn documented_flags_exist() {
     }
     assert!(checked > 50, "{checked} commands");
 }
+
+/// `docs/choosing.md` states the rules by which `recommend` goes.
+#[test]
+fn documented_rules_are_those_of_the_program() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(package.join(path)).unwrap();
+    let rules: toml::Table = read("src/recommend/rules.toml").parse().unwrap();
+    let page = read("../../docs/choosing.md");
+    let rows: Vec<String> = rules["rule"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            let images = rule
+                .get("images_per_class")
+                .map_or("more".to_owned(), |n| format!("up to {n}"));
+            let recipe = rule["recipe"].as_str().unwrap();
+            format!(
+                "| {images} | `{recipe}` | {} | {} |",
+                rule["epochs"], rule["trained"]
+            )
+        })
+        .collect();
+    assert!(page.contains(&rows.join("\n")), "{rows:#?}");
+}

@@ -418,7 +418,7 @@ fn fetched_weights_are_adapted_and_tuned() {
     let origin = config["model"]["weights"].as_str().unwrap();
     assert_eq!(
         origin,
-        "test_resnet.mine (licence cc-by-nc-4.0); first convolution from 3 to 1 channels: fold; \
+        "test_resnet.mine (licence cc-by-nc-4.0, no commercial use); first convolution from 3 to 1 channels: fold; \
          new head of 10 classes: pytorch (seed 42)"
     );
     // The normalisation of the entry, folded to one channel, goes with the model.
@@ -428,6 +428,22 @@ fn fetched_weights_are_adapted_and_tuned() {
     let exported: serde_json::Value = serde_json::from_str(&exported).unwrap();
     assert_eq!(exported["pretrained_cfg"]["interpolation"], "bilinear");
     assert_eq!(exported["pretrained_cfg"]["crop_pct"], 0.95);
+    // So does their licence: into the model card, and on from folder to folder.
+    let mark = "licence of the weights that it started from: cc-by-nc-4.0, no commercial use";
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    assert!(read(&format!("{out}/best/README.md")).contains(mark));
+    let folder = world.path("exported");
+    let (_, errors) = world.run(&["export", &out, &folder], &[]);
+    assert!(
+        errors.contains("licence cc-by-nc-4.0, which forbids commercial use"),
+        "{errors}"
+    );
+    assert!(read(&format!("{folder}/README.md")).contains(mark));
+    let (_, errors) = world.run(&["info", &folder], &[]);
+    assert!(
+        errors.contains("licence cc-by-nc-4.0, which forbids commercial use"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::terms::{Terms, licence_in_words, non_commercial};
 use crate::preprocess::{CropMode, ImageSize, Interpolation, Resizing};
 
 /// Published weights of an architecture: where they are, what they may be used for, and what
@@ -99,19 +100,22 @@ impl Entry {
     pub fn non_commercial(&self) -> bool {
         self.licence.as_deref().is_some_and(non_commercial)
     }
-}
 
-/// Whether a licence's identifier says that it forbids commercial use, as `cc-by-nc-4.0` does.
-///
-/// `false` is no permission: the identifier says nothing about it.
-pub fn non_commercial(licence: &str) -> bool {
-    let licence = licence.to_ascii_lowercase();
-    let has = |word: &str| licence.split(['-', '_', ' ', '.']).any(|part| part == word);
-    // `apple-amlr` and the `research` licences allow research only.
-    ["nc", "noncommercial", "research", "amlr"]
-        .into_iter()
-        .any(has)
-        || licence.contains("non-commercial")
+    /// What the licence says about commercial use; a licence that is not known has terms of its own.
+    pub fn terms(&self) -> Terms {
+        self.licence.as_deref().map_or(Terms::Own, Terms::of)
+    }
+
+    /// The licence as a person reads it; see [`licence_in_words`].
+    pub fn licence_in_words(&self) -> String {
+        licence_in_words(self.licence.as_deref())
+    }
+
+    /// The best published accuracy, and the size it was measured at.
+    pub fn best_result(&self) -> Option<&Published> {
+        let results = self.results.iter();
+        results.max_by(|a, b| a.top1.total_cmp(&b.top1))
+    }
 }
 
 /// Where a file of weights is.

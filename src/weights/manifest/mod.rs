@@ -28,6 +28,7 @@ mod entry;
 mod fields;
 mod hub_model;
 mod parse;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod wildcard;
@@ -36,6 +37,7 @@ pub use collection::{Manifest, USER_FILE, USER_VARIABLE};
 #[cfg(feature = "hub")]
 pub(crate) use entry::OriginalFile;
 pub(crate) use entry::Source;
-pub use entry::{DataConfig, Entry, Published, non_commercial};
+pub use entry::{DataConfig, Entry, Published};
 pub(crate) use hub_model::HubModel;
+pub use terms::{Terms, licence_in_words, non_commercial};
 pub(crate) use wildcard::wildcard;

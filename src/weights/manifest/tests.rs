@@ -7,7 +7,9 @@ use std::process::Command;
 
 use crate::preprocess::{CropMode, Interpolation};
 use crate::weights::manifest::entry::{Entry, Pin};
-use crate::weights::manifest::{HubModel, Manifest, Source, USER_FILE, USER_VARIABLE};
+use crate::weights::manifest::{
+    HubModel, Manifest, Source, Terms, USER_FILE, USER_VARIABLE, licence_in_words, non_commercial,
+};
 use crate::{Error, zoo};
 
 fn bundled() -> Manifest {
@@ -264,7 +266,6 @@ fn licences_that_forbid_commercial_use_are_known() {
             "convnextv2_tiny.fcmae_ft_in1k",
         ]
     );
-    use crate::manifest::non_commercial;
     for licence in [
         "cc-by-nc-4.0",
         "CC-BY-NC-SA-4.0",
@@ -283,6 +284,79 @@ fn licences_that_forbid_commercial_use_are_known() {
     mine.add_str(ENTRY, "my.toml").unwrap();
     let entry = mine.get("resnet18.mine").unwrap();
     assert!(entry.licence.is_none() && !entry.non_commercial());
+    assert_eq!(
+        (entry.terms(), entry.licence_in_words().as_str()),
+        (Terms::Own, "unknown")
+    );
+}
+
+/// A licence that is not known to allow commercial use is one to be read.
+#[test]
+fn licences_have_terms() {
+    for (licence, terms, words) in [
+        ("apache-2.0", Terms::Commercial, "apache-2.0"),
+        ("MIT", Terms::Commercial, "MIT"),
+        ("mit or apache-2.0", Terms::Commercial, "mit or apache-2.0"),
+        (
+            "cc-by-nc-4.0",
+            Terms::NonCommercial,
+            "cc-by-nc-4.0, no commercial use",
+        ),
+        (
+            "apple-amlr",
+            Terms::NonCommercial,
+            "apple-amlr, no commercial use",
+        ),
+        (
+            "dinov3-license",
+            Terms::Own,
+            "dinov3-license, its own terms",
+        ),
+        (
+            "fastvit-license",
+            Terms::Own,
+            "fastvit-license, its own terms",
+        ),
+        (
+            "mobileone-license",
+            Terms::Own,
+            "mobileone-license, its own terms",
+        ),
+        (
+            "cvnets-license",
+            Terms::Own,
+            "cvnets-license, its own terms",
+        ),
+        ("apple-ascl", Terms::Own, "apple-ascl, its own terms"),
+        (
+            "mit and dinov3-license",
+            Terms::Own,
+            "mit and dinov3-license, its own terms",
+        ),
+        ("unknown", Terms::Own, "unknown"),
+        ("", Terms::Own, ", its own terms"),
+    ] {
+        assert_eq!(Terms::of(licence), terms, "{licence}");
+        assert_eq!(licence_in_words(Some(licence)), words);
+    }
+    // Every licence of the manifest is of one of the three kinds that are known here.
+    let manifest = bundled();
+    for entry in manifest.entries() {
+        let licence = entry.licence.as_deref().unwrap_or("unknown");
+        let known = [
+            "dinov3-license",
+            "fastvit-license",
+            "mobileone-license",
+            "cvnets-license",
+            "apple-ascl",
+            "unknown",
+        ];
+        assert!(
+            entry.terms() != Terms::Own || known.contains(&licence),
+            "{}: {licence}",
+            entry.name
+        );
+    }
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl DataArgs {
     }
 
     /// As many images of a folder as a limit says, of each class its share.
-    pub(super) fn limited(&self, images: ImageFolder, limit: Option<usize>) -> ImageFolder {
+    pub fn limited(&self, images: ImageFolder, limit: Option<usize>) -> ImageFolder {
         match limit {
             Some(count) => images.subset(count, self.seed()),
             None => images,
