@@ -436,7 +436,7 @@ fn several_views_are_averaged() {
         let mut loss = 0.0;
         for index in 0..100 {
             let found = model
-                .predict_views(&image(index), Some(28), 10, views)
+                .predict_views(&image(index), Some(28.into()), 10, views)
                 .unwrap();
             let label = valid.labels()[index];
             let right = found.iter().find(|p| p.class == label).unwrap();
@@ -456,10 +456,10 @@ fn several_views_are_averaged() {
     let mirrored = Image::new(28, 28, 1, pixels).unwrap();
     let (a, b) = (
         model
-            .predict_views(&plain, Some(28), 10, Views::Flip)
+            .predict_views(&plain, Some(28.into()), 10, Views::Flip)
             .unwrap(),
         model
-            .predict_views(&mirrored, Some(28), 10, Views::Flip)
+            .predict_views(&mirrored, Some(28.into()), 10, Views::Flip)
             .unwrap(),
     );
     for (a, b) in a.iter().zip(&b) {

@@ -141,9 +141,9 @@ impl Facts {
             InputSize::MultipleOf(step) => {
                 format!("of multiples of {step} pixels; upstream's size is {image_size}")
             }
-            InputSize::Exactly([height, width]) => format!(
-                "of {height} x {width} pixels; --image-size builds it for another size"
-            ),
+            InputSize::Exactly([height, width]) => {
+                format!("of {height} x {width} pixels; --image-size builds it for another size")
+            }
         };
         let pools = description.pools.iter().map(|pool| {
             let upstream = *pool == self.architecture.pool;
