@@ -95,8 +95,8 @@ fn apart(a: &Run, b: &Run) -> f64 {
             ];
             shown.into_iter().chain([e.valid_top5_accuracy, raw])
         });
-        let side = run.model().info().image_size.unwrap();
-        let image = Tensor::<4>::ones([2, 1, side, side], &run.model().device());
+        let [height, width] = run.model().info().image_size.unwrap().sides();
+        let image = Tensor::<4>::ones([2, 1, height, width], &run.model().device());
         let logits = run.model().forward(image).unwrap().into_data();
         let logits = logits.try_into_vec::<f32>().unwrap();
         figures.chain(logits.into_iter().map(f64::from)).collect()
