@@ -2,42 +2,57 @@
 //! <https://arxiv.org/abs/1905.02244>.
 //!
 //! Inverted residuals with squeeze-excite and hard-swish, and a convolution behind the pooling. The
-//! structure is timm's `mobilenetv3.py`. torchvision's networks have the same parameters and another
-//! epsilon (1e-3), so its files would compute something else here and are not read. Parameters are
-//! those of a model for 1000 classes; accuracies are those timm publishes at 224 pixels.
+//! structure is timm's `mobilenetv3.py`. `tf_` variants pad as TensorFlow does and have another epsilon
+//! (1e-3). torchvision's networks have the same parameters and that epsilon, but pad as the others do, so
+//! its files would compute something else here and are not read. Parameters are those of a model for
+//! 1000 classes, accuracies those timm publishes at the size in the table.
 //!
-//! | variant | parameters | ImageNet top-1 (weights) |
-//! |---|---|---|
-//! | `mobilenetv3_small_050` | 1 593 224 | 57.9 % (`lamb_in1k`) |
-//! | `mobilenetv3_small_075` | 2 041 872 | 65.3 % (`lamb_in1k`) |
-//! | `mobilenetv3_small_100` | 2 542 856 | 67.6 % (`lamb_in1k`) |
-//! | `mobilenetv3_large_075` | 3 993 528 |  |
-//! | `mobilenetv3_large_100` | 5 483 032 | 75.8 % (`ra_in1k`) |
+//! | variant | size | parameters | ImageNet top-1 (weights) |
+//! |---|---|---|---|
+//! | `mobilenetv3_small_050` | 224 | 1 593 224 | 57.9 % (`lamb_in1k`) |
+//! | `mobilenetv3_small_075` | 224 | 2 041 872 | 65.3 % (`lamb_in1k`) |
+//! | `mobilenetv3_small_100` | 224 | 2 542 856 | 67.6 % (`lamb_in1k`) |
+//! | `mobilenetv3_large_075` | 224 | 3 993 528 | |
+//! | `mobilenetv3_large_100` | 224 | 5 483 032 | 75.8 % (`ra_in1k`) |
+//! | `mobilenetv3_large_150d` | 256 | 14 622 320 | 81.0 % (`ra4_e3600_r256_in1k`) |
+//! | `mobilenetv3_rw` | 224 | 5 479 918 | 75.6 % (`rmsp_in1k`) |
+//! | `tf_mobilenetv3_small_075` | 224 | 2 041 872 | 65.7 % (`in1k`) |
+//! | `tf_mobilenetv3_small_100` | 224 | 2 542 856 | 67.9 % (`in1k`) |
+//! | `tf_mobilenetv3_small_minimal_100` | 224 | 2 044 736 | 62.9 % (`in1k`) |
+//! | `tf_mobilenetv3_large_075` | 224 | 3 993 528 | 73.4 % (`in1k`) |
+//! | `tf_mobilenetv3_large_100` | 224 | 5 483 032 | 75.5 % (`in1k`) |
+//! | `tf_mobilenetv3_large_minimal_100` | 224 | 3 924 288 | 72.3 % (`in1k`) |
 
-use burn::module::Module;
-use burn::tensor::Tensor;
+use super::inverted::{Config, Depth, Head, InvertedNet, Words};
+use crate::model::Pool;
+use crate::nn::{Act, Excite, divisible_by_8};
 
-use super::{BackboneOptions, Built};
-use crate::error::Result;
-use crate::init::{FanMode, Init, Nonlinearity};
-use crate::model::{Backbone, Description, Features, MapLayer, Pool, Pooling, Stages, key_table};
-use crate::nn::{
-    Act, BlockSpec, BlockStyle, Conv2d, Conv2dConfig, ConvNorm, Epilogue, InvertedResidual,
-    ParamBuilder, divisible_by_8, fan_out_normal,
-};
+type MobileNetV3 = InvertedNet;
 
 variants! {
     family: MobileNetV3, manifest: "mobilenet_v3.toml", paper: "https://arxiv.org/abs/1905.02244",
     pool: Pool::Avg;
-    mobilenetv3_small_050 (224): "small, half as wide" => Config::small(0.5);
-    mobilenetv3_small_075 (224): "small, three quarters as wide" => Config::small(0.75);
-    mobilenetv3_small_100 (224): "small" => Config::small(1.0);
-    mobilenetv3_large_075 (224): "large, three quarters as wide" => Config::large(0.75);
-    mobilenetv3_large_100 (224): "large" => Config::large(1.0);
+    mobilenetv3_small_050 (224): "small, half as wide" => small(0.5);
+    mobilenetv3_small_075 (224): "small, three quarters as wide" => small(0.75);
+    mobilenetv3_small_100 (224): "small" => small(1.0);
+    mobilenetv3_large_075 (224): "large, three quarters as wide" => large(0.75);
+    mobilenetv3_large_100 (224): "large" => large(1.0);
+    mobilenetv3_large_150d (256): "large, width times 1.5, depth times 1.2"
+        => Config { depth: Depth::Up(1.2), ..large(1.5) };
+    mobilenetv3_rw (224): "large, from before the authors' code" => rw();
+    tf_mobilenetv3_small_075 (224): "small, three quarters as wide, as in TensorFlow"
+        => small(0.75).tf();
+    tf_mobilenetv3_small_100 (224): "small, as in TensorFlow" => small(1.0).tf();
+    tf_mobilenetv3_small_minimal_100 (224): "small, 3x3 kernels and ReLU, as in TensorFlow"
+        => config(SMALL_MINIMAL, 1.0, 1024).act(Act::Relu).tf();
+    tf_mobilenetv3_large_075 (224): "large, three quarters as wide, as in TensorFlow"
+        => large(0.75).tf();
+    tf_mobilenetv3_large_100 (224): "large, as in TensorFlow" => large(1.0).tf();
+    tf_mobilenetv3_large_minimal_100 (224): "large, 3x3 kernels and ReLU, as in TensorFlow"
+        => config(LARGE_MINIMAL, 1.0, 1280).act(Act::Relu).tf();
 }
 
-/// The blocks of each stage; the words are [`BlockSpec`]'s.
-const SMALL: &[&[&str]] = &[
+const SMALL: Words = &[
     &["ds_r1_k3_s2_e1_c16_se0.25_nre"],
     &["ir_r1_k3_s2_e4.5_c24_nre", "ir_r1_k3_s1_e3.67_c24_nre"],
     &["ir_r1_k5_s2_e4_c40_se0.25", "ir_r2_k5_s1_e6_c40_se0.25"],
@@ -46,7 +61,16 @@ const SMALL: &[&[&str]] = &[
     &["cn_r1_k1_s1_c576"],
 ];
 
-const LARGE: &[&[&str]] = &[
+const SMALL_MINIMAL: Words = &[
+    &["ds_r1_k3_s2_e1_c16"],
+    &["ir_r1_k3_s2_e4.5_c24", "ir_r1_k3_s1_e3.67_c24"],
+    &["ir_r1_k3_s2_e4_c40", "ir_r2_k3_s1_e6_c40"],
+    &["ir_r2_k3_s1_e3_c48"],
+    &["ir_r3_k3_s2_e6_c96"],
+    &["cn_r1_k1_s1_c576"],
+];
+
+const LARGE: Words = &[
     &["ds_r1_k3_s1_e1_c16_nre"],
     &["ir_r1_k3_s2_e4_c24_nre", "ir_r1_k3_s1_e3_c24_nre"],
     &["ir_r3_k5_s2_e3_c40_se0.25_nre"],
@@ -60,141 +84,66 @@ const LARGE: &[&[&str]] = &[
     &["cn_r1_k1_s1_c960"],
 ];
 
-const STYLE: BlockStyle = BlockStyle {
-    act: Act::HardSwish,
-    se_acts: [Act::Relu, Act::HardSigmoid],
-    epsilon: 1e-5,
-};
+const LARGE_MINIMAL: Words = &[
+    &["ds_r1_k3_s1_e1_c16"],
+    &["ir_r1_k3_s2_e4_c24", "ir_r1_k3_s1_e3_c24"],
+    &["ir_r3_k3_s2_e3_c40"],
+    LARGE[3],
+    &["ir_r2_k3_s1_e6_c112"],
+    &["ir_r3_k3_s2_e6_c160"],
+    LARGE[6],
+];
 
-/// U(-b, b) with b = 1 / sqrt(classes).
-const CLASSIFIER: Init = Init::KaimingUniform {
-    mode: FanMode::FanOut,
-    nonlinearity: Nonlinearity::LeakyRelu(2.236_067_977_499_79),
-};
+const RW: Words = &[
+    &["ds_r1_k3_s1_e1_c16_nre_noskip"],
+    LARGE[1],
+    LARGE[2],
+    LARGE[3],
+    LARGE[4],
+    LARGE[5],
+    LARGE[6],
+];
 
-/// The shape of a MobileNetV3.
-#[derive(Debug, Clone)]
-struct Config {
-    stages: &'static [&'static [&'static str]],
-    /// Factor of all widths but that of the layer before the classifier.
-    width: f64,
-    head_channels: usize,
-}
-
-impl Config {
-    fn small(width: f64) -> Self {
-        Self {
-            stages: SMALL,
-            width,
-            head_channels: 1024,
-        }
-    }
-
-    fn large(width: f64) -> Self {
-        Self {
-            stages: LARGE,
-            width,
-            head_channels: 1280,
-        }
-    }
-
-    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<MobileNetV3> {
-        let mut specs: Vec<Vec<BlockSpec>> = Vec::new();
-        for stage in self.stages {
-            let stage: Result<_> = stage.iter().map(|words| words.parse()).collect();
-            specs.push(stage?);
-        }
-        let total: usize = specs.iter().flatten().map(|spec| spec.repeats).sum();
-        // Unlike in other families, the last block does not reach the full rate.
-        let mut rates = (0..total).map(|i| options.drop_path_rate * i as f64 / total as f64);
-        // The stem does not become narrower than this.
-        let mut channels = divisible_by_8(16.0 * self.width.max(0.75));
-        let stem = Conv2dConfig::new(options.in_channels, channels, 3)
-            .padding(1)
-            .stride(2);
-        let stem = stem.weights(fan_out_normal(9 * channels));
-        let stem = Stem {
-            conv: ConvNorm::new(stem, STYLE.act, params),
-        };
-        let mut table = key_table![
-            "stem.conv" => "conv_stem", "stem.bn" => "bn1", "pre_logits" => "conv_head",
-        ];
-        let mut stages = Vec::new();
-        for (index, of_stage) in specs.iter().enumerate() {
-            let mut blocks = Vec::new();
-            for spec in of_stage {
-                for (repeat, rate) in rates.by_ref().take(spec.repeats).enumerate() {
-                    let stride = if repeat == 0 { spec.stride } else { 1 };
-                    let ends = [channels, divisible_by_8(spec.channels as f64 * self.width)];
-                    channels = ends[1];
-                    blocks.push(InvertedResidual::new(
-                        spec, STYLE, ends, stride, rate, params,
-                    ));
-                }
-                for (ours, theirs) in InvertedResidual::names(spec.kind) {
-                    let path = format!("stage{}.*.{ours}", index + 1);
-                    table.push(&path, &format!("blocks.{index}.*.{theirs}"));
-                }
-            }
-            stages.push(blocks);
-        }
-        table.push("stage*", "blocks.*-1");
-        let stages = Stages::new(stages);
-        let groups = stages.groups_with_stem();
-        let description = Description {
-            has_pre_logits: true,
-            head_features: Some(self.head_channels),
-            classifier: "classifier",
-            classifier_init: CLASSIFIER,
-            key_table: table,
-            ..Description::new(groups, options.in_channels, channels, "stem.conv")
-        };
-        let pooled = channels * options.pool.multiplier();
-        let pre_logits = Conv2dConfig::new(pooled, self.head_channels, 1).bias();
-        let pre_logits = pre_logits
-            .weights(fan_out_normal(self.head_channels))
-            .init(params);
-        let backbone = MobileNetV3 {
-            stem,
-            stages,
-            pre_logits,
-        };
-        Ok((backbone, description))
+fn config(stages: Words, width: f64, head: usize) -> Config {
+    let excite = Excite::Squeeze {
+        act: Some(Act::Relu),
+        gate: Act::HardSigmoid,
+        of_inner: true,
+        round: divisible_by_8,
+    };
+    Config {
+        stem: 16,
+        is_stem_fixed: width < 0.75,
+        head: Head::Pooled {
+            channels: head,
+            has_bias: true,
+        },
+        ..Config::new(stages, width, Act::HardSwish).excite(excite)
     }
 }
 
-#[derive(Module, Debug)]
-struct MobileNetV3 {
-    stem: Stem,
-    stages: Stages<Vec<InvertedResidual>>,
-    pre_logits: Conv2d,
+fn small(width: f64) -> Config {
+    config(SMALL, width, 1024)
 }
 
-impl Backbone for MobileNetV3 {
-    fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
-        self.stages.forward_group(&self.stem, index, x)
-    }
-
-    fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
-        let pooled = pooling.map(features.into_map()?);
-        let act = Epilogue::act(STYLE.act);
-        Ok(self.pre_logits.forward_with(pooled, act).flatten(1, 3))
-    }
+fn large(width: f64) -> Config {
+    config(LARGE, width, 1280)
 }
 
-#[derive(Module, Debug)]
-struct Stem {
-    conv: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
-    }
-}
-
-impl MapLayer for InvertedResidual {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.forward(x)
+fn rw() -> Config {
+    let excite = Excite::Squeeze {
+        act: None,
+        gate: Act::HardSigmoid,
+        of_inner: true,
+        round: |channels| channels.round_ties_even() as usize,
+    };
+    let mut config = config(RW, 1.0, 1280).excite(excite);
+    config.style.epsilon = 1e-3;
+    Config {
+        head: Head::Pooled {
+            channels: 1280,
+            has_bias: false,
+        },
+        ..config
     }
 }

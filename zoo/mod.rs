@@ -4,6 +4,7 @@
 //! `docs/adding-a-backbone.md`). Nothing else names a family.
 
 pub(crate) mod bundled;
+mod inverted;
 mod numbers;
 mod residual;
 
@@ -142,18 +143,28 @@ fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// The first of one or two.
+macro_rules! first {
+    ($first:literal $(, $second:literal)?) => {
+        $first
+    };
+}
+
 /// Declares a family: its rows in the table of architectures, its weights manifest, and a
 /// constructor on [`Zoo`](crate::Zoo) for each variant.
 ///
 /// `init` of a variant's configuration makes the modules and their description. A variant may have
-/// another pooling than its family: `name (224, Pool::Avg): ..`. The library is timm unless it is said.
+/// another pooling than its family, and another paper: `name (224, Pool::Avg; "https://.."): ..`. The library is timm unless it is said.
 macro_rules! variants {
     (@or $default:expr) => { $default };
     (@or $default:expr, $own:expr) => { $own };
     (
         family: $family:ident, manifest: $manifest:literal, paper: $paper:literal, pool: $pool:expr
         $(, library: $library:literal)?;
-        $( $name:ident ($size:literal $(, $own:expr)?): $summary:literal => $config:expr; )+
+        $(
+            $name:ident ($size:literal $(, $own:expr)? $(; $own_paper:literal)?): $summary:literal
+                => $config:expr;
+        )+
     ) => {
         const LIBRARY: &str = variants!(@or "timm" $(, $library)?);
 
@@ -163,7 +174,7 @@ macro_rules! variants {
                     name: stringify!($name),
                     summary: $summary,
                     family: stringify!($family),
-                    paper: $paper,
+                    paper: first!($($own_paper,)? $paper),
                     pool: variants!(@or $pool $(, $own)?),
                     library: LIBRARY,
                     image_size: $size,
@@ -182,7 +193,10 @@ macro_rules! variants {
 
         impl $crate::Zoo {
             $(
-                #[doc = concat!("`", stringify!($name), "`: ", $summary, " (<", $paper, ">).")]
+                #[doc = concat!(
+                    "`", stringify!($name), "`: ", $summary,
+                    " (<", first!($($own_paper,)? $paper), ">)."
+                )]
                 pub fn $name() -> $crate::Spec {
                     $crate::Spec::of(stringify!($name))
                 }
@@ -232,4 +246,12 @@ families! {
     googlenet;
     inception;
     xception;
+    efficientnet;
+    efficientnet_v2;
+    mobilenet_v1;
+    mobilenet_v2;
+    mobilenet_v4;
+    mnasnet;
+    lcnet;
+    nas_mobile;
 }

@@ -73,18 +73,21 @@ impl EfficientAttention {
 
 /// The global context of a GCNet (Cao et al., 2019, <https://arxiv.org/abs/1904.11492>): a mean over
 /// positions, each weighed by what is seen there, goes through a small network and is added
-/// everywhere. timm's `GlobalContext` with `fuse_add`.
+/// everywhere, or weighs the channels. timm's `GlobalContext`.
 #[derive(Module, Debug)]
 pub struct GlobalContext {
     attend: Conv2d,
     fc1: Conv2d,
     norm: LayerNorm,
     fc2: Conv2d,
+    #[module(skip)]
+    act: Act,
+    is_added: bool,
 }
 
 impl GlobalContext {
-    /// For maps of so many channels, through `hidden` ones; it starts as nothing. `weights` is how the
-    /// first layer of the network starts, a convolution of so many output channels.
+    /// One that is added, for maps of so many channels, through `hidden` ones; it starts as nothing.
+    /// `weights` is how the first layer of the network starts, a convolution of so many output channels.
     pub fn new(
         channels: usize,
         hidden: usize,
@@ -95,19 +98,45 @@ impl GlobalContext {
             mode: FanMode::FanIn,
             nonlinearity: Nonlinearity::Relu,
         };
+        let starts = [attend, weights(hidden), Init::Zeros];
+        Self::of([channels, hidden], Act::Relu, starts, true, params)
+    }
+
+    /// One that weighs the channels, with this activation within the network. `weights` is how a
+    /// convolution of so many output channels starts.
+    pub fn weighing(
+        channels: usize,
+        hidden: usize,
+        act: Act,
+        weights: impl Fn(usize) -> Init,
+        params: &ParamBuilder,
+    ) -> Self {
+        let starts = [1, hidden, channels].map(weights);
+        Self::of([channels, hidden], act, starts, false, params)
+    }
+
+    fn of(
+        [channels, hidden]: [usize; 2],
+        act: Act,
+        [attend, first, second]: [Init; 3],
+        is_added: bool,
+        params: &ParamBuilder,
+    ) -> Self {
         let layer = |from, to, init| {
             let config = Conv2dConfig::new(from, to, 1).bias();
             config.weights(init).init(params)
         };
         Self {
             attend: layer(channels, 1, attend),
-            fc1: layer(channels, hidden, weights(hidden)),
+            fc1: layer(channels, hidden, first),
             norm: LayerNorm::new(hidden, 1e-6, params),
-            fc2: layer(hidden, channels, Init::Zeros),
+            fc2: layer(hidden, channels, second),
+            act,
+            is_added,
         }
     }
 
-    /// Adds the context.
+    /// Adds the context, or weighs the channels by it.
     ///
     /// # Shapes
     /// - input and output: `[batch, channels, height, width]`
@@ -120,7 +149,12 @@ impl GlobalContext {
         let context = context.reshape([batch, channels, 1, 1]);
         trace::product("AttentionPool2d", &context, channels * length);
         let hidden = self.norm.forward_map(self.fc1.forward(context));
-        x + self.fc2.forward(Act::Relu.forward(hidden))
+        let context = self.fc2.forward(self.act.forward(hidden));
+        if self.is_added {
+            x + context
+        } else {
+            x * Act::Sigmoid.forward(context)
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod attention;
 mod attention_pool;
 mod batch_norm;
+mod block_spec;
 mod buffer;
 mod channel_attention;
 mod conv;
@@ -24,7 +25,9 @@ mod inverted_residual;
 mod layer_norm;
 mod layer_scale;
 mod linear;
+mod mixed_conv;
 mod mlp;
+mod multi_query;
 pub(crate) mod noise;
 mod param_builder;
 mod pointwise;
@@ -41,6 +44,7 @@ mod windows;
 pub use attention::{SelfAttention, attention, attention_with_bias};
 pub use attention_pool::AttentionPool;
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
+pub use block_spec::{BlockKind, BlockSpec, divisible_by_8, nearest_divisible_by_8};
 pub use buffer::Buffer;
 pub use burn_zoo_cpu::{Act, Epilogue};
 pub use channel_attention::{
@@ -52,17 +56,19 @@ pub use cross_entropy::cross_entropy;
 pub use drop::{DropPath, Dropout, drop_path_rates};
 pub use group_norm::{GroupNorm, GroupNormConfig, Norm, NormConfig};
 pub use inverted_residual::{
-    BlockKind, BlockSpec, BlockStyle, InvertedResidual, divisible_by_8, fan_out_normal,
+    BlockStyle, Excite, InvertedResidual, MobileAttention, MobileBlock, StridedPool, fan_out_normal,
 };
 pub use layer_norm::{LayerNorm, channels_last, from_channels_last};
 pub use layer_scale::{GlobalResponseNorm, LayerScale};
 pub use linear::{Linear, LinearConfig};
+pub use mixed_conv::{AnyConv, MixedConv};
 pub use mlp::Mlp;
+pub use multi_query::MultiQueryAttention;
 pub use param_builder::ParamBuilder;
 pub(crate) use param_builder::Start;
 pub use pointwise::Pointwise;
 pub use pool::{
-    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, local_means, max_pool2d, max_pool2d_ceil,
+    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, blur_pool2d_zeros, local_means, max_pool2d, max_pool2d_ceil,
     padded_avg_pool2d, upsample_nearest2d,
 };
 pub use precision::Precision;

@@ -80,19 +80,32 @@ pub fn padded_avg_pool2d(
 /// - input: `[batch, channels, height, width]`, of at least two positions on a side
 /// - output: `[batch, channels, height / 2, width / 2]`, rounded up
 pub fn blur_pool2d(input: Tensor<4>) -> Tensor<4> {
+    blur(input.pad([(1, 1), (1, 1)], PadMode::Reflect), 0)
+}
+
+/// As [`blur_pool2d`], with zeros around the map: timm's `BlurPool2d(pad_mode="constant")`.
+///
+/// # Shapes
+/// - input: `[batch, channels, height, width]`
+/// - output: `[batch, channels, height / 2, width / 2]`, rounded up
+pub fn blur_pool2d_zeros(input: Tensor<4>) -> Tensor<4> {
+    blur(input, 1)
+}
+
+fn blur(input: Tensor<4>, padding: usize) -> Tensor<4> {
     let channels = input.dims()[1];
     let rows = [1.0, 2.0, 1.0].map(|row: f32| [1.0, 2.0, 1.0].map(|column| row * column / 16.0));
     let kernel = TensorData::new(rows.concat(), [1, 1, 3, 3]);
     let kernel = Tensor::<4>::from_data(kernel, &input.device()).cast(input.dtype());
     let kernels = kernel.repeat_dim(0, channels);
-    let padded = input.pad([(1, 1), (1, 1)], PadMode::Reflect);
     let conv = burn_zoo_cpu::Conv2d {
         stride: 2,
+        padding,
         ..burn_zoo_cpu::Conv2d::new(&kernels)
     };
-    let output = burn_zoo_cpu::conv2d(&padded, conv, Epilogue::default()).unwrap_or_else(|| {
-        let options = ConvOptions::new([2; 2], [0; 2], [1; 2], channels);
-        module::conv2d(padded.clone(), kernels.clone(), None, options)
+    let output = burn_zoo_cpu::conv2d(&input, conv, Epilogue::default()).unwrap_or_else(|| {
+        let options = ConvOptions::new([2; 2], [padding; 2], [1; 2], channels);
+        module::conv2d(input.clone(), kernels.clone(), None, options)
     });
     let [_, _, height, width] = output.dims();
     trace::product("BlurPool2d", &output, 9 * channels * height * width);
