@@ -232,4 +232,9 @@ families! {
     googlenet;
     inception;
     xception;
+    eva02;
+    dinov3;
+    metaformer;
+    edgenext;
+    xcit;
 }
