@@ -9,9 +9,11 @@ use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::ops::PadMode;
 use burn::tensor::{FloatDType, Gradients, Tensor, TensorData};
 use burn_zoo::nn::{
-    Act, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, Epilogue, GlobalResponseNorm,
-    LayerNorm, LayerScale, LinearConfig, Mlp, Norm, ParamBuilder, Pointwise, SelfAttention,
-    SqueezeExcite, Windows, adaptive_avg_pool2d, avg_pool2d, max_pool2d,
+    Act, BatchNorm2dConfig, ClassAttention, Conv2d, Conv2dConfig, ConvNorm, CrossCovariance,
+    Epilogue, FourierPositions, GlobalResponseNorm, GroupNormConfig, LayerNorm, LayerScale,
+    LinearConfig, Mlp, Norm, ParamBuilder, Pointwise, QkvKind, RmsNorm, Rotary, RotaryAttention,
+    RotaryKind, SelfAttention, SqueezeExcite, SwiGlu, SwiGluPacked, Windows, adaptive_avg_pool2d,
+    avg_pool2d, local_means, max_pool2d,
 };
 use burn_zoo::prelude::*;
 use common::{Fixture, relative_error, rule, rule_input, rule_model, values};
@@ -74,7 +76,7 @@ fn layers_are_those_of_pytorch() {
         }
     }
     assert!(skipped.into_iter().eq(WITHOUT_LAYER));
-    assert_eq!(ran, 2 * (118 - WITHOUT_LAYER.len()));
+    assert_eq!(ran, 2 * (136 - WITHOUT_LAYER.len()));
     let all = Act::ALL.map(|act| format!("{act:?}"));
     assert_eq!(acts, BTreeSet::from(all), "activations");
 
@@ -153,6 +155,11 @@ impl Case<'_> {
         assert_eq!(shape.len(), D, "{key}");
         let data = TensorData::new(values.clone(), shape.as_slice());
         Tensor::from_data(data, self.device)
+    }
+
+    fn has(&self, what: &str) -> bool {
+        let key = format!("{}.{what}", self.name);
+        self.fixture.tensors.contains_key(&key)
     }
 
     fn channels(&self, what: &str) -> usize {
@@ -272,7 +279,10 @@ impl Case<'_> {
             }
             "layer_norm" => {
                 let features = self.channels("param.weight");
-                let norm = LayerNorm::new(features, self.epsilon(), params);
+                let mut norm = LayerNorm::new(features, self.epsilon(), params);
+                if !self.has("param.bias") {
+                    norm = norm.without_bias();
+                }
                 let is_map = self.is_map();
                 self.run(norm, &[], |norm, x| match is_map {
                     true => norm.forward_map(x),
@@ -330,6 +340,73 @@ impl Case<'_> {
                 });
             }
             "swin_block" => self.check_swin_block(params),
+            "rms_norm" => {
+                let mut norm = RmsNorm::new(self.channels("param.weight"), self.epsilon(), params);
+                if self.says("by_variance") {
+                    norm = norm.by_variance();
+                }
+                match self.is_map() {
+                    true => self.run(norm, &[], RmsNorm::forward_map),
+                    false => self.run(norm, &[], |norm, x: Tensor<3>| norm.forward(x)),
+                }
+            }
+            "group_norm" => {
+                let norm =
+                    GroupNormConfig::new(self.channels("param.weight"), self.number("groups"));
+                let norm = norm.epsilon(self.epsilon()).init(params);
+                self.run(norm, &[], |norm, x| {
+                    norm.forward_with(x, Epilogue::default())
+                });
+            }
+            "swiglu" => {
+                let [features, hidden] = ["in", "hidden"].map(|key| self.number(key));
+                let end = Epilogue::default();
+                if self.says("packed") {
+                    let mlp = SwiGluPacked::new(features, hidden, [init; 2], params);
+                    self.run(mlp, &[], |mlp, x: Tensor<3>| mlp.forward_with(x, end));
+                } else {
+                    let norm = || LayerNorm::new(hidden, 1e-6, params);
+                    let mlp = SwiGlu::new(features, hidden, [init; 2], params);
+                    let mlp = mlp.norm(self.says("norm").then(norm));
+                    self.run(mlp, &[], |mlp, x: Tensor<3>| mlp.forward_with(x, end));
+                }
+            }
+            "rotary" => {
+                let rotary = self.rotary(self.number("head"));
+                self.run_function(|x| rotary.forward(x));
+            }
+            "rotary_attention" => {
+                let [_, _, features] = self.tensor::<3>("input").dims();
+                let is_biased = self.says("biased");
+                let kind = match self.says("split") {
+                    true => QkvKind::Split,
+                    false => QkvKind::Fused { is_biased },
+                };
+                let rotary = self.rotary(features / self.number("heads"));
+                let norm = || LayerNorm::new(features, 1e-6, params);
+                let layer = RotaryAttention::new(features, kind, [init; 2], rotary, params)
+                    .norm(self.says("norm").then(norm));
+                let end = Epilogue::default();
+                self.run(layer, &[("input.", "")], |layer, x| {
+                    layer.forward_with(x, end)
+                });
+            }
+            "cross_covariance" => {
+                let [_, _, features] = self.tensor::<3>("input").dims();
+                let layer = CrossCovariance::new(features, self.number("heads"), init, params);
+                self.run(layer, &[], CrossCovariance::forward);
+            }
+            "class_attention" => {
+                let [_, _, features] = self.tensor::<3>("input").dims();
+                let layer = ClassAttention::new(features, self.number("heads"), init, params);
+                self.run(layer, &[], ClassAttention::forward);
+            }
+            "fourier" => {
+                let [_, channels, ..] = self.tensor::<4>("input").dims();
+                let layer = FourierPositions::new(channels, init, params);
+                self.run(layer, &[], FourierPositions::forward);
+            }
+            "local_mean" => self.run_function(|x| local_means(x, self.number("kernel"))),
             "max_pool" => {
                 let [kernel, stride] = ["kernel", "stride"].map(|key| self.side(key));
                 self.run_function(|x| max_pool2d(x, kernel, stride, 0));
@@ -424,6 +501,16 @@ impl Case<'_> {
                 mlp.forward_with(norm2.forward(x.clone()), end)
             },
         );
+    }
+
+    fn rotary(&self, head: usize) -> Rotary {
+        let kind = match self.arguments["side"].as_u64() {
+            Some(side) => RotaryKind::Counted {
+                side: side as usize,
+            },
+            None => RotaryKind::Centred,
+        };
+        Rotary::new(kind, self.pair("grid"), head, self.number("prefix"))
     }
 
     fn windows(&self) -> Windows {

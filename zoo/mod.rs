@@ -254,4 +254,9 @@ families! {
     mnasnet;
     lcnet;
     nas_mobile;
+    eva02;
+    dinov3;
+    metaformer;
+    edgenext;
+    xcit;
 }

@@ -36,6 +36,13 @@ impl SelfAttention {
         self
     }
 
+    /// Takes the biases away.
+    pub fn without_biases(mut self) -> Self {
+        self.qkv.bias = None;
+        self.proj.bias = None;
+        self
+    }
+
     /// Attends, and does what follows.
     ///
     /// # Shapes

@@ -14,7 +14,7 @@ pub struct GroupNorm {
     /// Scale, `[channels]`.
     pub weight: Param<Tensor<1>>,
     /// Shift, `[channels]`.
-    pub bias: Param<Tensor<1>>,
+    pub bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
     config: GroupNormConfig,
 }
@@ -26,6 +26,7 @@ pub struct GroupNormConfig {
     groups: usize,
     epsilon: f64,
     scale: f32,
+    bias: bool,
 }
 
 impl GroupNormConfig {
@@ -36,7 +37,20 @@ impl GroupNormConfig {
             groups,
             epsilon: 1e-5,
             scale: 1.0,
+            bias: true,
         }
+    }
+
+    /// Sets what is added to the variance.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Takes the shift away.
+    pub fn without_bias(mut self) -> Self {
+        self.bias = false;
+        self
     }
 
     /// The scale starts at 0, as that of [`BatchNorm2dConfig::zero_init`].
@@ -47,9 +61,10 @@ impl GroupNormConfig {
 
     /// Makes the layer.
     pub fn init(&self, params: &ParamBuilder) -> GroupNorm {
+        let bias = || params.constant([self.channels], 0.0);
         GroupNorm {
             weight: params.scale(self.channels, self.scale),
-            bias: params.constant([self.channels], 0.0),
+            bias: self.bias.then(bias),
             config: *self,
         }
     }
@@ -66,9 +81,13 @@ impl GroupNorm {
         let input = input.cast(FloatDType::F32);
         let centred = input.clone() - self.group_means(input);
         let variance = self.group_means(centred.clone() * centred.clone());
-        let [weight, bias] = [&self.weight, &self.bias].map(|it| it.val().reshape([1, -1, 1, 1]));
-        let scale = (variance + self.config.epsilon).sqrt().recip() * weight;
-        let output = (centred * scale + bias).cast(dtype);
+        let vector = |param: &Param<Tensor<1>>| param.val().reshape([1, -1, 1, 1]);
+        let scale = (variance + self.config.epsilon).sqrt().recip() * vector(&self.weight);
+        let mut output = centred * scale;
+        if let Some(bias) = &self.bias {
+            output = output + vector(bias);
+        }
+        let output = output.cast(dtype);
         trace::layer("GroupNorm", self.weight.id, &output, 0);
         epilogue.apply(output)
     }

@@ -11,7 +11,7 @@ pub struct LayerNorm {
     /// Scale, `[features]`.
     pub weight: Param<Tensor<1>>,
     /// Shift, `[features]`.
-    pub bias: Param<Tensor<1>>,
+    pub bias: Option<Param<Tensor<1>>>,
     epsilon: f64,
 }
 
@@ -20,9 +20,15 @@ impl LayerNorm {
     pub fn new(features: usize, epsilon: f64, params: &ParamBuilder) -> Self {
         Self {
             weight: params.scale(features, 1.0),
-            bias: params.constant([features], 0.0),
+            bias: Some(params.constant([features], 0.0)),
             epsilon,
         }
+    }
+
+    /// Takes the shift away.
+    pub fn without_bias(mut self) -> Self {
+        self.bias = None;
+        self
     }
 
     /// Normalises the last dimension.
@@ -30,9 +36,14 @@ impl LayerNorm {
     /// # Shapes
     /// - input and output: `[.., features]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let weight = self.weight.val();
+        let bias = match &self.bias {
+            Some(bias) => bias.val(),
+            None => Tensor::zeros(weight.dims(), &weight.device()),
+        };
         let norm = burn_zoo_cpu::LayerNorm {
-            weight: &self.weight.val(),
-            bias: &self.bias.val(),
+            weight: &weight,
+            bias: &bias,
             epsilon: self.epsilon,
         };
         if !trace::active()
@@ -44,8 +55,8 @@ impl LayerNorm {
         let dtype = input.dtype();
         let output = module::layer_norm(
             input.cast(FloatDType::F32),
-            self.weight.val(),
-            Some(self.bias.val()),
+            weight,
+            Some(bias),
             self.epsilon,
         )
         .cast(dtype);

@@ -79,6 +79,24 @@ impl Linear {
         epilogue: Epilogue<'_, D>,
     ) -> Tensor<D> {
         let bias = self.bias.as_ref().map(Param::val);
+        self.apply(input, bias, epilogue)
+    }
+
+    /// The layer with this bias in place of its own.
+    ///
+    /// # Shapes
+    /// - bias: `[out_features]`
+    /// - input and output: as for [`forward`](Self::forward)
+    pub fn forward_biased<const D: usize>(&self, input: Tensor<D>, bias: Tensor<1>) -> Tensor<D> {
+        self.apply(input, Some(bias), Epilogue::default())
+    }
+
+    fn apply<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        bias: Option<Tensor<1>>,
+        epilogue: Epilogue<'_, D>,
+    ) -> Tensor<D> {
         if !trace::active() {
             let cache = fused::current().map(|prepared| prepared.weight_cache(self.weight.id));
             let layer = burn_zoo_cpu::Linear {

@@ -15,10 +15,13 @@ mod batch_norm;
 mod block_spec;
 mod buffer;
 mod channel_attention;
+mod class_attention;
 mod conv;
 mod conv_norm;
+mod cross_covariance;
 mod cross_entropy;
 mod drop;
+mod fourier_positions;
 pub(crate) mod fused;
 mod group_norm;
 mod inverted_residual;
@@ -37,7 +40,10 @@ pub(crate) mod rep_conv;
 mod residual;
 mod resize;
 mod rms_norm;
+mod rotary;
+mod rotary_attention;
 mod squeeze_excite;
+mod swiglu;
 pub(crate) mod trace;
 mod windows;
 
@@ -50,10 +56,13 @@ pub use burn_zoo_cpu::{Act, Epilogue};
 pub use channel_attention::{
     ChannelAttention, EfficientAttention, GlobalContext, nearest_multiple_of_8,
 };
+pub use class_attention::ClassAttention;
 pub use conv::{Conv2d, Conv2dConfig, Sides};
 pub use conv_norm::ConvNorm;
+pub use cross_covariance::CrossCovariance;
 pub use cross_entropy::cross_entropy;
 pub use drop::{DropPath, Dropout, drop_path_rates};
+pub use fourier_positions::FourierPositions;
 pub use group_norm::{GroupNorm, GroupNormConfig, Norm, NormConfig};
 pub use inverted_residual::{
     BlockStyle, Excite, InvertedResidual, MobileAttention, MobileBlock, StridedPool, fan_out_normal,
@@ -76,7 +85,10 @@ pub use rep_conv::{RepConv, RepConvConfig};
 pub use residual::{Residual, ResidualConfig, ResidualKind, Shortcut};
 pub use resize::{Resize, resize};
 pub use rms_norm::RmsNorm;
+pub use rotary::{Rotary, RotaryKind};
+pub use rotary_attention::{QkvKind, RotaryAttention};
 pub use squeeze_excite::SqueezeExcite;
+pub use swiglu::{SwiGlu, SwiGluPacked};
 pub use windows::Windows;
 
 /// Whether a parameter path names a buffer: state that is saved with the model and never trained.
