@@ -82,6 +82,13 @@ impl Config {
         let mut channels = 2 * self.growth;
         let mut stages = Vec::new();
         for (index, depth) in self.depths.into_iter().enumerate() {
+            let transition = (index > 0).then(|| Transition {
+                norm: BatchNorm2dConfig::new(channels).init(params),
+                conv: conv(channels, channels / 2, 1).init(params),
+            });
+            if transition.is_some() {
+                channels /= 2;
+            }
             let layers = (0..depth).map(|layer| {
                 let from = channels + layer * self.growth;
                 let inner = BOTTLENECK * self.growth;
@@ -93,14 +100,7 @@ impl Config {
             });
             let layers = layers.collect();
             channels += depth * self.growth;
-            let transition = (index < 3).then(|| Transition {
-                norm: BatchNorm2dConfig::new(channels).init(params),
-                conv: conv(channels, channels / 2, 1).init(params),
-            });
-            if transition.is_some() {
-                channels /= 2;
-            }
-            stages.push(Stage { layers, transition });
+            stages.push(Stage { transition, layers });
         }
         let stages = Stages::new(stages);
         let mut groups = stages.groups_with_stem();
@@ -159,7 +159,7 @@ impl Config {
             "stage*.layers.*.conv1" => "features.denseblock*.denselayer*+1.conv1",
             "stage*.layers.*.bn1" => "features.denseblock*.denselayer*+1.norm2",
             "stage*.layers.*.conv2" => "features.denseblock*.denselayer*+1.conv2",
-            "stage*.transition" => "features.transition*", "norm" => "features.norm5",
+            "stage*.transition" => "features.transition*-1", "norm" => "features.norm5",
         ];
         let last = if self.is_deep { 2 } else { 0 };
         for (ours, number) in [("0", 0), ("1", 1), ("", last)] {
@@ -254,20 +254,17 @@ impl MapLayer for Stem {
 
 #[derive(Module, Debug)]
 struct Stage {
-    layers: Vec<Layer>,
     transition: Option<Transition>,
+    layers: Vec<Layer>,
 }
 
 impl MapLayer for Stage {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.layers.iter().fold(x, |x, layer| {
+        let x = self.transition.iter().fold(x, |x, it| it.forward(x));
+        self.layers.iter().fold(x, |x, layer| {
             let new = layer.forward(x.clone());
             Tensor::cat(vec![x, new], 1)
-        });
-        match &self.transition {
-            Some(transition) => transition.forward(x),
-            None => x,
-        }
+        })
     }
 }
 
