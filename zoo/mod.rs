@@ -207,4 +207,10 @@ families! {
     nfnet;
     hrnet;
     res2net;
+    swin_v2;
+    tiny_vit;
+    efficientvit_mit;
+    maxxvit;
+    efficientvit_msra;
+    swin_v2_cr;
 }

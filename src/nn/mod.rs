@@ -28,6 +28,7 @@ pub(crate) mod noise;
 mod param_builder;
 mod pointwise;
 mod pool;
+mod position_bias;
 mod precision;
 pub(crate) mod rep_conv;
 mod residual;
@@ -36,7 +37,9 @@ mod squeeze_excite;
 pub(crate) mod trace;
 mod windows;
 
-pub use attention::{SelfAttention, attention, attention_with_bias};
+pub use attention::{
+    SelfAttention, attention, attention_by_head, attention_with_bias, cosine_attention,
+};
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use buffer::Buffer;
 pub use burn_zoo_cpu::{Act, Epilogue};
@@ -61,12 +64,13 @@ pub use pointwise::Pointwise;
 pub use pool::{
     adaptive_avg_pool2d, avg_pool2d, blur_pool2d, max_pool2d, padded_avg_pool2d, upsample_nearest2d,
 };
+pub use position_bias::{OffsetMlp, PositionBias, log_length, log_offset};
 pub use precision::Precision;
 pub use rep_conv::{RepConv, RepConvConfig};
 pub use residual::{Residual, ResidualConfig, ResidualKind, Shortcut};
 pub use resize::{Resize, resize};
 pub use squeeze_excite::SqueezeExcite;
-pub use windows::Windows;
+pub use windows::{Windows, merge_neighbours};
 
 /// Whether a parameter path names a buffer: state that is saved with the model and never trained.
 pub(crate) fn is_buffer(path: &str) -> bool {

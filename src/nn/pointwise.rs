@@ -43,10 +43,23 @@ impl Pointwise {
     /// - input: `[batch, in, height, width]`
     /// - output: `[batch, out, height, width]`
     pub fn forward(&self, x: Tensor<4>, act: Act) -> Tensor<4> {
+        self.forward_with(x, Epilogue::act(act))
+    }
+
+    /// The layer, and what follows in the same pass where there is an operation for it.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward); the residual is of the output's shape.
+    pub fn forward_with(&self, x: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         match self {
-            Self::Conv(conv) => conv.forward_with(x, Epilogue::act(act)),
+            Self::Conv(conv) => conv.forward_with(x, epilogue),
             Self::Linear(linear) => {
-                let x = linear.forward_with(channels_last(x), Epilogue::act(act));
+                let residual = epilogue.residual.map(|map| channels_last(map.clone()));
+                let epilogue = Epilogue {
+                    residual: residual.as_ref(),
+                    act: epilogue.act,
+                };
+                let x = linear.forward_with(channels_last(x), epilogue);
                 let output = from_channels_last(x);
                 trace::shape_of_last(&output);
                 output
