@@ -6,14 +6,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::ops::PadMode;
 use burn::tensor::{FloatDType, Gradients, Tensor, TensorData};
 use burn_zoo::nn::{
     Act, BatchNorm2dConfig, ClassAttention, Conv2d, Conv2dConfig, ConvNorm, CrossCovariance,
     Epilogue, FourierPositions, GlobalResponseNorm, GroupNormConfig, LayerNorm, LayerScale,
     LinearConfig, Mlp, Norm, ParamBuilder, Pointwise, QkvKind, RmsNorm, Rotary, RotaryAttention,
     RotaryKind, SelfAttention, SqueezeExcite, SwiGlu, SwiGluPacked, Windows, adaptive_avg_pool2d,
-    avg_pool2d, local_means, max_pool2d,
+    avg_pool2d, local_means, max_pool2d, merge_neighbours,
 };
 use burn_zoo::prelude::*;
 use common::{Fixture, relative_error, rule, rule_input, rule_model, values};
@@ -22,9 +21,8 @@ use serde_json::Value;
 const TOLERANCE: f64 = 1e-5;
 
 /// Cases that no layer computes. Our average pooling takes windows over the edge, as all networks
-/// of the zoo do, and PyTorch's default leaves them out. [`Windows`] are for square grids; grids that
-/// are padded, or as small as a window, are in `train_step.rs`, as `swin_tiny_64`.
-const WITHOUT_LAYER: [&str; 3] = ["avg_pool.odd", "block.padded", "block.small"];
+/// of the zoo do, and PyTorch's default leaves them out.
+const WITHOUT_LAYER: [&str; 1] = ["avg_pool.odd"];
 
 /// Where a slope jumps: burn's. It takes the one on the inside of a clamp, PyTorch the one outside.
 const KINKS: [(Act, f32, f32); 6] = [
@@ -324,7 +322,7 @@ impl Case<'_> {
                 let layers = (LayerNorm::new(from, 1e-5, params), linear);
                 let names = [("0.", "norm."), ("1.", "reduction.")];
                 self.run(layers, &names, |(norm, reduction), x| {
-                    reduction.forward(norm.forward(merge_patches(x)))
+                    reduction.forward(norm.forward(merge_neighbours(x)))
                 });
             }
             "window_attention" => {
@@ -493,7 +491,8 @@ impl Case<'_> {
             |(norm1, table, attention, norm2, mlp), x: Tensor<4>| {
                 let mixed = windows.split(norm1.forward(x.clone()));
                 let mixed = attention.forward_biased(mixed, windows.bias(table.val()));
-                let x = x + windows.join(mixed);
+                let [_, height, width, _] = x.dims();
+                let x = x + windows.join(mixed, [height, width]);
                 let end = Epilogue {
                     residual: Some(&x),
                     act: Act::None,
@@ -514,7 +513,7 @@ impl Case<'_> {
     }
 
     fn windows(&self) -> Windows {
-        Windows::new(self.side("grid"), self.side("window"), self.side("shift"))
+        Windows::shifted(self.pair("grid"), self.pair("window"), self.pair("shift"))
     }
 
     /// What is added to the scores: the table's rows by "index", and "mask".
@@ -543,17 +542,6 @@ impl Case<'_> {
         }
         run(x.permute([0, 3, 1, 2])).permute([0, 2, 3, 1])
     }
-}
-
-/// Swin's neighbours of 2 x 2, which become channels; a side that is odd gets zeros.
-fn merge_patches(x: Tensor<4>) -> Tensor<4> {
-    let [batch, height, width, channels] = x.dims();
-    let odd = [(0, height % 2), (0, width % 2), (0, 0)];
-    let x = x.pad(odd, PadMode::Constant(0.0));
-    let [height, width] = [height.div_ceil(2), width.div_ceil(2)];
-    let x = x.reshape([batch, height, 2, width, 2, channels]);
-    x.permute([0, 1, 3, 4, 2, 5])
-        .reshape([batch, height, width, 4 * channels])
 }
 
 /// Gives parameters and buffers the values of a case, and compares them afterwards.

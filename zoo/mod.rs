@@ -259,4 +259,10 @@ families! {
     metaformer;
     edgenext;
     xcit;
+    swin_v2;
+    tiny_vit;
+    efficientvit_mit;
+    maxxvit;
+    efficientvit_msra;
+    swin_v2_cr;
 }

@@ -4,27 +4,33 @@
 //! Attention within windows, every second time within windows that are shifted by half a side; four
 //! stages of feature maps, each half the size of the one before. The structure is timm's
 //! `swin_transformer.py`. Parameters are those of a model for 1000 classes; accuracies are those
-//! timm publishes at 224 pixels.
+//! timm publishes at that size.
 //!
-//! | variant | width | blocks | parameters | ImageNet top-1 (weights) |
-//! |---|---|---|---|---|
-//! | `swin_tiny_patch4_window7_224` | 96 | 2 2 6 2 | 28 288 354 | 81.4 % (`ms_in1k`) |
-//! | `swin_small_patch4_window7_224` | 96 | 2 2 18 2 | 49 606 258 | 83.3 % (`ms_in22k_ft_in1k`) |
-//! | `swin_base_patch4_window7_224` | 128 | 2 2 18 2 | 87 768 224 | 85.3 % (`ms_in22k_ft_in1k`) |
+//! | variant | width | blocks | windows | size | parameters | ImageNet top-1 (weights) |
+//! |---|---|---|---|---|---|---|
+//! | `swin_tiny_patch4_window7_224` | 96 | 2 2 6 2 | 7 | 224 | 28 288 354 | 81.4 % (`ms_in1k`) |
+//! | `swin_small_patch4_window7_224` | 96 | 2 2 18 2 | 7 | 224 | 49 606 258 | 83.3 % (`ms_in22k_ft_in1k`) |
+//! | `swin_base_patch4_window7_224` | 128 | 2 2 18 2 | 7 | 224 | 87 768 224 | 85.3 % (`ms_in22k_ft_in1k`) |
+//! | `swin_base_patch4_window12_384` | 128 | 2 2 18 2 | 12 | 384 | 87 903 584 | 86.4 % (`ms_in22k_ft_in1k`) |
+//! | `swin_s3_tiny_224` | 96 | 2 2 6 2 | 7 7 14 7 | 224 | 28 328 674 | 82.1 % (`ms_in1k`) |
+//! | `swin_s3_small_224` | 96 | 2 2 18 2 | 14 14 14 7 | 224 | 49 737 298 | 83.8 % (`ms_in1k`) |
+//!
+//! The S3 are what a search has found: Chen et al., "Searching the Search Space of Vision
+//! Transformer", NeurIPS 2021, <https://arxiv.org/abs/2111.14725>.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{BackboneOptions, Built};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, MapLayer, OtherNames, Pool, Stages,
-    key_table,
+    Backbone, Description, Features, Group, InputSize, MapLayer, OtherNames, Pool, PositionTable,
+    Stages, TableLayout, key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, Linear, LinearConfig, Mlp,
-    ParamBuilder, SelfAttention, Windows, drop_path_rates,
+    ParamBuilder, PositionBias, SelfAttention, Windows, drop_path_rates, merge_neighbours,
 };
 use crate::preprocess::ImageSize;
 
@@ -36,15 +42,19 @@ variants! {
         => Config::new(96, [2, 2, 18, 2], [3, 6, 12, 24]);
     swin_base_patch4_window7_224 (224): "width 128"
         => Config::new(128, [2, 2, 18, 2], [4, 8, 16, 32]);
+    swin_base_patch4_window12_384 (384): "width 128, larger windows"
+        => Config::new(128, [2, 2, 18, 2], [4, 8, 16, 32]).windows(384, [12; 4]);
+    swin_s3_tiny_224 (224): "width 96, windows that a search has found"
+        => Config::new(96, [2, 2, 6, 2], [3, 6, 12, 24]).windows(224, [7, 7, 14, 7]);
+    swin_s3_small_224 (224): "width 96, deeper, windows that a search has found"
+        => Config::new(96, [2, 2, 18, 2], [3, 6, 12, 24]).windows(224, [14, 14, 14, 7]);
 }
 
 /// Pixels on a side of a patch.
-const PATCH: usize = 4;
-/// Positions on a side of a window.
-const WINDOW: usize = 7;
-/// A side of the image is a multiple of this: a patch, halved three times.
-const MULTIPLE: usize = 32;
-const EPSILON: f64 = 1e-5;
+pub(super) const PATCH: usize = 4;
+/// Pixels on a side of an image, at most.
+const LARGEST: usize = 2048;
+pub(super) const EPSILON: f64 = 1e-5;
 const WEIGHTS: Init = Init::trunc_normal(0.02);
 
 /// The shape of a Swin transformer.
@@ -53,6 +63,9 @@ struct Config {
     width: usize,
     depths: [usize; 4],
     heads: [usize; 4],
+    /// Positions on a side of a window, in each stage.
+    windows: [usize; 4],
+    image_size: usize,
 }
 
 impl Config {
@@ -61,37 +74,28 @@ impl Config {
             width,
             depths,
             heads,
+            windows: [7; 4],
+            image_size: 224,
         }
     }
 
+    fn windows(mut self, image_size: usize, windows: [usize; 4]) -> Self {
+        self.image_size = image_size;
+        self.windows = windows;
+        self
+    }
+
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Swin> {
-        let [image_size, width] = options.image_size.unwrap_or([224; 2]);
-        if width != image_size {
-            let found = ImageSize::from([image_size, width]);
-            return Err(Error::argument("image_size", "a square", found));
-        }
-        if image_size == 0 || !image_size.is_multiple_of(MULTIPLE) || image_size > 64 * MULTIPLE {
-            let expected = format!("a multiple of {MULTIPLE} up to {}", 64 * MULTIPLE);
-            return Err(Error::argument("image_size", expected, image_size));
-        }
-        let stem = Stem {
-            proj: Conv2dConfig::new(options.in_channels, self.width, PATCH)
-                .stride(PATCH)
-                .bias()
-                .init(params),
-            norm: LayerNorm::new(self.width, EPSILON, params),
-        };
+        let image_size = image_size(options, self.image_size)?;
+        let stem = Stem::new(options.in_channels, self.width, params);
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let mut tables = Vec::new();
         let stages = (0..4).map(|index| {
             let width = self.width << index;
-            let grid = (image_size / PATCH) >> index;
+            let grid = grid(image_size, index);
             let downsample = (index > 0).then(|| Merging {
                 norm: LayerNorm::new(2 * width, EPSILON, params),
-                reduction: LinearConfig::new(2 * width, width)
-                    .without_bias()
-                    .weights(WEIGHTS)
-                    .init(params),
+                reduction: reduction(width, WEIGHTS, params),
             });
             let blocks =
                 rates
@@ -99,9 +103,10 @@ impl Config {
                     .take(self.depths[index])
                     .enumerate()
                     .map(|(block, rate)| {
-                        tables.push(format!("stage{}.blocks.{block}.attn.bias_table", index + 1));
-                        let shift = if block % 2 == 1 { WINDOW / 2 } else { 0 };
-                        let windows = Windows::new(grid, WINDOW, shift);
+                        let path = format!("stage{}.blocks.{block}.attn.bias_table", index + 1);
+                        let windows = windows(grid, [self.windows[index]; 2], block);
+                        let layout = TableLayout::Offsets;
+                        tables.push(PositionTable::new(path, windows.sides(), layout));
                         Block::new(width, self.heads[index], windows, rate, params)
                     });
             Stage {
@@ -114,7 +119,7 @@ impl Config {
         let mut groups = stages.groups_with_stem();
         groups.push(Group::named("norm"));
         let description = Description {
-            input_size: InputSize::Exactly([image_size; 2]),
+            input_size: InputSize::Exactly(image_size),
             classifier: "head.fc",
             classifier_init: WEIGHTS,
             key_table: key_table![
@@ -125,7 +130,8 @@ impl Config {
                 "stage*" => "layers.*-1",
             ],
             other_names: vec![torchvision_names(), microsoft_names()],
-            no_weight_decay: tables,
+            no_weight_decay: tables.iter().map(|table| table.path.clone()).collect(),
+            position_tables: tables,
             ..Description::new(groups, options.in_channels, width, "stem.proj")
         };
         let norm = LayerNorm::new(width, EPSILON, params);
@@ -133,14 +139,47 @@ impl Config {
             stem,
             stages,
             norm,
-            image_size,
+            image_size: image_size.into(),
         };
         Ok((backbone, description))
     }
 }
 
+/// The size of the image, which has whole patches.
+pub(super) fn image_size(options: &BackboneOptions, upstream: usize) -> Result<[usize; 2]> {
+    let image_size = options.image_size.unwrap_or([upstream; 2]);
+    let fits = |side: &usize| side.is_multiple_of(PATCH) && (PATCH..=LARGEST).contains(side);
+    if !image_size.iter().all(fits) {
+        let expected = format!("a multiple of {PATCH} up to {LARGEST}");
+        let found = ImageSize::from(image_size);
+        return Err(Error::argument("image_size", expected, found));
+    }
+    Ok(image_size)
+}
+
+/// Sides of the map in a stage, counted from 0.
+pub(super) fn grid(image_size: [usize; 2], stage: usize) -> [usize; 2] {
+    image_size.map(|side| (side / PATCH).div_ceil(1 << stage))
+}
+
+/// The windows of a block, counted from 0 in its stage: every second one has them shifted.
+pub(super) fn windows(grid: [usize; 2], sides: [usize; 2], block: usize) -> Windows {
+    let shift = sides.map(|side| if block % 2 == 1 { side / 2 } else { 0 });
+    Windows::shifted(grid, sides, shift)
+}
+
+/// What makes the channels of four neighbours those of one position.
+pub(super) fn reduction(width: usize, weights: Init, params: &ParamBuilder) -> Linear {
+    let linear = LinearConfig::new(2 * width, width).without_bias();
+    linear.weights(weights).init(params)
+}
+
 /// Tables that other libraries write beside the weights; they follow from the size of a window.
-const TABLES: &[&str] = &["relative_position_index", "attn_mask"];
+pub(super) const TABLES: &[&str] = &[
+    "relative_position_index",
+    "relative_coords_table",
+    "attn_mask",
+];
 
 /// torchvision's names, which count a merging of patches as a stage of its own.
 fn torchvision_names() -> OtherNames {
@@ -167,7 +206,8 @@ struct Swin {
     stem: Stem,
     stages: Stages<Stage>,
     norm: LayerNorm,
-    image_size: usize,
+    #[module(skip)]
+    image_size: ImageSize,
 }
 
 impl Backbone for Swin {
@@ -179,16 +219,27 @@ impl Backbone for Swin {
     }
 
     fn timm_args(&self, _pool: Pool) -> serde_json::Map<String, serde_json::Value> {
-        [("img_size".to_owned(), self.image_size.into())]
+        [("img_size".to_owned(), self.image_size.timm_arg())]
             .into_iter()
             .collect()
     }
 }
 
+/// Patches become positions.
 #[derive(Module, Debug)]
-struct Stem {
+pub(super) struct Stem {
     proj: Conv2d,
     norm: LayerNorm,
+}
+
+impl Stem {
+    pub(super) fn new(in_channels: usize, width: usize, params: &ParamBuilder) -> Self {
+        let proj = Conv2dConfig::new(in_channels, width, PATCH).stride(PATCH);
+        Self {
+            proj: proj.bias().init(params),
+            norm: LayerNorm::new(width, EPSILON, params),
+        }
+    }
 }
 
 impl MapLayer for Stem {
@@ -218,19 +269,16 @@ impl MapLayer for Stage {
 
 /// Each four neighbours become one position.
 #[derive(Module, Debug)]
-struct Merging {
-    norm: LayerNorm,
-    reduction: Linear,
+pub(super) struct Merging {
+    pub(super) norm: LayerNorm,
+    pub(super) reduction: Linear,
 }
 
 impl Merging {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, height, width, channels] = x.dims();
-        let x = x.reshape([batch, height / 2, 2, width / 2, 2, channels]);
-        // Of the four, the rows change faster than the columns.
-        let x = x.permute([0, 1, 3, 4, 2, 5]);
-        let x = x.reshape([batch, height / 2, width / 2, 4 * channels]);
-        self.reduction.forward(self.norm.forward(x))
+    /// `[batch, height, width, channels]` in, half the sides and twice the channels out.
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.norm.forward(merge_neighbours(x));
+        self.reduction.forward(x)
     }
 }
 
@@ -254,7 +302,7 @@ impl Block {
         Self {
             norm1: LayerNorm::new(width, EPSILON, params),
             attn: Attention {
-                bias_table: params.weight([windows.num_offsets(), heads], &WEIGHTS),
+                bias_table: PositionBias::offsets(&windows, heads, &WEIGHTS, params),
                 attention: SelfAttention::new(width, heads, &WEIGHTS, params),
                 windows,
             },
@@ -276,8 +324,7 @@ impl Block {
 /// Attention within windows, with a bias for each offset between two positions.
 #[derive(Module, Debug)]
 struct Attention {
-    /// `[(2 * side - 1)^2, heads]`.
-    bias_table: Param<Tensor<2>>,
+    bias_table: PositionBias,
     attention: SelfAttention,
     #[module(skip)]
     windows: Windows,
@@ -285,8 +332,9 @@ struct Attention {
 
 impl Attention {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let bias = self.windows.bias(self.bias_table.val());
+        let [_, height, width, _] = x.dims();
+        let bias = self.bias_table.bias(&self.windows);
         let mixed = self.attention.forward_biased(self.windows.split(x), bias);
-        self.windows.join(mixed)
+        self.windows.join(mixed, [height, width])
     }
 }

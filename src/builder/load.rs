@@ -313,7 +313,7 @@ impl Spec {
             twins,
             ..fit.report.clone()
         }));
-        let rule = model.backbone.describe().pos_embed.clone();
+        let description = model.backbone.describe().clone();
         params::write(model, |path, shape| {
             if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
                 return Ok(Some(value.clone()));
@@ -321,15 +321,10 @@ impl Spec {
             if let Some(kernels) = stem.as_ref().and_then(|stem| stem.kernels(path)) {
                 return Ok(Some(kernels));
             }
-            let mut tensor = tensor(path)?;
-            if let Some(embed) = rule.as_ref().filter(|rule| rule.path == path)
-                && embed.resamples(self.declared_size, &tensor.shape, shape)
-            {
-                tensor.data = embed.resample(self.declared_size, &tensor, shape);
-            }
+            let values = description.resample(self.declared_size, path, tensor(path)?, shape);
             Ok(Some(match &stem {
-                Some(stem) => stem.shifted(path, tensor.data),
-                None => tensor.data,
+                Some(stem) => stem.shifted(path, values),
+                None => values,
             }))
         })
     }
@@ -412,9 +407,8 @@ fn compare(
         found,
     };
     // A size that the family knows how to bring to the model's is what the spec asked for.
-    let rule = model.backbone.describe().pos_embed.as_ref();
-    let rule = rule.filter(|rule| rule.path == path);
-    let resampled = || rule.is_some_and(|rule| rule.resamples(size, &found, shape));
+    let description = model.backbone.describe();
+    let resampled = || description.resamples(size, path, &found, shape);
     if !dtype.is_loadable() {
         let expected = "f32, f16, bf16 or f64".to_owned();
         report.types.push(mismatch(expected, dtype.to_string()));

@@ -5,10 +5,13 @@ use std::fmt::Debug;
 use burn::tensor::Tensor;
 
 use super::features::{Features, Pool, Pooling};
+use super::host_tensor::HostTensor;
 use super::key_table::{KeyTable, OtherNames};
 use super::pos_embed::PosEmbed;
+use super::position_table::PositionTable;
 use crate::error::Result;
 use crate::init::Init;
+use crate::preprocess::ImageSize;
 
 /// One step of a model, the unit in which it freezes: a stem, a stage, a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +127,9 @@ pub struct Description {
     pub unread: &'static [&'static str],
     /// A learnt embedding for each place of a grid, which another image size resamples.
     pub pos_embed: Option<PosEmbed>,
+    /// Tables of what attention within windows adds to its scores, which windows of another size
+    /// resample.
+    pub position_tables: Vec<PositionTable>,
     /// Paths of parameters of rank two and more that weight decay leaves alone; upstream's
     /// `no_weight_decay`.
     pub no_weight_decay: Vec<String>,
@@ -169,6 +175,7 @@ impl Description {
             other_names: Vec::new(),
             unread: &[],
             pos_embed: None,
+            position_tables: Vec::new(),
             no_weight_decay: Vec::new(),
             layer_of: None,
         }
@@ -178,6 +185,41 @@ impl Description {
     pub fn also_first(mut self, conv: &str) -> Self {
         self.first_convs.push(FirstConv::at(conv));
         self
+    }
+
+    /// Whether a tensor of a file that has one shape can be brought to another, which that at this
+    /// path has in the model.
+    pub(crate) fn resamples(
+        &self,
+        size: Option<ImageSize>,
+        path: &str,
+        from: &[usize],
+        to: &[usize],
+    ) -> bool {
+        let mut tables = self.position_tables.iter();
+        let embed = self.pos_embed.as_ref().filter(|embed| embed.path == path);
+        embed.is_some_and(|embed| embed.resamples(size, from, to))
+            || tables.any(|table| table.path == path && table.resamples(from, to))
+    }
+
+    /// The values of such a tensor at the shape that it has in the model.
+    pub(crate) fn resample(
+        &self,
+        size: Option<ImageSize>,
+        path: &str,
+        tensor: HostTensor,
+        shape: &[usize],
+    ) -> Vec<f32> {
+        if !self.resamples(size, path, &tensor.shape, shape) {
+            return tensor.data;
+        }
+        let mut tables = self.position_tables.iter();
+        let table = tables.find(|table| table.path == path);
+        match (table, &self.pos_embed) {
+            (Some(table), _) => table.resample(&tensor, shape),
+            (None, Some(embed)) => embed.resample(size, &tensor, shape),
+            (None, None) => tensor.data,
+        }
     }
 
     /// The groups, and the layers before the classifier if there are any.

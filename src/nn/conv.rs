@@ -182,8 +182,10 @@ impl Conv2dConfig {
         let [height, width] = self.window.kernel;
         let of_group = self.in_channels / self.window.groups;
         let shape = [self.out_channels, of_group, height, width];
-        let biases = self.biases.as_ref().unwrap_or(&self.weights);
-        let bias = || params.bias(self.out_channels, &shape, biases);
+        let bias = || match &self.biases {
+            Some(init) => params.own_bias(self.out_channels, &shape, init),
+            None => params.bias(self.out_channels, &shape, &self.weights),
+        };
         let gain = |value| params.constant([self.out_channels, 1, 1, 1], value);
         Conv2d {
             weight: params.weight(shape, &self.weights),

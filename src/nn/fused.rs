@@ -17,6 +17,7 @@ pub(crate) struct Prepared {
     folded: Mutex<HashMap<ParamId, Folded>>,
     kernels: Mutex<HashMap<ParamId, Tensor<4>>>,
     weight_caches: Mutex<HashMap<ParamId, Arc<WeightCache>>>,
+    biases: Mutex<HashMap<ParamId, Tensor<4>>>,
 }
 
 /// Kernels times the scale of the normalisation behind them, and what is added.
@@ -68,6 +69,26 @@ pub(crate) fn with<T>(prepared: &Arc<Prepared>, run: impl FnOnce() -> T) -> T {
 /// may be learnt.
 pub(crate) fn for_input<const D: usize>(input: &Tensor<D>) -> Option<Arc<Prepared>> {
     current().filter(|_| !trace::active() && !input.device().is_autodiff())
+}
+
+/// What is added to the scores of an attention and follows from a parameter alone: made once for a
+/// model that is prepared, and else each time.
+pub(crate) fn bias(follows_from: ParamId, make: impl FnOnce() -> Tensor<4>) -> Tensor<4> {
+    let Some(prepared) = current() else {
+        return make();
+    };
+    let known = || {
+        prepared
+            .biases
+            .lock()
+            .unwrap_or_else(|held| held.into_inner())
+    };
+    if let Some(bias) = known().get(&follows_from) {
+        return bias.clone();
+    }
+    let bias = make();
+    known().insert(follows_from, bias.clone());
+    bias
 }
 
 /// What is prepared for the model that runs on this thread.

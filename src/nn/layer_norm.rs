@@ -31,6 +31,15 @@ impl LayerNorm {
         self
     }
 
+    /// The same with a scale that starts at 0, so that a residual branch that ends here begins as
+    /// nothing.
+    pub fn zero_init(features: usize, epsilon: f64, params: &ParamBuilder) -> Self {
+        Self {
+            weight: params.scale(features, 0.0),
+            ..Self::new(features, epsilon, params)
+        }
+    }
+
     /// Normalises the last dimension.
     ///
     /// # Shapes

@@ -14,6 +14,7 @@ pub struct LinearConfig {
     out_features: usize,
     bias: bool,
     weights: Init,
+    biases: Option<Init>,
 }
 
 impl LinearConfig {
@@ -24,6 +25,7 @@ impl LinearConfig {
             out_features,
             bias: true,
             weights: Init::PyTorch,
+            biases: None,
         }
     }
 
@@ -39,10 +41,19 @@ impl LinearConfig {
         self
     }
 
+    /// Sets how the bias starts, where it has a rule of its own.
+    pub fn biases(mut self, init: Init) -> Self {
+        self.biases = Some(init);
+        self
+    }
+
     /// Makes the layer.
     pub fn init(&self, params: &ParamBuilder) -> Linear {
         let shape = [self.out_features, self.in_features];
-        let bias = || params.bias(self.out_features, &shape, &self.weights);
+        let bias = || match &self.biases {
+            Some(init) => params.own_bias(self.out_features, &shape, init),
+            None => params.bias(self.out_features, &shape, &self.weights),
+        };
         Linear {
             weight: params.weight(shape, &self.weights),
             bias: self.bias.then(bias),

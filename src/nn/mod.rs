@@ -35,6 +35,7 @@ pub(crate) mod noise;
 mod param_builder;
 mod pointwise;
 mod pool;
+mod position_bias;
 mod precision;
 pub(crate) mod rep_conv;
 mod residual;
@@ -47,7 +48,9 @@ mod swiglu;
 pub(crate) mod trace;
 mod windows;
 
-pub use attention::{SelfAttention, attention, attention_with_bias};
+pub use attention::{
+    SelfAttention, attention, attention_by_head, attention_with_bias, cosine_attention,
+};
 pub use attention_pool::AttentionPool;
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use block_spec::{BlockKind, BlockSpec, divisible_by_8, nearest_divisible_by_8};
@@ -80,6 +83,7 @@ pub use pool::{
     adaptive_avg_pool2d, avg_pool2d, blur_pool2d, blur_pool2d_zeros, local_means, max_pool2d, max_pool2d_ceil,
     padded_avg_pool2d, upsample_nearest2d,
 };
+pub use position_bias::{OffsetMlp, PositionBias, log_length, log_offset};
 pub use precision::Precision;
 pub use rep_conv::{RepConv, RepConvConfig};
 pub use residual::{Residual, ResidualConfig, ResidualKind, Shortcut};
@@ -89,7 +93,7 @@ pub use rotary::{Rotary, RotaryKind};
 pub use rotary_attention::{QkvKind, RotaryAttention};
 pub use squeeze_excite::SqueezeExcite;
 pub use swiglu::{SwiGlu, SwiGluPacked};
-pub use windows::Windows;
+pub use windows::{Windows, merge_neighbours};
 
 /// Whether a parameter path names a buffer: state that is saved with the model and never trained.
 pub(crate) fn is_buffer(path: &str) -> bool {

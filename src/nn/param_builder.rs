@@ -16,6 +16,8 @@ pub(crate) enum Start {
     Weight(Init),
     /// A bias: by the rule of the weight of this shape.
     Bias { init: Init, weight: Vec<usize> },
+    /// A bias: by a rule of its own, until another rule is set for its weight, which has this shape.
+    OwnBias { init: Init, weight: Vec<usize> },
     /// The scale of a normalisation. Zero is how a residual branch begins as nothing; one leaves
     /// values as they are.
     Scale(f32),
@@ -35,6 +37,11 @@ impl Start {
         match self {
             Self::Weight(init) | Self::Norm { init, .. } => init.weight(shape, &mut rng),
             Self::Bias { init, weight } => init.bias(weight, len, &mut rng),
+            Self::OwnBias { init, weight } => match init {
+                // By the weight's fan.
+                Init::PyTorch | Init::Course => init.bias(weight, len, &mut rng),
+                _ => init.weight(shape, &mut rng),
+            },
             Self::Scale(value) | Self::Constant(value) => Ok(vec![*value; len]),
         }
     }
@@ -43,7 +50,7 @@ impl Start {
     pub fn with_rule(&self, init: &Init) -> Self {
         match self {
             Self::Weight(_) => Self::Weight(init.clone()),
-            Self::Bias { weight, .. } => Self::Bias {
+            Self::Bias { weight, .. } | Self::OwnBias { weight, .. } => Self::Bias {
                 init: init.clone(),
                 weight: weight.clone(),
             },
@@ -86,6 +93,15 @@ impl ParamBuilder {
     /// A bias `[length]` that starts by the rule of the weight it belongs to.
     pub fn bias(&self, length: usize, weight: &[usize], init: &Init) -> Param<Tensor<1>> {
         let start = Start::Bias {
+            init: init.clone(),
+            weight: weight.to_vec(),
+        };
+        self.add([length], start)
+    }
+
+    /// A bias `[length]` that starts by a rule of its own. The weight it belongs to has this shape.
+    pub fn own_bias(&self, length: usize, weight: &[usize], init: &Init) -> Param<Tensor<1>> {
+        let start = Start::OwnBias {
             init: init.clone(),
             weight: weight.to_vec(),
         };

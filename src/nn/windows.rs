@@ -1,150 +1,270 @@
-//! Feature maps in square windows, as attention within windows takes them (Liu et al., "Swin
-//! Transformer", 2021, <https://arxiv.org/abs/2103.14030>).
+//! Feature maps in windows, as attention within windows takes them (Liu et al., "Swin Transformer",
+//! 2021, <https://arxiv.org/abs/2103.14030>).
 
 use std::sync::Arc;
 
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// How a square grid is divided into windows.
+/// How a map is divided into windows.
+///
+/// Sides are `[height, width]` throughout, and maps have their channels last.
 #[derive(Debug, Clone)]
 pub struct Windows {
-    grid: usize,
-    side: usize,
-    shift: usize,
-    /// For each two positions of a window, the row of a table that has their offset.
-    offsets: Arc<[i64]>,
+    /// Positions on the sides of a window.
+    sides: [usize; 2],
+    shift: [usize; 2],
+    is_spread: bool,
     /// For each window and each two of its positions, what is added to their score; nothing where
     /// nothing is shifted.
     mask: Arc<[f32]>,
 }
 
 impl Windows {
-    /// Windows of `side` positions, moved to the right and down by `shift`; what hangs over begins
-    /// anew on the other side. A grid that is no larger than a window is a window itself, and
-    /// nothing is shifted then.
-    pub fn new(grid: usize, side: usize, shift: usize) -> Self {
-        let shift = if grid > side { shift } else { 0 };
-        let side = grid.min(side);
-        let mask = if shift > 0 {
-            mask(grid, side, shift)
-        } else {
-            Vec::new()
+    /// Windows of these sides on a map of any size. Where they are not whole, there are zeros below
+    /// and to the right.
+    pub fn new(sides: [usize; 2]) -> Self {
+        Self {
+            sides,
+            shift: [0; 2],
+            is_spread: false,
+            mask: Arc::default(),
+        }
+    }
+
+    /// The same, but a window consists of positions as far apart from each other as there are windows
+    /// on a side: it sees the whole map (Tu et al., "MaxViT", 2022, <https://arxiv.org/abs/2204.01697>).
+    pub fn spread(sides: [usize; 2]) -> Self {
+        Self {
+            is_spread: true,
+            ..Self::new(sides)
+        }
+    }
+
+    /// Windows on a map that has the sides `grid`, moved down and to the right by `shift`; what hangs
+    /// over begins anew on the other side. A side of the map that is no longer than that of a window
+    /// is the window's, and is not shifted.
+    pub fn shifted(grid: [usize; 2], sides: [usize; 2], shift: [usize; 2]) -> Self {
+        let shift = [0, 1].map(|dim| {
+            if grid[dim] > sides[dim] {
+                shift[dim]
+            } else {
+                0
+            }
+        });
+        let sides = [0, 1].map(|dim| grid[dim].min(sides[dim]));
+        let windows = Self {
+            shift,
+            ..Self::new(sides)
+        };
+        let mask = match shift {
+            [0, 0] => Vec::new(),
+            _ => windows.mask(grid),
         };
         Self {
-            grid,
-            side,
-            shift,
-            offsets: offsets(side).into(),
             mask: mask.into(),
+            ..windows
         }
+    }
+
+    /// Positions on the sides of a window.
+    pub fn sides(&self) -> [usize; 2] {
+        self.sides
     }
 
     /// Rows of a table with a row for each offset between two positions of a window.
     pub fn num_offsets(&self) -> usize {
-        (2 * self.side - 1).pow(2)
+        let [height, width] = self.sides;
+        (2 * height - 1) * (2 * width - 1)
     }
 
-    /// Cuts maps into windows, with zeros to the right and below where they are not whole.
+    /// Entries of a table with one for each distance between two positions of a window: the offset
+    /// without its signs.
+    pub fn num_distances(&self) -> usize {
+        self.sides.iter().product()
+    }
+
+    /// Cuts maps into windows.
     ///
     /// # Shapes
-    /// - maps: `[batch, grid, grid, channels]`
-    /// - output: `[batch * windows, side * side, channels]`
+    /// - maps: `[batch, height, width, channels]`
+    /// - output: `[batch * windows, positions, channels]`
     pub fn split(&self, maps: Tensor<4>) -> Tensor<3> {
         let [batch, height, width, channels] = maps.dims();
-        let (padded, side) = (self.padded(), self.side);
+        let [side_y, side_x] = self.sides;
+        let padded = self.padded([height, width]);
         let mut maps = maps;
-        if self.shift > 0 {
-            maps = maps.roll(&[-(self.shift as i64); 2], &[1, 2]);
+        if self.shift != [0; 2] {
+            maps = maps.roll(&self.shift.map(|shift| -(shift as i64)), &[1, 2]);
         }
         // The zeros are not shifted; timm's order.
-        if padded > self.grid {
-            let zeros = [(0, padded - height), (0, padded - width), (0, 0)];
+        if padded != [height, width] {
+            let zeros = [(0, padded[0] - height), (0, padded[1] - width), (0, 0)];
             maps = maps.pad(zeros, PadMode::Constant(0.0));
         }
-        let n = padded / side;
-        let windows = maps.reshape([batch, n, side, n, side, channels]);
-        let windows = windows.permute([0, 1, 3, 2, 4, 5]);
-        windows.reshape([batch * n * n, side * side, channels])
-    }
-
-    /// Puts together what [`split`](Self::split) cut.
-    ///
-    /// # Shapes
-    /// - windows: `[batch * windows, side * side, channels]`
-    /// - output: `[batch, grid, grid, channels]`
-    pub fn join(&self, windows: Tensor<3>) -> Tensor<4> {
-        let (padded, side) = (self.padded(), self.side);
-        let n = padded / side;
-        let [all, _, channels] = windows.dims();
-        let maps = windows.reshape([all / (n * n), n, n, side, side, channels]);
-        let maps = maps.permute([0, 1, 3, 2, 4, 5]);
-        let maps = maps.reshape([all / (n * n), padded, padded, channels]);
-        let maps = maps.slice([0..all / (n * n), 0..self.grid, 0..self.grid]);
-        if self.shift > 0 {
-            maps.roll(&[self.shift as i64; 2], &[1, 2])
+        let [rows, columns] = [padded[0] / side_y, padded[1] / side_x];
+        let windows = if self.is_spread {
+            let maps = maps.reshape([batch, side_y, rows, side_x, columns, channels]);
+            maps.permute([0, 2, 4, 1, 3, 5])
         } else {
-            maps
-        }
+            let maps = maps.reshape([batch, rows, side_y, columns, side_x, channels]);
+            maps.permute([0, 1, 3, 2, 4, 5])
+        };
+        windows.reshape([batch * rows * columns, side_y * side_x, channels])
     }
 
-    /// What is added to the scores of attention: a bias for each offset, and -100 between positions
-    /// that come from opposite sides of the grid.
+    /// Puts maps of these sides together that [`split`](Self::split) cut.
     ///
     /// # Shapes
-    /// - table: `[num_offsets, heads]`
-    /// - output: `[windows, heads, side * side, side * side]`; 1 in place of the windows where
-    ///   nothing is shifted
+    /// - windows: `[batch * windows, positions, channels]`
+    /// - output: `[batch, height, width, channels]`
+    pub fn join(&self, windows: Tensor<3>, [height, width]: [usize; 2]) -> Tensor<4> {
+        let [all, _, channels] = windows.dims();
+        let [side_y, side_x] = self.sides;
+        let padded = self.padded([height, width]);
+        let [rows, columns] = [padded[0] / side_y, padded[1] / side_x];
+        let batch = all / (rows * columns);
+        let maps = windows.reshape([batch, rows, columns, side_y, side_x, channels]);
+        let maps = if self.is_spread {
+            maps.permute([0, 3, 1, 4, 2, 5])
+        } else {
+            maps.permute([0, 1, 3, 2, 4, 5])
+        };
+        let mut maps = maps.reshape([batch, padded[0], padded[1], channels]);
+        if padded != [height, width] {
+            maps = maps.slice([0..batch, 0..height, 0..width]);
+        }
+        if self.shift != [0; 2] {
+            maps = maps.roll(&self.shift.map(|shift| shift as i64), &[1, 2]);
+        }
+        maps
+    }
+
+    /// What is added to the scores of attention, by a table with a row for each offset between two
+    /// positions; [masked](Self::masked).
+    ///
+    /// # Shapes
+    /// - table: `[num_offsets, heads]`, the rows in the order of [`offsets`](Self::offsets)
+    /// - output: `[windows, heads, positions, positions]`; 1 in place of the windows where nothing is
+    ///   shifted
     pub fn bias(&self, table: Tensor<2>) -> Tensor<4> {
-        let heads = table.dims()[1];
-        let length = self.side.pow(2);
-        let device = table.device();
-        let rows = TensorData::new(self.offsets.to_vec(), [length * length]);
-        let bias = table.select(0, Tensor::<1, Int>::from_data(rows, &device));
-        let bias = bias.reshape([length, length, heads]).permute([2, 0, 1]);
-        let bias = bias.reshape([1, heads, length, length]);
-        if self.shift == 0 {
+        let [height, width] = self.sides.map(|side| side as i64);
+        let row = |[y, x]: [i64; 2]| (y + height - 1) * (2 * width - 1) + x + width - 1;
+        let rows = self.pairs().map(row).collect();
+        self.bias_of_pairs(select(table, 0, rows))
+    }
+
+    /// The same by what is to be added for each two positions.
+    ///
+    /// # Shapes
+    /// - biases: `[positions * positions, heads]`, in the order of [`pairs`](Self::pairs)
+    /// - output: as that of [`bias`](Self::bias)
+    pub fn bias_of_pairs(&self, biases: Tensor<2>) -> Tensor<4> {
+        let (length, heads) = (self.num_distances(), biases.dims()[1]);
+        let bias = biases
+            .reshape([length, length, heads])
+            .permute([2, 0, 1])
+            .reshape([1, heads, length, length]);
+        self.masked(bias)
+    }
+
+    /// The same by a table with an entry for each distance between two positions.
+    ///
+    /// # Shapes
+    /// - table: `[heads, num_distances]`, rows of a window changing slower than columns
+    /// - output: as that of [`bias`](Self::bias)
+    pub fn bias_of_distances(&self, table: Tensor<2>) -> Tensor<4> {
+        let (length, heads) = (self.num_distances(), table.dims()[0]);
+        let width = self.sides[1] as i64;
+        let entries = self.pairs().map(|[y, x]| y.abs() * width + x.abs());
+        let bias = select(table, 1, entries.collect());
+        self.masked(bias.reshape([1, heads, length, length]))
+    }
+
+    /// -100 more between positions that come from opposite sides of the map.
+    fn masked(&self, bias: Tensor<4>) -> Tensor<4> {
+        if self.mask.is_empty() {
             return bias;
         }
-        let mask = self.mask.to_vec();
-        let shape = [mask.len() / (length * length), 1, length, length];
-        let mask = Tensor::<4>::from_data(TensorData::new(mask, shape), &device);
+        let length = self.num_distances();
+        let shape = [self.mask.len() / (length * length), 1, length, length];
+        let mask = TensorData::new(self.mask.to_vec(), shape);
+        let mask = Tensor::<4>::from_data(mask, &bias.device());
         bias + mask
     }
 
-    /// Positions on a side of the windows together.
-    fn padded(&self) -> usize {
-        self.grid.next_multiple_of(self.side)
+    /// Every offset between two positions of a window, the rows before the columns.
+    pub fn offsets(&self) -> impl Iterator<Item = [i64; 2]> + use<> {
+        let [height, width] = self.sides.map(|side| side as i64);
+        (1 - height..height).flat_map(move |y| (1 - width..width).map(move |x| [y, x]))
     }
-}
 
-/// For each two positions of a window, the row of the table that has their offset.
-fn offsets(side: usize) -> Vec<i64> {
-    let positions = || (0..side * side).map(|i| [i / side, i % side]);
-    let row = |[y, x]: [usize; 2], [other_y, other_x]: [usize; 2]| {
-        (y + side - 1 - other_y) * (2 * side - 1) + (x + side - 1 - other_x)
-    };
-    positions()
-        .flat_map(|a| positions().map(move |b| row(a, b) as i64))
-        .collect()
-}
+    /// For each two positions of a window the offset to the first from the second, which changes
+    /// faster.
+    pub fn pairs(&self) -> impl Iterator<Item = [i64; 2]> + use<> {
+        let (length, width) = (self.num_distances(), self.sides[1]);
+        let positions =
+            move || (0..length).map(move |at| [at / width, at % width].map(|at| at as i64));
+        positions().flat_map(move |[y, x]| {
+            positions().map(move |[other_y, other_x]| [y - other_y, x - other_x])
+        })
+    }
 
-/// For each window and each two of its positions 0, or -100 where they come from opposite sides of
-/// the grid.
-fn mask(grid: usize, side: usize, shift: usize) -> Vec<f32> {
-    let padded = grid.next_multiple_of(side);
-    // Which of the parts that belong together a row or a column of the shifted grid is in.
-    let part = |at: usize| usize::from(at >= padded - side) + usize::from(at >= padded - shift);
-    let n = padded / side;
-    let mut mask = Vec::with_capacity(n * n * side.pow(4));
-    for window in 0..n * n {
-        let (top, left) = (window / n * side, window % n * side);
-        let parts: Vec<[usize; 2]> = (0..side * side)
-            .map(|i| [part(top + i / side), part(left + i % side)])
-            .collect();
-        for a in &parts {
-            mask.extend(parts.iter().map(|b| if a == b { 0.0 } else { -100.0 }));
+    /// Sides of a map of these sides whose windows are whole.
+    fn padded(&self, map: [usize; 2]) -> [usize; 2] {
+        [0, 1].map(|dim| map[dim].next_multiple_of(self.sides[dim]))
+    }
+
+    /// For each window and each two of its positions 0, or -100 where they come from opposite sides
+    /// of the map.
+    fn mask(&self, grid: [usize; 2]) -> Vec<f32> {
+        let padded = self.padded(grid);
+        let [side_y, side_x] = self.sides;
+        // Which of the parts that belong together a row or a column of the shifted map is in.
+        let part = |dim: usize, at: usize| {
+            let end = padded[dim];
+            let is_shifted = self.shift[dim] > 0;
+            let parts = [at >= end - self.sides[dim], at >= end - self.shift[dim]];
+            parts.into_iter().filter(|is| *is && is_shifted).count()
+        };
+        let mut mask = Vec::new();
+        for top in (0..padded[0]).step_by(side_y) {
+            for left in (0..padded[1]).step_by(side_x) {
+                let parts: Vec<[usize; 2]> = (0..side_y * side_x)
+                    .map(|i| [part(0, top + i / side_x), part(1, left + i % side_x)])
+                    .collect();
+                for a in &parts {
+                    mask.extend(parts.iter().map(|b| if a == b { 0.0 } else { -100.0 }));
+                }
+            }
         }
+        mask
     }
-    mask
+}
+
+/// Each 2 x 2 neighbours as one position, their channels one behind the other: those above each other
+/// first. A side that is odd gets zeros.
+///
+/// # Shapes
+/// - maps: `[batch, height, width, channels]`
+/// - output: `[batch, height / 2, width / 2, 4 * channels]`, rounded up
+pub fn merge_neighbours(maps: Tensor<4>) -> Tensor<4> {
+    let [batch, height, width, channels] = maps.dims();
+    let mut maps = maps;
+    if height % 2 + width % 2 > 0 {
+        let zeros = [(0, height % 2), (0, width % 2), (0, 0)];
+        maps = maps.pad(zeros, PadMode::Constant(0.0));
+    }
+    let [rows, columns] = [height.div_ceil(2), width.div_ceil(2)];
+    maps.reshape([batch, rows, 2, columns, 2, channels])
+        .permute([0, 1, 3, 4, 2, 5])
+        .reshape([batch, rows, columns, 4 * channels])
+}
+
+/// Rows or columns of a table.
+fn select(table: Tensor<2>, dim: usize, indices: Vec<i64>) -> Tensor<2> {
+    let length = indices.len();
+    let indices = TensorData::new(indices, [length]);
+    let indices = Tensor::<1, Int>::from_data(indices, &table.device());
+    table.select(dim, indices)
 }

@@ -1,0 +1,161 @@
+//! Tables of what attention within windows adds to its scores, at windows of another size.
+
+use super::host_tensor::HostTensor;
+use crate::preprocess::resample;
+
+/// Where a backbone keeps such a table; a file may have it for square windows of another size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionTable {
+    /// Path of the parameter.
+    pub path: String,
+    /// Positions on the sides of a window of the model, `[height, width]`.
+    pub sides: [usize; 2],
+    /// How the table is laid out.
+    pub layout: TableLayout,
+}
+
+/// How a table is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableLayout {
+    /// `[offsets, heads]`: a row for each offset between two positions, as Swin's.
+    Offsets,
+    /// `[heads, rows, columns]` of offsets, as MaxViT's in TensorFlow.
+    Grid,
+    /// `[heads, distances]`: offsets without their signs, as LeViT's.
+    Distances,
+}
+
+impl PositionTable {
+    /// A table for windows of these sides.
+    pub fn new(path: String, sides: [usize; 2], layout: TableLayout) -> Self {
+        Self {
+            path,
+            sides,
+            layout,
+        }
+    }
+
+    /// Whether a table of one shape can be brought to another.
+    pub(crate) fn resamples(&self, from: &[usize], to: &[usize]) -> bool {
+        from != to && self.grids(from, to).is_some()
+    }
+
+    /// The values at another shape. Offsets are interpolated linearly between positions that lie the
+    /// farther apart the larger they are, so that the ends of both tables meet (timm's
+    /// `resize_rel_pos_bias_table`, after BEiT); distances bicubically, with antialiasing.
+    pub(crate) fn resample(&self, tensor: &HostTensor, shape: &[usize]) -> Vec<f32> {
+        let Some((from, to, heads)) = self.grids(&tensor.shape, shape) else {
+            return tensor.data.clone();
+        };
+        let by_head = match self.layout {
+            TableLayout::Offsets => transposed(&tensor.data, heads),
+            TableLayout::Grid | TableLayout::Distances => tensor.data.clone(),
+        };
+        let length = from[0] * from[1];
+        let tables = by_head.chunks_exact(length);
+        let resampled: Vec<f32> = if self.layout == TableLayout::Distances {
+            let each = tables.flat_map(|table| resample::bicubic(table, from, to, 1));
+            each.collect()
+        } else {
+            let [rows, columns] = [0, 1].map(|dim| places(from[dim], to[dim]));
+            let at = |table: &[f32], (row, below): &Place, (column, right): &Place| {
+                let value = |row: usize, column: usize| f64::from(table[row * from[1] + column]);
+                let [upper, lower] = [*row, (row + 1).min(from[0] - 1)].map(|row| {
+                    let next = (column + 1).min(from[1] - 1);
+                    value(row, *column) * (1.0 - right) + value(row, next) * right
+                });
+                (upper * (1.0 - below) + lower * below) as f32
+            };
+            let at = &at;
+            let (rows, columns) = (&rows, &columns);
+            tables
+                .flat_map(|table| {
+                    let rows = rows.iter();
+                    rows.flat_map(move |row| {
+                        columns.iter().map(move |column| at(table, row, column))
+                    })
+                })
+                .collect()
+        };
+        match self.layout {
+            TableLayout::Offsets => transposed(&resampled, to[0] * to[1]),
+            TableLayout::Grid | TableLayout::Distances => resampled,
+        }
+    }
+
+    /// Sides of the tables of a head, of the file and of the model, and the number of heads.
+    fn grids(&self, from: &[usize], to: &[usize]) -> Option<([usize; 2], [usize; 2], usize)> {
+        let square = |entries: usize| {
+            let side = entries.isqrt();
+            (side > 0 && side * side == entries).then_some([side; 2])
+        };
+        let offsets = self.sides.map(|side| 2 * side - 1);
+        let (from, to, heads, wanted, expected) = match (self.layout, from, to) {
+            (TableLayout::Offsets, [from, heads], [to, wanted]) => {
+                (square(*from)?, *to, *heads, *wanted, offsets)
+            }
+            (TableLayout::Grid, [heads, rows, columns], [wanted, to_rows, to_columns]) => {
+                let from = [*rows, *columns];
+                (from, to_rows * to_columns, *heads, *wanted, offsets)
+            }
+            (TableLayout::Distances, [heads, from], [wanted, to]) => {
+                (square(*from)?, *to, *heads, *wanted, self.sides)
+            }
+            _ => return None,
+        };
+        // Offsets go as far to one side as to the other.
+        let is_odd = self.layout == TableLayout::Distances || from.iter().all(|side| side % 2 == 1);
+        let fits = heads == wanted && heads > 0 && to == expected[0] * expected[1] && is_odd;
+        fits.then_some((from, expected, heads))
+    }
+}
+
+/// The entry of a table before a place in it, and how far behind it is, from 0 to 1.
+type Place = (usize, f64);
+
+/// Where the offsets of a table of one length are in a table of another.
+fn places(from: usize, to: usize) -> Vec<Place> {
+    // Offsets of the first table, in the unit of the second.
+    let reach = from / 2;
+    let (mut left, mut right) = (1.01, 1.5);
+    let mut ratio = right;
+    while right - left > 1e-6 {
+        ratio = (left + right) / 2.0;
+        let sum = (1.0 - f64::powi(ratio, reach as i32)) / (1.0 - ratio);
+        if sum > (to / 2) as f64 {
+            right = ratio;
+        } else {
+            left = ratio;
+        }
+    }
+    let mut lengths = vec![0.0];
+    let mut length = 1.0;
+    for index in 0..reach {
+        lengths.push(length);
+        length += f64::powi(ratio, index as i32 + 1);
+    }
+    let before = lengths[1..].iter().rev().map(|length| -length);
+    let points: Vec<f64> = before.chain(lengths.iter().copied()).collect();
+    let end = (to / 2) as i64;
+    (-end..=end)
+        .map(|offset| {
+            let offset = offset as f64;
+            // What lies beyond the ends has their values.
+            let next = points.partition_point(|point| *point < offset);
+            match (next.checked_sub(1), points.get(next)) {
+                (Some(before), Some(next)) => {
+                    let step = next - points[before];
+                    (before, (offset - points[before]) / step)
+                }
+                (None, _) => (0, 0.0),
+                (Some(last), None) => (last, 0.0),
+            }
+        })
+        .collect()
+}
+
+/// The columns of a matrix with so many of them as rows.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    let column = |column| values.iter().skip(column).step_by(columns).copied();
+    (0..columns).flat_map(column).collect()
+}
