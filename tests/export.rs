@@ -208,7 +208,7 @@ fn configurations_that_cannot_be_used_are_named() {
         (
             "/model_args/num_classes",
             json!(1_000_000_000_000u64),
-            "model_args.num_classes: expected 0 to 100000 classes, found 1000000000000".to_owned(),
+            "model_args.num_classes: expected 0 to 200000 classes, found 1000000000000".to_owned(),
         ),
         (
             "/model_args/global_pool",

@@ -27,7 +27,7 @@ pub(crate) fn check_pool(pool: Pool, num_classes: usize) -> Result<()> {
 /// More classes than any data set has are surely a mistake, and would ask for a very large head.
 pub(crate) fn check_classes(classes: usize) -> Result<()> {
     match classes {
-        0..=100_000 => Ok(()),
-        _ => Err(Error::argument("num_classes", "0 to 100000", classes)),
+        0..=200_000 => Ok(()),
+        _ => Err(Error::argument("num_classes", "0 to 200000", classes)),
     }
 }

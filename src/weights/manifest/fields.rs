@@ -90,7 +90,7 @@ checked! {
                 .is_some_and(|(server, file)| !server.is_empty() && is_file_name(file))
     };
 
-    Classes(usize): "0 to 100000 classes", |n| *n <= 100_000;
+    Classes(usize): "0 to 200000 classes", |n| *n <= 200_000;
     Channels(usize): "1 to 1024 channels", |n| (1..=1024).contains(n);
 
     /// The side of a square image.

@@ -914,8 +914,8 @@ fn malformed_values_are_refused() {
         let expected = format!("crop_pct: expected a number above 0 and at most 1, found {bad}");
         refused(8, &format!("crop_pct = {bad}"), &expected);
     }
-    for bad in ["-1", "1000.0", "100001", "\"ten\"", "0xFFFFFFFFFFFFFFFFFF"] {
-        let expected = format!("num_classes: expected 0 to 100000 classes, found {bad}");
+    for bad in ["-1", "1000.0", "200001", "\"ten\"", "0xFFFFFFFFFFFFFFFFFF"] {
+        let expected = format!("num_classes: expected 0 to 200000 classes, found {bad}");
         refused(9, &format!("num_classes = {bad}"), &expected);
     }
 }
@@ -1426,11 +1426,11 @@ fn malformed_configurations_are_refused_by_their_key() {
         ),
         (
             "\"num_classes\": -1",
-            "num_classes: expected 0 to 100000 classes, found -1",
+            "num_classes: expected 0 to 200000 classes, found -1",
         ),
         (
             "\"num_classes\": 1e3",
-            "num_classes: expected 0 to 100000 classes, found 1000.0",
+            "num_classes: expected 0 to 200000 classes, found 1000.0",
         ),
         (
             "\"drop_rate\": 1",
