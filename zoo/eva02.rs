@@ -30,6 +30,7 @@ use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Mlp, ParamBuilder,
     QkvKind, Rotary, RotaryAttention, RotaryKind, SwiGlu, SwiGluPacked, drop_path_rates,
 };
+use crate::preprocess::ImageSize;
 
 variants! {
     family: Eva, manifest: "eva02.toml", paper: "https://arxiv.org/abs/2303.11331",
@@ -123,12 +124,15 @@ impl Config {
     }
 
     pub(super) fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Eva> {
-        let (image_size, patch) = (options.image_size.unwrap_or(self.image_size), self.patch);
-        if !(patch..=MOST_PATCHES * patch).contains(&image_size) {
-            let expected = format!("{patch}, the side of a patch, to {}", MOST_PATCHES * patch);
-            return Err(Error::argument("image_size", expected, image_size));
+        let (width, patch) = (self.width, self.patch);
+        let image_size = options.image_size.unwrap_or([self.image_size; 2]);
+        let sides = patch..=MOST_PATCHES * patch;
+        if !image_size.iter().all(|side| sides.contains(side)) {
+            let expected = format!("{patch}, the side of a patch, to {}", sides.end());
+            let found = ImageSize::from(image_size);
+            return Err(Error::argument("image_size", expected, found));
         }
-        let (grid, width) = (image_size / patch, self.width);
+        let grid = image_size.map(|side| side / patch);
         let prefix_tokens = 1 + self.registers;
         let blocks = (0..BLOCKS)
             .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
@@ -139,7 +143,7 @@ impl Config {
         let description = Description {
             has_pre_logits: self.pools_first,
             input_size: InputSize::Exactly(image_size),
-            unseen_edge: image_size % patch,
+            unseen_edge: image_size.map(|side| side % patch),
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::Token, Pool::None],
             prefix_tokens,
             classifier: "head",
@@ -155,6 +159,8 @@ impl Config {
             pos_embed: self.has_pos_embed.then(|| PosEmbed {
                 path: "stem.pos_embed".to_owned(),
                 prefix_tokens,
+                grid,
+                patch,
                 max_side: MOST_PATCHES,
             }),
             no_weight_decay: tokens.map(str::to_owned).to_vec(),
@@ -163,7 +169,7 @@ impl Config {
         let proj = Conv2dConfig::new(options.in_channels, width, patch).stride(patch);
         let token = |count| params.weight([1, count, width], &WEIGHTS);
         let norm = || LayerNorm::new(width, self.epsilon, params);
-        let rotary = Rotary::new(self.rotary, [grid; 2], HEAD, prefix_tokens);
+        let rotary = Rotary::new(self.rotary, grid, HEAD, prefix_tokens);
         let backbone = Eva {
             stem: Stem {
                 proj: proj.bias().init(params),
@@ -171,7 +177,7 @@ impl Config {
                 reg_token: (self.registers > 0).then(|| token(self.registers)),
                 pos_embed: self
                     .has_pos_embed
-                    .then(|| token(prefix_tokens + grid * grid)),
+                    .then(|| token(prefix_tokens + grid[0] * grid[1])),
             },
             blocks: drop_path_rates(options.drop_path_rate, BLOCKS)
                 .enumerate()
@@ -179,7 +185,7 @@ impl Config {
                 .collect(),
             norm: (!self.pools_first).then(norm),
             pre_logits: self.pools_first.then(norm),
-            image_size,
+            image_size: image_size.into(),
         };
         Ok((backbone, description))
     }
@@ -224,7 +230,8 @@ pub(super) struct Eva {
     blocks: Vec<Block>,
     norm: Option<LayerNorm>,
     pre_logits: Option<LayerNorm>,
-    image_size: usize,
+    #[module(skip)]
+    image_size: ImageSize,
 }
 
 impl Backbone for Eva {
@@ -253,7 +260,7 @@ impl Backbone for Eva {
 
     fn timm_args(&self, _pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let args = [
-            ("img_size", self.image_size.into()),
+            ("img_size", self.image_size.timm_arg()),
             // Where timm would take any size, it would insist on whole patches.
             ("dynamic_img_size", false.into()),
             // By itself timm would choose by the pooling.

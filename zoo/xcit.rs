@@ -219,7 +219,7 @@ impl Backbone for Xcit {
         };
         let tokens = match x {
             Features::Map(map) => self.stem.with_class_token(map),
-            Features::Tokens(tokens) => tokens,
+            tokens => tokens.into_tokens()?,
         };
         Ok(Features::Tokens(if index == self.cls_attn_blocks.len() {
             self.norm.forward(tokens)

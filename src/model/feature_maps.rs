@@ -48,7 +48,8 @@ impl Classifier {
                 let side = least.max(MORE);
                 let (found, larger) = (maps([side; 2])?, maps([side + MORE; 2])?);
                 let pairs = found.iter().zip(&larger);
-                let more = pairs.map(|((_, map), (_, larger))| larger.dims()[2].saturating_sub(map.dims()[2]));
+                let more = pairs
+                    .map(|((_, map), (_, larger))| larger.dims()[2].saturating_sub(map.dims()[2]));
                 let strides = more.map(|rows| MORE / rows.max(1)).collect();
                 (found, strides)
             }

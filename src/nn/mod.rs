@@ -80,8 +80,8 @@ pub use param_builder::ParamBuilder;
 pub(crate) use param_builder::Start;
 pub use pointwise::Pointwise;
 pub use pool::{
-    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, blur_pool2d_zeros, local_means, max_pool2d, max_pool2d_ceil,
-    padded_avg_pool2d, upsample_nearest2d,
+    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, blur_pool2d_zeros, local_means, max_pool2d,
+    max_pool2d_ceil, padded_avg_pool2d, upsample_nearest2d,
 };
 pub use position_bias::{OffsetMlp, PositionBias, log_length, log_offset};
 pub use precision::Precision;
