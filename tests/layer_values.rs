@@ -9,10 +9,11 @@ use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{FloatDType, Gradients, Tensor, TensorData};
 use burn_zoo::nn::{
     Act, BatchNorm2dConfig, ClassAttention, Conv2d, Conv2dConfig, ConvNorm, CrossCovariance,
-    Epilogue, FourierPositions, GlobalResponseNorm, GroupNormConfig, LayerNorm, LayerScale,
-    LinearConfig, Mlp, Norm, ParamBuilder, Pointwise, QkvKind, RmsNorm, Rotary, RotaryAttention,
-    RotaryKind, SelfAttention, SqueezeExcite, SwiGlu, SwiGluPacked, Windows, adaptive_avg_pool2d,
-    avg_pool2d, local_means, max_pool2d, merge_neighbours,
+    EfficientAttention, Epilogue, FourierPositions, GlobalResponseNorm, GroupNormConfig, LayerNorm,
+    LayerScale, LinearConfig, Mlp, Norm, ParamBuilder, Pointwise, QkvKind, RmsNorm, Rotary,
+    RotaryAttention, RotaryKind, SelfAttention, SqueezeExcite, SwiGlu, SwiGluPacked, Windows,
+    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, local_means, max_pool2d, merge_neighbours,
+    padded_avg_pool2d, upsample_nearest2d,
 };
 use burn_zoo::prelude::*;
 use common::{Fixture, relative_error, rule, rule_input, rule_model, values};
@@ -416,6 +417,31 @@ impl Case<'_> {
             "adaptive_avg_pool" => {
                 self.run_function(|x| adaptive_avg_pool2d(x, self.pair("output")));
             }
+            "std_conv" => {
+                let channels = [self.number("in_channels"), self.number("out_channels")];
+                let kernel = self.number("kernel");
+                let conv = Conv2dConfig::new(channels[0], channels[1], kernel)
+                    .stride(self.number("stride"))
+                    .padding(kernel / 2)
+                    .groups(self.number("groups"));
+                let conv = match self.arguments["gamma"].as_f64() {
+                    Some(gamma) => conv.bias().scaled_standardized(self.epsilon(), gamma, 1.0),
+                    None => conv.standardized(self.epsilon()),
+                };
+                self.run(conv.init(params), &[], Conv2d::forward);
+            }
+            "eca" => {
+                let layer = EfficientAttention::new(self.number("channels"), params);
+                let names = [("weight", "conv.weight")];
+                self.run(layer, &names, EfficientAttention::forward);
+            }
+            "blur_pool" => self.run_function(blur_pool2d),
+            "padded_avg_pool" => {
+                let [kernel, stride, padding] =
+                    ["kernel", "stride", "padding"].map(|key| self.number(key));
+                self.run_function(|x| padded_avg_pool2d(x, kernel, stride, padding));
+            }
+            "upsample" => self.run_function(|x| upsample_nearest2d(x, self.number("factor"))),
             other => panic!("{}: no test of a {other}", self.name),
         }
         true
