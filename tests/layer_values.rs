@@ -9,11 +9,12 @@ use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{FloatDType, Gradients, Tensor, TensorData};
 use burn_zoo::nn::{
     Act, BatchNorm2dConfig, ClassAttention, Conv2d, Conv2dConfig, ConvNorm, CrossCovariance,
-    EfficientAttention, Epilogue, FourierPositions, GlobalResponseNorm, GroupNormConfig, LayerNorm,
-    LayerScale, LinearConfig, Mlp, Norm, ParamBuilder, Pointwise, QkvKind, RmsNorm, Rotary,
-    RotaryAttention, RotaryKind, SelfAttention, SqueezeExcite, SwiGlu, SwiGluPacked, Windows,
-    adaptive_avg_pool2d, avg_pool2d, blur_pool2d, local_means, max_pool2d, merge_neighbours,
-    padded_avg_pool2d, upsample_nearest2d,
+    Dropout, EfficientAttention, Epilogue, FourierPositions, GlobalResponseNorm, GroupNormConfig,
+    LayerNorm, LayerScale, LinearConfig, Mlp, Norm, OffsetMlp, ParamBuilder, Pointwise,
+    PositionBias, QkvKind, RmsNorm, Rotary, RotaryAttention, RotaryKind, SelfAttention,
+    SqueezeExcite, SwiGlu, SwiGluPacked, Windows, adaptive_avg_pool2d, avg_pool2d, blur_pool2d,
+    cosine_attention, local_means, log_length, max_pool2d, merge_neighbours, padded_avg_pool2d,
+    upsample_nearest2d,
 };
 use burn_zoo::prelude::*;
 use common::{Fixture, relative_error, rule, rule_input, rule_model, values};
@@ -75,7 +76,7 @@ fn layers_are_those_of_pytorch() {
         }
     }
     assert!(skipped.into_iter().eq(WITHOUT_LAYER));
-    assert_eq!(ran, 2 * (136 - WITHOUT_LAYER.len()));
+    assert_eq!(ran, 2 * (140 - WITHOUT_LAYER.len()));
     let all = Act::ALL.map(|act| format!("{act:?}"));
     assert_eq!(acts, BTreeSet::from(all), "activations");
 
@@ -338,6 +339,30 @@ impl Case<'_> {
                     attention.forward_biased(x, windows.bias(table.val()))
                 });
             }
+            "cosine_attention" => self.check_cosine_attention(params),
+            "distance_attention" => {
+                let [width, heads] = ["dim", "heads"].map(|key| self.number(key));
+                let windows = Windows::new(self.pair("window"));
+                let layers = (
+                    LayerNorm::new(width, 1e-5, params),
+                    PositionBias::distances(&windows, heads, params),
+                    SelfAttention::new(width, heads, init, params).by_head(),
+                );
+                let names = [("0.", "norm."), ("1", "attention_biases"), ("2.", "")];
+                self.run(layers, &names, |(norm, biases, attention), x| {
+                    attention.forward_biased(norm.forward(x), biases.bias(&windows))
+                });
+            }
+            "spread" => {
+                let windows = Windows::spread(self.pair("window"));
+                self.run_function(|x: Tensor<4>| {
+                    let [_, height, width, _] = x.dims();
+                    let cut = windows.split(x.clone());
+                    let joined = windows.join(cut.clone(), [height, width]);
+                    assert_eq!(values(&joined), values(&x));
+                    cut.unsqueeze_dim(1)
+                });
+            }
             "swin_block" => self.check_swin_block(params),
             "rms_norm" => {
                 let mut norm = RmsNorm::new(self.channels("param.weight"), self.epsilon(), params);
@@ -536,6 +561,63 @@ impl Case<'_> {
             None => RotaryKind::Centred,
         };
         Rotary::new(kind, self.pair("grid"), head, self.number("prefix"))
+    }
+
+    fn check_cosine_attention(&self, params: &ParamBuilder) {
+        let [width, heads] = ["dim", "heads"].map(|key| self.number(key));
+        let (windows, init) = (self.windows(), &Init::PyTorch);
+        let linear = |from, to| LinearConfig::new(from, to);
+        let mlp = OffsetMlp {
+            fc1: linear(2, 512).init(params),
+            dropout: Dropout::new(0.0),
+            fc2: linear(512, heads).without_bias().init(params),
+        };
+        let layers = (
+            params.weight([heads, 1, 1], init),
+            mlp,
+            linear(width, 3 * width).without_bias().init(params),
+            params.constant([width], 0.0),
+            params.constant([width], 0.0),
+            linear(width, width).init(params),
+        );
+        let names = [
+            ("0", "logit_scale"),
+            ("1.fc1.", "cpb_mlp.0."),
+            ("1.fc2.", "cpb_mlp.2."),
+            ("2.", "qkv."),
+            ("3", "q_bias"),
+            ("4", "v_bias"),
+            ("5.", "proj."),
+        ];
+        let trained = self.pair("trained");
+        let sides = if trained == [0; 2] {
+            windows.sides()
+        } else {
+            trained
+        };
+        let measured = |offset: [i64; 2]| {
+            [0, 1].map(|dim| {
+                let length = 8.0 * offset[dim] as f64 / (sides[dim] - 1) as f64;
+                log_length(length) / 8f64.ln()
+            })
+        };
+        self.run(
+            layers,
+            &names,
+            |(scale, mlp, qkv, queries, values, proj), x: Tensor<3>| {
+                let table = Act::Sigmoid.forward(mlp.forward(windows.offsets().map(measured)));
+                let keys = queries.val().zeros_like();
+                let bias = Tensor::cat(vec![queries.val(), keys, values.val()], 0);
+                let qkv = qkv.forward_biased(x, bias);
+                let scale = scale.val().flatten(0, 2);
+                proj.forward(cosine_attention(
+                    qkv,
+                    heads,
+                    scale,
+                    windows.bias(table * 16.0),
+                ))
+            },
+        );
     }
 
     fn windows(&self) -> Windows {
