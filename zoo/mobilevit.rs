@@ -1,34 +1,29 @@
 //! MobileViT: Mehta & Rastegari, "MobileViT: Light-weight, General-purpose, and Mobile-friendly Vision
-//! Transformer", ICLR 2022, <https://arxiv.org/abs/2110.02178>, and V2: "Separable Self-attention for
-//! Mobile Vision Transformers", 2022, <https://arxiv.org/abs/2206.02680>.
+//! Transformer", ICLR 2022, <https://arxiv.org/abs/2110.02178>.
 //!
 //! Inverted residuals, and in the last three stages transformers in which the positions at the same
-//! place of their 2x2 patches see each other. V2's attention is linear in their number. The structure
-//! is timm's `mobilevit.py`. The weights are under a licence of Apple's own and want images that are
-//! not normalised. Parameters are those of a model for 1000 classes; accuracies are those timm
-//! publishes at 256 pixels for the tag `cvnets_in1k`.
+//! place of their 2x2 patches see each other. The structure is timm's `mobilevit.py`. The weights are
+//! under a licence of Apple's own and want images that are not normalised. Parameters are those of a
+//! model for 1000 classes; accuracies are those timm publishes at 256 pixels for the tag `cvnets_in1k`.
 //!
 //! | variant | parameters | ImageNet top-1 |
 //! |---|---|---|
 //! | `mobilevit_xxs` | 1 272 024 | 68.9 % |
 //! | `mobilevit_xs` | 2 317 848 | 74.6 % |
 //! | `mobilevit_s` | 5 578 632 | 78.3 % |
-//! | `mobilevitv2_050` | 1 370 593 | 70.2 % |
-//! | `mobilevitv2_075` | 2 866 009 | 75.6 % |
-//! | `mobilevitv2_100` | 4 901 841 | 78.1 % |
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::{relu, softmax};
 
+use super::mobilevit_v2::SeparableVit;
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{Backbone, Description, Features, KeyTable, MapLayer, Pool, Stages, key_table};
 use crate::nn::{
-    Act, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue, GroupNorm, GroupNormConfig, LayerNorm,
-    Mlp, ParamBuilder, Residual, ResidualConfig, ResidualKind, Resize, SelfAttention, Shortcut,
-    divisible_by_8, drop_path_rates, fan_out_normal, resize,
+    Act, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue, LayerNorm, Mlp, ParamBuilder,
+    Residual, ResidualConfig, ResidualKind, Resize, SelfAttention, Shortcut, divisible_by_8,
+    drop_path_rates, fan_out_normal, resize,
 };
 
 variants! {
@@ -39,10 +34,6 @@ variants! {
     mobilevit_xs (256): "narrow" => Config::v1([32, 48, 64, 80, 96], 4.0, [96, 120, 144], 384);
     mobilevit_s (256): "the widest"
         => Config::v1([32, 64, 96, 128, 160], 4.0, [144, 192, 240], 640);
-    mobilevitv2_050 (256): "V2, half as wide" => Config::v2([32, 64, 128, 192, 256], 16);
-    mobilevitv2_075 (256): "V2, three quarters as wide"
-        => Config::v2([48, 96, 192, 288, 384], 24);
-    mobilevitv2_100 (256): "V2" => Config::v2([64, 128, 256, 384, 512], 32);
 }
 
 /// Blocks of each transformer.
@@ -54,7 +45,7 @@ const LINEAR: Init = Init::normal(0.01);
 
 /// The shape of a MobileViT.
 #[derive(Debug, Clone)]
-struct Config {
+pub(super) struct Config {
     is_v2: bool,
     stem_channels: usize,
     widths: [usize; 5],
@@ -81,7 +72,7 @@ impl Config {
         }
     }
 
-    fn v2(widths: [usize; 5], stem_channels: usize) -> Self {
+    pub(super) fn v2(widths: [usize; 5], stem_channels: usize) -> Self {
         let [_, _, a, b, c] = widths;
         Self {
             is_v2: true,
@@ -94,7 +85,11 @@ impl Config {
         }
     }
 
-    fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<MobileVit> {
+    pub(super) fn init(
+        &self,
+        options: &BackboneOptions,
+        params: &ParamBuilder,
+    ) -> Built<MobileVit> {
         // One inverted residual, some, and three stages with one and a transformer each.
         let total = 1 + self.residuals + 3 * 2;
         let mut rates = drop_path_rates(options.drop_path_rate, total);
@@ -160,33 +155,17 @@ impl Config {
         params: &ParamBuilder,
     ) -> Layer {
         let (features, depth) = (self.features[index], DEPTHS[index]);
-        let layer = |conv, act| ConvNorm::new(conv, act, params);
-        let conv_1x1 = conv(width, features, 1, 1).init(params);
         if self.is_v2 {
-            let block = |_| Separable::new(features, drop_path, params);
-            Layer::V2(SeparableVit {
-                conv_kxk: layer(conv(width, width, 3, width), Act::Silu),
-                conv_1x1,
-                transformer: (0..depth).map(block).collect(),
-                norm: GroupNormConfig::new(features, 1).init(params),
-                conv_proj: layer(conv(features, width, 1, 1), Act::None),
-            })
+            let block = SeparableVit::new(width, features, depth, drop_path, params);
+            Layer::V2(block)
         } else {
-            let block = |_| Attentive::new(features, drop_path, params);
-            Layer::V1(Vit {
-                conv_kxk: layer(conv(width, width, 3, 1), Act::Silu),
-                conv_1x1,
-                transformer: (0..depth).map(block).collect(),
-                norm: LayerNorm::new(features, EPSILON, params),
-                conv_proj: layer(conv(features, width, 1, 1), Act::Silu),
-                conv_fusion: layer(conv(2 * width, width, 3, 1), Act::Silu),
-            })
+            Layer::V1(Vit::new(width, features, depth, drop_path, params))
         }
     }
 }
 
 /// A convolution that keeps the size at stride 1.
-fn conv(from: usize, to: usize, kernel: usize, groups: usize) -> Conv2dConfig {
+pub(super) fn conv(from: usize, to: usize, kernel: usize, groups: usize) -> Conv2dConfig {
     Conv2dConfig::new(from, to, kernel)
         .padding(kernel / 2)
         .groups(groups)
@@ -216,7 +195,7 @@ fn key_table() -> KeyTable {
 }
 
 #[derive(Module, Debug)]
-struct MobileVit {
+pub(super) struct MobileVit {
     stem: Stem,
     stages: Stages<Vec<Block>>,
 }
@@ -279,6 +258,25 @@ struct Vit {
 }
 
 impl Vit {
+    fn new(
+        width: usize,
+        features: usize,
+        depth: usize,
+        drop_path: f64,
+        params: &ParamBuilder,
+    ) -> Self {
+        let layer = |from, to, kernel| ConvNorm::new(conv(from, to, kernel, 1), Act::Silu, params);
+        let block = |_| Attentive::new(features, drop_path, params);
+        Self {
+            conv_kxk: layer(width, width, 3),
+            conv_1x1: conv(width, features, 1, 1).init(params),
+            transformer: (0..depth).map(block).collect(),
+            norm: LayerNorm::new(features, EPSILON, params),
+            conv_proj: layer(features, width, 1),
+            conv_fusion: layer(2 * width, width, 3),
+        }
+    }
+
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let near = self.conv_1x1.forward(self.conv_kxk.forward(x.clone()));
         let [batch, features, height, width] = near.dims();
@@ -301,7 +299,7 @@ impl Vit {
 }
 
 /// Sides of the smallest map of whole patches that is no smaller.
-fn whole_patches(sides: [usize; 2]) -> [usize; 2] {
+pub(super) fn whole_patches(sides: [usize; 2]) -> [usize; 2] {
     sides.map(|side| side.next_multiple_of(PATCH))
 }
 
@@ -310,7 +308,7 @@ fn whole_patches(sides: [usize; 2]) -> [usize; 2] {
 /// # Shapes
 /// - map: `[batch, channels, height, width]`, of whole patches
 /// - output: `[batch, channels, places, patches]`
-fn to_places(map: Tensor<4>) -> Tensor<4> {
+pub(super) fn to_places(map: Tensor<4>) -> Tensor<4> {
     let [batch, channels, height, width] = map.dims();
     let [rows, columns] = [height / PATCH, width / PATCH];
     let map = map.reshape([batch, channels, rows, PATCH, columns, PATCH]);
@@ -319,7 +317,7 @@ fn to_places(map: Tensor<4>) -> Tensor<4> {
 }
 
 /// The map of these sides that [`to_places`] took apart.
-fn from_places(places: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
+pub(super) fn from_places(places: Tensor<4>, [height, width]: [usize; 2]) -> Tensor<4> {
     let [batch, channels, _, _] = places.dims();
     let [rows, columns] = [height / PATCH, width / PATCH];
     let places = places.reshape([batch, channels, PATCH, PATCH, rows, columns]);
@@ -353,101 +351,5 @@ impl Attentive {
         let x = self.drop_path.residual(x, Act::None, |x| x, attend);
         let mlp = |x, end: Epilogue<'_, 3>| self.mlp.forward_with(self.norm2.forward(x), end);
         self.drop_path.residual(x, Act::None, |x| x, mlp)
-    }
-}
-
-/// V2: convolutions for what is near, and a transformer of linear cost for what is far.
-#[derive(Module, Debug)]
-struct SeparableVit {
-    conv_kxk: ConvNorm,
-    conv_1x1: Conv2d,
-    transformer: Vec<Separable>,
-    norm: GroupNorm,
-    conv_proj: ConvNorm,
-}
-
-impl SeparableVit {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, height, width] = x.dims();
-        let sides = whole_patches([height, width]);
-        let how = Resize::Bilinear {
-            align_corners: true,
-        };
-        let near = self.conv_kxk.forward(resize(x, sides, how));
-        let places = to_places(self.conv_1x1.forward(near));
-        let places = self.transformer.iter().fold(places, |x, it| it.forward(x));
-        let places = self.norm.forward_with(places, Epilogue::default());
-        self.conv_proj.forward(from_places(places, sides))
-    }
-}
-
-/// Separable attention and an MLP, each on normalised positions and added to them.
-#[derive(Module, Debug)]
-struct Separable {
-    norm1: GroupNorm,
-    attn: SeparableAttention,
-    norm2: GroupNorm,
-    mlp: ConvMlp,
-    drop_path: DropPath,
-}
-
-#[derive(Module, Debug)]
-struct SeparableAttention {
-    qkv_proj: Conv2d,
-    out_proj: Conv2d,
-}
-
-#[derive(Module, Debug)]
-struct ConvMlp {
-    fc1: Conv2d,
-    fc2: Conv2d,
-}
-
-impl Separable {
-    fn new(features: usize, drop_path: f64, params: &ParamBuilder) -> Self {
-        let norm = || GroupNormConfig::new(features, 1).init(params);
-        let layer = |from, to| conv(from, to, 1, 1).bias().init(params);
-        Self {
-            norm1: norm(),
-            attn: SeparableAttention {
-                qkv_proj: layer(features, 1 + 2 * features),
-                out_proj: layer(features, features),
-            },
-            norm2: norm(),
-            mlp: ConvMlp {
-                fc1: layer(features, 2 * features),
-                fc2: layer(2 * features, features),
-            },
-            drop_path: DropPath::new(drop_path),
-        }
-    }
-
-    /// # Shapes
-    /// - input and output: `[batch, features, places, patches]`
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let attend = |x, end: Epilogue<'_, 4>| {
-            let x = self.norm1.forward_with(x, Epilogue::default());
-            self.attn.forward_with(x, end)
-        };
-        let x = self.drop_path.residual(x, Act::None, |x| x, attend);
-        let mlp = |x, end: Epilogue<'_, 4>| {
-            let x = self.norm2.forward_with(x, Epilogue::default());
-            let hidden = self.mlp.fc1.forward_with(x, Epilogue::act(Act::Silu));
-            self.mlp.fc2.forward_with(hidden, end)
-        };
-        self.drop_path.residual(x, Act::None, |x| x, mlp)
-    }
-}
-
-impl SeparableAttention {
-    /// Every position sees one mean of all keys, which one query weighs.
-    fn forward_with(&self, x: Tensor<4>, end: Epilogue<'_, 4>) -> Tensor<4> {
-        let features = x.dims()[1];
-        let qkv = self.qkv_proj.forward(x);
-        let part = |start, length| qkv.clone().narrow(1, start, length);
-        let weights = softmax(part(0, 1), 3);
-        let context = (part(1, features) * weights).sum_dim(3);
-        let mixed = relu(part(1 + features, features)) * context;
-        self.out_proj.forward_with(mixed, end)
     }
 }

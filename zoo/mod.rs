@@ -232,7 +232,9 @@ families! {
     ghostnet;
     repghost;
     mobilevit;
+    mobilevit_v2;
     fastvit;
+    repvit;
     resnet_attention;
     resnet_ts;
     resnet_v2;

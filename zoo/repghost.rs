@@ -14,15 +14,16 @@
 //! | `repghostnet_100` | 4 073 604 | 74.2 % |
 //! | `repghostnet_200` | 9 796 124 | 78.8 % |
 
-use super::ghostnet::{Config, GhostNet, Version::Rep};
+use super::ghostnet::{Config, GhostNet};
 use crate::model::Pool;
+use crate::nn::GhostKind::Added;
 
 type RepGhostNet = GhostNet;
 
 variants! {
     family: RepGhostNet, manifest: "repghost.toml", paper: "https://arxiv.org/abs/2211.06088",
     pool: Pool::Avg;
-    repghostnet_050 (224): "half as wide" => Config::new(Rep, 0.5);
-    repghostnet_100 (224): "16 blocks" => Config::new(Rep, 1.0);
-    repghostnet_200 (224): "twice as wide" => Config::new(Rep, 2.0);
+    repghostnet_050 (224): "half as wide" => Config::new(Added, 0.5);
+    repghostnet_100 (224): "16 blocks" => Config::new(Added, 1.0);
+    repghostnet_200 (224): "twice as wide" => Config::new(Added, 2.0);
 }

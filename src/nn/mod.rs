@@ -23,6 +23,7 @@ mod cross_entropy;
 mod drop;
 mod fourier_positions;
 pub(crate) mod fused;
+mod ghost;
 mod group_norm;
 mod inverted_residual;
 mod layer_norm;
@@ -66,6 +67,7 @@ pub use cross_covariance::CrossCovariance;
 pub use cross_entropy::cross_entropy;
 pub use drop::{DropPath, Dropout, drop_path_rates};
 pub use fourier_positions::FourierPositions;
+pub use ghost::{GhostBottleneck, GhostConfig, GhostKind};
 pub use group_norm::{GroupNorm, GroupNormConfig, Norm, NormConfig};
 pub use inverted_residual::{
     BlockStyle, Excite, InvertedResidual, MobileAttention, MobileBlock, StridedPool, fan_out_normal,
