@@ -44,8 +44,8 @@ use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, MapLayer, OtherNames, Pool, Pooling, Stages,
-    key_table,
+    Backbone, Description, Features, Group, InputSize, KeyTable, MapLayer, OtherNames, Pool,
+    Pooling, Stages, key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, GlobalResponseNorm, LayerNorm, LayerScale, ParamBuilder,
@@ -211,7 +211,12 @@ impl Config {
             classifier: "head.fc",
             classifier_init: WEIGHTS,
             key_table: table,
-            other_names: vec![torchvision_names(), facebook_names()],
+            other_names: vec![
+                torchvision_names(),
+                facebook_names(),
+                transformers_names("convnext"),
+                transformers_names("convnextv2"),
+            ],
             ..Description::new(groups, options.in_channels, last, first)
         };
         let norm = || self.norm(last, params);
@@ -293,6 +298,34 @@ fn facebook_names() -> OtherNames {
         "stages.*.blocks.*" => "stages.*.*", "head.norm" => "norm", "head.fc" => "head",
     ];
     OtherNames::new("the authors' ConvNeXt", table).reshapes(&["stages."])
+}
+
+/// The names of transformers' `ConvNextForImageClassification`, or of V2's.
+fn transformers_names(network: &str) -> OtherNames {
+    let blocks = format!("{network}.encoder.stages.*.layers.*");
+    let mut table = KeyTable::new(&[]);
+    for (ours, theirs) in [
+        ("stem.0", format!("{network}.embeddings.patch_embeddings")),
+        ("stem.1", format!("{network}.embeddings.layernorm")),
+        (
+            "stages.*.downsample",
+            format!("{network}.encoder.stages.*.downsampling_layer"),
+        ),
+        ("stages.*.blocks.*.conv_dw", format!("{blocks}.dwconv")),
+        ("stages.*.blocks.*.norm", format!("{blocks}.layernorm")),
+        ("stages.*.blocks.*.mlp.fc1", format!("{blocks}.pwconv1")),
+        ("stages.*.blocks.*.mlp.fc2", format!("{blocks}.pwconv2")),
+        ("stages.*.blocks.*.mlp.grn", format!("{blocks}.grn")),
+        (
+            "stages.*.blocks.*.gamma",
+            format!("{blocks}.layer_scale_parameter"),
+        ),
+        ("head.norm", format!("{network}.layernorm")),
+        ("head.fc", "classifier".to_owned()),
+    ] {
+        table.push(ours, &theirs);
+    }
+    OtherNames::new("transformers' ConvNeXt", table).reshapes(&["stages."])
 }
 
 #[derive(Module, Debug)]

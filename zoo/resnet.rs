@@ -97,7 +97,9 @@ impl Config {
     pub fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<ResNet> {
         let stages = self.stages(options.drop_path_rate, |place| self.block(&place, params));
         let mut description = self.describe(options, &stages, KeyTable::new(&[]));
-        description.other_names.push(fastai_names());
+        description
+            .other_names
+            .extend([fastai_names(), transformers_names()]);
         let stem = self.stem(options.in_channels, params);
         Ok((ResNet { stem, stages }, description))
     }
@@ -111,6 +113,20 @@ fn fastai_names() -> OtherNames {
         "layer1" => "4", "layer2" => "5", "layer3" => "6", "layer4" => "7",
     ];
     OtherNames::new("the body of a fastai Learner", table)
+}
+
+/// The names of transformers' `ResNetForImageClassification`.
+fn transformers_names() -> OtherNames {
+    let table = key_table![
+        "conv1" => "resnet.embedder.embedder.convolution",
+        "bn1" => "resnet.embedder.embedder.normalization",
+        "layer*.*.downsample.0" => "resnet.encoder.stages.*-1.layers.*.shortcut.convolution",
+        "layer*.*.downsample.1" => "resnet.encoder.stages.*-1.layers.*.shortcut.normalization",
+        "layer*.*.conv*" => "resnet.encoder.stages.*-1.layers.*.layer.*-1.convolution",
+        "layer*.*.bn*" => "resnet.encoder.stages.*-1.layers.*.layer.*-1.normalization",
+        "fc" => "classifier.1",
+    ];
+    OtherNames::new("transformers' ResNet", table)
 }
 
 /// A residual network: a stem and four stages, each half the size of the one before.

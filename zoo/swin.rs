@@ -129,7 +129,7 @@ impl Config {
                 "stage*.blocks.*.attn.attention" => "layers.*-1.blocks.*.attn",
                 "stage*" => "layers.*-1",
             ],
-            other_names: vec![torchvision_names(), microsoft_names()],
+            other_names: vec![torchvision_names(), microsoft_names(), transformers_names()],
             no_weight_decay: tables.iter().map(|table| table.path.clone()).collect(),
             position_tables: tables,
             ..Description::new(groups, options.in_channels, width, "stem.proj")
@@ -199,6 +199,25 @@ fn microsoft_names() -> OtherNames {
         "layers.*.downsample" => "layers.*-1.downsample", "head.fc" => "head",
     ];
     OtherNames::new("the authors' Swin transformer", table).ignores(TABLES)
+}
+
+/// The names of transformers' `SwinForImageClassification`.
+fn transformers_names() -> OtherNames {
+    let table = key_table![
+        "patch_embed.proj" => "swin.embeddings.patch_embeddings.projection",
+        "patch_embed.norm" => "swin.embeddings.norm",
+        "layers.*.downsample" => "swin.encoder.layers.*-1.downsample",
+        "layers.*.blocks.*.norm1" => "swin.encoder.layers.*.blocks.*.layernorm_before",
+        "layers.*.blocks.*.attn.qkv"
+            => "swin.encoder.layers.*.blocks.*.attention.self.{query,key,value}",
+        "layers.*.blocks.*.attn.proj" => "swin.encoder.layers.*.blocks.*.attention.output.dense",
+        "layers.*.blocks.*.attn" => "swin.encoder.layers.*.blocks.*.attention.self",
+        "layers.*.blocks.*.norm2" => "swin.encoder.layers.*.blocks.*.layernorm_after",
+        "layers.*.blocks.*.mlp.fc1" => "swin.encoder.layers.*.blocks.*.intermediate.dense",
+        "layers.*.blocks.*.mlp.fc2" => "swin.encoder.layers.*.blocks.*.output.dense",
+        "norm" => "swin.layernorm", "head.fc" => "classifier",
+    ];
+    OtherNames::new("transformers' Swin transformer", table).ignores(TABLES)
 }
 
 #[derive(Module, Debug)]
