@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use burn::tensor::TensorData;
 use burn_zoo::prelude::*;
 use burn_zoo::weights::HostTensor;
-use common::{Fixture, relative_error, rule, rule_input, rule_model, values};
+use common::{Fixture, relative_error, rule, rule_input, rule_model, sample, values};
 
 fn device() -> Device {
     Device::default()
@@ -332,6 +332,45 @@ fn position_embeddings_are_resampled_as_timm_does() {
             .collect();
         let error = relative_error(&found, expected.get(&format!("pos_embed.{grid}")));
         assert!(error < 1e-5, "grid {grid}: off by {error:e}");
+    }
+}
+
+#[test]
+fn tables_of_position_biases_are_resampled_as_timm_does() {
+    let expected = Fixture::open("pooling.safetensors");
+    let dir = tempfile::tempdir().unwrap();
+    for (name, size) in [
+        ("test_maxvit", [96, 64]),
+        ("test_coatnet", [64, 224]),
+        ("maxvit_tiny_tf_224", [256, 160]),
+        ("efficientvit_m0", [96, 64]),
+        ("swin_tiny_patch4_window7_224", [96, 128]),
+    ] {
+        let path = dir.path().join(name);
+        let spec = || Zoo::get(name).unwrap();
+        let original = rule_model(spec().num_classes(2), &device());
+        let before = original.state_dict().unwrap();
+        write(&path, &before);
+        let spec = spec().weights(path.as_path()).image_size(size);
+        let state = spec.build(&device()).unwrap().state_dict().unwrap();
+        let prefix = format!("tables.{name}.{}x{}.", size[0], size[1]);
+        let mut tables: Vec<&str> = expected
+            .tensors
+            .keys()
+            .filter_map(|key| key.strip_prefix(&prefix))
+            .collect();
+        tables.sort();
+        assert!(!tables.is_empty(), "{name}");
+        for (key, tensor) in &state {
+            if !tables.contains(&key.as_str()) {
+                assert_eq!(*tensor, before[key], "{name} {key}");
+                continue;
+            }
+            let found = sample(&tensor.data, 64);
+            let error = relative_error(&found, expected.get(&format!("{prefix}{key}")));
+            assert!(error < 1e-5, "{name} {key}: off by {error:e}");
+        }
+        assert!(tables.iter().all(|key| state.contains_key(*key)), "{name}");
     }
 }
 
