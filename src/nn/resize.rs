@@ -67,3 +67,40 @@ impl Resize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `torch.nn.functional.interpolate` gives of 1 2 3 in a row, the other side as it is.
+    #[test]
+    fn maps_are_resized_as_in_pytorch() {
+        let device = Device::default();
+        let bilinear = |align_corners| Resize::Bilinear { align_corners };
+        for (how, expected) in [
+            (Resize::Nearest, vec![1.0, 1.0, 2.0, 2.0, 3.0]),
+            (Resize::Nearest, vec![1.0, 2.0]),
+            (bilinear(false), vec![1.0, 1.625, 2.375, 3.0]),
+            (bilinear(false), vec![1.25, 2.75]),
+            (bilinear(true), vec![1.0, 5.0 / 3.0, 7.0 / 3.0, 3.0]),
+            (bilinear(true), vec![1.0, 3.0]),
+            (bilinear(true), vec![1.0]),
+        ] {
+            let row = Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]]], &device);
+            let length = expected.len();
+            let wide = resize(row.clone(), [2, length], how);
+            let high = resize(row.swap_dims(2, 3), [length, 2], how).swap_dims(2, 3);
+            for found in [wide, high] {
+                let found: Vec<f32> = found.into_data().to_vec().unwrap();
+                let twice = expected.iter().map(|value| 2.0 * value);
+                let all = expected.iter().copied().chain(twice);
+                for (found, expected) in found.iter().zip(all) {
+                    assert!(
+                        (found - expected).abs() < 1e-6,
+                        "{how:?}: {found}, {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
