@@ -232,3 +232,67 @@ fn swin_tiny_at_64_pixels_trains_as_in_pytorch() {
     let spec = Zoo::swin_tiny_patch4_window7_224().image_size(64);
     two_steps("swin_tiny_64", spec, 64, 1.0, &TIGHT);
 }
+
+/// The norm of a tensor and four of its values, as `family_steps.py` keeps them.
+fn row(values: &[f32]) -> [f64; 5] {
+    let norm = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let mut row = [norm.sqrt(), 0.0, 0.0, 0.0, 0.0];
+    for (place, value) in row[1..].iter_mut().zip(sample(values, 4)) {
+        *place = f64::from(value);
+    }
+    row
+}
+
+/// One step of a small model of every family. Where PyTorch's own figures move by more than 1e-4 when the
+/// images change by a millionth, the network is chaotic, and ten times that is allowed.
+#[test]
+fn a_model_of_every_family_trains_as_in_pytorch() {
+    let expected = Fixture::open("family_steps.safetensors");
+    let device = Device::default().autodiff();
+    for (name, facts) in &expected.metadata {
+        if !common::is_chosen(name) {
+            continue;
+        }
+        let facts: Vec<&str> = facts.split(' ').collect();
+        let size: burn_zoo::ImageSize = facts[0].parse().unwrap();
+        let gain: f32 = facts[1].parse().unwrap();
+        let [of_loss, of_gradients, of_state] =
+            [2, 3, 4].map(|i| (10.0 * facts[i].parse::<f64>().unwrap()).max(1e-3));
+        let spec = Zoo::get(name).unwrap().num_classes(10).image_size(size);
+        let model = common::rule_model_with_gain(spec, &device, gain);
+        let images = rule_input([4, 3, size.height, size.width], &device);
+        let labels = Tensor::<1, Int>::from_ints([0, 3, 6, 9], &device);
+        let loss = cross_entropy(model.forward(images).unwrap(), labels);
+        let found = f64::from(values(&loss)[0]);
+        let wanted = f64::from(expected.get(&format!("{name}.loss"))[0]);
+        let error = (found / wanted - 1.0).abs();
+        assert!(error < of_loss, "{name}: loss off by {error:e}");
+
+        let check = |what: &str, found: Vec<(String, Vec<f32>)>, allowed: f64| {
+            let wanted = expected.get(&format!("{name}.{what}"));
+            let wanted: Vec<&[f32]> = wanted.chunks_exact(5).collect();
+            assert_eq!(found.len(), wanted.len(), "{name}: {what}");
+            let largest = wanted.iter().map(|row| f64::from(row[0]));
+            let floor = 1e-3 * largest.fold(0.0, f64::max);
+            let mut worst = 0.0f64;
+            for ((tensor, values), wanted) in found.iter().zip(wanted) {
+                let scale = f64::from(wanted[0]).max(floor);
+                for (found, wanted) in row(values).into_iter().zip(wanted) {
+                    let error = (found - f64::from(*wanted)).abs() / scale;
+                    assert!(error < allowed, "{name}: {what} of {tensor} off by {error:e}");
+                    worst = worst.max(error);
+                }
+            }
+            println!("{name}: {what} off by {worst:.1e} (at most {allowed:.0e})");
+        };
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        let by_name = model.gradient_dict(&gradients).unwrap();
+        let by_name = by_name.into_iter().map(|(name, tensor)| (name, tensor.data));
+        check("gradients", by_name.collect(), of_gradients);
+        let recipe = Recipe::full().with_optimizer("sgd:momentum=0".parse().unwrap());
+        let model = recipe.optimizer(&model).unwrap().step(0.05, model, gradients);
+        let after = model.state_dict().unwrap();
+        let after = after.into_iter().map(|(name, tensor)| (name, tensor.data));
+        check("after", after.collect(), of_state);
+    }
+}
