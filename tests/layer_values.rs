@@ -76,7 +76,7 @@ fn layers_are_those_of_pytorch() {
         }
     }
     assert!(skipped.into_iter().eq(WITHOUT_LAYER));
-    assert_eq!(ran, 2 * (140 - WITHOUT_LAYER.len()));
+    assert_eq!(ran, 2 * (147 - WITHOUT_LAYER.len()));
     let all = Act::ALL.map(|act| format!("{act:?}"));
     assert_eq!(acts, BTreeSet::from(all), "activations");
 
