@@ -173,9 +173,14 @@ impl Case<'_> {
         let key = format!("{}.{what}", self.name);
         assert_eq!(found.dims(), self.tensor::<D>(what).dims(), "{key}");
         let (kind, found) = (self.text("kind").to_owned(), values(found));
+        let expected = self.fixture.get(&key);
         let error = match kind.as_str() {
             "activation" => self.error_of_activation(what, &found),
-            _ => relative_error(&found, self.fixture.get(&key)),
+            // Nothing but rounding: the bias of keys changes no score beside the others.
+            _ if expected.iter().all(|value| value.abs() < 1e-12) => {
+                found.iter().fold(0.0, |most: f64, v| most.max(v.abs().into()))
+            }
+            _ => relative_error(&found, expected),
         };
         let what = format!("{key} on {:?}", self.device);
         self.errors.borrow_mut().push((kind, error, what));
