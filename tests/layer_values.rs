@@ -78,7 +78,7 @@ fn layers_are_those_of_pytorch() {
     assert!(skipped.into_iter().eq(WITHOUT_LAYER));
     let cases = fixture.metadata.values().filter(|it| it.starts_with('{'));
     let cases = cases.count();
-    assert!(cases > 150, "{cases} cases");
+    assert!(cases > 140, "{cases} cases");
     assert_eq!(ran, 2 * (cases - WITHOUT_LAYER.len()));
     let all = Act::ALL.map(|act| format!("{act:?}"));
     assert_eq!(acts, BTreeSet::from(all), "activations");
