@@ -71,14 +71,7 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<HrNet> {
-        if options.drop_path_rate > 0.0 {
-            let found = options.drop_path_rate;
-            return Err(Error::argument(
-                "drop_path_rate",
-                "0, as an HRNet has none",
-                found,
-            ));
-        }
+        options.check_no_drop_path()?;
         let stem = Stem {
             conv1: layer([options.in_channels, STEM], 2, Act::Relu, params),
             conv2: layer([STEM, STEM], 2, Act::Relu, params),

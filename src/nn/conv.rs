@@ -273,7 +273,9 @@ impl Conv2d {
         let gain = self.gain.as_ref().map(Param::val);
         let make = || standard.apply(weight, gain);
         match prepared {
-            Some(prepared) => prepared.kernels(self.weight.id, make),
+            Some(prepared) => {
+                prepared.kernels(self.weight.id, || burn_zoo_cpu::kernel_layout(make()))
+            }
             None => make(),
         }
     }
@@ -341,12 +343,7 @@ impl Conv2d {
 
 impl Standard {
     fn apply(self, weight: Tensor<4>, gain: Option<Tensor<4>>) -> Tensor<4> {
-        let [out, ..] = weight.dims();
-        let mean = |x: Tensor<4>| {
-            x.reshape([out as i32, -1])
-                .mean_dim(1)
-                .reshape([out, 1, 1, 1])
-        };
+        let mean = |x: Tensor<4>| x.mean_dim(3).mean_dim(2).mean_dim(1);
         let centred = weight.clone() - mean(weight);
         let variance = mean(centred.clone() * centred.clone());
         let scale = (variance + self.epsilon).sqrt().recip() * self.scale;
