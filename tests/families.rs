@@ -38,11 +38,15 @@ fn members() -> Vec<Member> {
         let (name, family) = (architecture.name, architecture.family);
         let spec = Zoo::get(name).unwrap();
         let model = spec.build_zeros(&Device::default()).unwrap();
-        let size = match model.backbone.describe().input_size {
+        let size = match (family, model.backbone.describe().input_size) {
+            // Its last stage has two positions on a side then: of a single one, attention learns nothing.
+            ("EfficientVitMsra", _) => 128,
+            // A product with four rows may end in other bits than with eight; here are at least 16.
+            ("TinyVit", _) => 64,
             // The last stage of a Swin has two positions on a side then.
-            InputSize::Exactly(_) => 64,
-            InputSize::AtLeast(least) => least.max(32),
-            InputSize::MultipleOf(side) => side.next_multiple_of(32),
+            (_, InputSize::Exactly(_)) => 64,
+            (_, InputSize::AtLeast(least)) => least.max(32),
+            (_, InputSize::MultipleOf(side)) => side.next_multiple_of(32),
         };
         let member = Member { name, family, size };
         let count = model.num_parameters();
@@ -630,7 +634,10 @@ fn what_is_dropped_is_random_in_training_alone() {
             let images = member.images(3, &Device::default());
             bits(&values(&model.valid().forward(images).unwrap()))
         };
-        assert_eq!(trained(&model), trained(&model), "{}", member.name);
+        // Of a Swin V2 CR, the network that computes biases drops features whatever is asked for.
+        let drops_anyway = member.family == "SwinV2Cr";
+        let is_random = trained(&model) != trained(&model);
+        assert_eq!(is_random, drops_anyway, "{}", member.name);
         let plain = evaluated(&model);
         // A VGG has no blocks to drop.
         let drops_paths = format!("{:?}", model.backbone).contains("DropPath");
