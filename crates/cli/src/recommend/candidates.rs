@@ -100,9 +100,9 @@ impl Speed {
         let architecture = candidate.architecture;
         let guess = || {
             let own = self.by_family.get(architecture.family).copied();
-            let all = || Some(measure::median(self.by_family.values().copied().collect()));
-            let others = all().filter(|rate| rate.is_finite());
-            candidate.macs() / own.or(others).unwrap_or(FIRST_GUESS)
+            let rates = Vec::from_iter(self.by_family.values().copied());
+            let others = || (!rates.is_empty()).then(|| measure::median(rates.clone()));
+            candidate.macs() / own.or_else(others).unwrap_or(FIRST_GUESS)
         };
         let measured = self.measured.get(architecture.name).copied();
         measured.unwrap_or_else(guess)
