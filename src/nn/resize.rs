@@ -91,7 +91,7 @@ mod tests {
             let wide = resize(row.clone(), [2, length], how);
             let high = resize(row.swap_dims(2, 3), [length, 2], how).swap_dims(2, 3);
             for found in [wide, high] {
-                let found: Vec<f32> = found.into_data().to_vec().unwrap();
+                let found: Vec<f32> = found.into_data().try_to_vec().unwrap();
                 let twice = expected.iter().map(|value| 2.0 * value);
                 let all = expected.iter().copied().chain(twice);
                 for (found, expected) in found.iter().zip(all) {
