@@ -4,8 +4,7 @@
 //!
 //! A vision transformer with a bias for each relative position in place of position embeddings, a layer
 //! scale, and keys without bias; the mean of the patches is normalised. The structure is timm's
-//! `beit.py`. The biases belong to the size of an image: weights are read at theirs. Parameters are those
-//! of a model for 1000 classes.
+//! `beit.py`. Parameters are those of a model for 1000 classes.
 //!
 //! | variant | width | blocks | heads | parameters | ImageNet top-1 (weights) |
 //! |---|---|---|---|---|---|
@@ -21,7 +20,8 @@ use super::{BackboneOptions, Built};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, Pool, Pooling, group, key_table,
+    Backbone, Description, Features, Group, InputSize, Pool, Pooling, PositionTable, TableLayout,
+    group, key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Linear, LinearConfig,
@@ -78,11 +78,16 @@ impl Config {
             return Err(Error::argument("image_size", expected, found));
         }
         let width = self.width;
-        let offsets = Offsets::new(image_size.map(|side| side / PATCH));
+        let grid = image_size.map(|side| side / PATCH);
+        let offsets = Offsets::new(grid);
         let numbered = (0..self.depth)
             .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
         let groups = std::iter::once(Group::named("stem")).chain(numbered);
         let tables = (0..self.depth).map(|index| format!("blocks.{index}.attn.bias_table"));
+        let resampled = tables.clone().map(|path| {
+            let table = PositionTable::new(path, grid, TableLayout::Offsets);
+            table.other_rows(OF_THE_CLASS)
+        });
         let description = Description {
             has_pre_logits: true,
             input_size: InputSize::Exactly(image_size),
@@ -97,6 +102,7 @@ impl Config {
                 "blocks.*.ls1.gamma" => "blocks.*.gamma_1",
                 "blocks.*.ls2.gamma" => "blocks.*.gamma_2", "pre_logits" => "fc_norm",
             ],
+            position_tables: resampled.collect(),
             no_weight_decay: tables.chain(["stem.cls_token".to_owned()]).collect(),
             ..Description::new(groups.collect(), options.in_channels, width, "stem.proj")
         };
@@ -256,6 +262,9 @@ impl Attention {
     }
 }
 
+/// Relative positions between the class token and a patch, a patch and it, and of it to itself.
+const OF_THE_CLASS: usize = 3;
+
 /// The relative positions of the class token and the patches of a grid.
 #[derive(Debug, Clone)]
 struct Offsets {
@@ -277,14 +286,13 @@ impl Offsets {
                 let right = a % width + width - 1 - b % width;
                 down * (2 * width - 1) + right
             }
-            // Of the class token to a patch, of a patch to it, and of it to itself.
             (None, Some(_)) => between_patches,
             (Some(_), None) => between_patches + 1,
             (None, None) => between_patches + 2,
         };
         let rows = (0..length).flat_map(|a| (0..length).map(move |b| row(a, b) as i64));
         Self {
-            count: between_patches + 3,
+            count: between_patches + OF_THE_CLASS,
             length,
             rows: rows.collect(),
         }

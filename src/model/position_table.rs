@@ -12,6 +12,9 @@ pub struct PositionTable {
     pub sides: [usize; 2],
     /// How the table is laid out.
     pub layout: TableLayout,
+    /// Rows behind those of [`TableLayout::Offsets`] that belong to no offset, such as those of a class
+    /// token: they are kept.
+    pub other_rows: usize,
 }
 
 /// How a table is laid out.
@@ -32,7 +35,13 @@ impl PositionTable {
             path,
             sides,
             layout,
+            other_rows: 0,
         }
+    }
+
+    /// Sets how many rows behind those of offsets are kept.
+    pub fn other_rows(self, other_rows: usize) -> Self {
+        Self { other_rows, ..self }
     }
 
     /// Whether a table of one shape can be brought to another.
@@ -47,8 +56,10 @@ impl PositionTable {
         let Some((from, to, heads)) = self.grids(&tensor.shape, shape) else {
             return tensor.data.clone();
         };
+        let kept = self.other_rows * heads;
+        let (data, kept) = tensor.data.split_at(tensor.data.len() - kept);
         let by_head = match self.layout {
-            TableLayout::Offsets => transposed(&tensor.data, heads),
+            TableLayout::Offsets => transposed(data, heads),
             TableLayout::Grid | TableLayout::Distances => tensor.data.clone(),
         };
         let length = from[0] * from[1];
@@ -78,7 +89,7 @@ impl PositionTable {
                 .collect()
         };
         match self.layout {
-            TableLayout::Offsets => transposed(&resampled, to[0] * to[1]),
+            TableLayout::Offsets => [&transposed(&resampled, to[0] * to[1])[..], kept].concat(),
             TableLayout::Grid | TableLayout::Distances => resampled,
         }
     }
@@ -92,7 +103,8 @@ impl PositionTable {
         let offsets = self.sides.map(|side| 2 * side - 1);
         let (from, to, heads, wanted, expected) = match (self.layout, from, to) {
             (TableLayout::Offsets, [from, heads], [to, wanted]) => {
-                (square(*from)?, *to, *heads, *wanted, offsets)
+                let [from, to] = [from, to].map(|rows| rows.checked_sub(self.other_rows));
+                (square(from?)?, to?, *heads, *wanted, offsets)
             }
             (TableLayout::Grid, [heads, rows, columns], [wanted, to_rows, to_columns]) => {
                 let from = [*rows, *columns];
