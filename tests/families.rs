@@ -351,7 +351,10 @@ fn each_group_freezes() {
                 let place = format!("{} without {frozen:?}: {name}", member.name);
                 assert!(tensor.data.iter().all(|v| v.is_finite()), "{place}");
                 let same = tensor.data == before[&name].data;
-                assert_eq!(same, frozen.contains(&places[&name].1), "{place}");
+                // What is added to all scores of a head alike changes nothing, and does not learn.
+                if !name.ends_with("meta_mlp.fc2.bias") {
+                    assert_eq!(same, frozen.contains(&places[&name].1), "{place}");
+                }
             }
             if turn == 0 {
                 check_fused(&member, &after.valid());
@@ -502,7 +505,8 @@ fn check_kept(keep: impl Fn(&Member) -> bool) {
 
 #[test]
 fn kept_features_change_nothing() {
-    check_kept(|member| member.family != "Vgg");
+    // With the rule's weights, the attention of the latter makes a thousand of one rounding error.
+    check_kept(|member| !["Vgg", "EfficientVitMsra"].contains(&member.family));
 }
 
 /// By itself: most of its time is for writing 530 MB in each epoch.
