@@ -194,8 +194,8 @@ pub struct InvertedResidual {
     conv_pwl: Option<AnyConv>,
     scale: Option<LayerScale>,
     ends_active: bool,
-    has_shortcut: bool,
-    drop_path: DropPath,
+    /// Of the branch beside the shortcut, if there is one.
+    drop_path: Option<DropPath>,
 }
 
 impl InvertedResidual {
@@ -265,17 +265,17 @@ impl InvertedResidual {
                 .filter(|_| kind == BlockKind::Universal)
                 .map(|start| LayerScale::new(to, start, params)),
             ends_active: spec.ends_active,
-            has_shortcut: spec.has_shortcut && stride == 1 && from == to,
-            drop_path: DropPath::new(drop_path),
+            drop_path: (spec.has_shortcut && stride == 1 && from == to)
+                .then(|| DropPath::new(drop_path)),
         }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_shortcut {
-            return self.branch(x, Epilogue::default());
-        }
         let branch = |x, end: Epilogue<'_, 4>| self.branch(x, end);
-        self.drop_path.residual(x, Act::None, |x| x, branch)
+        match &self.drop_path {
+            Some(drop_path) => drop_path.residual(x, Act::None, |x| x, branch),
+            None => branch(x, Epilogue::default()),
+        }
     }
 
     fn branch(&self, x: Tensor<4>, end: Epilogue<'_, 4>) -> Tensor<4> {
@@ -353,8 +353,8 @@ pub struct MobileAttention {
     norm: Norm,
     attn: MultiQueryAttention,
     scale: Option<LayerScale>,
-    has_shortcut: bool,
-    drop_path: DropPath,
+    /// Of the branch beside the shortcut, if there is one.
+    drop_path: Option<DropPath>,
 }
 
 impl MobileAttention {
@@ -382,8 +382,7 @@ impl MobileAttention {
                 params,
             ),
             scale: scale.map(|start| LayerScale::new(to, start, params)),
-            has_shortcut: spec.has_shortcut && from == to,
-            drop_path: DropPath::new(drop_path),
+            drop_path: (spec.has_shortcut && from == to).then(|| DropPath::new(drop_path)),
         }
     }
 
@@ -395,10 +394,9 @@ impl MobileAttention {
             let x = self.scale.iter().fold(x, |x, scale| scale.forward_map(x));
             end.apply(x)
         };
-        if self.has_shortcut {
-            self.drop_path.residual(x, Act::None, |x| x, branch)
-        } else {
-            branch(x, Epilogue::default())
+        match &self.drop_path {
+            Some(drop_path) => drop_path.residual(x, Act::None, |x| x, branch),
+            None => branch(x, Epilogue::default()),
         }
     }
 }
