@@ -177,9 +177,9 @@ impl Case<'_> {
         let error = match kind.as_str() {
             "activation" => self.error_of_activation(what, &found),
             // Nothing but rounding: the bias of keys changes no score beside the others.
-            _ if expected.iter().all(|value| value.abs() < 1e-12) => {
-                found.iter().fold(0.0, |most: f64, v| most.max(v.abs().into()))
-            }
+            _ if expected.iter().all(|value| value.abs() < 1e-12) => found
+                .iter()
+                .fold(0.0, |most: f64, v| most.max(v.abs().into())),
             _ => relative_error(&found, expected),
         };
         let what = format!("{key} on {:?}", self.device);
