@@ -675,3 +675,53 @@ fn a_file_that_does_not_fit_is_recognised() {
     }
     assert_backbone(spec(&path).weights_key("teacher"), 1.0);
 }
+
+/// Two architectures with the same tensors that compute different things.
+#[test]
+fn a_file_of_a_twin_is_refused_where_something_says_so_and_told_otherwise() {
+    let (own, twin) = ("mobilenetv3_small_075", "tf_mobilenetv3_small_075");
+    let dir = tempfile::tempdir().unwrap();
+    let exported = dir.path().join("exported");
+    let model = rule_model(Zoo::get(own).unwrap().num_classes(4), &Device::default());
+    model.export(&exported).unwrap();
+    let exported = exported.join("model.safetensors");
+    let load = |name: &str, path: &Path| build(Zoo::get(name).unwrap().weights(path));
+
+    // The configuration beside the file says whose it is.
+    let loaded = load(own, &exported).unwrap();
+    assert_eq!(loaded.load_report().unwrap().summary(), None);
+    let refused = load(twin, &exported).unwrap_err().to_string();
+    for part in ["model.safetensors", "config.json", own, twin] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+
+    // Nothing says it.
+    let silent = dir.path().join("silent.safetensors");
+    std::fs::copy(&exported, &silent).unwrap();
+    for (name, other) in [(own, twin), (twin, own)] {
+        let loaded = load(name, &silent).unwrap();
+        let report = loaded.load_report().unwrap();
+        assert_eq!(report.twins, [other]);
+        let summary = report.summary().unwrap();
+        assert!(
+            summary.contains("warning") && summary.contains(other),
+            "{summary}"
+        );
+    }
+
+    // The file's own metadata says it.
+    let bytes = std::fs::read(&exported).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let stated = std::collections::HashMap::from([("architecture".to_owned(), twin.to_owned())]);
+    let path = dir.path().join("stated.safetensors");
+    safetensors::serialize_to_file(file.tensors(), Some(stated), &path).unwrap();
+    assert_eq!(
+        load(twin, &path).unwrap().load_report().unwrap().summary(),
+        None
+    );
+    let refused = load(own, &path).unwrap_err().to_string();
+    assert!(
+        refused.contains("metadata") && refused.contains(twin),
+        "{refused}"
+    );
+}

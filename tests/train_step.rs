@@ -279,7 +279,10 @@ fn a_model_of_every_family_trains_as_in_pytorch() {
                 let scale = f64::from(wanted[0]).max(floor);
                 for (found, wanted) in row(values).into_iter().zip(wanted) {
                     let error = (found - f64::from(*wanted)).abs() / scale;
-                    assert!(error < allowed, "{name}: {what} of {tensor} off by {error:e}");
+                    assert!(
+                        error < allowed,
+                        "{name}: {what} of {tensor} off by {error:e}"
+                    );
                     worst = worst.max(error);
                 }
             }
@@ -287,10 +290,15 @@ fn a_model_of_every_family_trains_as_in_pytorch() {
         };
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         let by_name = model.gradient_dict(&gradients).unwrap();
-        let by_name = by_name.into_iter().map(|(name, tensor)| (name, tensor.data));
+        let by_name = by_name
+            .into_iter()
+            .map(|(name, tensor)| (name, tensor.data));
         check("gradients", by_name.collect(), of_gradients);
         let recipe = Recipe::full().with_optimizer("sgd:momentum=0".parse().unwrap());
-        let model = recipe.optimizer(&model).unwrap().step(0.05, model, gradients);
+        let model = recipe
+            .optimizer(&model)
+            .unwrap()
+            .step(0.05, model, gradients);
         let after = model.state_dict().unwrap();
         let after = after.into_iter().map(|(name, tensor)| (name, tensor.data));
         check("after", after.collect(), of_state);

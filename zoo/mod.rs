@@ -8,6 +8,9 @@ mod inverted;
 mod numbers;
 mod residual;
 
+#[cfg(test)]
+mod tests;
+
 use crate::error::{Error, Result};
 use crate::model::{AnyBackbone, Description, Pool};
 use crate::nn::ParamBuilder;
