@@ -240,8 +240,9 @@ impl Conv2d {
             return self.convolve(input, padding, weight, bias, cache.as_deref(), epilogue);
         }
         let output = self.convolve(input, padding, weight, bias, None, Epilogue::default());
-        let [_, _, h, w] = output.dims();
-        let macs = self.weight.lazy_shape().num_elements() * h * w;
+        // Windows of an image are a batch.
+        let [windows, _, h, w] = output.dims();
+        let macs = self.weight.lazy_shape().num_elements() * windows * h * w;
         trace::layer("Conv2d", self.weight.id, &output, macs);
         epilogue.apply(output)
     }
