@@ -8,7 +8,7 @@ use burn_zoo::zoo::Architecture;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::list::{align_right, extend, licence, table, top1};
+use crate::list::{INHERITED, align_right, extend, licence, table, top1};
 use crate::model::{ModelArgs, chosen, warn_of_licence};
 use crate::model_folder;
 use crate::output::{print, print_json};
@@ -193,7 +193,7 @@ impl Facts {
         }
         align_right(&mut tags, &[1]);
         print(tags)?;
-        print("* is the default tag; ~ is a licence that upstream states for a group of weights")
+        print(format!("* is the default tag; {INHERITED}"))
     }
 }
 

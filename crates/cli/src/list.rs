@@ -122,11 +122,14 @@ impl ListArgs {
         self.filter(&mut rows, by_tag)?;
         self.sort(&mut rows);
         match (by_tag, self.json) {
-            (false, false) => print(architectures(&rows)),
+            (false, false) => {
+                print(architectures(&rows))?;
+                print(INHERITED)
+            }
             (false, true) => print_json(&documents(&rows)),
             (true, false) => {
                 print(tags(&rows))?;
-                print("* is the architecture's default tag")
+                print(format!("* is the architecture's default tag; {INHERITED}"))
             }
             (true, true) => print_json(&documents_of_tags(&rows)),
         }
@@ -266,6 +269,9 @@ fn is_alike(a: &str, b: &str) -> bool {
     };
     letters(a) == letters(b)
 }
+
+/// What the mark of a licence means.
+pub const INHERITED: &str = "~ is a licence that upstream states for a group of weights";
 
 /// The licence as a person reads it, marked if it is inherited.
 pub fn licence(entry: &Entry) -> String {

@@ -56,7 +56,7 @@ const SHARES: [(f64, &str); 3] = [
 ];
 
 /// Models that are measured at most for each of these.
-const TRIALS: usize = 4;
+const TRIALS: usize = 6;
 
 /// A model, and why it.
 struct Recommended<'a> {
@@ -99,7 +99,11 @@ impl RecommendArgs {
             ));
         }
         if found.iter().all(|found| found.fits) && found.len() < SHARES.len() {
-            notice::tell(format!("only {} are found within the budget", found.len()));
+            notice::tell(format!(
+                "{} of {} models: after {TRIALS} trials for each place no other that fits is found",
+                found.len(),
+                SHARES.len()
+            ));
         }
         if self.json {
             return self.print_json(&rule, per_class, &found, &device);
