@@ -40,6 +40,7 @@ struct Config;
 
 impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<AlexNet> {
+        options.check_no_drop_path()?;
         let conv = |from, to, kernel: usize| {
             Conv2dConfig::new(from, to, kernel)
                 .padding(kernel / 2)

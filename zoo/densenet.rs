@@ -78,6 +78,7 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<DenseNet> {
+        options.check_no_drop_path()?;
         let stem = self.stem(options.in_channels, params);
         let mut channels = 2 * self.growth;
         let mut stages = Vec::new();

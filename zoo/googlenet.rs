@@ -62,6 +62,7 @@ const STAGES: [(Option<usize>, &[[usize; 6]]); 3] = [
 
 impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<GoogLeNet> {
+        options.check_no_drop_path()?;
         let stem = Stem {
             conv1: conv(options.in_channels, 64, 7, 2, params),
             conv2: conv(64, 64, 1, 1, params),

@@ -206,6 +206,7 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Inception> {
+        options.check_no_drop_path()?;
         let mut builder = Builder {
             table: key_table![],
             channels: options.in_channels,

@@ -50,6 +50,7 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<ShuffleNetV2> {
+        options.check_no_drop_path()?;
         let mut channels = STEM;
         let mut stages = Vec::new();
         for (depth, width) in DEPTHS.into_iter().zip(self.widths) {

@@ -77,6 +77,7 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Vgg> {
+        options.check_no_drop_path()?;
         let mut table = key_table![];
         let mut channels = options.in_channels;
         // Upstream counts every layer, also those without parameters.
