@@ -345,6 +345,7 @@ fn tables_of_position_biases_are_resampled_as_timm_does() {
         ("maxvit_tiny_tf_224", [256, 160]),
         ("efficientvit_m0", [96, 64]),
         ("swin_tiny_patch4_window7_224", [96, 128]),
+        ("beit_base_patch16_224", [96, 64]),
     ] {
         let path = dir.path().join(name);
         let spec = || Zoo::get(name).unwrap();
