@@ -57,6 +57,8 @@
 //! The command `burn-zoo` is the package `burn-zoo-cli`; it has all of them but the other backends.
 
 #![deny(missing_docs)]
+// The alternatives of a layer differ in size, and a model holds a few hundred of them at most.
+#![allow(clippy::large_enum_variant)]
 
 #[cfg(test)]
 extern crate self as burn_zoo;
