@@ -46,10 +46,12 @@ variants! {
         => Config::new(GhostKind::Branched, 1.0).gates();
 }
 
-/// Of each block of each stage the kernel, the channels within and of the output, whether there is a
-/// squeeze-excite, and the stride.
+/// The kernel, the channels within and of the output, whether there is a squeeze-excite, and the stride.
+type BlockShape = (usize, usize, usize, bool, usize);
+
+/// Of each stage its blocks.
 #[rustfmt::skip]
-const STAGES: [&[(usize, usize, usize, bool, usize)]; 9] = [
+const STAGES: [&[BlockShape]; 9] = [
     &[(3, 16, 16, false, 1)],
     &[(3, 48, 24, false, 2)],
     &[(3, 72, 24, false, 1)],

@@ -76,11 +76,11 @@ impl Config {
             blocks: Blocks::Convs(convs),
         }];
         let mut tables = Vec::new();
-        for index in 1..4 {
+        for (index, depth) in DEPTHS.into_iter().enumerate().skip(1) {
             let (heads, window) = (self.heads[index - 1], self.windows[index - 1]);
             let [before, width] = [self.widths[index - 1], self.widths[index]];
             let mut blocks = Vec::new();
-            for (block, rate) in rates.by_ref().take(DEPTHS[index]).enumerate() {
+            for (block, rate) in rates.by_ref().take(depth).enumerate() {
                 tables.push(format!("stage{}.blocks.{block}.attn.biases", index + 1));
                 blocks.push(Block::new(width, heads, window, rate, params));
             }

@@ -281,7 +281,7 @@ impl Spec {
                     &self.stem_rule,
                     &self.trained_normalization(),
                     self.seed,
-                    &tensor,
+                    tensor,
                 )?)
             }
             _ => None,
