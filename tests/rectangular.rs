@@ -51,7 +51,7 @@ fn a_model_is_trained_judged_used_written_and_read() {
             config(&best)["pretrained_cfg"]["input_size"],
             serde_json::json!([1, 32, 48])
         );
-        let recipe = std::fs::read_to_string(dir.path().join("run/config.json")).unwrap();
+        let recipe = std::fs::read_to_string(dir.path().join("run/config.toml")).unwrap();
         assert!(recipe.contains("\"32x48\""), "{recipe}");
         let again = Classifier::open(&best, &Device::default()).unwrap();
         assert_eq!(again.info().image_size, Some(SIZE));

@@ -40,7 +40,14 @@ impl Classifier {
         let (found, strides): (_, Vec<usize>) = match description.input_size {
             InputSize::Exactly(size) => {
                 let found = maps(size)?;
-                let strides = found.iter().map(|(_, map)| size[0] / map.dims()[2]);
+                // From one map to the next, as a side that is no multiple is rounded.
+                let (mut rows, mut stride) = (size[0], 1);
+                let strides = found.iter().map(|(_, map)| {
+                    let now = map.dims()[2];
+                    stride *= (rows + now / 2) / now;
+                    rows = now;
+                    stride.max(1)
+                });
                 let strides = strides.collect();
                 (found, strides)
             }
