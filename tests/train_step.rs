@@ -249,15 +249,24 @@ fn row(values: &[f32]) -> [f64; 5] {
 fn a_model_of_every_family_trains_as_in_pytorch() {
     let expected = Fixture::open("family_steps.safetensors");
     let device = Device::default().autodiff();
+    let mut ran = 0;
     for (name, facts) in &expected.metadata {
         if !common::is_chosen(name) {
             continue;
         }
+        ran += 1;
         let facts: Vec<&str> = facts.split(' ').collect();
         let size: burn_zoo::ImageSize = facts[0].parse().unwrap();
         let gain: f32 = facts[1].parse().unwrap();
+        // Here and there an activation next to zero falls on the other side of a ReLU than in PyTorch,
+        // which moves a small gradient.
+        let least = if ["semnasnet_100", "repghostnet_050"].contains(&name.as_str()) {
+            1e-2
+        } else {
+            1e-3
+        };
         let [of_loss, of_gradients, of_state] =
-            [2, 3, 4].map(|i| (10.0 * facts[i].parse::<f64>().unwrap()).max(1e-3));
+            [2, 3, 4].map(|i| (10.0 * facts[i].parse::<f64>().unwrap()).max(least));
         let spec = Zoo::get(name).unwrap().num_classes(10).image_size(size);
         let model = common::rule_model_with_gain(spec, &device, gain);
         let images = rule_input([4, 3, size.height, size.width], &device);
@@ -303,4 +312,5 @@ fn a_model_of_every_family_trains_as_in_pytorch() {
         let after = after.into_iter().map(|(name, tensor)| (name, tensor.data));
         check("after", after.collect(), of_state);
     }
+    assert!(ran > 0);
 }
