@@ -56,6 +56,6 @@ fuzz_target!(|data: &[u8]| {
     let area = image.height() * image.width();
     assert!(area > 0 && area as u64 <= LIMITS.max_pixels);
     assert_eq!(image.pixels().len(), area * image.channels());
-    let preprocess = Preprocess::new(Some(8), Normalization::imagenet());
+    let preprocess = Preprocess::new(Some(8.into()), Normalization::imagenet());
     assert_eq!(preprocess.apply(&image).len(), 3 * 8 * 8);
 });

@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let image = Image::new(height, width, channels, pixels.collect()).expect("as said");
     let inputs = if how & 64 == 0 { 3 } else { 1 };
     let preprocess = Preprocess::new(
-        (size > 0).then_some(usize::from(size)),
+        (size > 0).then_some(usize::from(size).into()),
         Normalization::imagenet().for_channels(inputs),
     )
     .interpolation(FILTERS[usize::from(how) % 6])
