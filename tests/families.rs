@@ -47,6 +47,8 @@ fn members() -> Vec<Member> {
             ("MetaFormer", _) => 64,
             // Of a single position a shift says nothing that the next normalisation leaves.
             ("RepGhostNet", _) => 64,
+            // Attention of a single patch learns nothing.
+            ("MobileVit" | "MobileVitV2", _) => 64,
             // The last stage of a Swin has two positions on a side then.
             (_, InputSize::Exactly(_)) => 64,
             (_, InputSize::AtLeast(least)) => least.max(32),
@@ -237,8 +239,18 @@ fn exports_open_exactly_and_are_adapted() {
                 _ => assert_eq!(scores.dims(), [BATCH, classes]),
             }
             // A standardised kernel has another scale then.
-            let first_convs = &original.backbone.describe().first_convs;
-            if channels == 1 && !first_convs[0].is_standardized {
+            // A layer without a normalisation and a bias has no place for the constant.
+            let described = original.backbone.describe();
+            let takes_constant = described.first_convs.iter().all(|first| {
+                let bias = described
+                    .key_table
+                    .upstream(&format!("{}.bias", first.conv));
+                let bias = bias.unwrap_or_else(|| format!("{}.bias", first.conv));
+                let has_place =
+                    first.norm.is_some() || first.into_positions || before.contains_key(&bias);
+                has_place && !first.is_standardized
+            });
+            if channels == 1 && takes_constant {
                 check_grey(&member, &original, &adapted);
             }
         }

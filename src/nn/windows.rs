@@ -141,7 +141,7 @@ impl Windows {
     }
 
     /// What is added to the scores of attention, by a table with a row for each offset between two
-    /// positions; [masked](Self::masked).
+    /// positions, masked where windows are shifted.
     ///
     /// # Shapes
     /// - table: `[num_offsets, heads]`, the rows in the order of [`offsets`](Self::offsets)
