@@ -260,11 +260,7 @@ fn a_model_of_every_family_trains_as_in_pytorch() {
         let gain: f32 = facts[1].parse().unwrap();
         // Here and there an activation next to zero falls on the other side of a ReLU than in PyTorch,
         // which moves a small gradient.
-        let least = if ["semnasnet_100", "repghostnet_050"].contains(&name.as_str()) {
-            1e-2
-        } else {
-            1e-3
-        };
+        let least = if name == "semnasnet_100" { 5e-2 } else { 1e-3 };
         let [of_loss, of_gradients, of_state] =
             [2, 3, 4].map(|i| (10.0 * facts[i].parse::<f64>().unwrap()).max(least));
         let spec = Zoo::get(name).unwrap().num_classes(10).image_size(size);
