@@ -395,6 +395,7 @@ fn each_group_freezes() {
                 // What is added to all scores of a head alike changes nothing, and does not learn; nor
                 // does a shift that the next normalisation takes away, of which rounding is left at most.
                 let is_nothing = name.ends_with("meta_mlp.fc2.bias")
+                    || name.ends_with("attn.k.bias")
                     || ["RepGhostNet", "MobileVit", "RepVit"].contains(&member.family)
                         && name.ends_with(".bias");
                 if !is_nothing {
