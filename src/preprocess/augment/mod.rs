@@ -16,7 +16,7 @@
 //! assert_eq!(augment, "imagenet,random-erasing:p=0.25".parse()?);
 //!
 //! let image = Image::new(60, 80, 3, vec![128; 60 * 80 * 3])?;
-//! let preprocess = Preprocess::new(Some(32), Normalization::imagenet());
+//! let preprocess = Preprocess::new(Some(32.into()), Normalization::imagenet());
 //! let (seed, epoch, index) = (42, 0, 17);
 //! let values = augment.apply(&image, &preprocess, &mut image_rng(seed, epoch, index));
 //! assert_eq!(values.len(), 3 * 32 * 32);
