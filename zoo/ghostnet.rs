@@ -239,7 +239,6 @@ impl MapLayer for Layer {
 }
 
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant)]
 enum Block {
     Ghost(GhostBottleneck),
     Conv(Layer),

@@ -257,7 +257,7 @@ pub trait Backbone: Debug + Send + Sync {
     }
 
     /// What timm's constructor, or that of the library that has the network, must be told beside
-    /// channels, classes and pooling to build the same model.
+    /// channels, classes, pooling and the size of images that is fixed to build the same model.
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let _ = pool;
         serde_json::Map::new()
