@@ -147,8 +147,16 @@ fn names() -> KeyTable {
         "pre_logits" => "head.bn",
     ];
     for (ours, dw, mlp) in [
-        ("downsample.before", "downsample.res1.0.m", "downsample.res1.1.m"),
-        ("downsample.after", "downsample.res2.0.m", "downsample.res2.1.m"),
+        (
+            "downsample.before",
+            "downsample.res1.0.m",
+            "downsample.res1.1.m",
+        ),
+        (
+            "downsample.after",
+            "downsample.res2.0.m",
+            "downsample.res2.1.m",
+        ),
         ("blocks.*.before", "blocks.*.dw0.m", "blocks.*.ffn0.m"),
         ("blocks.*.after", "blocks.*.dw1.m", "blocks.*.ffn1.m"),
     ] {

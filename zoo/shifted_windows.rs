@@ -4,12 +4,14 @@ use std::fmt::Debug;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use serde_json::{Map, Value, json};
 
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, MapLayer, OtherNames, Stages, key_table,
+    Backbone, Description, Features, Group, InputSize, MapLayer, OtherNames, Pool, Stages,
+    key_table,
 };
 use crate::nn::{
     Conv2d, Conv2dConfig, LayerNorm, Linear, LinearConfig, ParamBuilder, Windows, drop_path_rates,
@@ -202,6 +204,11 @@ impl<M: PositionLayer, B: PositionLayer> Backbone for Swin<M, B> {
             Some(norm) if index == 5 => Ok(Features::Map(norm.forward_map(x.into_map()?))),
             _ => self.stages.forward_group(&self.stem, index, x),
         }
+    }
+
+    fn timm_args(&self, _: Pool) -> Map<String, Value> {
+        // timm's own is 0.1, but of the V2 CR.
+        Map::from_iter([("drop_path_rate".to_owned(), json!(0.0))])
     }
 }
 

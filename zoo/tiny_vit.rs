@@ -16,6 +16,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use serde_json::{Map, Value, json};
 
 use super::{BackboneOptions, Built};
 use crate::error::Result;
@@ -137,6 +138,11 @@ impl Backbone for TinyVit {
     fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
         let pooled = pooling.map(features.into_map()?);
         Ok(self.pre_logits.forward_map(pooled).flatten(1, 3))
+    }
+
+    fn timm_args(&self, _: Pool) -> Map<String, Value> {
+        // timm's own is up to 0.2.
+        Map::from_iter([("drop_path_rate".to_owned(), json!(0.0))])
     }
 }
 

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use super::backbone::Group;
 use super::features::Features;
 use crate::error::{Error, Result};
-use crate::nn::{Conv2d, ConvNorm, ConvStem, SqueezeExcite};
+use crate::nn::{Conv2d, ConvNorm, ConvStem, MobileBlock, RepConv, SqueezeExcite};
 
 /// A part of a convolutional network: a stem, a stage, a block.
 pub trait MapLayer {
@@ -49,7 +49,14 @@ macro_rules! map_layers {
     };
 }
 
-map_layers!(Conv2d, ConvNorm, ConvStem, SqueezeExcite);
+map_layers!(
+    Conv2d,
+    ConvNorm,
+    ConvStem,
+    MobileBlock,
+    RepConv,
+    SqueezeExcite
+);
 
 /// A stage whose map may become smaller before its blocks.
 #[derive(Module, Debug)]
