@@ -146,25 +146,21 @@ fn names() -> KeyTable {
         "stage*.blocks.*.attn.biases" => "stages.*-1.blocks.*.mixer.m.attn.attention_biases",
         "pre_logits" => "head.bn",
     ];
-    for (ours, dw, mlp) in [
-        (
-            "downsample.before",
-            "downsample.res1.0.m",
-            "downsample.res1.1.m",
-        ),
-        (
-            "downsample.after",
-            "downsample.res2.0.m",
-            "downsample.res2.1.m",
-        ),
-        ("blocks.*.before", "blocks.*.dw0.m", "blocks.*.ffn0.m"),
-        ("blocks.*.after", "blocks.*.dw1.m", "blocks.*.ffn1.m"),
+    for (whole, part, dw, mlp) in [
+        ("downsample", "before", "res1.0", "res1.1"),
+        ("downsample", "after", "res2.0", "res2.1"),
+        ("blocks.*", "before", "dw0", "ffn0"),
+        ("blocks.*", "after", "dw1", "ffn1"),
     ] {
-        let [pw1, pw2] = ["pw1", "pw2"].map(|layer| format!("{mlp}.{layer}"));
-        for (layer, theirs) in [("dw", dw), ("pw1", &pw1), ("pw2", &pw2)] {
-            let ours = format!("stage*.{ours}.{layer}");
-            table.push(&ours, &format!("stages.*-1.{theirs}.conv"));
-            table.push(&format!("{ours}_bn"), &format!("stages.*-1.{theirs}.bn"));
+        for (layer, theirs) in [
+            ("dw", format!("{dw}.m")),
+            ("pw1", format!("{mlp}.m.pw1")),
+            ("pw2", format!("{mlp}.m.pw2")),
+        ] {
+            let ours = format!("stage*.{whole}.{part}.{layer}");
+            let theirs = format!("stages.*-1.{whole}.{theirs}");
+            table.push(&ours, &format!("{theirs}.conv"));
+            table.push(&format!("{ours}_bn"), &format!("{theirs}.bn"));
         }
     }
     table
