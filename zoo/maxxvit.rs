@@ -28,14 +28,14 @@ mod blocks;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use self::blocks::{COAT, COAT_0, MAX, MbConv, Norm, Style, TF, Transformer};
+use self::blocks::{COAT, COAT_0, MAX, MbConv, Style, TF, Transformer};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::model::{
     Backbone, Description, Features, Group, InputSize, MapLayer, Pool, Pooling, Stages, key_table,
 };
 use crate::nn::{
-    Act, Conv2d, ConvNorm, Epilogue, LayerNorm, Linear, LinearConfig, ParamBuilder, Windows,
+    Act, Conv2d, ConvNorm, Epilogue, LayerNorm, Linear, LinearConfig, Norm, ParamBuilder, Windows,
     drop_path_rates,
 };
 

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use super::backbone::Group;
 use super::features::Features;
 use crate::error::{Error, Result};
-use crate::nn::{Conv2d, ConvNorm, ConvStem, MobileBlock, RepConv, SqueezeExcite};
+use crate::nn::{Conv2d, ConvNorm, ConvStem, Epilogue, MobileBlock, Norm, RepConv, SqueezeExcite};
 
 /// A part of a convolutional network: a stem, a stage, a block.
 pub trait MapLayer {
@@ -57,6 +57,12 @@ map_layers!(
     RepConv,
     SqueezeExcite
 );
+
+impl MapLayer for Norm {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_with(x, Epilogue::default())
+    }
+}
 
 /// A stage whose map may become smaller before its blocks.
 #[derive(Module, Debug)]

@@ -7,7 +7,7 @@ use crate::init::Init;
 use crate::model::{KeyTable, MapLayer, PositionTable, TableLayout};
 use crate::nn::{
     Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, DropPath, Dropout,
-    Epilogue, LayerNorm, LinearConfig, OffsetMlp, ParamBuilder, Pointwise, PointwiseMlp,
+    Epilogue, LayerNorm, LinearConfig, Norm, OffsetMlp, ParamBuilder, Pointwise, PointwiseMlp,
     PositionBias, SqueezeExcite, Windows, attention_by_head, attention_with_bias, avg_pool2d,
     fan_out_normal,
 };
@@ -285,21 +285,6 @@ impl MapLayer for MbConv {
             self.conv3.forward_with(x, end)
         };
         self.drop_path.residual(x, Act::None, shortcut, branch)
-    }
-}
-
-#[derive(Module, Debug)]
-pub(super) enum Norm {
-    Layer(LayerNorm),
-    Batch(BatchNorm2d),
-}
-
-impl MapLayer for Norm {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Layer(norm) => norm.forward_map(x),
-            Self::Batch(norm) => norm.forward(x),
-        }
     }
 }
 
