@@ -37,6 +37,7 @@ impl<L: MapLayer> MapLayer for Option<L> {
     }
 }
 
+/// Layers that have this function already.
 macro_rules! map_layers {
     ($( $layer:ty ),+) => {
         $(
