@@ -48,6 +48,8 @@ struct Standard {
     epsilon: f64,
     /// What all kernels are multiplied with.
     scale: f64,
+    /// Group normalisations behind such kernels multiply in each stage what rounding does.
+    is_direct: bool,
 }
 
 /// What a convolution sees at a time, `[height, width]`.
@@ -154,6 +156,7 @@ impl Conv2dConfig {
         self.standard = Some(Standard {
             epsilon,
             scale: 1.0,
+            is_direct: true,
         });
         self
     }
@@ -167,6 +170,7 @@ impl Conv2dConfig {
         self.standard = Some(Standard {
             epsilon,
             scale: gamma / (fan_in as f64).sqrt(),
+            is_direct: false,
         });
         self.gain = Some(gain);
         self
@@ -337,6 +341,7 @@ impl Conv2d {
         fits.then(|| burn_zoo_cpu::Conv2d {
             stride: stride[0],
             padding: padding[0],
+            is_direct: self.standard.is_some_and(|standard| standard.is_direct),
             ..burn_zoo_cpu::Conv2d::new(weight)
         })
     }

@@ -19,6 +19,9 @@ pub struct Conv2d<'a> {
     pub stride: usize,
     /// Zeros on each side.
     pub padding: usize,
+    /// Whether each product is a product, which rounds less than the faster way for 3x3 kernels
+    /// (Winograd's). The gradient of the kernels takes the faster one.
+    pub is_direct: bool,
     /// What has been prepared of `weight`, used where there is no graph.
     pub cache: Option<&'a WeightCache>,
 }
@@ -32,6 +35,7 @@ impl<'a> Conv2d<'a> {
             norm: None,
             stride: 1,
             padding: 0,
+            is_direct: false,
             cache: None,
         }
     }

@@ -87,6 +87,7 @@ pub fn conv2d(x: &Tensor<4>, conv: Conv2d<'_>, epilogue: Epilogue<'_, 4>) -> Opt
         kernel,
         stride: conv.stride,
         padding: conv.padding,
+        is_direct: conv.is_direct,
     };
     let groups_fit = of_group > 0
         && in_channels.is_multiple_of(of_group)
@@ -280,6 +281,7 @@ pub fn max_pool2d(x: &Tensor<4>, pool: MaxPool2d) -> Option<Tensor<4>> {
         kernel: pool.kernel,
         stride: pool.stride,
         padding: pool.padding,
+        is_direct: true,
     };
     let windows_fit = window.fits(height) && window.fits(width);
     let all_see_something = pool.padding < pool.kernel && pool.kernel <= LARGEST;
@@ -350,6 +352,7 @@ pub fn linear<const D: usize>(
                 kernel: 1,
                 stride: 1,
                 padding: 0,
+                is_direct: true,
             };
             let forms = linear.cache.map(|cache| &cache.forms);
             let forms = forms

@@ -8,6 +8,8 @@ pub struct Window {
     pub kernel: usize,
     pub stride: usize,
     pub padding: usize,
+    /// Whether a convolution multiplies each tap, and never takes Winograd's way, which rounds more.
+    pub is_direct: bool,
 }
 
 /// The largest stride beyond the end of a map: maps are copied as if they were as wide as it.
@@ -136,6 +138,7 @@ mod tests {
             kernel: 1,
             stride: 2,
             padding: 0,
+            is_direct: false,
         };
         assert_eq!(window.of(0, 0, 3), Some(0));
         assert_eq!(window.of(1, 0, 3), None);
@@ -148,6 +151,7 @@ mod tests {
             kernel,
             stride,
             padding,
+            is_direct: false,
         };
         assert!(window(3, 1, 1).fits(1));
         assert!(!window(3, 1, 0).fits(2));

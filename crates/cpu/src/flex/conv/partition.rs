@@ -33,6 +33,7 @@ pub fn joined_rows(window: Window, input: MapShape, output: MapShape) -> (MapSha
         kernel: 1,
         stride: 1,
         padding: 0,
+        ..window
     };
     if window != single {
         return (input, output);
