@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use burn_zoo::InputSize;
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
+use burn_zoo::{ImageSize, InputSize};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -209,10 +209,15 @@ pub fn task(
     }
     let model = build(&spec, &device.autodiff())?;
     // Photographs differ in size; they are brought to the one the model was trained at.
-    if data.any_size && recipe.image_size.is_none() {
+    let is_chosen = data.any_size && recipe.image_size.is_none();
+    if is_chosen {
         recipe.image_size = Some(trained_size(&model)?);
     }
-    if let InputSize::Exactly([height, width]) = model.backbone.describe().input_size {
+    let size = match model.backbone.describe().input_size {
+        InputSize::Exactly(size) => Some(size.into()),
+        _ => recipe.image_size.filter(|_| is_chosen),
+    };
+    if let Some(ImageSize { height, width }) = size {
         notice::tell(format!("images are brought to {height} x {width} pixels"));
     }
     Ok(Task {

@@ -324,6 +324,28 @@ fn what_was_read_is_what_is_counted() {
     );
 }
 
+/// A size that nobody asked for is told.
+#[test]
+fn photographs_are_brought_to_a_size_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    photos(dir);
+    let base = [
+        "finetune",
+        "resnet18.fractal",
+        "--data",
+        "photos",
+        "--epochs",
+        "1",
+    ];
+    let quick = ["--batch-size", "4", "--no-report", "--tensorboard", "off"];
+    let told = "images are brought to 28 x 28 pixels\n";
+    let (_, errors) = run(dir, &[&base[..], &quick].concat());
+    assert!(errors.contains(told), "{errors}");
+    let (_, errors) = run(dir, &[&base[..], &quick, &["--image-size", "28"]].concat());
+    assert!(!errors.contains("brought to"), "{errors}");
+}
+
 /// From training to a folder, its use and its features.
 #[test]
 fn images_that_are_not_square_go_through_every_command() {
