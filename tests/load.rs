@@ -712,16 +712,27 @@ fn a_file_of_a_twin_is_refused_where_something_says_so_and_told_otherwise() {
     // The file's own metadata says it.
     let bytes = std::fs::read(&exported).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let stated = std::collections::HashMap::from([("architecture".to_owned(), twin.to_owned())]);
     let path = dir.path().join("stated.safetensors");
-    safetensors::serialize_to_file(file.tensors(), Some(stated), &path).unwrap();
-    assert_eq!(
-        load(twin, &path).unwrap().load_report().unwrap().summary(),
-        None
-    );
-    let refused = load(own, &path).unwrap_err().to_string();
-    assert!(
-        refused.contains("metadata") && refused.contains(twin),
-        "{refused}"
-    );
+    let state = |name: &str| {
+        let stated =
+            std::collections::HashMap::from([("architecture".to_owned(), name.to_owned())]);
+        safetensors::serialize_to_file(file.tensors(), Some(stated), &path).unwrap();
+    };
+    for name in [twin.to_owned(), format!("{twin}.in1k")] {
+        state(&name);
+        assert_eq!(
+            load(twin, &path).unwrap().load_report().unwrap().summary(),
+            None
+        );
+        let refused = load(own, &path).unwrap_err().to_string();
+        assert!(
+            refused.contains("metadata") && refused.contains(twin),
+            "{refused}"
+        );
+    }
+
+    // What it says is no name of the zoo's.
+    state("my_net");
+    let loaded = load(own, &path).unwrap();
+    assert_eq!(loaded.load_report().unwrap().twins, [twin]);
 }

@@ -46,6 +46,40 @@ fn neighbors_vote_as_in_scikit_learn() {
     }
 }
 
+/// Numbers that do not belong together are refused, and nothing is asked of nothing.
+#[test]
+fn embeddings_are_checked() {
+    let none = Embeddings {
+        values: Vec::new(),
+        length: 0,
+        labels: Vec::new(),
+        indices: Vec::new(),
+    };
+    let found = nearest_neighbors(&none, &none, &[], &device()).unwrap();
+    assert!(found.is_empty());
+    assert!(nearest_neighbors(&none, &none, &[1], &device()).is_err());
+    for wrong in [
+        (vec![1.0; 4], 2, vec![0, 1], vec![0]),
+        (vec![1.0; 3], 2, vec![0, 1], vec![0, 1]),
+        (Vec::new(), 0, vec![0, 1], vec![0, 1]),
+    ] {
+        let (values, length, labels, indices) = wrong;
+        let wrong = Embeddings {
+            values,
+            length,
+            labels,
+            indices,
+        };
+        let error = nearest_neighbors(&wrong, &wrong, &[1], &device()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("embeddings: expected 2 vectors of length")
+        );
+        assert!(LinearProbe::search(&wrong, 2, 0, &device()).is_err());
+    }
+}
+
 /// As many votes and as near: the first counts. A vector of zeros is as far from all.
 #[test]
 fn ties_are_broken_in_order() {

@@ -49,6 +49,7 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
         .drop_rate(model.drop_rate)
         .drop_path_rate(model.drop_path_rate);
     spec.licence = model.licence.clone();
+    spec.licence_source = model.licence_source.clone();
     if let Some(pool) = &model.global_pool {
         spec = spec.pool(Pool::from_timm_name(pool).map_err(bad)?);
     }

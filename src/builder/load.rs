@@ -118,16 +118,14 @@ impl Spec {
         if twins.is_empty() || self.declared.is_some() {
             return Ok(Vec::new());
         }
-        let stated = file.metadata().get("architecture").cloned();
-        let (stated, by) = match stated {
-            Some(name) => (Some(name), "its metadata"),
-            None => (
-                architecture_beside(file.path()),
-                "the config.json beside it",
-            ),
-        };
+        // A tag may stand behind the name. A name that is not the zoo's says nothing of whose it is.
+        let known = |name: &String| Some(zoo::find(name.split('.').next()?).ok()?.name);
+        let within = file.metadata().get("architecture").and_then(known);
+        let beside = || architecture_beside(file.path()).as_ref().and_then(known);
+        let stated = within.map(|name| (name, "its metadata"));
+        let stated = stated.or_else(|| Some((beside()?, "the config.json beside it")));
         match stated {
-            Some(other) if twins.contains(&other.as_str()) => Err(Error::WeightsFormat {
+            Some((other, by)) if twins.contains(&other) => Err(Error::WeightsFormat {
                 path: file.path().to_path_buf(),
                 reason: format!(
                     "by {by} these are weights of {other}, which has the tensors of {asked} and computes \

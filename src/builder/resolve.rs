@@ -36,6 +36,13 @@ impl Spec {
         entry.map_or(self.licence.clone(), |entry| entry.licence)
     }
 
+    /// Where that licence was read, if upstream does not state it for these weights themselves: weak
+    /// evidence.
+    pub fn licence_source(&self) -> Option<String> {
+        let entry = self.entry().ok().flatten();
+        entry.map_or(self.licence_source.clone(), |entry| entry.licence_source)
+    }
+
     /// Fetches the weights, unless they are cached, and gives the spec with them as a file. A spec
     /// whose weights are a file already, or random, comes back as it is.
     ///
@@ -148,6 +155,7 @@ fn of_entry(spec: &Spec, entry: &Entry, progress: &mut dyn FnMut(Progress)) -> R
     );
     resolved.origin = Some(origin(&entry.name, entry.licence.as_deref()));
     resolved.licence = entry.licence.clone();
+    resolved.licence_source = entry.licence_source.clone();
     Ok(resolved)
 }
 
@@ -197,6 +205,7 @@ fn of_repository(spec: &Spec, repository: &str, (found, commit): (Spec, String))
     let name = format!("hf-hub:{repository}@{commit}");
     resolved.origin = Some(origin(&name, found.licence.as_deref()));
     resolved.licence = found.licence;
+    resolved.licence_source = found.licence_source;
     resolved.classes = found.classes;
     Ok(resolved)
 }

@@ -162,6 +162,7 @@ impl Spec {
                     .clone()
                     .unwrap_or_else(|| self.weights.to_string()),
                 licence: self.licence.clone(),
+                licence_source: self.licence_source.clone(),
                 loaded: None,
             }),
         })

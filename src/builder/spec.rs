@@ -39,6 +39,8 @@ pub struct Spec {
     pub(crate) origin: Option<String>,
     /// The licence that the weights' entry, or the configuration of their repository or folder, names.
     pub(crate) licence: Option<String>,
+    /// Where that was read, if upstream does not state it for these weights.
+    pub(crate) licence_source: Option<String>,
     /// The names of the weights' classes, if that configuration has them.
     pub(crate) classes: Vec<String>,
     /// What its configuration leaves open, and what it is taken to be.
@@ -72,6 +74,7 @@ impl Spec {
             declared_size: None,
             origin: None,
             licence: None,
+            licence_source: None,
             classes: Vec::new(),
             assumed: Vec::new(),
             in_channels: None,
@@ -126,6 +129,7 @@ impl Spec {
         self.declared_size = None;
         self.origin = None;
         self.licence = None;
+        self.licence_source = None;
         self.classes.clear();
         self.assumed.clear();
         self

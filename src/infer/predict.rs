@@ -134,7 +134,8 @@ impl Classifier {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a model without classes and for options out of range.
+    /// [`Error::InvalidArgument`] for a model without classes and for options out of range, and
+    /// [`Error::InputShape`] for a size that the model does not take.
     pub fn predict_files(
         &self,
         files: Vec<PathBuf>,
@@ -142,6 +143,9 @@ impl Classifier {
     ) -> Result<FilePredictions> {
         self.check_classes()?;
         check_loading(options.batch_size, options.workers)?;
+        if let Some(size) = options.image_size {
+            self.check_image_size(size)?;
+        }
         let preprocess = self.preprocess(options.image_size);
         preprocess.check()?;
         let fuse = files.len() >= WORTH_FUSING;

@@ -37,6 +37,8 @@ pub struct ModelInfo {
     /// The licence of the weights that it started from, as far as it is known: those of a tuned model
     /// are derived from them.
     pub licence: Option<String>,
+    /// Where that licence was read, if upstream does not state it for these weights themselves.
+    pub licence_source: Option<String>,
     /// What was taken from their file; see [`Classifier::load_report`].
     pub(crate) loaded: Option<Arc<LoadReport>>,
 }
@@ -251,8 +253,19 @@ impl Classifier {
         }
     }
 
+    /// Whether the model takes images of this size.
+    ///
+    /// # Errors
+    /// [`Error::InputShape`] if it does not.
+    pub fn check_image_size(&self, size: ImageSize) -> Result<()> {
+        self.check_shape([1, self.in_channels(), size.height, size.width])
+    }
+
     pub(crate) fn check_input(&self, images: &Tensor<4>) -> Result<()> {
-        let [batch, channels, height, width] = images.dims();
+        self.check_shape(images.dims())
+    }
+
+    fn check_shape(&self, [batch, channels, height, width]: [usize; 4]) -> Result<()> {
         let in_channels = self.in_channels();
         let (fits, size) = match self.backbone.describe().input_size {
             InputSize::AtLeast(least) => (

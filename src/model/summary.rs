@@ -69,6 +69,14 @@ impl Classifier {
             let expected = format!("at most {most} pixels: the summary runs the model once");
             return Err(Error::argument("image_size", expected, size));
         }
+        self.summary_at(size)
+    }
+
+    /// The same of a size, however large, that the model is run at anyway.
+    ///
+    /// # Errors
+    /// [`Error::InputShape`] if the model does not take that size.
+    pub(crate) fn summary_at(&self, size: ImageSize) -> Result<Summary> {
         let input = [1, self.in_channels(), size.height, size.width];
         let model = self.valid();
         let image = Tensor::zeros(input, &model.device());

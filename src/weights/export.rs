@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::{Classifier, InputSize, params};
 use crate::preprocess::ImageSize;
-use crate::weights::manifest::licence_in_words;
+use crate::weights::manifest::{licence_in_words, licence_source_in_words};
 use crate::zoo;
 
 /// Name of the weights file in an exported folder.
@@ -178,6 +178,10 @@ impl Classifier {
         if let Some(licence) = &info.licence {
             config["pretrained_cfg"]["license"] = json!(licence);
         }
+        // Beside it, as timm refuses keys in there that it does not know.
+        if let Some(source) = &info.licence_source {
+            config["license_source"] = json!(source);
+        }
         if !info.classes.is_empty() {
             config["label_names"] = json!(info.classes);
         }
@@ -225,7 +229,8 @@ impl Classifier {
         };
         let licence = info.licence.as_deref().map_or_else(String::new, |licence| {
             let licence = licence_in_words(Some(licence));
-            format!("- licence of the weights that it started from: {licence}\n")
+            let source = licence_source_in_words(info.licence_source.as_deref());
+            format!("- licence of the weights that it started from: {licence}{source}\n")
         });
         format!(
             "{front_matter}# {architecture}\n\n\

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::flags::{Choice, count};
 use crate::measure::{self, Step};
-use crate::model::{ModelArgs, WeightsArgs};
+use crate::model::{ModelArgs, WeightsArgs, trained_size};
 use crate::output::{print, print_json};
 use crate::progress;
 
@@ -89,7 +89,7 @@ impl BenchArgs {
         if train && model.num_classes() == 0 {
             bail!("--num-classes: expected at least 1 to train, found 0");
         }
-        let size = self.image_size(&model);
+        let size = self.image_size(&model)?;
         let shape = [
             self.batch_size(),
             model.in_channels(),
@@ -141,19 +141,13 @@ impl BenchArgs {
     }
 
     /// What was asked for, else what the model takes or its architecture was trained at.
-    fn image_size(&self, model: &Classifier) -> ImageSize {
-        let upstream = || {
-            Zoo::list(&model.info().architecture)
-                .first()
-                .map(|a| a.image_size.into())
-        };
+    fn image_size(&self, model: &Classifier) -> Result<ImageSize> {
         let fixed = match model.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size.into()),
             _ => None,
         };
         let asked = self.options.image_size.or(fixed);
-        let known = asked.or(model.info().image_size).or_else(upstream);
-        known.unwrap_or(224.into())
+        asked.map_or_else(|| trained_size(model), Ok)
     }
 
     /// What is measured.

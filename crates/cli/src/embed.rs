@@ -7,17 +7,19 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::ImageSize;
+use burn_zoo::manifest::Terms;
 use burn_zoo::prelude::*;
 use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, json};
 
-use crate::features::{FeatureArgs, PartFeatures, positional};
+use crate::features::{FeatureArgs, PartFeatures, never_random, positional};
 use crate::output::{print, print_json};
 
 #[derive(Args)]
 #[command(
     mut_arg("data", positional),
+    mut_arg("weights", never_random),
     after_help = "The vector that the last layer would get is written for every image: of the \
     training part, then of the other one. OUT has the tensor `features` [images, length] of f32, and \
     as safetensors `labels` of i64, too. OUT.csv has a line for each image, in the same order: path, \
@@ -57,7 +59,7 @@ impl EmbedArgs {
         let spec = self.features.spec(&self.model)?;
         let data = self.features.images.open()?;
         let model = self.features.model(spec, &data, device)?;
-        let size = self.features.image_size(&model, &data);
+        let size = self.features.image_size(&model, &data)?;
         let parts = self.features.all_parts(&data);
         let found = self.features.embed(&model.fuse(), size, &parts)?;
 
@@ -102,6 +104,7 @@ impl EmbedArgs {
                 "model": model.info().architecture,
                 "weights": model.info().origin,
                 "licence": model.info().licence,
+                "terms": model.info().licence.as_deref().map(|l| Terms::of(l).name()),
                 "image_size": size,
                 "features": length,
                 "images": images,
@@ -113,8 +116,11 @@ impl EmbedArgs {
         }
         let of_part = of_part.map(|(part, count)| format!("{count} {part}"));
         print(format!(
-            "{images} images ({}), {length} features each -> {}\npaths and labels -> {}",
+            "{images} images ({}) {}, {length} features each -> {}\npaths and labels -> {}",
             Vec::from_iter(of_part).join(", "),
+            size.map_or("of their own size".to_owned(), |size| format!(
+                "at {size} pixels"
+            )),
             self.out.display(),
             rows.display()
         ))
@@ -134,6 +140,12 @@ impl EmbedArgs {
     /// Before anything is computed.
     fn check_free(&self, rows: &Path) -> Result<()> {
         for path in [self.out.as_path(), rows] {
+            if path.is_dir() {
+                bail!(
+                    "--out: expected a file, found the folder {}",
+                    path.display()
+                );
+            }
             if path.exists() && !self.overwrite {
                 bail!(
                     "--out: {} exists already; pass --overwrite to replace it",

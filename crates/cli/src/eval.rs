@@ -16,7 +16,8 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
 use crate::flags::{Choice, count};
-use crate::model_folder::open;
+use crate::model::{warn_of_unseen_edge, with_image_size};
+use crate::model_folder::spec_of;
 use crate::output::{print, print_json};
 use crate::source::EvaluationImages;
 use crate::task::ImageArgs;
@@ -57,10 +58,15 @@ pub struct EvalArgs {
 impl EvalArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         self.divides_nothing()?;
-        let model = open(&self.dir, device)?;
+        let mut spec = spec_of(&self.dir)?;
+        if let Some(size) = self.image_size {
+            spec = spec.image_size(size);
+        }
+        let model = spec.build(device)?;
+        warn_of_unseen_edge(&model);
         let chosen = self.images(&model.info().classes)?;
         let images = by_name(chosen.images.clone(), &model)?;
-        let size = self.image_size.or(model.info().image_size);
+        let size = model.info().image_size;
         let preprocess = model.preprocess(size);
         let config = LoaderConfig {
             batch_size: self.batch_size,
@@ -84,7 +90,7 @@ impl EvalArgs {
             Err(error) if !broken.is_empty() && !chosen.skip_broken => {
                 return Err(self.data.with_skip_broken(error));
             }
-            result => result?,
+            result => result.map_err(with_image_size)?,
         };
         let (judged, of) = (result.images, chosen.of);
         if judged < of {

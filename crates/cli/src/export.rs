@@ -33,8 +33,10 @@ impl ExportArgs {
                 self.dir.display()
             );
         }
-        if let Some(licence) = &model.info().licence {
-            warn_of(licence, "the weights that it started from");
+        let info = model.info();
+        if let Some(licence) = &info.licence {
+            let source = info.licence_source.as_deref();
+            warn_of(licence, source, "the weights that it started from");
         }
         if self.half {
             model.export_half(&self.dir)?

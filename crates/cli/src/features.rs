@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use burn_zoo::data::{BrokenImage, ImageData, Loader, LoaderConfig, Part};
 use burn_zoo::prelude::*;
 use burn_zoo::probe::Embeddings;
-use burn_zoo::{Error, Fused, ImageSize, InputSize};
+use burn_zoo::{Fused, ImageSize, InputSize};
 use clap::{Arg, Args};
 
 use crate::flags::count;
-use crate::model::{build, names_weights};
+use crate::model::{build, names_weights, trained_size, with_image_size};
 use crate::output::Stopped;
 use crate::progress::{self, Stop};
 use crate::source::TrainingImages;
@@ -34,9 +34,25 @@ pub struct FeatureArgs {
 
 /// The flag `--data` as an argument that must be given.
 pub fn positional(data: Arg) -> Arg {
-    data.long(None::<&'static str>)
+    let help = help_without_default(&data);
+    data.help(help)
+        .long(None::<&'static str>)
         .value_name("DATA")
         .required(true)
+}
+
+/// The flag `--weights` where a model is not random unless somebody says so.
+pub fn never_random(weights: Arg) -> Arg {
+    let help = help_without_default(&weights);
+    weights.help(format!("{help}; needed unless the model names its weights"))
+}
+
+fn help_without_default(arg: &Arg) -> String {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    help.split(" [default")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The features of one part of the images.
@@ -63,7 +79,9 @@ impl FeatureArgs {
         if weights.is_none() && !names_weights(name) {
             // A name that is none is the first thing to say.
             Zoo::get(name).map_err(|error| model_folder::or_folder(error, name))?;
-            bail!("--weights: expected bundled, hub, hub:TAG, random or a file, found nothing");
+            bail!(
+                "--weights: expected bundled, hub, hub:TAG, original[:TAG], random or a file, found nothing"
+            );
         }
         let spec = options.spec(name, weights, 0)?.num_classes(0);
         Ok(self.start.choice.choose(spec))
@@ -79,18 +97,18 @@ impl FeatureArgs {
     }
 
     /// The size that images are brought to: they stay as they are if all have the same.
-    pub fn image_size(&self, model: &Classifier, data: &TrainingImages) -> Option<ImageSize> {
-        let asked = self.start.options.image_size;
-        let trained = || {
-            let upstream = Zoo::list(&model.info().architecture);
-            let upstream = upstream.first().map(|a| a.image_size.into());
-            model.info().image_size.or(upstream)
-        };
-        match model.backbone.describe().input_size {
+    pub fn image_size(
+        &self,
+        model: &Classifier,
+        data: &TrainingImages,
+    ) -> Result<Option<ImageSize>> {
+        Ok(match model.backbone.describe().input_size {
             InputSize::Exactly(size) => Some(size.into()),
-            _ if data.any_size => asked.or_else(trained),
-            _ => asked,
-        }
+            _ => match self.start.options.image_size {
+                None if data.any_size => Some(trained_size(model)?),
+                asked => asked,
+            },
+        })
     }
 
     /// The images to train on and those to judge by.
@@ -155,10 +173,7 @@ impl FeatureArgs {
                 Err(error) if !broken.is_empty() => {
                     return Err(self.images.data.with_skip_broken(error));
                 }
-                Err(error @ Error::InputShape { .. }) if image_size.is_none() => {
-                    return Err(anyhow!("{error}; --image-size N brings images to N pixels"));
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(with_image_size(error)),
             };
             for image in &broken {
                 let name = &image.name;

@@ -14,7 +14,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::json;
 
-use crate::model::{WeightsArgs, names_weights};
+use crate::model::{WeightsArgs, names_weights, with_image_size};
 use crate::output::{print, print_json};
 use crate::progress::{Stop, Watch};
 use crate::recipe::{BatchSizeArg, RecipeArgs};
@@ -131,7 +131,9 @@ impl FinetuneArgs {
                 let mut monitors = self.monitors(self.tensorboard.as_deref())?;
                 let valid = data.test.clone();
                 let monitors = &mut monitors;
-                let run = recipe.fit_with(model, data.train, data.test, &out, options, monitors)?;
+                let run = recipe
+                    .fit_with(model, data.train, data.test, &out, options, monitors)
+                    .map_err(with_image_size)?;
                 against = match other {
                     Some(task) => Some(self.fit_against(task, &out)?),
                     None => None,
@@ -234,8 +236,8 @@ impl FinetuneArgs {
         let monitors = &mut monitors;
         let run = task
             .recipe
-            .fit_with(model, data.train, data.test, &out, options, monitors)?;
-        Ok(run)
+            .fit_with(model, data.train, data.test, &out, options, monitors);
+        run.map_err(with_image_size)
     }
 
     /// Both runs side by side.

@@ -1,7 +1,7 @@
 //! `fetch`, `verify` and `cache`.
 
 use anyhow::{Result, bail};
-use burn_zoo::manifest::{Manifest, licence_in_words};
+use burn_zoo::manifest::{Manifest, licence_in_words, licence_source_in_words};
 use burn_zoo::prelude::*;
 use burn_zoo::weights::hub::{Hub, Outcome};
 use clap::{Args, Subcommand};
@@ -41,9 +41,11 @@ impl FetchArgs {
             // One that cannot be had does not keep the others from being fetched.
             match self.spec(name).and_then(|spec| fetch(&spec)) {
                 Ok(spec) => {
-                    let licence = licence_in_words(spec.licence().as_deref());
+                    let (licence, source) = (spec.licence(), spec.licence_source());
+                    let licence = licence_in_words(licence.as_deref());
+                    let source = licence_source_in_words(source.as_deref());
                     let weights = spec.weights_in_words();
-                    print(format!("{name}: {weights} (licence {licence})"))?
+                    print(format!("{name}: {weights} (licence {licence}){source}"))?
                 }
                 Err(error) if several => {
                     failed += 1;

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use burn_zoo::InputSize;
-use burn_zoo::manifest::{Entry, Manifest, Terms, licence_in_words};
+use burn_zoo::manifest::{Entry, Manifest, Terms, licence_in_words, licence_source_in_words};
 use burn_zoo::prelude::*;
 use burn_zoo::zoo::Architecture;
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::list::{INHERITED, align_right, extend, licence, table, top1};
-use crate::model::{ModelArgs, chosen, warn_of_licence};
+use crate::model::{ModelArgs, chosen, warn_of_licence, warn_of_unseen_edge};
 use crate::model_folder;
 use crate::output::{print, print_json};
 
@@ -35,14 +35,16 @@ impl InfoArgs {
         };
         warn_of_licence(&spec);
         let entry = spec.entry().ok().flatten();
-        let licence = spec.licence();
+        let (licence, licence_source) = (spec.licence(), spec.licence_source());
         let model = self.options.adapt(spec)?.build_zeros(device)?;
+        warn_of_unseen_edge(&model);
         let size = self.options.image_size.or(model.info().image_size);
         let facts = Facts {
             architecture: burn_zoo::zoo::find(&model.info().architecture)?,
             manifest: Manifest::with_user_files()?,
             entry,
             licence,
+            licence_source,
         };
         let model = model.freeze(&self.freeze)?;
         let summary = model.summary(size)?;
@@ -74,6 +76,8 @@ struct Facts {
     entry: Option<Entry>,
     /// That of the model's weights.
     licence: Option<String>,
+    /// Where it was read, if upstream does not state it for them.
+    licence_source: Option<String>,
 }
 
 impl Facts {
@@ -118,7 +122,7 @@ impl Facts {
             "weights": entry.map(|entry| &entry.name),
             "papers_of_weights": self.papers_of_weights(),
             "licence": self.licence,
-            "licence_source": entry.and_then(|entry| entry.licence_source.as_ref()),
+            "licence_source": self.licence_source,
             "terms": self.licence.as_deref().map_or(Terms::Own, Terms::of).name(),
             "tags": tags.collect::<Vec<_>>(),
         })
@@ -159,22 +163,14 @@ impl Facts {
             ("poolings", Vec::from_iter(pools).join(", ")),
             ("images", sizes),
         ];
-        let licence_of_model = licence_in_words(self.licence.as_deref());
-        lines.push(match &self.entry {
-            Some(Entry {
-                name,
-                licence_source: Some(source),
-                ..
-            }) => (
-                "licence",
-                format!(
-                    "{licence_of_model}, of {name}: the {source}; upstream does not state it for \
-                     these weights themselves"
-                ),
-            ),
-            Some(entry) => ("licence", format!("{licence_of_model}, of {}", entry.name)),
-            None => ("licence", licence_of_model),
-        });
+        let of_model = licence_in_words(self.licence.as_deref());
+        let of_weights = self
+            .entry
+            .as_ref()
+            .map(|entry| format!(", of {}", entry.name));
+        let of_weights = of_weights.unwrap_or_default();
+        let source = licence_source_in_words(self.licence_source.as_deref());
+        lines.push(("licence", format!("{of_model}{of_weights}{source}")));
         let of_weights = match self.papers_of_weights() {
             [] => String::new(),
             papers => format!("; of the weights {}", papers.join(", ")),

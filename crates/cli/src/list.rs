@@ -17,8 +17,8 @@ use crate::output::{print, print_json};
 #[derive(Args)]
 #[command(
     after_help = "Accuracy and licence are those of the architecture's default tag; where --license \
-    leaves that out, of the first tag that it leaves, which is then named. MACs are \
-    multiply-accumulates for one image of the input size, M are millions and G thousands of \
+    rules that out, or --top1 as no accuracy of it is published, of the first tag that is left, which is \
+    then named. MACs are multiply-accumulates for one image of the input size, M are millions and G thousands of \
     millions. A licence with ~ is one that upstream states for a group of weights, not for these; \
     those with `no commercial use` and `its own terms` are to be read before the weights are used."
 )]
@@ -113,6 +113,7 @@ impl ListArgs {
             return print(format!("{} entries, all sound", manifest.entries().count()));
         }
         self.check_family()?;
+        self.check_license(&manifest)?;
         let by_tag = self.tags || self.pattern.contains('.');
         let mut rows = if by_tag {
             self.tags(&manifest)?
@@ -147,21 +148,30 @@ impl ListArgs {
         Ok(())
     }
 
-    /// The weights of a tag count for the architecture if it is the default one, or else the first
-    /// that has such a licence as was asked for.
+    fn check_license(&self, manifest: &Manifest) -> Result<()> {
+        let Some(id) = &self.license else {
+            return Ok(());
+        };
+        let known: BTreeSet<&str> = manifest.entries().map(licence_id).collect();
+        let is_id = |known: &&str| known.eq_ignore_ascii_case(id);
+        if !is_id(&COMMERCIAL) && !known.iter().any(is_id) {
+            let known = Vec::from_iter(known).join(", ");
+            bail!("--license: expected {COMMERCIAL} or one of {known}, found `{id}`");
+        }
+        Ok(())
+    }
+
     fn architectures<'a>(&self, manifest: &'a Manifest) -> Result<Vec<Row<'a>>> {
+        let speaks = |entry: &Entry| {
+            self.may_be_used(entry) && (self.top1.is_none() || entry.best_result().is_some())
+        };
         let mut rows = Vec::new();
         for architecture in Zoo::list(&self.pattern) {
-            let mut tags: Vec<&Entry> = manifest.tags(architecture.name).collect();
-            let count = tags.len();
-            tags.retain(|entry| self.may_be_used(entry));
-            let default = tags.iter().find(|entry| entry.default);
-            let entry = default.or(tags.first().filter(|_| self.license.is_some()));
             rows.push(Row {
                 architecture,
                 numbers: architecture.numbers()?,
-                entry: entry.copied(),
-                tags: count,
+                entry: speaker(manifest, architecture, speaks),
+                tags: manifest.tags(architecture.name).count(),
             });
         }
         if rows.is_empty() {
@@ -196,11 +206,8 @@ impl ListArgs {
     fn may_be_used(&self, entry: &Entry) -> bool {
         match self.license.as_deref() {
             None => true,
-            Some("commercial") => entry.terms() == Terms::Commercial,
-            Some(id) => {
-                let licence = entry.licence.as_deref().unwrap_or("unknown");
-                licence.eq_ignore_ascii_case(id)
-            }
+            Some(id) if id.eq_ignore_ascii_case(COMMERCIAL) => entry.terms() == Terms::Commercial,
+            Some(id) => licence_id(entry).eq_ignore_ascii_case(id),
         }
     }
 
@@ -242,7 +249,7 @@ impl ListArgs {
                 Some(format!("{flag} '{value}'"))
             });
             let given = Vec::from_iter(given).join(" ");
-            bail!("{given}: expected some of {of} {what}, found none");
+            bail!("{given}: expected some of {of} {what}, found none; leave one out, or widen it");
         }
         Ok(())
     }
@@ -259,6 +266,24 @@ impl ListArgs {
             Some(Sort::Name) => rows.sort_by(|a, b| a.name().cmp(b.name())),
         }
     }
+}
+
+/// The tag that speaks for an architecture: of those that may, the default one, else the first.
+pub fn speaker<'a>(
+    manifest: &'a Manifest,
+    architecture: &Architecture,
+    may: impl Fn(&Entry) -> bool,
+) -> Option<&'a Entry> {
+    let tags = manifest.tags(architecture.name).filter(|entry| may(entry));
+    tags.min_by_key(|entry| !entry.default)
+}
+
+/// The value of `--license` that stands for all licences that allow commercial use.
+const COMMERCIAL: &str = "commercial";
+
+/// The identifier of a licence.
+fn licence_id(entry: &Entry) -> &str {
+    entry.licence.as_deref().unwrap_or("unknown")
 }
 
 /// Whether two names differ in case, `-` and `_` at most.

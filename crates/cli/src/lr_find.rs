@@ -7,6 +7,7 @@ use burn_zoo::prelude::*;
 use burn_zoo::train::Sweep;
 use clap::Args;
 
+use crate::model::with_image_size;
 use crate::output::{print, print_json};
 use crate::progress::Stop;
 use crate::recipe::{BatchSizeArg, RecipeArgs};
@@ -65,12 +66,13 @@ impl LrFindArgs {
         };
         let stop = Stop::on_ctrl_c()?;
         let bar = progress::bar(sweep.steps, "learning rates");
-        let found =
-            task.recipe
-                .find_learning_rate(&task.model, task.data.train, sweep, |step| {
-                    bar.set_position(step as u64);
-                    !stop.asked()
-                })?;
+        let found = task
+            .recipe
+            .find_learning_rate(&task.model, task.data.train, sweep, |step| {
+                bar.set_position(step as u64);
+                !stop.asked()
+            })
+            .map_err(with_image_size)?;
         bar.finish_and_clear();
         for image in &found.skipped {
             notice::tell(format!("left out: {}: {}", image.name, image.reason));

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use burn_zoo::ImageSize;
-use burn_zoo::manifest::Terms;
+use anyhow::{Result, anyhow, bail};
+use burn_zoo::manifest::{Terms, licence_source_in_words};
 use burn_zoo::prelude::*;
 use burn_zoo::weights::LoadReport;
+use burn_zoo::{Error, ImageSize};
 use clap::Args;
 
 use crate::{model_folder, notice, progress};
@@ -114,6 +114,13 @@ pub fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
         Some(dir) => of_folder(dir, weights)?,
         None => Zoo::get(model).map_err(|error| model_folder::or_folder(error, model))?,
     };
+    if let Some(text) = weights.filter(|text| !["hub", "original"].contains(text))
+        && names_weights(model)
+    {
+        notice::tell(format!(
+            "--weights {text}: in place of those that {model} names"
+        ));
+    }
     Ok(match weights {
         None if names_weights(model) => spec,
         None | Some("random") => spec.weights(Weights::Random(seed)),
@@ -123,6 +130,11 @@ pub fn chosen(model: &str, weights: Option<&str>, seed: u64) -> Result<Spec> {
         Some(text) => match text.split_once(':') {
             Some(("hub", tag)) => spec.weights(tag),
             Some(("original", tag)) => spec.weights(tag).original(),
+            // A word that is no path is a misspelt one rather than a file that is missing.
+            _ if !text.contains(['.', '/', '\\']) && !Path::new(text).exists() => bail!(
+                "--weights: expected bundled, hub, hub:TAG, original, original:TAG, random or a file \
+                 that exists, found `{text}`"
+            ),
             _ => spec.weights(Weights::File(text.into())),
         },
     })
@@ -162,31 +174,58 @@ pub fn build(spec: &Spec, device: &Device) -> Result<Classifier> {
     if let Some(summary) = model.load_report().and_then(LoadReport::summary) {
         notice::tell(summary);
     }
+    warn_of_unseen_edge(&model);
+    Ok(model)
+}
+
+/// Says so if a model's patches do not cover its images.
+pub fn warn_of_unseen_edge(model: &Classifier) {
     let [rows, columns] = model.backbone.describe().unseen_edge;
     if rows + columns > 0 {
         notice::tell(format!(
-            "warning: {rows} rows at the lower edge and {columns} columns at the right edge of an \
-             image are not seen: they are no whole patch; another --image-size leaves none over"
+            "warning: {}: {rows} rows at the lower edge and {columns} columns at the right edge of an \
+             image are not seen: they are no whole patch; another --image-size leaves none over",
+            model.info().architecture
         ));
     }
-    Ok(model)
+}
+
+/// The size that a model was trained at; its architecture's, if nothing says it.
+pub fn trained_size(model: &Classifier) -> Result<ImageSize> {
+    let info = model.info();
+    let upstream = burn_zoo::zoo::find(&info.architecture)?.image_size;
+    Ok(info.image_size.unwrap_or(upstream.into()))
+}
+
+/// Says what to do about images of a size that a model does not take.
+pub fn with_image_size(error: Error) -> anyhow::Error {
+    match error {
+        Error::InputShape { .. } => anyhow!("{error}; --image-size N brings images to N pixels"),
+        error => error.into(),
+    }
 }
 
 /// Says so if the licence of what a spec names does not plainly allow commercial use.
 pub fn warn_of_licence(spec: &Spec) {
-    if let Some(licence) = spec.licence() {
+    // Of an entry of the manifest somebody should know it.
+    let unknown = || {
+        let entry = spec.entry().ok().flatten();
+        entry.map(|_| "unknown".to_owned())
+    };
+    if let Some(licence) = spec.licence().or_else(unknown) {
         let weights = format!("{}, {}", spec.architecture(), spec.weights_in_words());
-        warn_of(&licence, &weights);
+        warn_of(&licence, spec.licence_source().as_deref(), &weights);
     }
 }
 
 /// The same of weights that are in a model already.
-pub fn warn_of(licence: &str, weights: &str) {
+pub fn warn_of(licence: &str, source: Option<&str>, weights: &str) {
     let terms = match Terms::of(licence) {
         Terms::Commercial => return,
         Terms::NonCommercial => "which forbids commercial use",
         Terms::Own if licence == "unknown" => "so that nobody knows what they may be used for",
         Terms::Own => "which has terms of its own: read them before you use the weights",
     };
-    notice::tell(format!("{weights}: licence {licence}, {terms}"));
+    let source = licence_source_in_words(source);
+    notice::tell(format!("{weights}: licence {licence}, {terms}{source}"));
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use self::inputs::{Input, gather};
 use self::output::{File, Output, Row, Screen};
 use crate::flags::{Choice, count, positive};
-use crate::model::{WeightsArgs, build, chosen, names_weights};
+use crate::model::{WeightsArgs, build, chosen, names_weights, with_image_size};
 use crate::output::{Stopped, print, print_json};
 use crate::progress::{self, Stop};
 use crate::{model_folder, notice};
@@ -73,9 +73,13 @@ impl PredictArgs {
         let spec = self.spec()?;
         let inputs = gather(&self.images)?;
         let model = build(&spec, device)?;
+        let image_size = self.image_size(&model);
+        if let Some(size) = image_size {
+            model.check_image_size(size).map_err(with_image_size)?;
+        }
         let top_k = self.top_k(&model);
         let options = PredictOptions {
-            image_size: self.image_size(&model),
+            image_size,
             top_k,
             views: self.tta,
             batch_size: self.batch_size,

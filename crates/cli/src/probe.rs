@@ -1,15 +1,17 @@
 //! `probe`.
 
+use std::fmt::Display;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use burn_zoo::ImageSize;
 use burn_zoo::manifest::Terms;
 use burn_zoo::prelude::*;
 use burn_zoo::probe::{LinearProbe, Strength, nearest_neighbors};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::features::{FeatureArgs, PartFeatures, positional};
+use crate::features::{FeatureArgs, PartFeatures, never_random, positional};
 use crate::flags::positive;
 use crate::list::{align_right, short, table};
 use crate::output::{Stopped, print, print_json};
@@ -19,6 +21,7 @@ use crate::{notice, progress};
 #[derive(Args)]
 #[command(
     mut_arg("data", positional),
+    mut_arg("weights", never_random),
     after_help = "Every image goes through each model once, and nothing of a model is trained. What \
     its features tell of the classes is measured in two ways on the images that are not for training: \
     by a vote of the K nearest training images (cosine), and by a linear layer (logistic regression; the strength \
@@ -51,6 +54,8 @@ struct Probed {
     licence: Option<String>,
     parameters: usize,
     features: usize,
+    /// The size that images are brought to; `None` if they stay as they are.
+    image_size: Option<ImageSize>,
     /// The share that was recognised with so many neighbours.
     by_neighbors: Vec<(usize, f64)>,
     by_layer: f64,
@@ -64,16 +69,13 @@ struct Probed {
 
 impl ProbeArgs {
     pub fn run(self, device: &Device) -> Result<()> {
+        check_once("--model: expected each model", &self.model)?;
+        check_once("--neighbors: expected each number", &self.neighbors)?;
         // Names that mean nothing show before anything is computed.
         let specs = self.model.iter().map(|name| self.features.spec(name));
         let specs = specs.collect::<Result<Vec<_>>>()?;
-        for (place, name) in self.model.iter().enumerate() {
-            if self.model[..place].contains(name) {
-                bail!("--model: expected each model once, found {name} twice");
-            }
-        }
         let data = self.features.images.open()?;
-        let ks = self.neighbors(data.train.len());
+        let ks = at_most(&self.neighbors, data.train.len());
         let mut probed = Vec::new();
         let mut failed = Vec::new();
         for (name, spec) in self.model.iter().zip(specs) {
@@ -104,25 +106,13 @@ impl ProbeArgs {
                 "models": models.collect::<Vec<_>>(),
                 "failed": failed.collect::<Vec<_>>(),
             }))?;
-        } else if !probed.is_empty() {
-            self.print(&probed, &ks, &data)?;
+        } else {
+            print_table(&probed, &ks)?;
         }
         match failed.len() {
             0 => Ok(()),
             count => bail!("{count} of {} models could not be probed", self.model.len()),
         }
-    }
-
-    /// Those of the neighbours asked for that there are.
-    fn neighbors(&self, known: usize) -> Vec<usize> {
-        let (ks, too_many): (Vec<usize>, Vec<usize>) =
-            self.neighbors.iter().partition(|k| **k <= known);
-        for k in too_many {
-            notice::tell(format!(
-                "--neighbors {k}: left out, as there are {known} training images"
-            ));
-        }
-        ks
     }
 
     fn probe(
@@ -134,7 +124,7 @@ impl ProbeArgs {
         device: &Device,
     ) -> Result<Probed> {
         let model = self.features.model(spec, data, device)?;
-        let size = self.features.image_size(&model, data);
+        let size = self.features.image_size(&model, data)?;
         let started = Instant::now();
         let parts = self.features.parts(data);
         let found = self.features.embed(&model.fuse(), size, &parts)?;
@@ -144,11 +134,8 @@ impl ProbeArgs {
         };
         let started = Instant::now();
         let device = model.device();
-        let ks: Vec<usize> = ks
-            .iter()
-            .copied()
-            .filter(|k| *k <= train.features.len())
-            .collect();
+        // Some images may have shown only now that they cannot be read.
+        let ks = at_most(ks, train.features.len());
         let votes = nearest_neighbors(&train.features, &test.features, &ks, &device)?;
         let by_neighbors = ks.iter().zip(&votes);
         let by_neighbors = by_neighbors
@@ -159,10 +146,10 @@ impl ProbeArgs {
             LinearProbe::search(&train.features, classes, self.seed, &device)
         })?;
         if tried.is_empty() {
-            notice::tell(
-                "no class has two training images, so that none are held out: the linear layer has \
-                 a penalty of strength 1",
-            );
+            notice::tell(format!(
+                "{name}: no class has two training images, so that none are held out: the linear \
+                 layer has a penalty of strength 1"
+            ));
         }
         if !layer.converged {
             notice::tell(format!(
@@ -175,6 +162,7 @@ impl ProbeArgs {
             licence: model.info().licence.clone(),
             parameters: model.num_parameters(),
             features: train.features.length,
+            image_size: size,
             by_neighbors,
             by_layer: right(&layer.predict(&test.features, &device)?, test),
             layer,
@@ -184,33 +172,60 @@ impl ProbeArgs {
             test_images: test.features.len(),
         })
     }
+}
 
-    fn print(&self, probed: &[Probed], ks: &[usize], data: &TrainingImages) -> Result<()> {
-        let mut header = vec!["model".to_owned(), "linear".to_owned()];
-        header.extend(ks.iter().map(|k| format!("{k}-NN")));
-        header.extend(["seconds".to_owned(), "parameters".to_owned()]);
-        let columns = header.len();
-        let mut lines = table(header);
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        for found in probed {
-            let of_ks = ks.iter().map(|k| {
-                let found = found.by_neighbors.iter().find(|(own, _)| own == k);
-                found.map_or("-".to_owned(), |(_, share)| percent(*share))
-            });
-            let mut row = vec![found.model.clone(), percent(found.by_layer)];
-            row.extend(of_ks);
-            row.push(format!("{:.1}", found.seconds.iter().sum::<f64>()));
-            row.push(short(found.parameters));
-            lines.add_row(row);
-        }
-        align_right(&mut lines, &Vec::from_iter(1..columns));
-        print(lines)?;
-        print(format!(
-            "accuracy on {} images, after {} to learn from",
-            data.test.len(),
-            data.train.len()
-        ))
+/// What was found of each model; nothing if there is none.
+fn print_table(probed: &[Probed], ks: &[usize]) -> Result<()> {
+    let Some(first) = probed.first() else {
+        return Ok(());
+    };
+    let mut header = vec!["model".to_owned(), "linear".to_owned()];
+    header.extend(ks.iter().map(|k| format!("{k}-NN")));
+    header.extend(["size", "seconds", "parameters"].map(str::to_owned));
+    let columns = header.len();
+    let mut lines = table(header);
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    for found in probed {
+        let of_ks = ks.iter().map(|k| {
+            let found = found.by_neighbors.iter().find(|(own, _)| own == k);
+            found.map_or("-".to_owned(), |(_, share)| percent(*share))
+        });
+        let mut row = vec![found.model.clone(), percent(found.by_layer)];
+        row.extend(of_ks);
+        let size = found.image_size.as_ref();
+        row.push(size.map_or("as is".to_owned(), ToString::to_string));
+        row.push(format!("{:.1}", found.seconds.iter().sum::<f64>()));
+        row.push(short(found.parameters));
+        lines.add_row(row);
     }
+    align_right(&mut lines, &Vec::from_iter(1..columns));
+    print(lines)?;
+    // Of the same images every model reads the same.
+    print(format!(
+        "accuracy on {} images, after {} to learn from",
+        first.test_images, first.train_images
+    ))
+}
+
+/// Those of the neighbours asked for that there are.
+fn at_most(neighbors: &[usize], known: usize) -> Vec<usize> {
+    let (ks, too_many): (Vec<usize>, Vec<usize>) = neighbors.iter().partition(|k| **k <= known);
+    for k in too_many {
+        notice::tell(format!(
+            "--neighbors {k}: left out, as there are {known} training images"
+        ));
+    }
+    ks
+}
+
+/// Refuses what is given twice.
+fn check_once<T: PartialEq + Display>(expected: &str, given: &[T]) -> Result<()> {
+    for (place, value) in given.iter().enumerate() {
+        if given[..place].contains(value) {
+            bail!("{expected} once, found {value} twice");
+        }
+    }
+    Ok(())
 }
 
 /// The share of the images whose class was recognised.
@@ -236,6 +251,7 @@ impl Probed {
             "terms": self.licence.as_deref().map(|licence| Terms::of(licence).name()),
             "parameters": self.parameters,
             "features": self.features,
+            "image_size": self.image_size,
             "train_images": self.train_images,
             "test_images": self.test_images,
             "nearest_neighbors": by_neighbors.collect::<Vec<_>>(),

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use burn_zoo::InputSize;
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
+use burn_zoo::{ImageSize, InputSize};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::flags::positive;
-use crate::model::{ModelArgs, WeightsArgs, build, names_weights};
+use crate::model::{ModelArgs, WeightsArgs, build, names_weights, trained_size};
 use crate::{notice, source};
 
 /// Which images; kept in the run folder, so that a run can be resumed.
@@ -157,8 +157,9 @@ fn is_builtin(data: &str) -> bool {
 /// What the model starts from.
 #[derive(Args)]
 pub struct StartArgs {
-    /// hub (the default tag), hub:TAG, original[:TAG] (upstream's own file), random, or a file:
-    /// .safetensors, .pth, .pt, .bin [default: those that the model's name says, else random]
+    /// bundled (part of the program), hub (the default tag), hub:TAG, original[:TAG] (upstream's own
+    /// file), random, or a file: .safetensors, .pth, .pt, .bin [default: those that the model's name
+    /// says, else random]
     #[arg(long, value_name = "bundled|hub[:TAG]|random|FILE")]
     pub weights: Option<String>,
     #[command(flatten)]
@@ -208,14 +209,15 @@ pub fn task(
     }
     let model = build(&spec, &device.autodiff())?;
     // Photographs differ in size; they are brought to the one the model was trained at.
-    if data.any_size && recipe.image_size.is_none() {
-        let architecture = model.info().architecture.clone();
-        let trained = Zoo::list(&architecture)
-            .first()
-            .map(|a| a.image_size.into());
-        recipe.image_size = model.info().image_size.or(trained);
+    let is_chosen = data.any_size && recipe.image_size.is_none();
+    if is_chosen {
+        recipe.image_size = Some(trained_size(&model)?);
     }
-    if let InputSize::Exactly([height, width]) = model.backbone.describe().input_size {
+    let size = match model.backbone.describe().input_size {
+        InputSize::Exactly(size) => Some(size.into()),
+        _ => recipe.image_size.filter(|_| is_chosen),
+    };
+    if let Some(ImageSize { height, width }) = size {
         notice::tell(format!("images are brought to {height} x {width} pixels"));
     }
     Ok(Task {

@@ -112,10 +112,28 @@ fn features_are_written_with_the_names_of_their_images() {
         assert!(dir.join(&row[0]).exists() && row[0].contains(&format!("/{}/", &row[3])));
     }
 
+    // A name that names weights, and others that are asked for.
+    let other = [
+        "embed",
+        "photos",
+        "--model",
+        "resnet18.fractal",
+        "--image-size",
+        "32",
+    ];
+    let more = ["--weights", "random", "--out", "other.npy", "--json"];
+    let other = json(dir, &[&other[..], &more].concat());
+    assert_eq!(other["weights"], "random (seed 0)");
+    let warnings = other["warnings"].as_array().unwrap();
+    let told = "--weights random: in place of those that resnet18.fractal names";
+    assert!(warnings.contains(&told.into()), "{warnings:?}");
+
     // The same vectors as a matrix of NumPy's, and as the library computes them.
     let (text, _) = run(dir, &[&base[..], &["x.npy"]].concat());
     assert!(
-        text.starts_with("22 images (12 train, 6 val, 4 test), 96 features each -> x.npy\n"),
+        text.starts_with(
+            "22 images (12 train, 6 val, 4 test) at 32 pixels, 96 features each -> x.npy\n"
+        ),
         "{text}"
     );
     let npy = std::fs::read(dir.join("x.npy")).unwrap();
@@ -154,6 +172,12 @@ fn what_cannot_be_embedded_is_named_before_anything_is_computed() {
         embed(1, &[&random[..], &["no/x.npy"]].concat())
             .contains("--out: expected a folder that exists, found no")
     );
+    std::fs::create_dir(dir.join("folder.npy")).unwrap();
+    assert!(
+        embed(1, &[&random[..], &["folder.npy", "--overwrite"]].concat())
+            .contains("--out: expected a file, found the folder folder.npy")
+    );
+    assert!(!dir.join("folder.npy.csv").exists());
     std::fs::write(dir.join("x.npy.csv"), "mine").unwrap();
     assert!(
         embed(1, &[&random[..], &["x.npy"]].concat())
@@ -168,9 +192,19 @@ fn what_cannot_be_embedded_is_named_before_anything_is_computed() {
         &[&["embed", "photos"], &random[..], &["x.npy", "--overwrite"]].concat(),
     );
     assert!(
-        embed(1, &["--model", "test_resnet", "--out", "y.npy"])
-            .contains("--weights: expected bundled, hub, hub:TAG, random or a file, found nothing")
+        embed(1, &["--model", "test_resnet", "--out", "y.npy"]).contains(
+            "--weights: expected bundled, hub, hub:TAG, original[:TAG], random or a file"
+        )
     );
+    let misspelt = [
+        "--model",
+        "test_resnet",
+        "--weights",
+        "bundle",
+        "--out",
+        "y.npy",
+    ];
+    assert!(embed(1, &misspelt).contains("or a file that exists, found `bundle`"));
     assert!(
         embed(1, &["--model", "resnet20", "--out", "y.npy"]).contains("unknown model `resnet20`")
     );
@@ -202,6 +236,31 @@ fn what_cannot_be_embedded_is_named_before_anything_is_computed() {
         "y.npy",
     ];
     assert!(fail(dir, 1, &small).contains("--image-size N brings images to N pixels"));
+    let hint = "found [1, 3, 20, 20]; --image-size N brings images to N pixels";
+    let small = [
+        "--weights",
+        "random",
+        "--image-size",
+        "20",
+        "--data",
+        "photos",
+    ];
+    assert!(
+        fail(
+            dir,
+            1,
+            &[&["finetune", "convnext_atto"], &small[..]].concat()
+        )
+        .contains(hint)
+    );
+    assert!(
+        fail(
+            dir,
+            1,
+            &[&["lr-find", "convnext_atto"], &small[..]].concat()
+        )
+        .contains(hint)
+    );
     std::fs::write(dir.join("photos/train/dark/broken.png"), "no image").unwrap();
     let error = embed(1, &[&random[..], &["y.npy"]].concat());
     assert!(
@@ -222,6 +281,115 @@ fn what_cannot_be_embedded_is_named_before_anything_is_computed() {
         text.starts_with("22 images") && errors.contains("broken.png"),
         "{errors}"
     );
+}
+
+/// An image that shows its damage only when it is decoded.
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let start = bytes.windows(4).position(|name| name == b"IDAT").unwrap() + 4;
+    bytes[start..start + 8].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_was_read_is_what_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    photos(dir);
+    damage(&dir.join("photos/train/dark/1.png"));
+    damage(&dir.join("photos/val/light/2.png"));
+    let base = ["probe", "photos", "--weights", "random", "--skip-broken"];
+    let more = ["--model", "test_resnet,test_vit", "--neighbors", "1,12"];
+    let (text, errors) = run(dir, &[&base[..], &more].concat());
+    assert!(
+        text.ends_with("\naccuracy on 5 images, after 11 to learn from\n"),
+        "{text}"
+    );
+    assert!(
+        errors.contains("--neighbors 12: left out, as there are 11 training images"),
+        "{errors}"
+    );
+    // Each model at the size that it was trained at, which shows.
+    for row in ["test_resnet", "test_vit"] {
+        let row = text.lines().find(|line| line.contains(row)).unwrap();
+        assert!(row.contains("   160   "), "{row}");
+    }
+    let more = ["--model", "test_resnet", "--image-size", "32x48", "--json"];
+    let found = json(dir, &[&base[..], &more].concat());
+    assert_eq!(found["models"][0]["image_size"], "32x48");
+    let twice = ["--model", "test_resnet", "--neighbors", "5,1,5"];
+    assert_eq!(
+        fail(dir, 1, &[&base[..], &twice].concat()),
+        "error: --neighbors: expected each number once, found 5 twice\n"
+    );
+}
+
+/// A size that nobody asked for is told.
+#[test]
+fn photographs_are_brought_to_a_size_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    photos(dir);
+    let base = [
+        "finetune",
+        "resnet18.fractal",
+        "--data",
+        "photos",
+        "--epochs",
+        "1",
+    ];
+    let quick = ["--batch-size", "4", "--no-report", "--tensorboard", "off"];
+    let told = "images are brought to 28 x 28 pixels\n";
+    let (_, errors) = run(dir, &[&base[..], &quick].concat());
+    assert!(errors.contains(told), "{errors}");
+    let (_, errors) = run(dir, &[&base[..], &quick, &["--image-size", "28"]].concat());
+    assert!(!errors.contains("brought to"), "{errors}");
+}
+
+/// From training to a folder, its use and its features.
+#[test]
+fn images_that_are_not_square_go_through_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    photos(dir);
+    let size = ["--image-size", "48x32", "--data", "photos", "--epochs", "1"];
+    for (model, run_dir) in [("test_vit", "vit"), ("test_resnet", "resnet")] {
+        let start = ["finetune", model, "--weights", "random", "--out", run_dir];
+        run(dir, &[&start[..], &size, &["--batch-size", "4"]].concat());
+        assert!(dir.join(run_dir).join("report.html").exists());
+        let folder = format!("{run_dir}-exported");
+        run(dir, &["export", run_dir, &folder]);
+        let config = std::fs::read_to_string(dir.join(&folder).join("config.json")).unwrap();
+        let config: Value = serde_json::from_str(&config).unwrap();
+        assert_eq!(
+            config["pretrained_cfg"]["input_size"],
+            serde_json::json!([3, 48, 32])
+        );
+        for model in [run_dir, &folder] {
+            let result = json(dir, &["eval", model, "--data", "photos/val", "--json"]);
+            assert_eq!(result["images"], 6);
+            // At another size, too.
+            let eval = [
+                "eval",
+                model,
+                "--data",
+                "photos/val",
+                "--image-size",
+                "32x64",
+            ];
+            assert!(run(dir, &eval).0.contains("over 6 images"));
+            let (text, _) = run(dir, &["predict", model, "photos/test"]);
+            assert_eq!(text.lines().count(), 5, "{text}");
+            let info = json(dir, &["info", model, "--json"]);
+            assert_eq!(info["input"], serde_json::json!([3, 48, 32]));
+            let out = format!("{model}.npy");
+            let found = json(
+                dir,
+                &["embed", "photos", "--model", model, "--out", &out, "--json"],
+            );
+            assert_eq!(found["image_size"], "48x32");
+        }
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl World {
              licence = \"{licence}\"\ninput_size = [3, 64, 64]\nmean = [0.5, 0.5, 0.5]\n\
              std = [0.5, 0.5, 0.5]\ninterpolation = \"bilinear\"\ncrop_pct = 0.95\n\
              crop_mode = \"center\"\nnum_classes = 1000\nfirst_conv = \"conv1.0\"\n\
-             classifier = \"fc\"\n"
+             classifier = \"fc\"\nlicence_source = \"default of timm's _cfg\"\n"
         );
         std::fs::write(self.dir.path().join("mine.toml"), text).unwrap();
     }
@@ -447,7 +447,9 @@ fn fetched_weights_are_adapted_and_tuned() {
     assert_eq!(exported["pretrained_cfg"]["interpolation"], "bilinear");
     assert_eq!(exported["pretrained_cfg"]["crop_pct"], 0.95);
     // So does their licence: into the model card, and on from folder to folder.
-    let mark = "licence of the weights that it started from: cc-by-nc-4.0, no commercial use";
+    let mark = "licence of the weights that it started from: cc-by-nc-4.0, no commercial use (default of \
+                timm's _cfg; upstream does not state it for these weights themselves)\n";
+    assert_eq!(exported["license_source"], "default of timm's _cfg");
     let read = |path: &str| std::fs::read_to_string(path).unwrap();
     assert!(read(&format!("{out}/best/README.md")).contains(mark));
     let folder = world.path("exported");
@@ -476,6 +478,15 @@ fn the_manifest_is_listed_and_checked() {
     assert!(out.ends_with(" entries, all sound\n"), "{out}");
     let path = world.path("mine.toml");
     let text = std::fs::read_to_string(&path).unwrap();
+    // That nobody has stated a licence is said, too.
+    let stated = |line: &&str| !line.starts_with("licence");
+    let silent = Vec::from_iter(text.lines().filter(stated)).join("\n");
+    std::fs::write(&path, silent).unwrap();
+    let (_, errors) = world.run(&["info", "test_resnet.mine"], &[]);
+    assert!(
+        errors.contains("licence unknown, so that nobody knows what they may be used for"),
+        "{errors}"
+    );
     std::fs::write(&path, text.replace("crop_pct = 0.95", "crop_pct = 9.5")).unwrap();
     let error = world.fail(&["list", "--check"], &[]);
     assert!(

@@ -69,6 +69,11 @@ fn a_list_is_narrowed_and_sorted() {
         assert!(row.contains(cell), "{row}: {cell}");
     }
     assert!(errors.is_empty(), "{errors}");
+    // A tag of which no accuracy is known does not speak for others of which one is.
+    let name = "tiny_vit_5m_224";
+    assert_eq!(list(&[name])[0]["weights"], format!("{name}.dist_in22k"));
+    let rows = list(&[name, "--top1", ">80"]);
+    assert_eq!(rows[0]["weights"], format!("{name}.dist_in22k_ft_in1k"));
     // What has no accuracy is not passed over in silence.
     let (_, errors) = run(&["list", "--tags", "resnet18", "--top1", ">0"]);
     assert!(
@@ -84,6 +89,14 @@ fn licences_choose_among_tags() {
     assert!(!free.iter().any(|row| row["name"] == "convnextv2_atto"));
     let tags = list(&["convnextv2_atto.*"]);
     assert!(tags.iter().all(|row| row["terms"] == "non_commercial"));
+    assert_eq!(list(&["--license", "Commercial"]), free);
+    let error = fail(1, &["list", "--license", "apache"]);
+    assert!(
+        error.starts_with("error: --license: expected commercial or one of ")
+            && error.contains("apache-2.0, ")
+            && error.ends_with(", found `apache`\n"),
+        "{error}"
+    );
     // Of an architecture whose default tag is another, the tag is named.
     let (text, _) = run(&["list", "resnet18", "--license", "CC-BY-NC-4.0"]);
     assert!(text.contains("resnet18.fb_") && text.contains("cc-by-nc-4.0, no commercial use"));
@@ -107,7 +120,8 @@ fn what_cannot_be_listed_is_named() {
     );
     let error = fail(1, &["list", "--params", "<1K", "--license", "commercial"]);
     assert!(
-        error.starts_with("error: --params '<1K' --license 'commercial': expected some of "),
+        error.starts_with("error: --params '<1K' --license 'commercial': expected some of ")
+            && error.ends_with("found none; leave one out, or widen it\n"),
         "{error}"
     );
     let error = fail(2, &["list", "--macs", "1G"]);
@@ -144,7 +158,15 @@ fn a_model_is_described() {
     }
     assert!(text.contains("convnextv2_atto.fcmae_ft_in1k *"), "{text}");
     assert!(
-        errors.contains("licence cc-by-nc-4.0, which forbids commercial use"),
+        errors.contains(
+            "licence cc-by-nc-4.0, which forbids commercial use (default of timm's _cfg; upstream \
+             does not state it"
+        ),
+        "{errors}"
+    );
+    let (_, errors) = run(&["info", "test_vit", "--image-size", "50x30"]);
+    assert!(
+        errors.contains("test_vit: 2 rows at the lower edge and 14 columns at the right edge"),
         "{errors}"
     );
 
@@ -220,6 +242,13 @@ fn models_are_recommended_by_measured_speed() {
     ]);
     assert!(text.contains("above the budget"), "{text}");
     assert!(
+        text.starts_with(
+            "recipe: features, 20 epochs, for 100000 images of 10 classes: 1 s is too little for the \
+             recipe full\n"
+        ) && text.contains("\n~ is a licence that upstream states for a group of weights\n"),
+        "{text}"
+    );
+    assert!(
         errors.contains("--budget: 1 s is too little for the recipe full; features is taken"),
         "{errors}"
     );
@@ -274,4 +303,19 @@ fn a_budget_that_means_nothing_is_named() {
         error.contains("--images <N>': expected at least 1"),
         "{error}"
     );
+    for classes in ["1", "10"] {
+        let classes = ["--classes", classes, "--images", "9", "--size", "32"];
+        let error = fail(
+            1,
+            &[&["recommend", "--budget", "1 h"][..], &classes].concat(),
+        );
+        assert_eq!(
+            error,
+            format!(
+                "error: --classes: expected 2 and more, and an image of each among the 9 of \
+                 --images, found {}\n",
+                classes[1]
+            )
+        );
+    }
 }

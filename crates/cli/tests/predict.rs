@@ -115,6 +115,28 @@ fn a_broken_file_is_a_row_beside_the_others() {
     assert_eq!(last, "error: 2 of 5 images could not be read");
 }
 
+/// It is the flag that is wrong, and no image.
+#[test]
+fn a_size_that_the_model_does_not_take_is_one_error() {
+    let world = World::new();
+    world.photos();
+    let spec = Zoo::get("convnext_atto").unwrap().num_classes(2);
+    let model = spec.weights(Weights::Random(0)).build(&Device::default());
+    model.unwrap().export(world.at("convnext")).unwrap();
+    let error = world.fail(&[
+        "predict",
+        "./convnext",
+        "photos/a.png",
+        "--image-size",
+        "20",
+    ]);
+    assert_eq!(
+        error.lines().last().unwrap(),
+        "error: convnext_atto: input expected as [batch, 3, height, width] with height and width of at \
+         least 32, found [1, 3, 20, 20]; --image-size N brings images to N pixels"
+    );
+}
+
 #[test]
 fn one_json_document_has_images_errors_and_warnings() {
     let world = World::new();

@@ -120,13 +120,22 @@ impl Embeddings {
         }
     }
 
-    /// Refuses vectors of other lengths.
+    /// Refuses vectors of other lengths, or of none, and other counts than that of the labels.
     pub(super) fn check_length(&self, length: usize) -> Result<()> {
-        if self.length == length && self.values.len() == self.len() * length {
+        let fits = self.length == length && self.values.len() == self.len() * length;
+        if fits && self.indices.len() == self.len() && (length > 0 || self.is_empty()) {
             return Ok(());
         }
-        let expected = format!("{} vectors of length {length}", self.len());
-        let found = format!("{} numbers for length {}", self.values.len(), self.length);
+        let expected = format!(
+            "{0} vectors of length {1}, {0} labels and indices",
+            self.len(),
+            length.max(1)
+        );
+        let (values, indices) = (self.values.len(), self.indices.len());
+        let found = format!(
+            "{values} numbers for length {}, {indices} indices",
+            self.length
+        );
         Err(Error::argument("embeddings", expected, found))
     }
 }

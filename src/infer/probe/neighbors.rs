@@ -28,7 +28,10 @@ pub fn nearest_neighbors(
         let expected = format!("1 to {}, the images that are known", known.len());
         return Err(Error::argument("k", expected, k));
     }
-    let most = ks.iter().copied().max().unwrap_or(0);
+    // Without one there is nothing to find, and there may be no image that is known.
+    let Some(most) = ks.iter().copied().max() else {
+        return Ok(Vec::new());
+    };
     let classes = known.classes();
     let length = known.length;
     let device = device.clone().inner();

@@ -219,7 +219,8 @@ fn flatten(name: &str, value: &toml::Value, into: &mut BTreeMap<String, HParam>)
 
 /// The layers in the order in which they run, in scopes by their names.
 fn graph(model: &Classifier, images: &Tensor<4>) -> Result<Vec<GraphNode>> {
-    let summary = model.summary(Some(images.dims()[2].into()))?;
+    let [_, _, height, width] = images.dims();
+    let summary = model.summary_at([height, width].into())?;
     let mut nodes = vec![GraphNode {
         name: "input".to_owned(),
         op: "Input".to_owned(),
@@ -318,6 +319,22 @@ fn grid(images: &[Image], captions: &[Caption]) -> Result<Image> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prelude::{Device, Weights, Zoo};
+
+    /// Higher than wide, and larger than what a summary is made of for a person.
+    #[test]
+    fn a_graph_is_of_the_images_that_the_run_has() {
+        let device = Device::default();
+        for (spec, [height, width]) in
+            [(Zoo::test_vit(), [48, 32]), (Zoo::test_resnet(), [8, 2064])]
+        {
+            let spec = spec.weights(Weights::Random(0)).image_size([height, width]);
+            let model = spec.build(&device).unwrap();
+            let images = Tensor::zeros([1, 3, height, width], &device);
+            let nodes = graph(&model, &images).unwrap();
+            assert!(nodes.iter().any(|node| node.name.starts_with("stem/")));
+        }
+    }
 
     #[test]
     fn values_without_a_place_in_a_histogram_are_counted() {

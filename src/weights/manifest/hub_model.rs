@@ -61,6 +61,9 @@ pub(crate) struct HubModel {
     pub classifier: Vec<String>,
     /// The licence's identifier. `None` is unknown, not free.
     pub licence: Option<String>,
+    /// Where that was read, if upstream does not state it for the weights that these started from.
+    /// timm knows no such key.
+    pub licence_source: Option<String>,
     /// Arguments of timm's constructor that no field above holds, each with its value as JSON.
     /// They may make another model of the architecture than ours.
     pub other_args: Vec<(String, String)>,
@@ -225,6 +228,7 @@ impl HubModel {
             first_conv: layers("first_conv")?,
             classifier: layers("classifier")?,
             licence: cfg.get("license")?.map(|Line(text)| text),
+            licence_source: root.get("license_source")?.map(|Line(text)| text),
             other_args: args.others(),
             assumed,
         })

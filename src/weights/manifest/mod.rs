@@ -39,5 +39,5 @@ pub(crate) use entry::OriginalFile;
 pub(crate) use entry::Source;
 pub use entry::{DataConfig, Entry, Published};
 pub(crate) use hub_model::HubModel;
-pub use terms::{Terms, licence_in_words, non_commercial};
+pub use terms::{Terms, licence_in_words, licence_source_in_words, non_commercial};
 pub(crate) use wildcard::wildcard;

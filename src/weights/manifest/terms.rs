@@ -55,17 +55,20 @@ impl Terms {
     }
 }
 
-/// Whether a licence's identifier says that it forbids commercial use, as `cc-by-nc-4.0` does.
+/// Whether a licence's identifier says that it forbids commercial use, as `cc-by-nc-4.0` does; of
+/// several with `or` between them all must.
 ///
 /// `false` is no permission: see [`Terms`].
 pub fn non_commercial(licence: &str) -> bool {
-    let licence = licence.to_ascii_lowercase();
-    let has = |word: &str| licence.split(['-', '_', ' ', '.']).any(|part| part == word);
-    // `apple-amlr` and the `research` licences allow research only.
-    ["nc", "noncommercial", "research", "amlr"]
-        .into_iter()
-        .any(has)
-        || licence.contains("non-commercial")
+    let forbids = |licence: &str| {
+        let has = |word: &str| licence.split(['-', '_', ' ', '.']).any(|part| part == word);
+        // `apple-amlr` and the `research` licences allow research only.
+        ["nc", "noncommercial", "research", "amlr"]
+            .into_iter()
+            .any(has)
+            || licence.contains("non-commercial")
+    };
+    licence.to_ascii_lowercase().split(" or ").all(forbids)
 }
 
 /// A licence as a person reads it, with a mark if it does not plainly allow commercial use.
@@ -78,4 +81,12 @@ pub fn licence_in_words(licence: Option<&str>) -> String {
             Terms::Own => format!("{licence}, its own terms"),
         },
     }
+}
+
+/// What stands behind a licence that upstream does not state for the weights themselves, and where it
+/// was read: see [`Entry::licence_source`](super::Entry::licence_source). Nothing if it does.
+pub fn licence_source_in_words(source: Option<&str>) -> String {
+    source.map_or_else(String::new, |source| {
+        format!(" ({source}; upstream does not state it for these weights themselves)")
+    })
 }

@@ -332,6 +332,16 @@ fn licences_have_terms() {
             Terms::Own,
             "mit and dinov3-license, its own terms",
         ),
+        (
+            "mit or cc-by-nc-4.0",
+            Terms::Commercial,
+            "mit or cc-by-nc-4.0",
+        ),
+        (
+            "cc-by-nc-4.0 or dinov3-license",
+            Terms::Own,
+            "cc-by-nc-4.0 or dinov3-license, its own terms",
+        ),
         ("unknown", Terms::Own, "unknown"),
         ("", Terms::Own, ", its own terms"),
     ] {

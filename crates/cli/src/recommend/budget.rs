@@ -9,36 +9,36 @@ pub struct Budget {
     pub cores: Option<usize>,
 }
 
-const EXPECTED: &str = "expected a time and, if wanted, cores, such as '2 cores, 10 minutes'";
+const EXPECTED: &str = "expected a time and, if wanted, cores, such as '2 cores, 10 minutes'; a time is \
+    in seconds, minutes or hours";
 
 impl FromStr for Budget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.to_lowercase();
         let (mut seconds, mut cores) = (None, None);
         for part in text.split(',') {
             let part = part.trim();
             let end = part.find(|c: char| c.is_alphabetic() || c == ' ');
             let (number, unit) = part.split_at(end.unwrap_or(part.len()));
-            let unit = unit.trim().trim_end_matches('s');
-            let time = match unit {
-                // "s" itself has lost its only letter.
-                "" | "sec" | "second" if part.ends_with(char::is_alphabetic) => Some(1.0),
-                "m" | "min" | "minute" => Some(60.0),
-                "h" | "hour" => Some(3600.0),
-                _ => None,
+            let length = match unit.trim() {
+                "s" | "sec" | "secs" | "second" | "seconds" => Some(1.0),
+                "m" | "min" | "mins" | "minute" | "minutes" => Some(60.0),
+                "h" | "hour" | "hours" => Some(3600.0),
+                "core" | "cores" | "thread" | "threads" | "cpu" | "cpus" => None,
+                _ => return Err(EXPECTED.to_owned()),
             };
-            let given_twice = match (unit, time) {
-                ("core" | "thread" | "cpu", _) => {
+            let given_twice = match length {
+                None => {
                     let count = number.parse().ok().filter(|n| (1..=1024).contains(n));
                     cores.replace(count.ok_or(EXPECTED)?).is_some()
                 }
-                (_, Some(unit)) => {
+                Some(length) => {
                     let value: f64 = number.parse().map_err(|_| EXPECTED)?;
-                    let value = Some(value * unit).filter(|s| *s > 0.0 && s.is_finite());
+                    let value = Some(value * length).filter(|s| *s > 0.0 && s.is_finite());
                     seconds.replace(value.ok_or(EXPECTED)?).is_some()
                 }
-                _ => return Err(EXPECTED.to_owned()),
             };
             if given_twice {
                 return Err(EXPECTED.to_owned());
@@ -64,6 +64,7 @@ mod tests {
             ("1.5h", 5400.0, None),
             ("30 seconds, 4 cores", 30.0, Some(4)),
             ("5 min", 300.0, None),
+            ("2 CPUs, 10 Minutes", 600.0, Some(2)),
         ] {
             let expected = Budget { seconds, cores };
             assert_eq!(text.parse(), Ok(expected), "{text}");
@@ -79,6 +80,9 @@ mod tests {
             "5 min, 6 min",
             "2 cores; 10 minutes",
             "3 days",
+            "1 ms",
+            "5 ss",
+            "minutes",
             "inf h",
         ] {
             let error = wrong.parse::<Budget>().unwrap_err();

@@ -8,6 +8,7 @@ use burn_zoo::manifest::{Entry, Manifest, Published, Terms};
 use burn_zoo::prelude::*;
 use burn_zoo::zoo::{Architecture, Numbers};
 
+use crate::list::speaker;
 use crate::measure;
 
 /// A model with published weights.
@@ -20,16 +21,17 @@ pub struct Candidate {
     pub size: usize,
 }
 
-/// Every architecture with weights of a known accuracy, by its default tag, or, `commercial`, the first
-/// whose licence allows that; the most accurate first.
+/// Every architecture with weights of a known accuracy, `commercial` of a licence that allows such use,
+/// by its default tag or else the first of the kind; the most accurate first.
 pub fn candidates(manifest: &Manifest, size: usize, commercial: bool) -> Result<Vec<Candidate>> {
+    let speaks = |entry: &Entry| {
+        let allowed = !commercial || entry.terms() == Terms::Commercial;
+        allowed && entry.best_result().is_some()
+    };
     let mut found = Vec::new();
     for architecture in burn_zoo::zoo::architectures() {
-        let mut tags: Vec<&Entry> = manifest.tags(architecture.name).collect();
-        tags.retain(|entry| !commercial || entry.terms() == Terms::Commercial);
-        let default = tags.iter().find(|entry| entry.default);
-        let entry = default.or(tags.first().filter(|_| commercial));
-        let Some((entry, result)) = entry.and_then(|e| Some((*e, e.best_result()?))) else {
+        let entry = speaker(manifest, architecture, speaks);
+        let Some((entry, result)) = entry.and_then(|e| Some((e, e.best_result()?))) else {
             continue;
         };
         let numbers = architecture.numbers()?;
@@ -141,5 +143,38 @@ impl Speed {
         let rate = candidate.macs() / seconds;
         self.by_family.insert(architecture.family, rate);
         Ok(seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_zoo::manifest::{Manifest, Terms};
+
+    use super::candidates;
+
+    #[test]
+    fn every_architecture_of_known_accuracy_is_one() {
+        let manifest = Manifest::bundled().unwrap();
+        let all = candidates(&manifest, 100, false).unwrap();
+        assert!(all.is_sorted_by(|a, b| a.result.top1 >= b.result.top1));
+        let named = |name: &str| {
+            let found = all.iter().find(|found| found.architecture.name == name);
+            found.unwrap_or_else(|| panic!("{name}"))
+        };
+        // The default tag; where no accuracy of that is known, the first of which one is.
+        assert_eq!(named("resnet18").entry.name, "resnet18.a1_in1k");
+        let tag = "tiny_vit_5m_224.dist_in22k_ft_in1k";
+        assert_eq!(named("tiny_vit_5m_224").entry.name, tag);
+        // At the size that was asked for, at the next that fits, or at the only one.
+        for (name, size) in [
+            ("resnet18", 100),
+            ("hrnet_w18", 128),
+            ("vit_tiny_patch16_224", 224),
+        ] {
+            assert_eq!(named(name).size, size, "{name}");
+        }
+        let free = candidates(&manifest, 100, true).unwrap();
+        assert!(free.len() < all.len());
+        assert!(free.iter().all(|c| c.entry.terms() == Terms::Commercial));
     }
 }

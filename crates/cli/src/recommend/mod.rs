@@ -4,7 +4,7 @@ mod budget;
 mod candidates;
 mod rules;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn_zoo::manifest::Manifest;
 use burn_zoo::prelude::*;
 use clap::Args;
@@ -14,7 +14,7 @@ use self::budget::Budget;
 use self::candidates::{Candidate, Speed, candidates};
 use self::rules::Rule;
 use crate::flags::{count, positive};
-use crate::list::{align_right, licence, short, table, top1};
+use crate::list::{INHERITED, align_right, licence, short, table, top1};
 use crate::notice;
 use crate::output::{Stopped, print, print_json};
 use crate::progress::{self, Stop, clock};
@@ -31,7 +31,7 @@ pub struct RecommendArgs {
     /// Labelled images that you have
     #[arg(long, value_name = "N", value_parser = positive)]
     images: usize,
-    /// Classes that they are of
+    /// Classes that they are of: 2 and more, and no more than images
     #[arg(long, value_name = "N", value_parser = count::<100_000>)]
     classes: usize,
     /// Side of the images in pixels that the model shall get
@@ -63,8 +63,22 @@ struct Recommended<'a> {
     candidate: &'a Candidate,
     seconds: f64,
     images_per_second: f64,
-    reason: String,
+    reason: &'static str,
     fits: bool,
+}
+
+/// A time as a person reads it; those below a second are none to a clock.
+fn time(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 1.0 => format!("{:.1} ms", 1e3 * seconds),
+        seconds => clock(seconds),
+    }
+}
+
+impl Recommended<'_> {
+    fn name(&self) -> &'static str {
+        self.candidate.architecture.name
+    }
 }
 
 impl RecommendArgs {
@@ -74,33 +88,45 @@ impl RecommendArgs {
     }
 
     pub fn run(self, device: Device) -> Result<()> {
+        if !(2..=self.images).contains(&self.classes) {
+            bail!(
+                "--classes: expected 2 and more, and an image of each among the {} of --images, found {}",
+                self.images,
+                self.classes
+            );
+        }
         let per_class = self.images as f64 / self.classes as f64;
-        let [rule, cheap] = Rule::of(per_class)?;
+        let [mut rule, cheap] = Rule::of(per_class)?;
         let manifest = Manifest::with_user_files()?;
         let all = candidates(&manifest, self.size, self.commercial)?;
-        let (mut rule, mut found) = (rule.clone(), self.within(&rule, &all, &device)?);
+        let mut found = self.within(&rule, &all, &device)?;
         if found.iter().all(|found| !found.fits) && rule.trains() {
+            let reason = format!(
+                "{} is too little for the recipe {}",
+                time(self.budget.seconds),
+                rule.recipe
+            );
             notice::tell(format!(
-                "--budget: {} is too little for the recipe {}; {} is taken, which trains no backbone",
-                clock(self.budget.seconds),
-                rule.recipe,
+                "--budget: {reason}; {} is taken, which trains no backbone",
                 cheap.recipe
             ));
             found = self.within(&cheap, &all, &device)?;
+            // Not the reason of the rule: that speaks of the number of images.
             rule = cheap;
+            rule.reason = reason;
         }
         for above in found.iter().filter(|found| !found.fits) {
             let name = &above.candidate.entry.name;
             notice::tell(format!(
                 "--budget: no model fits {}: the fastest that is found, {name}, takes about {}; give it \
                  that much, fewer images or a smaller --size",
-                clock(self.budget.seconds),
-                clock(above.seconds)
+                time(self.budget.seconds),
+                time(above.seconds)
             ));
         }
         if found.iter().all(|found| found.fits) && found.len() < SHARES.len() {
             notice::tell(format!(
-                "{} of {} models: after {TRIALS} trials for each place no other that fits is found",
+                "{} of {} models: no other that fits is found in {TRIALS} trials at most for each place",
                 found.len(),
                 SHARES.len()
             ));
@@ -108,7 +134,7 @@ impl RecommendArgs {
         if self.json {
             return self.print_json(&rule, per_class, &found, &device);
         }
-        self.print(&rule, per_class, &found)
+        self.print(&rule, &found)
     }
 
     /// The best for each share of the budget; the fastest, if nothing is within.
@@ -133,50 +159,40 @@ impl RecommendArgs {
             }
             Ok(speed.seconds(candidate) * passes)
         };
-        let cheapest = all.iter().min_by(|a, b| {
-            let macs = |candidate: &Candidate| speed.seconds(candidate);
-            macs(a).total_cmp(&macs(b))
-        });
+        let recommended = |candidate, seconds, reason| Recommended {
+            candidate,
+            seconds,
+            images_per_second: passes / seconds,
+            reason,
+            fits: seconds <= self.budget.seconds,
+        };
         let mut found: Vec<Recommended> = Vec::new();
         for (share, reason) in SHARES {
             let most = self.budget.seconds * share;
             let before = speed.count();
-            let mut tried: Vec<&str> = Vec::new();
-            let taken: Vec<&str> = found
-                .iter()
-                .map(|f| f.candidate.architecture.name)
-                .collect();
+            // Those that were found, and those that took too long.
+            let mut tried: Vec<&str> = Vec::from_iter(found.iter().map(Recommended::name));
             while speed.count() - before < TRIALS {
                 let next = all.iter().find(|candidate| {
-                    let name = candidate.architecture.name;
-                    !taken.contains(&name)
-                        && !tried.contains(&name)
+                    !tried.contains(&candidate.architecture.name)
                         && speed.seconds(candidate) * passes <= most
                 });
                 let Some(candidate) = next else { break };
                 tried.push(candidate.architecture.name);
                 let seconds = measure(&mut speed, candidate)?;
                 if seconds <= most {
-                    found.push(Recommended {
-                        candidate,
-                        seconds,
-                        images_per_second: passes / seconds,
-                        reason: reason.to_owned(),
-                        fits: true,
-                    });
+                    found.push(recommended(candidate, seconds, reason));
                     break;
                 }
             }
         }
-        if let (true, Some(candidate)) = (found.is_empty(), cheapest) {
+        let fastest = all.iter().min_by(|a, b| {
+            let [a, b] = [a, b].map(|candidate| speed.seconds(candidate));
+            a.total_cmp(&b)
+        });
+        if let (true, Some(candidate)) = (found.is_empty(), fastest) {
             let seconds = measure(&mut speed, candidate)?;
-            found.push(Recommended {
-                candidate,
-                seconds,
-                images_per_second: passes / seconds,
-                reason: "the fastest that is found".to_owned(),
-                fits: seconds <= self.budget.seconds,
-            });
+            found.push(recommended(candidate, seconds, "the fastest that is found"));
         }
         bar.finish_and_clear();
         Ok(found)
@@ -193,15 +209,16 @@ impl RecommendArgs {
         format!("burn-zoo finetune {name} --data DATA --recipe {recipe} --epochs {epochs}{size}")
     }
 
-    fn print(&self, rule: &Rule, per_class: f64, found: &[Recommended]) -> Result<()> {
+    fn print(&self, rule: &Rule, found: &[Recommended]) -> Result<()> {
         print(format!(
-            "recipe: {}, {} epochs, for {per_class:.0} images a class: {}\n",
-            rule.recipe, rule.epochs, rule.reason
+            "recipe: {}, {} epochs, for {} images of {} classes: {}\n",
+            rule.recipe, rule.epochs, self.images, self.classes, rule.reason
         ))?;
         let header = [
             "model",
             "top-1",
             "parameters",
+            "size",
             "images/s",
             "time",
             "licence",
@@ -214,13 +231,15 @@ impl RecommendArgs {
                 entry.name.clone(),
                 top1(entry),
                 short(found.candidate.numbers.parameters),
+                found.candidate.size.to_string(),
                 format!("{:.0}", found.images_per_second),
-                format!("{}{above}", clock(found.seconds)),
+                format!("{}{above}", time(found.seconds)),
                 licence(entry),
             ]);
         }
-        align_right(&mut rows, &[1, 2, 3, 4]);
+        align_right(&mut rows, &[1, 2, 3, 4, 5]);
         print(rows)?;
+        print(INHERITED)?;
         for found in found {
             print(format!(
                 "\n{}: {}\n  {}",
