@@ -100,7 +100,8 @@ impl ProbeArgs {
                 "data": self.features.images.data.name(),
                 "classes": data.train.classes(),
                 "train_images": data.train.len(),
-                "test_images": data.test.len(),
+                "test_images": data.valid.len(),
+                "part": data.valid_part.name(),
                 "models": models.collect::<Vec<_>>(),
                 "failed": failed.collect::<Vec<_>>(),
             }))?;
@@ -206,8 +207,9 @@ impl ProbeArgs {
         align_right(&mut lines, &Vec::from_iter(1..columns));
         print(lines)?;
         print(format!(
-            "accuracy on {} images, after {} to learn from",
-            data.test.len(),
+            "accuracy on {} {} images, after {} to learn from",
+            data.valid.len(),
+            data.valid_part,
             data.train.len()
         ))
     }
