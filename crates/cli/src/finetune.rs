@@ -404,9 +404,8 @@ impl Tuned {
         let test = match (known, images) {
             (None, Some(images)) => {
                 let skip_broken = args.data.skip_broken;
-                let judged = progress::wait("judging the test images", || {
-                    run.test(images, skip_broken)
-                });
+                let judged =
+                    progress::wait("judging the test images", || run.test(images, skip_broken));
                 Some(judged.map_err(|error| match error {
                     burn_zoo::Error::Image { .. } => args.data.with_skip_broken(error),
                     error => error.into(),

@@ -33,7 +33,8 @@ impl ReportArgs {
         let of = data.valid.len();
         let skip = images.data.skip_broken;
         let made = progress::report(|| {
-            let (report, left_out) = Report::of_run_but_broken(&self.run, &model, data.valid, skip)?;
+            let (report, left_out) =
+                Report::of_run_but_broken(&self.run, &model, data.valid, skip)?;
             Ok((report.write(&self.run)?, left_out))
         });
         let (page, left_out) = made.map_err(|error| match error {
