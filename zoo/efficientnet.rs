@@ -37,10 +37,12 @@
 //! | `tf_efficientnet_lite4` | 380 | 13 006 568 | 81.5 % (`in1k`) |
 //! | `test_efficientnet` | 160 | 356 196 | 46.5 % (`r160_in1k`) |
 //! | `test_efficientnet_gn` | 160 | 356 196 | 43.9 % (`r160_in1k`) |
+//! | `test_efficientnet_ln` | 160 | 356 196 | 44.0 % (`r160_in1k`) |
+//! | `test_efficientnet_evos` | 160 | 357 292 | 46.5 % (`r160_in1k`) |
 
 use super::inverted::{Config, Depth, Head, InvertedNet, Words};
 use crate::model::{OtherNames, Pool, key_table};
-use crate::nn::{Act, nearest_divisible_by_8};
+use crate::nn::{Act, NormKind, nearest_divisible_by_8};
 
 type EfficientNet = InvertedNet;
 
@@ -92,7 +94,12 @@ variants! {
     tf_efficientnet_lite4 (380): "Lite, width times 1.4, depth times 1.8, as in TensorFlow"
         => lite(1.4, 1.8).tf();
     test_efficientnet (160): "a tiny one like V2, for tests" => test();
-    test_efficientnet_gn (160): "the tiny one with group normalisation, for tests" => test_gn();
+    test_efficientnet_gn (160): "the tiny one with group normalisation, for tests"
+        => test().norm(NormKind::Group(8));
+    test_efficientnet_ln (160): "the tiny one with layer normalisation, for tests"
+        => test().norm(NormKind::Layer);
+    test_efficientnet_evos (160): "the tiny one with evolved normalisation, for tests"
+        => test().norm(NormKind::Evo(8));
 }
 
 pub(super) const STAGES: Words = &[
@@ -162,12 +169,6 @@ fn test() -> Config {
         head: Head::Conv(256),
         ..Config::new(TEST, 1.0, Act::Silu)
     }
-}
-
-fn test_gn() -> Config {
-    let mut config = test();
-    config.style.group_channels = Some(8);
-    config
 }
 
 /// torchvision's names.

@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::nn::{
     Act, BlockSpec, BlockStyle, Conv2d, Conv2dConfig, ConvNorm, Epilogue, Excite, MobileBlock,
-    ParamBuilder, StridedPool, fan_out_normal, nearest_divisible_by_8,
+    NormKind, ParamBuilder, StridedPool, fan_out_normal, nearest_divisible_by_8,
 };
 
 /// The blocks of each stage; the words are [`BlockSpec`]'s.
@@ -44,8 +44,8 @@ pub(super) struct Config {
     pub style: BlockStyle,
     /// Pixels that it needs on a side.
     pub least_size: usize,
-    /// timm's constructor has to be told the epsilon.
-    pub names_epsilon: bool,
+    /// The epsilon, if timm's constructor has to be told it.
+    pub named_epsilon: Option<f64>,
     pub other_names: Vec<OtherNames>,
 }
 
@@ -88,14 +88,13 @@ impl Config {
             style: BlockStyle {
                 act,
                 excite: Excite::EFFICIENT,
-                epsilon: 1e-5,
-                group_channels: None,
+                norm: NormKind::Batch { epsilon: 1e-5 },
                 is_same: false,
                 pool: None,
                 layer_scale: None,
             },
             least_size: 1,
-            names_epsilon: false,
+            named_epsilon: None,
             other_names: Vec::new(),
         }
     }
@@ -103,7 +102,11 @@ impl Config {
     /// As TensorFlow computes it.
     pub fn tf(mut self) -> Self {
         self.style.is_same = true;
-        self.style.epsilon = 1e-3;
+        self.norm(NormKind::Batch { epsilon: 1e-3 })
+    }
+
+    pub fn norm(mut self, norm: NormKind) -> Self {
+        self.style.norm = norm;
         self
     }
 
@@ -197,7 +200,7 @@ impl Config {
             pre_logits,
             num_stages: specs.len(),
             act: self.style.act,
-            named_epsilon: self.names_epsilon.then_some(self.style.epsilon),
+            named_epsilon: self.named_epsilon,
         };
         Ok((backbone, description))
     }

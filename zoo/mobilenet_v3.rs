@@ -25,7 +25,7 @@
 
 use super::inverted::{Config, Depth, Head, InvertedNet, Words};
 use crate::model::Pool;
-use crate::nn::{Act, Excite, divisible_by_8};
+use crate::nn::{Act, Excite, NormKind, divisible_by_8};
 
 type MobileNetV3 = InvertedNet;
 
@@ -137,13 +137,12 @@ fn rw() -> Config {
         of_inner: true,
         round: |channels| channels.round_ties_even() as usize,
     };
-    let mut config = config(RW, 1.0, 1280).excite(excite);
-    config.style.epsilon = 1e-3;
+    let norm = NormKind::Batch { epsilon: 1e-3 };
     Config {
         head: Head::Pooled {
             channels: 1280,
             has_bias: false,
         },
-        ..config
+        ..config(RW, 1.0, 1280).excite(excite).norm(norm)
     }
 }

@@ -248,6 +248,7 @@ families! {
     densenet;
     shufflenet_v2;
     alexnet;
+    squeezenet;
     googlenet;
     inception;
     xception;

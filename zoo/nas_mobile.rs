@@ -31,7 +31,7 @@
 use super::efficientnet;
 use super::inverted::{Config, Depth, Head, InvertedNet, Words};
 use crate::model::Pool;
-use crate::nn::{Act, Excite, nearest_divisible_by_8};
+use crate::nn::{Act, Excite, NormKind, nearest_divisible_by_8};
 
 type NasMobile = InvertedNet;
 
@@ -174,13 +174,13 @@ const MIXNET_M: Words = &[
 ];
 
 fn fbnet_c() -> Config {
-    let mut config = Config::new(FBNET_C, 1.0, Act::Relu);
-    config.style.epsilon = 1e-3;
+    let epsilon = 1e-3;
+    let norm = NormKind::Batch { epsilon };
     Config {
         stem: 16,
         head: Head::Conv(1984),
-        names_epsilon: true,
-        ..config
+        named_epsilon: Some(epsilon),
+        ..Config::new(FBNET_C, 1.0, Act::Relu).norm(norm)
     }
 }
 

@@ -11,6 +11,7 @@ use super::pos_embed::PosEmbed;
 use super::position_table::PositionTable;
 use crate::error::Result;
 use crate::init::Init;
+use crate::nn::Act;
 use crate::preprocess::ImageSize;
 
 /// One step of a model, the unit in which it freezes: a stem, a stage, a block.
@@ -117,6 +118,9 @@ pub struct Description {
     /// Upstream's name of a second classifier, where there are two. The backbone then gives a vector for
     /// each, one behind the other, and the mean of their scores is the model's.
     pub second_classifier: Option<&'static str>,
+    /// Where the classifier sees every position of the last map: what activates its scores, which are
+    /// pooled then. Without classes the features are pooled.
+    pub score_act: Option<Act>,
     /// How upstream's classifiers start.
     pub classifier_init: Init,
     /// Upstream's name for every parameter but the classifier's.
@@ -170,6 +174,7 @@ impl Description {
             first_convs: vec![FirstConv::at(first_conv)],
             classifier: "fc",
             second_classifier: None,
+            score_act: None,
             classifier_init: Init::PyTorch,
             key_table: KeyTable::new(&[]),
             other_names: Vec::new(),

@@ -12,6 +12,7 @@ use super::features::{Features, Pooling};
 use super::group_output::GroupOutput;
 use super::head::{HEAD, Head};
 use crate::error::{Error, LoadReport, Result};
+use crate::nn::{Epilogue, channels_last, from_channels_last};
 use crate::preprocess::{ImageSize, Normalization, Preprocess, Resizing};
 
 /// Everything about a model that is not a tensor.
@@ -89,6 +90,14 @@ impl Classifier {
     /// # Errors
     /// [`Error::InvalidArgument`] for features that are not this backbone's.
     pub fn forward_head(&self, features: Features, pre_logits: bool) -> Result<Tensor<2>> {
+        if let (false, Some(act)) = (pre_logits, self.backbone.describe().score_act)
+            && let Some(fc) = &self.head.fc
+        {
+            let positions = self.head.dropout.forward(features.into_map()?);
+            let scores = fc.forward_with(channels_last(positions), Epilogue::act(act));
+            let scores = Features::Map(from_channels_last(scores));
+            return Ok(self.pooling().vector(scores));
+        }
         let vector = self.head_input(features)?;
         Ok(if pre_logits {
             self.head.vector(vector)
@@ -99,20 +108,25 @@ impl Classifier {
 
     /// What the head gets: a vector for each classifier.
     fn head_input(&self, features: Features) -> Result<Tensor<2>> {
-        let pooling = Pooling {
-            pool: self.head.pool,
-            prefix_tokens: self.backbone.describe().prefix_tokens,
-        };
-        self.backbone.pre_logits(features, pooling)
+        self.backbone.pre_logits(features, self.pooling())
     }
 
-    /// The output of the first `groups` groups; of all but the head, the vector that it gets.
+    fn pooling(&self) -> Pooling {
+        Pooling {
+            pool: self.head.pool,
+            prefix_tokens: self.backbone.describe().prefix_tokens,
+        }
+    }
+
+    /// The output of the first `groups` groups; of all but the head, the vector that it gets, if it
+    /// gets one.
     pub(crate) fn forward_to(&self, images: Tensor<4>, groups: usize) -> Result<GroupOutput> {
         self.check_input(&images)?;
         let description = self.backbone.describe();
         let run = groups.min(description.groups.len());
         let x = self.forward_groups(0..run, Features::Map(images))?;
-        Ok(if groups == description.all_groups().len() {
+        let is_all = groups == description.all_groups().len();
+        Ok(if is_all && description.score_act.is_none() {
             GroupOutput::Vector(self.head_input(x)?)
         } else {
             GroupOutput::Features(x)

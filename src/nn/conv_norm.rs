@@ -38,9 +38,10 @@ impl ConvNorm {
         act: Act,
         params: &ParamBuilder,
     ) -> Self {
+        let (norm, act) = norm.into().activated(act);
         Self {
             conv: conv.init(params),
-            norm: Some(norm.into().init(params)),
+            norm: Some(norm.init(params)),
             act,
         }
     }

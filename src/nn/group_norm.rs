@@ -1,11 +1,10 @@
-//! Group normalisation (Wu & He, 2018, <https://arxiv.org/abs/1803.08494>), and the normalisations
-//! of maps as one.
+//! Group normalisation (Wu & He, 2018, <https://arxiv.org/abs/1803.08494>).
 
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Tensor};
 use burn_zoo_cpu::Epilogue;
 
-use super::{BatchNorm2d, BatchNorm2dConfig, ParamBuilder, trace};
+use super::{ParamBuilder, trace};
 
 /// `torch.nn.GroupNorm`: normalises each image by the mean and the variance of each group of its
 /// channels.
@@ -79,8 +78,9 @@ impl GroupNorm {
         // In 32 bits whatever the activations are in, as in PyTorch's autocast.
         let dtype = input.dtype();
         let input = input.cast(FloatDType::F32);
-        let centred = input.clone() - self.group_means(input);
-        let variance = self.group_means(centred.clone() * centred.clone());
+        let groups = self.config.groups;
+        let centred = input.clone() - group_means(input, groups);
+        let variance = group_means(centred.clone() * centred.clone(), groups);
         let vector = |param: &Param<Tensor<1>>| param.val().reshape([1, -1, 1, 1]);
         let scale = (variance + self.config.epsilon).sqrt().recip() * vector(&self.weight);
         let mut output = centred * scale;
@@ -91,77 +91,13 @@ impl GroupNorm {
         trace::layer("GroupNorm", self.weight.id, &output, 0);
         epilogue.apply(output)
     }
-
-    /// The mean over a channel's group and all positions, `[batch, channels, 1, 1]`.
-    fn group_means(&self, x: Tensor<4>) -> Tensor<4> {
-        let GroupNormConfig {
-            channels, groups, ..
-        } = self.config;
-        let batch = x.dims()[0];
-        let group = [batch, groups, channels / groups];
-        let of_channels = x.mean_dim(3).mean_dim(2).reshape(group);
-        let of_groups = of_channels.mean_dim(2).expand(group);
-        of_groups.reshape([batch, channels, 1, 1])
-    }
 }
 
-/// A normalisation of maps.
-#[derive(Module, Debug)]
-pub enum Norm {
-    /// By the statistics of a batch, or running ones.
-    Batch(BatchNorm2d),
-    /// By those of each image.
-    Group(GroupNorm),
-}
-
-impl Norm {
-    /// Normalises, and does what follows.
-    ///
-    /// # Shapes
-    /// - input, residual and output: `[batch, channels, height, width]`
-    pub fn forward_with(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
-        match self {
-            Self::Batch(norm) => norm.forward_with(input, epilogue),
-            Self::Group(norm) => norm.forward_with(input, epilogue),
-        }
-    }
-}
-
-/// What a [`Norm`] looks like.
-#[derive(Debug, Clone, Copy)]
-pub enum NormConfig {
-    /// Of a [`Norm::Batch`].
-    Batch(BatchNorm2dConfig),
-    /// Of a [`Norm::Group`].
-    Group(GroupNormConfig),
-}
-
-impl NormConfig {
-    /// Makes the layer.
-    pub fn init(&self, params: &ParamBuilder) -> Norm {
-        match self {
-            Self::Batch(config) => Norm::Batch(config.init(params)),
-            Self::Group(config) => Norm::Group(config.init(params)),
-        }
-    }
-
-    /// The scale starts at 0: [`BatchNorm2dConfig::zero_init`].
-    pub fn zero_init(self) -> Self {
-        match self {
-            Self::Batch(config) => Self::Batch(config.zero_init()),
-            Self::Group(config) => Self::Group(config.zero_init()),
-        }
-    }
-}
-
-impl From<BatchNorm2dConfig> for NormConfig {
-    fn from(config: BatchNorm2dConfig) -> Self {
-        Self::Batch(config)
-    }
-}
-
-impl From<GroupNormConfig> for NormConfig {
-    fn from(config: GroupNormConfig) -> Self {
-        Self::Group(config)
-    }
+/// The mean over a channel's group and all positions, `[batch, channels, 1, 1]`.
+pub(super) fn group_means(x: Tensor<4>, groups: usize) -> Tensor<4> {
+    let [batch, channels, ..] = x.dims();
+    let group = [batch, groups, channels / groups];
+    let of_channels = x.mean_dim(3).mean_dim(2).reshape(group);
+    let of_groups = of_channels.mean_dim(2).expand(group);
+    of_groups.reshape([batch, channels, 1, 1])
 }

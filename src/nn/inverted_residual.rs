@@ -5,8 +5,9 @@ use burn::tensor::Tensor;
 
 use super::{
     Act, AnyConv, BatchNorm2dConfig, BlockKind, BlockSpec, ChannelAttention, Conv2dConfig,
-    DropPath, Epilogue, GlobalContext, GroupNormConfig, LayerScale, MultiQueryAttention, Norm,
-    NormConfig, ParamBuilder, SqueezeExcite, blur_pool2d_zeros, divisible_by_8, padded_avg_pool2d,
+    DropPath, Epilogue, EvoNormConfig, GlobalContext, GroupNormConfig, LayerScale,
+    MultiQueryAttention, Norm, NormConfig, ParamBuilder, SqueezeExcite, blur_pool2d_zeros,
+    divisible_by_8, padded_avg_pool2d,
 };
 use crate::init::Init;
 
@@ -23,10 +24,8 @@ pub struct BlockStyle {
     pub act: Act,
     /// What weighs the channels, in the blocks that say so.
     pub excite: Excite,
-    /// Epsilon of the batch normalisations.
-    pub epsilon: f64,
-    /// Channels of each group, where there are group normalisations in their place.
-    pub group_channels: Option<usize>,
+    /// What normalises.
+    pub norm: NormKind,
     /// Whether convolutions pad as TensorFlow does.
     pub is_same: bool,
     /// What strides in place of the convolutions, behind them.
@@ -38,13 +37,34 @@ pub struct BlockStyle {
 impl BlockStyle {
     /// The normalisation of so many channels.
     pub fn norm(&self, channels: usize) -> NormConfig {
-        match self.group_channels {
-            Some(of_group) => GroupNormConfig::new(channels, channels / of_group).into(),
-            None => BatchNorm2dConfig::new(channels)
-                .epsilon(self.epsilon)
-                .into(),
+        match self.norm {
+            NormKind::Batch { epsilon } => BatchNorm2dConfig::new(channels).epsilon(epsilon).into(),
+            NormKind::Group(of_group) => GroupNormConfig::new(channels, channels / of_group).into(),
+            NormKind::Layer => NormConfig::Layer {
+                channels,
+                is_zero: false,
+            },
+            NormKind::Evo(of_group) => {
+                NormConfig::Evo(EvoNormConfig::new(channels, channels / of_group))
+            }
         }
     }
+}
+
+/// What normalises in all blocks of a network.
+#[derive(Debug, Clone, Copy)]
+pub enum NormKind {
+    /// Batch normalisation.
+    Batch {
+        /// What is added to the variance.
+        epsilon: f64,
+    },
+    /// Group normalisation, with so many channels in a group.
+    Group(usize),
+    /// Layer normalisation.
+    Layer,
+    /// Evolved normalisation, with so many channels in a group.
+    Evo(usize),
 }
 
 /// What weighs the channels within a block.

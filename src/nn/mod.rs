@@ -21,6 +21,7 @@ mod conv_norm;
 mod cross_covariance;
 mod cross_entropy;
 mod drop;
+mod evo_norm;
 mod fourier_positions;
 pub(crate) mod fused;
 mod ghost;
@@ -33,6 +34,7 @@ mod mixed_conv;
 mod mlp;
 mod multi_query;
 pub(crate) mod noise;
+mod norm;
 mod param_builder;
 mod pointwise;
 mod pool;
@@ -66,11 +68,13 @@ pub use conv_norm::ConvNorm;
 pub use cross_covariance::CrossCovariance;
 pub use cross_entropy::cross_entropy;
 pub use drop::{DropPath, Dropout, drop_path_rates};
+pub use evo_norm::{EvoNorm, EvoNormConfig};
 pub use fourier_positions::FourierPositions;
 pub use ghost::{GhostBottleneck, GhostConfig, GhostKind};
-pub use group_norm::{GroupNorm, GroupNormConfig, Norm, NormConfig};
+pub use group_norm::{GroupNorm, GroupNormConfig};
 pub use inverted_residual::{
-    BlockStyle, Excite, InvertedResidual, MobileAttention, MobileBlock, StridedPool, fan_out_normal,
+    BlockStyle, Excite, InvertedResidual, MobileAttention, MobileBlock, NormKind, StridedPool,
+    fan_out_normal,
 };
 pub use layer_norm::{LayerNorm, channels_last, from_channels_last};
 pub use layer_scale::{GlobalResponseNorm, LayerScale};
@@ -78,6 +82,7 @@ pub use linear::{Linear, LinearConfig};
 pub use mixed_conv::{AnyConv, MixedConv};
 pub use mlp::Mlp;
 pub use multi_query::MultiQueryAttention;
+pub use norm::{Norm, NormConfig};
 pub use param_builder::ParamBuilder;
 pub(crate) use param_builder::Start;
 pub use pointwise::Pointwise;

@@ -390,6 +390,24 @@ fn the_original_is_a_second_source() {
     assert!(world.fail(&fetch, &offline).contains("HF_HUB_OFFLINE"));
     world.run(&fetch, &environment);
     assert_eq!(std::fs::read(&cached).unwrap(), bytes);
+
+    // An address may be the only source; no flag asks for it then.
+    let of_repository = ["repository", "file", "revision", "sha256", "bytes"];
+    let is_left = |line: &&str| !of_repository.iter().any(|key| line.starts_with(key));
+    let rest: Vec<&str> = text.lines().filter(is_left).collect();
+    let alone = |bytes: usize| {
+        let rest = rest.join("\n");
+        let source = format!("url = \"{url}\"\nurl_sha256_prefix = \"{prefix}\"");
+        std::fs::write(&path, format!("{rest}\n{source}\nbytes = {bytes}\n")).unwrap();
+    };
+    alone(bytes.len());
+    std::fs::remove_file(&cached).unwrap();
+    let (out, _) = world.run(&["fetch", "test_resnet.mine"], &environment);
+    assert!(out.contains(&name), "{out}");
+    assert_eq!(std::fs::read(&cached).unwrap(), bytes);
+    alone(bytes.len() + 1);
+    let error = world.fail(&["fetch", "test_resnet.mine"], &offline);
+    assert!(error.contains("expected a size of"), "{error}");
 }
 
 #[test]
