@@ -68,6 +68,26 @@ fn the_configuration_is_the_one_that_timm_was_seen_to_open() {
     assert!(card.contains("11175370"));
 }
 
+/// timm's constructors of these drop something by themselves, the models here only what they are asked for.
+#[test]
+fn timm_is_told_that_nothing_is_dropped() {
+    for (spec, rate) in [
+        (Zoo::ghostnet_050(), "drop_rate"),
+        (Zoo::swin_tiny_patch4_window7_224(), "drop_path_rate"),
+        (Zoo::swinv2_tiny_window8_256(), "drop_path_rate"),
+        (Zoo::tiny_vit_11m_224(), "drop_path_rate"),
+    ] {
+        let model = spec.build_zeros(&device()).unwrap();
+        let args = model.backbone.timm_args(Pool::Avg);
+        assert_eq!(args[rate], 0.0, "{}", spec.architecture());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let model = rule_model(Zoo::ghostnet_050().drop_rate(0.3), &device());
+    model.export(dir.path()).unwrap();
+    let config = json(&dir.path().join("config.json"));
+    assert_eq!(config["model_args"]["drop_rate"], 0.3);
+}
+
 #[test]
 fn what_was_exported_opens_exactly() {
     for spec in [

@@ -17,7 +17,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::{BackboneOptions, Built};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
     Backbone, Description, Features, Group, InputSize, Pool, Pooling, PositionTable, TableLayout,
@@ -27,7 +27,6 @@ use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Linear, LinearConfig,
     Mlp, ParamBuilder, attention_with_bias, drop_path_rates,
 };
-use crate::preprocess::ImageSize;
 
 variants! {
     family: BEiT, manifest: "beit.toml", paper: "https://arxiv.org/abs/2106.08254",
@@ -70,13 +69,9 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<BEiT> {
-        let image_size = options.image_size.unwrap_or([224; 2]);
         let sides = PATCH..=MOST_PATCHES * PATCH;
-        if !image_size.iter().all(|side| sides.contains(side)) {
-            let expected = format!("{PATCH}, the side of a patch, to {}", MOST_PATCHES * PATCH);
-            let found = ImageSize::from(image_size);
-            return Err(Error::argument("image_size", expected, found));
-        }
+        let expected = format!("{PATCH}, the side of a patch, to {}", sides.end());
+        let image_size = options.fixed_size(224, expected, |side| sides.contains(&side))?;
         let width = self.width;
         let grid = image_size.map(|side| side / PATCH);
         let offsets = Offsets::new(grid);
@@ -118,7 +113,6 @@ impl Config {
                 .map(|(index, rate)| self.block(index, rate, &offsets, params))
                 .collect(),
             pre_logits: LayerNorm::new(width, EPSILON, params),
-            image_size: image_size.into(),
         };
         Ok((backbone, description))
     }
@@ -154,8 +148,6 @@ struct BEiT {
     stem: Stem,
     blocks: Vec<Block>,
     pre_logits: LayerNorm,
-    #[module(skip)]
-    image_size: ImageSize,
 }
 
 impl Backbone for BEiT {
@@ -178,7 +170,6 @@ impl Backbone for BEiT {
 
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let mut args = serde_json::Map::new();
-        args.insert("img_size".to_owned(), self.image_size.timm_arg());
         // With any other pooling timm would move the normalisation before it.
         if pool != Pool::Avg {
             args.insert("use_fc_norm".to_owned(), true.into());

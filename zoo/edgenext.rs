@@ -21,11 +21,11 @@ use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, InputSize, MapLayer, Pool, Pooling, Stages, key_table,
+    Backbone, Description, Features, InputSize, MapLayer, Pool, Pooling, Stage, Stages, key_table,
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, CrossCovariance, DropPath, Epilogue, FourierPositions, LayerNorm,
-    LayerScale, ParamBuilder, Pointwise, drop_path_rates,
+    LayerScale, ParamBuilder, Pointwise, PointwiseMlp, drop_path_rates,
 };
 
 variants! {
@@ -76,21 +76,15 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<EdgeNeXt> {
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let first = self.widths[0];
-        let patches = |from, to, side| Conv2dConfig::new(from, to, side).stride(side);
-        let stem = if self.is_overlapping {
-            Conv2dConfig::new(options.in_channels, first, 9)
-                .stride(4)
-                .padding(4)
-        } else {
-            patches(options.in_channels, first, 4)
-        };
+        let (side, padding) = if self.is_overlapping { (9, 4) } else { (4, 0) };
+        let stem = Conv2dConfig::new(options.in_channels, first, side);
         let stages = (0..4).map(|index| {
             let (width, before) = (self.widths[index], self.widths[index.saturating_sub(1)]);
             let depth = self.depths[index];
             let strides = index > 0;
             let downsample = || Patches {
                 norm: LayerNorm::new(before, EPSILON, params),
-                conv: self.conv(patches(before, width, 2), params),
+                conv: self.conv(Conv2dConfig::new(before, width, 2).stride(2), params),
             };
             let blocks = rates.by_ref().take(depth).enumerate();
             let blocks = blocks.map(|(block, rate)| {
@@ -129,7 +123,7 @@ impl Config {
         };
         let backbone = EdgeNeXt {
             stem: Stem {
-                conv: self.conv(stem, params),
+                conv: self.conv(stem.stride(4).padding(padding), params),
                 norm: LayerNorm::new(first, EPSILON, params),
             },
             stages,
@@ -162,7 +156,7 @@ impl Config {
         ConvBlock {
             conv_dw: self.conv(conv.depthwise(), params),
             norm: LayerNorm::new(width, EPSILON, params),
-            mlp: Mlp::new(width, params),
+            mlp: mlp(width, params),
             scale: LayerScale::new(width, 1e-6, params),
             drop_path: DropPath::new(drop_path),
             strides,
@@ -184,17 +178,26 @@ impl Config {
             scale_xca: scale(),
             xca: CrossCovariance::new(width, self.heads, &WEIGHTS, params),
             norm: norm(),
-            mlp: Mlp::new(width, params),
+            mlp: mlp(width, params),
             scale: scale(),
             drop_path: DropPath::new(drop_path),
         }
     }
 }
 
+/// The MLP of a block.
+fn mlp(width: usize, params: &ParamBuilder) -> PointwiseMlp {
+    let layer = |from, to| Pointwise::new(false, from, to, &WEIGHTS, params);
+    PointwiseMlp::new(
+        [layer(width, 4 * width), layer(4 * width, width)],
+        Act::Gelu,
+    )
+}
+
 #[derive(Module, Debug)]
 struct EdgeNeXt {
     stem: Stem,
-    stages: Stages<Stage>,
+    stages: Stages<Stage<Patches, Block>>,
     pre_logits: LayerNorm,
 }
 
@@ -228,18 +231,9 @@ struct Patches {
     conv: Conv2d,
 }
 
-#[derive(Module, Debug)]
-struct Stage {
-    downsample: Option<Patches>,
-    blocks: Vec<Block>,
-}
-
-impl MapLayer for Stage {
+impl MapLayer for Patches {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.blocks.forward(match &self.downsample {
-            Some(Patches { norm, conv }) => conv.forward(norm.forward_map(x)),
-            None => x,
-        })
+        self.conv.forward(self.norm.forward_map(x))
     }
 }
 
@@ -262,7 +256,7 @@ impl MapLayer for Block {
 struct ConvBlock {
     conv_dw: Conv2d,
     norm: LayerNorm,
-    mlp: Mlp,
+    mlp: PointwiseMlp,
     scale: LayerScale,
     drop_path: DropPath,
     strides: bool,
@@ -282,33 +276,11 @@ impl MapLayer for ConvBlock {
             |x| x,
             |x, end| {
                 let x = inside.iter().fold(x, |x, conv| conv.forward(x));
-                let x = self.mlp.forward(self.norm.forward_map(x));
+                let x = self.norm.forward_map(x);
+                let x = self.mlp.forward_with(x, Epilogue::default());
                 end.apply(self.scale.forward_map(x))
             },
         )
-    }
-}
-
-/// The MLP of a position.
-#[derive(Module, Debug)]
-struct Mlp {
-    fc1: Pointwise,
-    fc2: Pointwise,
-}
-
-impl Mlp {
-    fn new(width: usize, params: &ParamBuilder) -> Self {
-        let layer = |from, to| Pointwise::new(false, from, to, &WEIGHTS, params);
-        Self {
-            fc1: layer(width, 4 * width),
-            fc2: layer(4 * width, width),
-        }
-    }
-}
-
-impl MapLayer for Mlp {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.fc2.forward(self.fc1.forward(x, Act::Gelu), Act::None)
     }
 }
 
@@ -322,7 +294,7 @@ struct SplitBlock {
     scale_xca: LayerScale,
     xca: CrossCovariance,
     norm: LayerNorm,
-    mlp: Mlp,
+    mlp: PointwiseMlp,
     scale: LayerScale,
     drop_path: DropPath,
 }
@@ -337,7 +309,8 @@ impl MapLayer for SplitBlock {
                 end.apply(self.scale_xca.forward_map(x))
             };
             let x = self.drop_path.residual(x, Act::None, |x| x, attend);
-            let x = self.mlp.forward(self.norm.forward_map(x));
+            let x = self.norm.forward_map(x);
+            let x = self.mlp.forward_with(x, Epilogue::default());
             end.apply(self.scale.forward_map(x))
         };
         self.drop_path.residual(x, Act::None, |x| x, branch)

@@ -253,12 +253,9 @@ impl MapLayer for MbConv {
             residual: self.has_shortcut.then_some(&x),
             act: Act::None,
         };
-        let inverted = match &self.conv_inverted {
-            Some(conv) => conv.forward(x.clone()),
-            None => x.clone(),
-        };
-        self.conv_point
-            .forward_with(self.conv_depth.forward(inverted), end)
+        let inverted = self.conv_inverted.forward(x.clone());
+        let inner = self.conv_depth.forward(inverted);
+        self.conv_point.forward_with(inner, end)
     }
 }
 
@@ -320,10 +317,6 @@ impl MapLayer for LinearAttention {
         let scores = mixed.clone().narrow(2, head, 1) + EPSILON;
         let mixed = (mixed.narrow(2, 0, head) / scores).cast(dtype);
         let mixed = mixed.reshape([batch, heads * head, height, width]);
-        let end = Epilogue {
-            residual: Some(&x),
-            act: Act::None,
-        };
-        self.proj.forward_with(mixed, end)
+        self.proj.forward_with(mixed, Epilogue::adding(&x))
     }
 }

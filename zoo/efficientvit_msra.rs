@@ -21,33 +21,38 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 
 use super::{BackboneOptions, Built};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
     Backbone, Description, Features, InputSize, KeyTable, MapLayer, Pool, Pooling, PositionTable,
-    Stages, TableLayout, key_table,
+    Stage, Stages, TableLayout, key_table,
 };
 use crate::nn::{
-    Act, BatchNorm2d, BatchNorm2dConfig, Conv2dConfig, ConvNorm, Epilogue, ParamBuilder,
+    Act, BatchNorm2d, BatchNorm2dConfig, Conv2dConfig, ConvNorm, ConvStem, Epilogue, ParamBuilder,
     PositionBias, SqueezeExcite, Windows, trace,
 };
-use crate::preprocess::ImageSize;
 
 variants! {
     family: EfficientVitMsra, manifest: "efficientvit_msra.toml",
     paper: "https://arxiv.org/abs/2305.07027", pool: Pool::Avg;
-    efficientvit_m0 (224): "widths 64 to 192"
-        => Config::new([64, 128, 192], [1, 2, 3], [4, 4, 4], [5, 5, 5, 5]);
-    efficientvit_m1 (224): "widths 128 to 192"
-        => Config::new([128, 144, 192], [1, 2, 3], [2, 3, 3], [7, 5, 3, 3]);
-    efficientvit_m2 (224): "widths 128 to 224"
-        => Config::new([128, 192, 224], [1, 2, 3], [4, 3, 2], [7, 5, 3, 3]);
-    efficientvit_m3 (224): "widths 128 to 320"
-        => Config::new([128, 240, 320], [1, 2, 3], [4, 3, 4], [5, 5, 5, 5]);
-    efficientvit_m4 (224): "widths 128 to 384"
-        => Config::new([128, 256, 384], [1, 2, 3], [4, 4, 4], [7, 5, 3, 3]);
-    efficientvit_m5 (224): "widths 192 to 384"
-        => Config::new([192, 288, 384], [1, 3, 4], [3, 3, 4], [7, 5, 3, 3]);
+    efficientvit_m0 (224): "widths 64 to 192" => Config {
+        widths: [64, 128, 192], depths: [1, 2, 3], heads: [4; 3], kernels: [5; 4],
+    };
+    efficientvit_m1 (224): "widths 128 to 192" => Config {
+        widths: [128, 144, 192], depths: [1, 2, 3], heads: [2, 3, 3], kernels: [7, 5, 3, 3],
+    };
+    efficientvit_m2 (224): "widths 128 to 224" => Config {
+        widths: [128, 192, 224], depths: [1, 2, 3], heads: [4, 3, 2], kernels: [7, 5, 3, 3],
+    };
+    efficientvit_m3 (224): "widths 128 to 320" => Config {
+        widths: [128, 240, 320], depths: [1, 2, 3], heads: [4, 3, 4], kernels: [5; 4],
+    };
+    efficientvit_m4 (224): "widths 128 to 384" => Config {
+        widths: [128, 256, 384], depths: [1, 2, 3], heads: [4; 3], kernels: [7, 5, 3, 3],
+    };
+    efficientvit_m5 (224): "widths 192 to 384" => Config {
+        widths: [192, 288, 384], depths: [1, 3, 4], heads: [3, 3, 4], kernels: [7, 5, 3, 3],
+    };
 }
 
 /// Pixels on a side of what becomes one position of the first stage.
@@ -70,40 +75,14 @@ struct Config {
 }
 
 impl Config {
-    fn new(widths: [usize; 3], depths: [usize; 3], heads: [usize; 3], kernels: [usize; 4]) -> Self {
-        Self {
-            widths,
-            depths,
-            heads,
-            kernels,
-        }
-    }
-
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<EfficientVitMsra> {
         options.check_no_drop_path()?;
-        let image_size = options.image_size.unwrap_or([224; 2]);
-        if !image_size
-            .iter()
-            .all(|side| (PATCH..=LARGEST).contains(side))
-        {
-            let expected = format!("{PATCH} to {LARGEST}");
-            let found = ImageSize::from(image_size);
-            return Err(Error::argument("image_size", expected, found));
-        }
+        let image_size = options.fixed_size(224, format!("{PATCH} to {LARGEST}"), |side| {
+            (PATCH..=LARGEST).contains(&side)
+        })?;
         // The shorter side of the image decides on the windows.
         let [height, width] = image_size;
         let mut grid = height.min(width) / PATCH;
-        let first = self.widths[0];
-        let conv = |from, to, act| {
-            let conv = Conv2dConfig::new(from, to, 3).stride(2).padding(1);
-            ConvNorm::new(conv, act, params)
-        };
-        let stem = Stem {
-            conv1: conv(options.in_channels, first / 8, Act::Relu),
-            conv2: conv(first / 8, first / 4, Act::Relu),
-            conv3: conv(first / 4, first / 2, Act::Relu),
-            conv4: conv(first / 2, first, Act::None),
-        };
         let mut tables = Vec::new();
         let mut stages = Vec::new();
         for (index, width) in self.widths.into_iter().enumerate() {
@@ -143,10 +122,9 @@ impl Config {
         };
         let pooled = last * options.pool.multiplier();
         let backbone = EfficientVitMsra {
-            stem,
+            stem: ConvStem::new(options.in_channels, self.widths[0], 4, Act::Relu, params),
             stages,
             pre_logits: BatchNorm2dConfig::new(pooled).init(params),
-            image_size: image_size.into(),
         };
         Ok((backbone, description))
     }
@@ -168,22 +146,19 @@ fn names() -> KeyTable {
         "stage*.blocks.*.attn.biases" => "stages.*-1.blocks.*.mixer.m.attn.attention_biases",
         "pre_logits" => "head.bn",
     ];
-    for (ours, dw, ffn) in [
-        (
-            "downsample.before",
-            "downsample.res1.0",
-            "downsample.res1.1",
-        ),
-        ("downsample.after", "downsample.res2.0", "downsample.res2.1"),
-        ("blocks.*.before", "blocks.*.dw0", "blocks.*.ffn0"),
-        ("blocks.*.after", "blocks.*.dw1", "blocks.*.ffn1"),
+    for (whole, part, dw, mlp) in [
+        ("downsample", "before", "res1.0", "res1.1"),
+        ("downsample", "after", "res2.0", "res2.1"),
+        ("blocks.*", "before", "dw0", "ffn0"),
+        ("blocks.*", "after", "dw1", "ffn1"),
     ] {
-        let [pw1, pw2] = ["pw1", "pw2"].map(|layer| format!("{ffn}.m.{layer}"));
-        for (layer, theirs) in [("dw", format!("{dw}.m")), ("pw1", pw1), ("pw2", pw2)] {
-            let (ours, theirs) = (
-                format!("stage*.{ours}.{layer}"),
-                format!("stages.*-1.{theirs}"),
-            );
+        for (layer, theirs) in [
+            ("dw", format!("{dw}.m")),
+            ("pw1", format!("{mlp}.m.pw1")),
+            ("pw2", format!("{mlp}.m.pw2")),
+        ] {
+            let ours = format!("stage*.{whole}.{part}.{layer}");
+            let theirs = format!("stages.*-1.{whole}.{theirs}");
             table.push(&ours, &format!("{theirs}.conv"));
             table.push(&format!("{ours}_bn"), &format!("{theirs}.bn"));
         }
@@ -193,12 +168,10 @@ fn names() -> KeyTable {
 
 #[derive(Module, Debug)]
 struct EfficientVitMsra {
-    stem: Stem,
-    stages: Stages<Stage>,
+    stem: ConvStem,
+    stages: Stages<Stage<Downsample, Block>>,
     /// `torch.nn.BatchNorm1d`: on a map of one position.
     pre_logits: BatchNorm2d,
-    #[module(skip)]
-    image_size: ImageSize,
 }
 
 impl Backbone for EfficientVitMsra {
@@ -209,42 +182,6 @@ impl Backbone for EfficientVitMsra {
     fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
         let pooled = pooling.map(features.into_map()?);
         Ok(self.pre_logits.forward(pooled).flatten(1, 3))
-    }
-
-    fn timm_args(&self, _pool: Pool) -> serde_json::Map<String, serde_json::Value> {
-        [("img_size".to_owned(), self.image_size.timm_arg())]
-            .into_iter()
-            .collect()
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stem {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-    conv3: ConvNorm,
-    conv4: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let convs = [&self.conv1, &self.conv2, &self.conv3, &self.conv4];
-        convs.into_iter().fold(x, |x, conv| conv.forward(x))
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stage {
-    downsample: Option<Downsample>,
-    blocks: Vec<Block>,
-}
-
-impl MapLayer for Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.blocks.forward(match &self.downsample {
-            Some(downsample) => downsample.forward(x),
-            None => x,
-        })
     }
 }
 
@@ -309,17 +246,9 @@ impl Local {
 
 impl MapLayer for Local {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.dw.forward_with(x.clone(), plus(&x));
+        let x = self.dw.forward_with(x.clone(), Epilogue::adding(&x));
         let hidden = self.pw1.forward(x.clone());
-        self.pw2.forward_with(hidden, plus(&x))
-    }
-}
-
-/// The end of a branch that has this for a shortcut.
-fn plus(x: &Tensor<4>) -> Epilogue<'_, 4> {
-    Epilogue {
-        residual: Some(x),
-        act: Act::None,
+        self.pw2.forward_with(hidden, Epilogue::adding(&x))
     }
 }
 

@@ -20,7 +20,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{BackboneOptions, Built};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
     Backbone, Description, Features, Group, InputSize, OtherNames, Pool, Pooling, PosEmbed, group,
@@ -30,7 +30,6 @@ use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Mlp, ParamBuilder,
     QkvKind, Rotary, RotaryAttention, RotaryKind, SwiGlu, SwiGluPacked, drop_path_rates,
 };
-use crate::preprocess::ImageSize;
 
 variants! {
     family: Eva, manifest: "eva02.toml", paper: "https://arxiv.org/abs/2303.11331",
@@ -125,13 +124,10 @@ impl Config {
 
     pub(super) fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Eva> {
         let (width, patch) = (self.width, self.patch);
-        let image_size = options.image_size.unwrap_or([self.image_size; 2]);
         let sides = patch..=MOST_PATCHES * patch;
-        if !image_size.iter().all(|side| sides.contains(side)) {
-            let expected = format!("{patch}, the side of a patch, to {}", sides.end());
-            let found = ImageSize::from(image_size);
-            return Err(Error::argument("image_size", expected, found));
-        }
+        let expected = format!("{patch}, the side of a patch, to {}", sides.end());
+        let fits = |side| sides.contains(&side);
+        let image_size = options.fixed_size(self.image_size, expected, fits)?;
         let grid = image_size.map(|side| side / patch);
         let prefix_tokens = 1 + self.registers;
         let blocks = (0..BLOCKS)
@@ -185,7 +181,6 @@ impl Config {
                 .collect(),
             norm: (!self.pools_first).then(norm),
             pre_logits: self.pools_first.then(norm),
-            image_size: image_size.into(),
         };
         Ok((backbone, description))
     }
@@ -230,8 +225,6 @@ pub(super) struct Eva {
     blocks: Vec<Block>,
     norm: Option<LayerNorm>,
     pre_logits: Option<LayerNorm>,
-    #[module(skip)]
-    image_size: ImageSize,
 }
 
 impl Backbone for Eva {
@@ -260,7 +253,6 @@ impl Backbone for Eva {
 
     fn timm_args(&self, _pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let args = [
-            ("img_size", self.image_size.timm_arg()),
             // Where timm would take any size, it would insist on whole patches.
             ("dynamic_img_size", false.into()),
             // By itself timm would choose by the pooling.

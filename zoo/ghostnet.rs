@@ -148,7 +148,6 @@ impl Config {
             stem,
             stages,
             pre_logits: Conv2dConfig::new(channels, HEAD, 1).bias().init(params),
-            drop_rate: options.drop_rate,
         };
         Ok((backbone, description))
     }
@@ -198,7 +197,6 @@ pub(super) struct GhostNet {
     stem: Layer,
     stages: Stages<Vec<Block>>,
     pre_logits: Conv2d,
-    drop_rate: f64,
 }
 
 impl Backbone for GhostNet {
@@ -214,7 +212,7 @@ impl Backbone for GhostNet {
 
     fn timm_args(&self, _: Pool) -> Map<String, Value> {
         // timm's own is 0.2.
-        Map::from_iter([("drop_rate".to_owned(), json!(self.drop_rate))])
+        Map::from_iter([("drop_rate".to_owned(), json!(0.0))])
     }
 }
 
@@ -239,7 +237,6 @@ impl MapLayer for Layer {
 }
 
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant)]
 enum Block {
     Ghost(GhostBottleneck),
     Conv(Layer),

@@ -362,9 +362,3 @@ enum PreLogits {
     Conv(Conv2d),
     Normed(ConvLayer),
 }
-
-impl MapLayer for MobileBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.forward(x)
-    }
-}

@@ -28,17 +28,16 @@ mod blocks;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use self::blocks::{COAT, COAT_0, MAX, MbConv, Norm, Style, TF, Transformer};
+use self::blocks::{COAT, COAT_0, MAX, MbConv, Style, TF, Transformer};
 use super::{BackboneOptions, Built};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{
     Backbone, Description, Features, Group, InputSize, MapLayer, Pool, Pooling, Stages, key_table,
 };
 use crate::nn::{
-    Act, Conv2d, ConvNorm, Epilogue, LayerNorm, Linear, LinearConfig, ParamBuilder, Windows,
+    Act, Conv2d, ConvNorm, Epilogue, LayerNorm, Linear, LinearConfig, Norm, ParamBuilder, Windows,
     drop_path_rates,
 };
-use crate::preprocess::ImageSize;
 
 variants! {
     family: MaxxVit, manifest: "maxxvit.toml", paper: "https://arxiv.org/abs/2204.01697",
@@ -103,13 +102,10 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<MaxxVit> {
-        let image_size = options.image_size.unwrap_or([self.image_size; 2]);
-        let fits = |side: &usize| side.is_multiple_of(MULTIPLE) && (1..=LARGEST).contains(side);
-        if !image_size.iter().all(fits) {
-            let expected = format!("a multiple of {MULTIPLE} up to {LARGEST}");
-            let found = ImageSize::from(image_size);
-            return Err(Error::argument("image_size", expected, found));
-        }
+        let expected = format!("a multiple of {MULTIPLE} up to {LARGEST}");
+        let image_size = options.fixed_size(self.image_size, expected, |side| {
+            side.is_multiple_of(MULTIPLE) && (1..=LARGEST).contains(&side)
+        })?;
         let style = self.style;
         let stem = Stem::new(options.in_channels, self.stem, style, params);
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
@@ -186,7 +182,6 @@ impl Config {
             stages,
             norm,
             pre_logits,
-            image_size: image_size.into(),
         };
         Ok((backbone, description))
     }
@@ -209,8 +204,6 @@ struct MaxxVit {
     stages: Stages<Vec<Block>>,
     norm: Option<Norm>,
     pre_logits: Option<PreLogits>,
-    #[module(skip)]
-    image_size: ImageSize,
 }
 
 impl Backbone for MaxxVit {
@@ -229,12 +222,6 @@ impl Backbone for MaxxVit {
             }
             None => pooled,
         })
-    }
-
-    fn timm_args(&self, _pool: Pool) -> serde_json::Map<String, serde_json::Value> {
-        [("img_size".to_owned(), self.image_size.timm_arg())]
-            .into_iter()
-            .collect()
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod bundled;
 mod inverted;
 mod numbers;
 mod residual;
+mod shifted_windows;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 use crate::error::{Error, Result};
 use crate::model::{AnyBackbone, Description, Pool};
 use crate::nn::ParamBuilder;
+use crate::preprocess::ImageSize;
 
 pub use numbers::Numbers;
 
@@ -34,6 +36,22 @@ pub struct BackboneOptions {
 }
 
 impl BackboneOptions {
+    /// The image size of a family that fixes it, upstream's unless another is asked for. `fits` tells
+    /// whether it can have a side.
+    fn fixed_size(
+        &self,
+        upstream: usize,
+        expected: impl Into<String>,
+        fits: impl Fn(usize) -> bool,
+    ) -> Result<[usize; 2]> {
+        let sides = self.image_size.unwrap_or([upstream; 2]);
+        if sides.into_iter().all(fits) {
+            return Ok(sides);
+        }
+        let found = ImageSize::from(sides);
+        Err(Error::argument("image_size", expected, found))
+    }
+
     /// Refuses stochastic depth, for families that do not have it.
     fn check_no_drop_path(&self) -> Result<()> {
         match self.drop_path_rate {

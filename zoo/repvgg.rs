@@ -18,12 +18,11 @@
 //! | `repvgg_d2se` | 8 14 24 1 | 320 | 133 334 836 | 83.6 % |
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Backbone, Description, Features, MapLayer, Pool, Stages, key_table};
+use crate::model::{Backbone, Description, Features, Pool, Stages, key_table};
 use crate::nn::{
     Act, BatchNorm2dConfig, ParamBuilder, RepConv, RepConvConfig, SqueezeExcite, drop_path_rates,
     fan_out_normal,
@@ -133,11 +132,5 @@ struct RepVgg {
 impl Backbone for RepVgg {
     fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
         self.stages.forward_group(&self.stem, index, x)
-    }
-}
-
-impl MapLayer for RepConv {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.forward(x)
     }
 }

@@ -21,21 +21,21 @@ use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, KeyTable, MapLayer, Pool, Pooling, Stages, key_table,
+    Backbone, Description, Features, KeyTable, MapLayer, Pool, Pooling, Stage, Stages, key_table,
 };
 use crate::nn::fused::{self, Folded};
 use crate::nn::rep_conv::{identity_kernels, padded};
 use crate::nn::{
-    Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, Epilogue, ParamBuilder,
-    SqueezeExcite, divisible_by_8,
+    Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, ConvStem, Epilogue,
+    ParamBuilder, SqueezeExcite, divisible_by_8,
 };
 
 variants! {
     family: RepVit, manifest: "repvit.toml", paper: "https://arxiv.org/abs/2307.09283",
     pool: Pool::Avg;
-    repvit_m0_9 (224): "width 48" => Config::new([2, 2, 14, 2], 48);
-    repvit_m1_0 (224): "width 56" => Config::new([2, 2, 14, 2], 56);
-    repvit_m1_1 (224): "width 64" => Config::new([2, 2, 12, 2], 64);
+    repvit_m0_9 (224): "width 48" => Config { depths: [2, 2, 14, 2], width: 48 };
+    repvit_m1_0 (224): "width 56" => Config { depths: [2, 2, 14, 2], width: 56 };
+    repvit_m1_1 (224): "width 64" => Config { depths: [2, 2, 12, 2], width: 64 };
 }
 
 /// The shape of a RepViT.
@@ -48,20 +48,8 @@ struct Config {
 }
 
 impl Config {
-    fn new(depths: [usize; 4], width: usize) -> Self {
-        Self { depths, width }
-    }
-
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<RepVit> {
         options.check_no_drop_path()?;
-        let strided = |from, to, act| {
-            let conv = Conv2dConfig::new(from, to, 3).padding(1).stride(2);
-            ConvNorm::new(conv, act, params)
-        };
-        let stem = Stem {
-            conv1: strided(options.in_channels, self.width / 2, Act::Gelu),
-            conv2: strided(self.width / 2, self.width, Act::None),
-        };
         let stages = self.depths.into_iter().enumerate().map(|(index, depth)| {
             let width = self.width << index;
             // Every second block weighs its channels.
@@ -84,7 +72,7 @@ impl Config {
         };
         let norm = || BatchNorm2dConfig::new(last).init(params);
         let backbone = RepVit {
-            stem,
+            stem: ConvStem::new(options.in_channels, self.width, 2, Act::Gelu, params),
             stages,
             pre_logits: PreLogits {
                 norm1: norm(),
@@ -126,8 +114,8 @@ fn key_table() -> KeyTable {
 
 #[derive(Module, Debug)]
 struct RepVit {
-    stem: Stem,
-    stages: Stages<Stage>,
+    stem: ConvStem,
+    stages: Stages<Stage<Downsample, Block>>,
     pre_logits: PreLogits,
 }
 
@@ -149,33 +137,6 @@ impl Backbone for RepVit {
 struct PreLogits {
     norm1: BatchNorm2d,
     norm2: BatchNorm2d,
-}
-
-#[derive(Module, Debug)]
-struct Stem {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv2.forward(self.conv1.forward(x))
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stage {
-    downsample: Option<Downsample>,
-    blocks: Vec<Block>,
-}
-
-impl MapLayer for Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.blocks.forward(match &self.downsample {
-            Some(downsample) => downsample.forward(x),
-            None => x,
-        })
-    }
 }
 
 #[derive(Module, Debug)]
@@ -232,11 +193,8 @@ impl Block {
 
 impl MapLayer for Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut x = self.token_mixer.forward(x);
-        if let Some(se) = &self.se {
-            x = se.forward(x);
-        }
-        self.channel_mixer.added_to(x)
+        let x = self.token_mixer.forward(x);
+        self.channel_mixer.added_to(self.se.forward(x))
     }
 }
 
@@ -250,18 +208,12 @@ struct TokenMixer {
 
 impl TokenMixer {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let end = Epilogue::default();
         if let Some(prepared) = fused::for_input(&x) {
-            return (self.conv.conv).forward_folded(&prepared, x, end, || self.fold());
+            let (conv, end) = (&self.conv.conv, Epilogue::default());
+            return conv.forward_folded(&prepared, x, end, || self.fold());
         }
-        let residual = Some(&x);
-        let sum = self
-            .conv1
-            .forward_with(x.clone(), Epilogue { residual, ..end });
-        let residual = Some(&sum);
-        let sum = self
-            .conv
-            .forward_with(x.clone(), Epilogue { residual, ..end });
+        let sum = self.conv1.forward_with(x.clone(), Epilogue::adding(&x));
+        let sum = self.conv.forward_with(x, Epilogue::adding(&sum));
         self.norm.forward(sum)
     }
 
@@ -300,10 +252,6 @@ impl Mlp {
 
     fn added_to(&self, x: Tensor<4>) -> Tensor<4> {
         let hidden = self.conv1.forward(x.clone());
-        let end = Epilogue {
-            residual: Some(&x),
-            act: Act::None,
-        };
-        self.conv2.forward_with(hidden, end)
+        self.conv2.forward_with(hidden, Epilogue::adding(&x))
     }
 }

@@ -16,31 +16,36 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use serde_json::{Map, Value, json};
 
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Backbone, Description, Features, MapLayer, Pool, Pooling, Stages, key_table};
+use crate::model::{
+    Backbone, Description, Features, MapLayer, Pool, Pooling, Stage, Stages, key_table,
+};
 use crate::nn::{
-    Act, BatchNorm2dConfig, Conv2dConfig, ConvNorm, DropPath, Epilogue, LayerNorm, ParamBuilder,
-    Pointwise, PositionBias, SelfAttention, Windows, drop_path_rates,
+    Act, BatchNorm2dConfig, Conv2dConfig, ConvNorm, ConvStem, DropPath, Epilogue, LayerNorm,
+    ParamBuilder, Pointwise, PositionBias, SelfAttention, Windows, drop_path_rates,
 };
 
 variants! {
     family: TinyVit, manifest: "tiny_vit.toml", paper: "https://arxiv.org/abs/2207.10666",
     pool: Pool::Avg;
     tiny_vit_5m_224 (224): "5 million parameters"
-        => Config::new([64, 128, 160, 320], [4, 5, 10]);
+        => Config { widths: [64, 128, 160, 320], windows: [7, 14, 7] };
     tiny_vit_11m_224 (224): "11 million parameters"
-        => Config::new([64, 128, 256, 448], [4, 8, 14]);
+        => Config { widths: [64, 128, 256, 448], windows: [7, 14, 7] };
     tiny_vit_21m_224 (224): "21 million parameters"
-        => Config::new([96, 192, 384, 576], [6, 12, 18]);
+        => Config { widths: [96, 192, 384, 576], windows: [7, 14, 7] };
     tiny_vit_21m_384 (384): "21 million parameters, larger windows"
-        => Config { windows: [12, 24, 12], ..Config::new([96, 192, 384, 576], [6, 12, 18]) };
+        => Config { widths: [96, 192, 384, 576], windows: [12, 24, 12] };
 }
 
 /// Blocks of each stage, in every variant.
 const DEPTHS: [usize; 4] = [2, 2, 6, 2];
+/// Features of a head.
+const HEAD: usize = 32;
 const EPSILON: f64 = 1e-5;
 const WEIGHTS: Init = Init::trunc_normal(0.02);
 
@@ -48,49 +53,37 @@ const WEIGHTS: Init = Init::trunc_normal(0.02);
 #[derive(Debug, Clone)]
 struct Config {
     widths: [usize; 4],
-    heads: [usize; 3],
     /// Positions on a side of a window.
     windows: [usize; 3],
 }
 
 impl Config {
-    fn new(widths: [usize; 4], heads: [usize; 3]) -> Self {
-        Self {
-            widths,
-            heads,
-            windows: [7, 14, 7],
-        }
-    }
-
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<TinyVit> {
         let mut rates = drop_path_rates(options.drop_path_rate, DEPTHS.iter().sum());
-        let first = self.widths[0];
-        let stem = Stem {
-            conv1: conv(options.in_channels, first / 2, 3, 2, Act::Gelu, params),
-            conv2: conv(first / 2, first, 3, 2, Act::None, params),
-        };
-        let convs = rates.by_ref().take(DEPTHS[0]);
-        let convs = convs.map(|rate| MbConv::new(first, rate, params)).collect();
-        let mut stages = vec![Stage {
-            downsample: None,
-            blocks: Blocks::Convs(convs),
-        }];
         let mut tables = Vec::new();
-        for (index, depth) in DEPTHS.into_iter().enumerate().skip(1) {
-            let (heads, window) = (self.heads[index - 1], self.windows[index - 1]);
-            let [before, width] = [self.widths[index - 1], self.widths[index]];
-            let mut blocks = Vec::new();
-            for (block, rate) in rates.by_ref().take(depth).enumerate() {
-                tables.push(format!("stage{}.blocks.{block}.attn.biases", index + 1));
-                blocks.push(Block::new(width, heads, window, rate, params));
-            }
+        let mut stages = Vec::new();
+        for (index, depth) in DEPTHS.into_iter().enumerate() {
+            let width = self.widths[index];
+            let before = index.checked_sub(1);
+            let merging = |before: usize| {
+                let channels = [self.widths[before], width, width];
+                MbConv::new(channels, 2, None, params)
+            };
+            let blocks = rates.by_ref().take(depth).enumerate();
+            let blocks = blocks.map(|(block, rate)| match before {
+                None => {
+                    let channels = [width, 4 * width, width];
+                    Block::Convs(MbConv::new(channels, 1, Some(rate), params))
+                }
+                Some(before) => {
+                    tables.push(format!("stage{}.blocks.{block}.attn.biases", index + 1));
+                    let window = self.windows[before];
+                    Block::Attention(AttentionBlock::new(width, window, rate, params))
+                }
+            });
             stages.push(Stage {
-                downsample: Some(Merging {
-                    conv1: conv(before, width, 1, 1, Act::Gelu, params),
-                    conv2: depthwise(width, 2, Act::Gelu, params),
-                    conv3: conv(width, width, 1, 1, Act::None, params),
-                }),
-                blocks: Blocks::Attention(blocks),
+                blocks: blocks.collect(),
+                downsample: before.map(merging),
             });
         }
         let stages = Stages::new(stages);
@@ -117,24 +110,12 @@ impl Config {
             ..Description::new(groups, options.in_channels, last, "stem.conv1")
         };
         let backbone = TinyVit {
-            stem,
+            stem: ConvStem::new(options.in_channels, self.widths[0], 2, Act::Gelu, params),
             stages,
             pre_logits: LayerNorm::new(last, EPSILON, params),
         };
         Ok((backbone, description))
     }
-}
-
-fn conv(
-    from: usize,
-    to: usize,
-    kernel: usize,
-    stride: usize,
-    act: Act,
-    params: &ParamBuilder,
-) -> ConvNorm {
-    let config = Conv2dConfig::new(from, to, kernel);
-    ConvNorm::new(config.stride(stride).padding(kernel / 2), act, params)
 }
 
 fn depthwise(width: usize, stride: usize, act: Act, params: &ParamBuilder) -> ConvNorm {
@@ -144,8 +125,8 @@ fn depthwise(width: usize, stride: usize, act: Act, params: &ParamBuilder) -> Co
 
 #[derive(Module, Debug)]
 struct TinyVit {
-    stem: Stem,
-    stages: Stages<Stage>,
+    stem: ConvStem,
+    stages: Stages<Stage<MbConv, Block>>,
     pre_logits: LayerNorm,
 }
 
@@ -158,79 +139,42 @@ impl Backbone for TinyVit {
         let pooled = pooling.map(features.into_map()?);
         Ok(self.pre_logits.forward_map(pooled).flatten(1, 3))
     }
-}
 
-#[derive(Module, Debug)]
-struct Stem {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv2.forward(self.conv1.forward(x))
+    fn timm_args(&self, _: Pool) -> Map<String, Value> {
+        // timm's own is up to 0.2.
+        Map::from_iter([("drop_path_rate".to_owned(), json!(0.0))])
     }
 }
 
-#[derive(Module, Debug)]
-struct Stage {
-    downsample: Option<Merging>,
-    blocks: Blocks,
-}
-
-#[derive(Module, Debug)]
-enum Blocks {
-    Convs(Vec<MbConv>),
-    Attention(Vec<Block>),
-}
-
-impl MapLayer for Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = match &self.downsample {
-            Some(downsample) => downsample.forward(x),
-            None => x,
-        };
-        match &self.blocks {
-            Blocks::Convs(blocks) => blocks.forward(x),
-            Blocks::Attention(blocks) => blocks.forward(x),
-        }
-    }
-}
-
-/// Makes a map half the size.
-#[derive(Module, Debug)]
-struct Merging {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-    conv3: ConvNorm,
-}
-
-impl MapLayer for Merging {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.conv2.forward(self.conv1.forward(x));
-        self.conv3.forward(x)
-    }
-}
-
-/// An inverted residual, activated behind the sum.
+/// An inverted residual, activated behind the sum; without a sum it makes a map half the size.
 #[derive(Module, Debug)]
 struct MbConv {
     conv1: ConvNorm,
     conv2: ConvNorm,
     conv3: ConvNorm,
-    drop_path: DropPath,
+    /// Of the branch beside the shortcut, if there is one.
+    drop_path: Option<DropPath>,
 }
 
 impl MbConv {
-    fn new(width: usize, drop_path: f64, params: &ParamBuilder) -> Self {
-        let inner = 4 * width;
-        let last = Conv2dConfig::new(inner, width, 1);
-        let norm = BatchNorm2dConfig::new(width).zero_init();
+    /// With a shortcut if there is a rate to drop the branch at.
+    fn new(
+        [from, inner, to]: [usize; 3],
+        stride: usize,
+        drop_path: Option<f64>,
+        params: &ParamBuilder,
+    ) -> Self {
+        let norm = BatchNorm2dConfig::new(to);
+        let norm = match drop_path {
+            Some(_) => norm.zero_init(),
+            None => norm,
+        };
+        let last = Conv2dConfig::new(inner, to, 1);
         Self {
-            conv1: conv(width, inner, 1, 1, Act::Gelu, params),
-            conv2: depthwise(inner, 1, Act::Gelu, params),
-            conv3: ConvNorm::with_norm(last, norm, Act::Gelu, params),
-            drop_path: DropPath::new(drop_path),
+            conv1: ConvNorm::new(Conv2dConfig::new(from, inner, 1), Act::Gelu, params),
+            conv2: depthwise(inner, stride, Act::Gelu, params),
+            conv3: ConvNorm::with_norm(last, norm, Act::None, params),
+            drop_path: drop_path.map(DropPath::new),
         }
     }
 }
@@ -241,12 +185,30 @@ impl MapLayer for MbConv {
             let x = self.conv2.forward(self.conv1.forward(x));
             self.conv3.forward_with(x, end)
         };
-        self.drop_path.residual(x, Act::Gelu, |x| x, branch)
+        match &self.drop_path {
+            Some(drop_path) => drop_path.residual(x, Act::Gelu, |x| x, branch),
+            None => branch(x, Epilogue::default()),
+        }
     }
 }
 
 #[derive(Module, Debug)]
-struct Block {
+enum Block {
+    Convs(MbConv),
+    Attention(AttentionBlock),
+}
+
+impl MapLayer for Block {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Convs(block) => block.forward(x),
+            Self::Attention(block) => block.forward(x),
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct AttentionBlock {
     attn: Attention,
     local: ConvNorm,
     mlp: Mlp,
@@ -260,14 +222,9 @@ struct Mlp {
     fc2: Pointwise,
 }
 
-impl Block {
-    fn new(
-        width: usize,
-        heads: usize,
-        window: usize,
-        drop_path: f64,
-        params: &ParamBuilder,
-    ) -> Self {
+impl AttentionBlock {
+    fn new(width: usize, window: usize, drop_path: f64, params: &ParamBuilder) -> Self {
+        let heads = width / HEAD;
         let linear = |from, to| Pointwise::new(false, from, to, &WEIGHTS, params);
         let windows = Windows::new([window; 2]);
         Self {
@@ -288,7 +245,7 @@ impl Block {
     }
 }
 
-impl MapLayer for Block {
+impl MapLayer for AttentionBlock {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let attend = |x, end: Epilogue<'_, 4>| end.apply(self.attn.forward(x));
         let x = self.drop_path.residual(x, Act::None, |x| x, attend);

@@ -37,7 +37,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{BackboneOptions, Built};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
     Backbone, Description, Features, FirstConv, Group, InputSize, OtherNames, Pool, Pooling,
@@ -47,7 +47,6 @@ use crate::nn::{
     Act, AttentionPool, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Mlp,
     ParamBuilder, RmsNorm, SelfAttention, drop_path_rates,
 };
-use crate::preprocess::ImageSize;
 
 variants! {
     family: VisionTransformer, manifest: "vision_transformer.toml",
@@ -248,14 +247,10 @@ impl Config {
         params: &ParamBuilder,
     ) -> Built<VisionTransformer> {
         let (patch, width) = (self.patch, self.width);
-        let image_size = options.image_size.unwrap_or([self.image_size; 2]);
         let sides = patch..=MOST_PATCHES * patch;
-        if !image_size.iter().all(|side| sides.contains(side)) {
-            let most = MOST_PATCHES * patch;
-            let expected = format!("{patch}, the side of a patch, to {most}");
-            let found = ImageSize::from(image_size);
-            return Err(Error::argument("image_size", expected, found));
-        }
+        let expected = format!("{patch}, the side of a patch, to {}", sides.end());
+        let fits = |side| sides.contains(&side);
+        let image_size = options.fixed_size(self.image_size, expected, fits)?;
         let grid = image_size.map(|side| side / patch);
         // The tokens before those of the patches, in order.
         let prefix = [
@@ -345,7 +340,6 @@ impl Config {
                 .collect(),
             norm: has_norm.then(|| Norm::new(self, params)),
             pre_logits,
-            image_size: image_size.into(),
             pooled_from,
         };
         Ok((backbone, description))
@@ -397,8 +391,6 @@ pub(super) struct VisionTransformer {
     blocks: Vec<Block>,
     norm: Option<Norm>,
     pre_logits: Option<PreLogits>,
-    #[module(skip)]
-    image_size: ImageSize,
     /// The first token that is pooled.
     pooled_from: usize,
 }
@@ -439,7 +431,6 @@ impl Backbone for VisionTransformer {
 
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let mut args = serde_json::Map::new();
-        args.insert("img_size".to_owned(), self.image_size.timm_arg());
         // Where timm would take any size, it would insist on whole patches.
         args.insert("dynamic_img_size".to_owned(), false.into());
         // timm would choose by the pooling whether the last normalisation is before or behind it.

@@ -13,8 +13,10 @@ use burn::module::{
 };
 use burn::tensor::{Device, Tensor};
 
-use super::backbone::{Backbone, Description};
+use super::backbone::{Backbone, Description, InputSize};
+use super::features::Pool;
 use super::path::norm_of;
+use crate::preprocess::ImageSize;
 
 /// A backbone of any family, and its [`Description`]; it derefs to [`Backbone`].
 #[derive(Debug)]
@@ -45,6 +47,16 @@ impl AnyBackbone {
     /// What is known of it beside its parameters.
     pub fn describe(&self) -> &Description {
         &self.description
+    }
+
+    /// What timm's constructor must be told to build the same model: what the family
+    /// [says](Backbone::timm_args), and the size of the images where it is fixed.
+    pub fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
+        let mut args = (**self).timm_args(pool);
+        if let InputSize::Exactly(size) = self.description.input_size {
+            args.insert("img_size".to_owned(), ImageSize::from(size).timm_arg());
+        }
+        args
     }
 
     fn with(self, change: impl FnOnce(Box<dyn Erased>) -> Box<dyn Erased>) -> Self {

@@ -261,8 +261,9 @@ pub trait Backbone: Debug + Send + Sync {
         Ok(pooling.vector(features))
     }
 
-    /// What timm's constructor, or that of the library that has the network, must be told beside
-    /// channels, classes and pooling to build the same model.
+    /// What timm's constructor, or that of the library that has the network, must be told to build the
+    /// same model, beside channels, classes, pooling, a size of images that is fixed, and rates of
+    /// dropout and stochastic depth above 0. Where its own rate is not 0, it is told 0 here.
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let _ = pool;
         serde_json::Map::new()

@@ -34,6 +34,6 @@ pub use key_table::{KeyTable, OtherNames};
 pub(crate) use key_table::{Source, key_table};
 pub use pos_embed::PosEmbed;
 pub use position_table::{PositionTable, TableLayout};
-pub(crate) use stages::group;
 pub use stages::{MapLayer, Stages};
+pub(crate) use stages::{Stage, group};
 pub use summary::{Layer, Summary};

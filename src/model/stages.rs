@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use super::backbone::Group;
 use super::features::Features;
 use crate::error::{Error, Result};
+use crate::nn::{Conv2d, ConvNorm, ConvStem, Epilogue, MobileBlock, Norm, RepConv, SqueezeExcite};
 
 /// A part of a convolutional network: a stem, a stage, a block.
 pub trait MapLayer {
@@ -23,6 +24,59 @@ pub trait MapLayer {
 impl<B: MapLayer> MapLayer for Vec<B> {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.iter().fold(x, |x, block| block.forward(x))
+    }
+}
+
+/// What may not be there: the map goes on as it is.
+impl<L: MapLayer> MapLayer for Option<L> {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Some(layer) => layer.forward(x),
+            None => x,
+        }
+    }
+}
+
+/// Layers that have this function already.
+macro_rules! map_layers {
+    ($( $layer:ty ),+) => {
+        $(
+            impl MapLayer for $layer {
+                fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+                    <$layer>::forward(self, x)
+                }
+            }
+        )+
+    };
+}
+
+map_layers!(
+    Conv2d,
+    ConvNorm,
+    ConvStem,
+    MobileBlock,
+    RepConv,
+    SqueezeExcite
+);
+
+impl MapLayer for Norm {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_with(x, Epilogue::default())
+    }
+}
+
+/// A stage whose map may become smaller before its blocks.
+#[derive(Module, Debug)]
+pub struct Stage<D, B> {
+    /// Makes the map smaller.
+    pub downsample: Option<D>,
+    /// One after the other.
+    pub blocks: Vec<B>,
+}
+
+impl<D: MapLayer, B: MapLayer> MapLayer for Stage<D, B> {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.blocks.forward(self.downsample.forward(x))
     }
 }
 

@@ -18,6 +18,7 @@ mod channel_attention;
 mod class_attention;
 mod conv;
 mod conv_norm;
+mod conv_stem;
 mod cross_covariance;
 mod cross_entropy;
 mod drop;
@@ -65,6 +66,7 @@ pub use channel_attention::{
 pub use class_attention::ClassAttention;
 pub use conv::{Conv2d, Conv2dConfig, Sides};
 pub use conv_norm::ConvNorm;
+pub use conv_stem::ConvStem;
 pub use cross_covariance::CrossCovariance;
 pub use cross_entropy::cross_entropy;
 pub use drop::{DropPath, Dropout, drop_path_rates};
@@ -85,7 +87,7 @@ pub use multi_query::MultiQueryAttention;
 pub use norm::{Norm, NormConfig};
 pub use param_builder::ParamBuilder;
 pub(crate) use param_builder::Start;
-pub use pointwise::Pointwise;
+pub use pointwise::{Pointwise, PointwiseMlp};
 pub use pool::{
     adaptive_avg_pool2d, avg_pool2d, blur_pool2d, blur_pool2d_zeros, local_means, max_pool2d,
     max_pool2d_ceil, padded_avg_pool2d, upsample_nearest2d,

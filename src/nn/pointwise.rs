@@ -1,4 +1,4 @@
-//! An affine layer at each position of a map.
+//! Affine layers at each position of a map.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -74,5 +74,30 @@ impl Pointwise {
                 output
             }
         }
+    }
+}
+
+/// Two such layers with an activation between them.
+#[derive(Module, Debug)]
+pub struct PointwiseMlp {
+    fc1: Pointwise,
+    fc2: Pointwise,
+    #[module(skip)]
+    act: Act,
+}
+
+impl PointwiseMlp {
+    /// Of these two layers.
+    pub fn new([fc1, fc2]: [Pointwise; 2], act: Act) -> Self {
+        Self { fc1, fc2, act }
+    }
+
+    /// Both layers, and what follows.
+    ///
+    /// # Shapes
+    /// - x, residual and output: `[batch, channels, height, width]`
+    pub fn forward_with(&self, x: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
+        self.fc2
+            .forward_with(self.fc1.forward(x, self.act), epilogue)
     }
 }

@@ -15,9 +15,9 @@ pub struct Windows {
     sides: [usize; 2],
     shift: [usize; 2],
     is_spread: bool,
-    /// For each window and each two of its positions, what is added to their score; nothing where
-    /// nothing is shifted.
-    mask: Arc<[f32]>,
+    /// For each position of each window the part of the map that it comes from; nothing where nothing
+    /// is shifted.
+    parts: Arc<[f32]>,
 }
 
 impl Windows {
@@ -28,7 +28,7 @@ impl Windows {
             sides,
             shift: [0; 2],
             is_spread: false,
-            mask: Arc::default(),
+            parts: Arc::default(),
         }
     }
 
@@ -57,12 +57,12 @@ impl Windows {
             shift,
             ..Self::new(sides)
         };
-        let mask = match shift {
+        let parts = match shift {
             [0, 0] => Vec::new(),
-            _ => windows.mask(grid),
+            _ => windows.parts(grid),
         };
         Self {
-            mask: mask.into(),
+            parts: parts.into(),
             ..windows
         }
     }
@@ -183,14 +183,15 @@ impl Windows {
 
     /// -100 more between positions that come from opposite sides of the map.
     fn masked(&self, bias: Tensor<4>) -> Tensor<4> {
-        if self.mask.is_empty() {
+        if self.parts.is_empty() {
             return bias;
         }
         let length = self.num_distances();
-        let shape = [self.mask.len() / (length * length), 1, length, length];
-        let mask = TensorData::new(self.mask.to_vec(), shape);
-        let mask = Tensor::<4>::from_data(mask, &bias.device());
-        bias + mask
+        let shape = [self.parts.len() / length, 1, 1, length];
+        let parts = TensorData::new(self.parts.to_vec(), shape);
+        let parts = Tensor::<4>::from_data(parts, &bias.device());
+        let is_apart = (parts.clone().swap_dims(2, 3) - parts).abs().clamp_max(1.0);
+        bias - is_apart * 100.0
     }
 
     /// Every offset between two positions of a window, the rows before the columns.
@@ -215,30 +216,27 @@ impl Windows {
         [0, 1].map(|dim| map[dim].next_multiple_of(self.sides[dim]))
     }
 
-    /// For each window and each two of its positions 0, or -100 where they come from opposite sides
-    /// of the map.
-    fn mask(&self, grid: [usize; 2]) -> Vec<f32> {
+    /// For each position of each window the number of the part that it comes from of a map of these sides.
+    /// What began anew on the other side is another part than what it came to lie beside.
+    fn parts(&self, grid: [usize; 2]) -> Vec<f32> {
         let padded = self.padded(grid);
         let [side_y, side_x] = self.sides;
-        // Which of the parts that belong together a row or a column of the shifted map is in.
         let part = |dim: usize, at: usize| {
             let end = padded[dim];
             let is_shifted = self.shift[dim] > 0;
             let parts = [at >= end - self.sides[dim], at >= end - self.shift[dim]];
             parts.into_iter().filter(|is| *is && is_shifted).count()
         };
-        let mut mask = Vec::new();
+        let mut parts = Vec::with_capacity(padded[0] * padded[1]);
         for top in (0..padded[0]).step_by(side_y) {
             for left in (0..padded[1]).step_by(side_x) {
-                let parts: Vec<[usize; 2]> = (0..side_y * side_x)
-                    .map(|i| [part(0, top + i / side_x), part(1, left + i % side_x)])
-                    .collect();
-                for a in &parts {
-                    mask.extend(parts.iter().map(|b| if a == b { 0.0 } else { -100.0 }));
-                }
+                parts.extend((0..side_y * side_x).map(|i| {
+                    let [y, x] = [part(0, top + i / side_x), part(1, left + i % side_x)];
+                    (3 * y + x) as f32
+                }));
             }
         }
-        mask
+        parts
     }
 }
 

@@ -7,8 +7,9 @@ use crate::init::Init;
 use crate::model::{KeyTable, MapLayer, PositionTable, TableLayout};
 use crate::nn::{
     Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, DropPath, Dropout,
-    Epilogue, LayerNorm, LinearConfig, OffsetMlp, ParamBuilder, Pointwise, PositionBias,
-    SqueezeExcite, Windows, attention_by_head, attention_with_bias, avg_pool2d, fan_out_normal,
+    Epilogue, LayerNorm, LinearConfig, Norm, OffsetMlp, ParamBuilder, Pointwise, PointwiseMlp,
+    PositionBias, SqueezeExcite, Windows, attention_by_head, attention_with_bias, avg_pool2d,
+    fan_out_normal,
 };
 
 /// Features of a head.
@@ -200,13 +201,11 @@ impl Shortcut {
             expand: (from != to).then(|| expand.init(params)),
         }
     }
+}
 
+impl MapLayer for Shortcut {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = avg_pool2d(x, 2, 2);
-        match &self.expand {
-            Some(expand) => expand.forward(x),
-            None => x,
-        }
+        self.expand.forward(avg_pool2d(x, 2, 2))
     }
 }
 
@@ -239,6 +238,7 @@ impl MbConv {
         let se_of = if style.is_tf { to } else { inner };
         let se_width = (style.se * se_of as f64) as usize;
         let se_act = if style.is_early { Act::Relu } else { Act::Silu };
+        let se_acts = [se_act, Act::Sigmoid];
         let norm = style.conv_norm(inner);
         let dw_stride = if style.pools { 1 } else { stride };
         let conv1 = style.conv(from, inner, 1, 1);
@@ -256,13 +256,7 @@ impl MbConv {
             } else {
                 ConvNorm::with_norm(conv2, norm, act, params)
             },
-            se: SqueezeExcite::new(
-                inner,
-                se_width,
-                [se_act, Act::Sigmoid],
-                fan_out_normal,
-                params,
-            ),
+            se: SqueezeExcite::new(inner, se_width, se_acts, fan_out_normal, params),
             norm2: style.is_early.then(|| norm.init(params)),
             conv3: conv3.init(params),
             drop_path: DropPath::new(drop_path),
@@ -274,10 +268,7 @@ impl MbConv {
 impl MapLayer for MbConv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let act = Epilogue::act(self.style.conv_act());
-        let shortcut = |x| match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x),
-            None => x,
-        };
+        let shortcut = |x| self.shortcut.forward(x);
         let branch = |x, end: Epilogue<'_, 4>| {
             let mut x = if self.style.is_early {
                 self.pre_norm.forward_with(x, act)
@@ -297,21 +288,6 @@ impl MapLayer for MbConv {
     }
 }
 
-#[derive(Module, Debug)]
-pub(super) enum Norm {
-    Layer(LayerNorm),
-    Batch(BatchNorm2d),
-}
-
-impl MapLayer for Norm {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Layer(norm) => norm.forward_map(x),
-            Self::Batch(norm) => norm.forward(x),
-        }
-    }
-}
-
 /// Attention and an MLP.
 #[derive(Module, Debug)]
 pub(super) struct Transformer {
@@ -319,16 +295,8 @@ pub(super) struct Transformer {
     norm1: Norm,
     attn: Attention,
     norm2: Norm,
-    mlp: Mlp,
+    mlp: PointwiseMlp,
     drop_path: DropPath,
-}
-
-#[derive(Module, Debug)]
-struct Mlp {
-    fc1: Pointwise,
-    fc2: Pointwise,
-    #[module(skip)]
-    act: Act,
 }
 
 impl Transformer {
@@ -364,11 +332,10 @@ impl Transformer {
                 windows,
             },
             norm2: style.norm(to, params),
-            mlp: Mlp {
-                fc1: layer(to, 4 * to, TINY),
-                fc2: layer(4 * to, to, TINY),
-                act: style.mlp_act(),
-            },
+            mlp: PointwiseMlp::new(
+                [layer(to, 4 * to, TINY), layer(4 * to, to, TINY)],
+                style.mlp_act(),
+            ),
             drop_path: DropPath::new(drop_path),
         }
     }
@@ -376,10 +343,7 @@ impl Transformer {
 
 impl MapLayer for Transformer {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = |x| match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x),
-            None => x,
-        };
+        let shortcut = |x| self.shortcut.forward(x);
         let attend = |x, end: Epilogue<'_, 4>| {
             let mut x = self.norm1.forward(x);
             if self.shortcut.is_some() {
@@ -388,10 +352,7 @@ impl MapLayer for Transformer {
             self.attn.forward_with(x, end)
         };
         let x = self.drop_path.residual(x, Act::None, shortcut, attend);
-        let Mlp { fc1, fc2, act } = &self.mlp;
-        let mlp = |x, end: Epilogue<'_, 4>| {
-            fc2.forward_with(fc1.forward(self.norm2.forward(x), *act), end)
-        };
+        let mlp = |x, end: Epilogue<'_, 4>| self.mlp.forward_with(self.norm2.forward(x), end);
         self.drop_path.residual(x, Act::None, |x| x, mlp)
     }
 }

@@ -81,12 +81,20 @@ pub struct Epilogue<'a, const D: usize> {
     pub act: Act,
 }
 
-impl<const D: usize> Epilogue<'_, D> {
+impl<'a, const D: usize> Epilogue<'a, D> {
     /// An epilogue that is an activation alone.
     pub fn act(act: Act) -> Self {
         Self {
             residual: None,
             act,
+        }
+    }
+
+    /// An epilogue that adds this, and nothing else.
+    pub fn adding(residual: &'a Tensor<D>) -> Self {
+        Self {
+            residual: Some(residual),
+            act: Act::None,
         }
     }
 
