@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example feature_extraction [WEIGHTS_FILE|random] [TRAINING_IMAGES]`
 
+use std::sync::Arc;
+
 use burn_zoo::prelude::*;
 
 fn main() -> burn_zoo::Result<()> {
@@ -13,7 +15,7 @@ fn main() -> burn_zoo::Result<()> {
     let images = arguments
         .next()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(6000);
+        .unwrap_or(5400);
 
     // The first convolution is folded to one channel; the head starts by the course's recipe.
     let model = Zoo::resnet18()
@@ -26,17 +28,19 @@ fn main() -> burn_zoo::Result<()> {
     println!("what trains: {}", model.trainable_parameters().join(", "));
 
     let data = FashionMnist::bundled()?;
+    let (train, valid) = data.train().split(0.1, 42)?;
     let run = Recipe::feature_extraction()
         .epochs(3)
         .learning_rate(3e-3)
         .fit(
             model,
-            data.train().take_first(images),
-            data.test(),
+            train.take_first(images),
+            valid,
             "runs/feature-extraction",
         )?;
     for epoch in run.epochs() {
         println!("{epoch}");
     }
+    println!("{}", run.test(Arc::new(data.test()), false)?);
     Ok(())
 }

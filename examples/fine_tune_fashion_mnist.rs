@@ -3,12 +3,18 @@
 //!
 //! `cargo run --release --example fine_tune_fashion_mnist [MODEL] [EPOCHS] [DATA_FOLDER|mini] [IMAGES] [SIDE]`
 //!
-//! | model | side of the images | test accuracy | time |
+//! The best epoch is chosen by a tenth of the training images, and judged by the test images at the end.
+//! The figures below were measured before that: all 60,000 images were trained on, and the test images
+//! were the validation images, which is a little optimistic.
+//!
+//! | model | side of the images | validation accuracy, on the test images | time |
 //! |---|---:|---:|---:|
 //! | `resnet18` | 28 | 91.7 % | 8 min |
 //! | `resnet18` | 56 | 92.5 % | 28 min |
 //!
-//! (Two cores of an AMD EPYC with AVX-512. The best epoch is chosen on the test images.)
+//! (Two cores of an AMD EPYC with AVX-512.)
+
+use std::sync::Arc;
 
 use burn_zoo::prelude::*;
 use burn_zoo::train::EmaConfig;
@@ -17,7 +23,7 @@ fn main() -> burn_zoo::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |index: usize| arguments.get(index).map(String::as_str);
     let number = |index: usize| argument(index).and_then(|n| n.parse::<usize>().ok());
-    let images = number(3).unwrap_or(60_000);
+    let images = number(3).unwrap_or(54_000);
 
     let data = match argument(2) {
         // Debian's package, the cache, or the official mirror, verified.
@@ -43,13 +49,15 @@ fn main() -> burn_zoo::Result<()> {
         .label_smoothing(0.1)
         .augment("random-crop:padding=2,horizontal-flip".parse()?)
         .ema(EmaConfig::new(0.998));
+    let (train, valid) = data.train().split(0.1, 42)?;
     let run = recipe.fit(
         model,
-        data.train().take_first(images),
-        data.test().take_first(images),
+        train.take_first(images),
+        valid.take_first(images),
         "runs/fine-tune-fashion-mnist",
     )?;
     println!("best: {}", run.best());
+    println!("{}", run.test(Arc::new(data.test()), false)?);
     println!("model: {}", run.dir().join("best").display());
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn_zoo::data::{Loader, LoaderConfig};
+use burn_zoo::data::{ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
 use burn_zoo::train::{Clip, Ema, EmaConfig, clip_gradients, cross_entropy, gradient_norm};
 
@@ -14,7 +14,7 @@ fn main() -> burn_zoo::Result<()> {
     let images = std::env::args()
         .nth(1)
         .and_then(|n| n.parse().ok())
-        .unwrap_or(6000);
+        .unwrap_or(5400);
     let device = Device::default().autodiff();
     let mut model = Zoo::resnet10t()
         .weights(Weights::Random(42))
@@ -27,14 +27,14 @@ fn main() -> burn_zoo::Result<()> {
         shuffle: Some(42),
         ..LoaderConfig::default()
     };
-    let train = data.train().take_first(images);
-    let train = Loader::new(Arc::new(train), preprocess.clone(), shuffled, &device)?;
-    let test = Loader::new(
-        Arc::new(data.test()),
-        preprocess,
-        LoaderConfig::default(),
-        &device,
-    )?;
+    let (train, valid) = data.train().split(0.1, 42)?;
+    let train = Arc::new(train.take_first(images));
+    let train = Loader::new(train, preprocess.clone(), shuffled, &device)?;
+    let judged = |images: ImageSet| {
+        let config = LoaderConfig::default();
+        Loader::new(Arc::new(images), preprocess.clone(), config, &device)
+    };
+    let (valid, test) = (judged(valid)?, judged(data.test())?);
 
     let recipe = Recipe::full()
         .with_optimizer(Optimizer::sgd())
@@ -64,15 +64,17 @@ fn main() -> burn_zoo::Result<()> {
             steps += 1;
             average.update(&model, steps);
         }
-        let result = average.model().evaluate(&test)?;
+        let result = average.model().evaluate(&valid)?;
         println!(
-            "epoch {}: accuracy {:.3}, frozen: {freeze}",
+            "epoch {}: validation accuracy {:.3}, frozen: {freeze}",
             epoch + 1,
             result.accuracy
         );
     }
     // For inference, without the means to train.
     let model = average.model().valid();
+    let result = model.evaluate(&test)?;
+    println!("test accuracy {:.3}", result.accuracy);
     println!("{} parameters", model.num_parameters());
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! torchvision read.
 //!
 //! ```no_run
+//! use std::sync::Arc;
+//!
 //! use burn_zoo::prelude::*;
 //!
 //! fn main() -> burn_zoo::Result<()> {
@@ -19,11 +21,13 @@
 //!     let model = spec.build(&device)?;
 //!
 //!     let data = FashionMnist::open_default()?;
+//!     let (train, valid) = data.train().split(0.1, 42)?; // by the second everything is chosen
 //!     let run = Recipe::feature_extraction() // the backbone is frozen, the head trains
 //!         .epochs(3)
 //!         .learning_rate(1e-3)
-//!         .fit(model, data.train(), data.test(), "runs/fashion")?;
+//!         .fit(model, train, valid, "runs/fashion")?;
 //!     println!("{}", run.best());
+//!     println!("{}", run.test(Arc::new(data.test()), false)?);
 //!
 //!     run.model().export("fashion-resnet18")?; // timm opens it
 //!     Ok(())

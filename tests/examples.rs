@@ -29,7 +29,8 @@ fn run(name: &str, arguments: &[&str]) -> (String, tempfile::TempDir) {
 #[test]
 fn quick_start() {
     let (text, dir) = run("quick_start", &["256", "1"]);
-    assert!(text.starts_with("epoch 1: accuracy "), "{text}");
+    assert!(text.starts_with("epoch 1: validation accuracy "), "{text}");
+    assert!(text.contains("\ntest accuracy ") && text.contains(" over 1000 images\n"));
     assert!(text.ends_with("timm opens quick-start-model\n"), "{text}");
     assert!(
         dir.path()
@@ -44,8 +45,12 @@ fn feature_extraction() {
     let (text, _dir) = run("feature_extraction", &["random", "256"]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "what trains: head.fc.weight, head.fc.bias");
-    assert_eq!(lines.len(), 4, "{text}");
-    assert!(lines[3].starts_with("epoch 3: accuracy "), "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(
+        lines[3].starts_with("epoch 3: validation accuracy "),
+        "{text}"
+    );
+    assert!(lines[4].starts_with("test accuracy "), "{text}");
 }
 
 #[test]
@@ -54,6 +59,7 @@ fn fine_tune_fashion_mnist() {
     let (text, dir) = run("fine_tune_fashion_mnist", &arguments);
     assert!(text.starts_with("images from "), "{text}");
     assert!(text.contains("\nbest: epoch "), "{text}");
+    assert!(text.contains("\ntest accuracy "), "{text}");
     assert!(
         dir.path()
             .join("runs/fine-tune-fashion-mnist/best/config.json")
@@ -85,7 +91,9 @@ fn own_images() {
 fn own_loop() {
     let (text, _dir) = run("own_loop", &["256"]);
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("epoch 1: accuracy 0.") && lines[0].ends_with("frozen: backbone"));
-    assert!(lines[1].starts_with("epoch 2: accuracy 0.") && lines[1].ends_with("frozen: nothing"));
-    assert_eq!(lines[2], "4927186 parameters");
+    let line = |epoch: usize| format!("epoch {epoch}: validation accuracy 0.");
+    assert!(lines[0].starts_with(&line(1)) && lines[0].ends_with("frozen: backbone"));
+    assert!(lines[1].starts_with(&line(2)) && lines[1].ends_with("frozen: nothing"));
+    assert!(lines[2].starts_with("test accuracy 0."), "{text}");
+    assert_eq!(lines[3], "4927186 parameters");
 }

@@ -13,7 +13,8 @@ use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::report::CurvesMonitor;
 use burn_zoo::train::{
-    Control, EpochRecord, Extension, FitOptions, Monitor, Run, RunConfig, StepRecord, resume,
+    Control, EpochRecord, Extension, FitOptions, Monitor, Run, RunConfig, RunFiles, StepRecord,
+    resume,
 };
 use burn_zoo::{Error, preprocess::Image};
 
@@ -106,6 +107,81 @@ fn a_run_learns_and_leaves_everything_behind() {
         dir.join("checkpoints/epoch-0006/model.safetensors")
             .is_file()
     );
+}
+
+/// The chosen model is judged by the test set, and nothing else of the run changes.
+#[test]
+fn a_test_set_judges_the_chosen_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    let run = fit(&recipe(), &dir);
+    let data = FashionMnist::bundled().unwrap();
+    let test = Arc::new(data.train().split(0.02, 1).unwrap().1);
+    let before = log(&dir);
+    assert_eq!(RunFiles::open(&dir).unwrap().test, None);
+    let found = run.test(test.clone(), false).unwrap();
+    assert_eq!((found.test_images, found.skipped_images), (120, 0));
+    assert_eq!(found.epoch, run.best().epoch);
+    let loader = Loader::new(
+        test.clone(),
+        run.model().preprocess(Some(28.into())),
+        LoaderConfig::default(),
+        &Device::default(),
+    );
+    let expected = run.model().evaluate(&loader.unwrap()).unwrap();
+    assert_eq!(found.test_accuracy, expected.accuracy);
+    assert_eq!(found.test_top5_accuracy, expected.top5_accuracy);
+    assert_eq!(found.test_balanced_accuracy, expected.balanced_accuracy());
+    assert!((found.test_loss - expected.loss).abs() < 1e-5);
+    let text = found.to_string();
+    assert!(
+        text.starts_with("test accuracy ") && text.ends_with(" over 120 images"),
+        "{text}"
+    );
+    assert_eq!(log(&dir), before);
+
+    // The report names both, and the other figures of the run folder's files stay.
+    assert_eq!(RunFiles::open(&dir).unwrap().test.as_ref(), Some(&found));
+    let page = run.write_report(Arc::new(images().1)).unwrap();
+    let page = std::fs::read_to_string(page).unwrap();
+    for name in ["validation accuracy", "test accuracy", "test images"] {
+        assert!(page.contains(&format!("<bdi>{name}</bdi>")), "{name}");
+    }
+
+    // What is no test set of this run.
+    let error = run.test(Arc::new(test.take_first(0)), false).unwrap_err();
+    assert!(error.to_string().contains("at least one image"), "{error}");
+    let pixels = (0..test.len()).flat_map(|i| test.pixels(i).unwrap().to_vec());
+    let mut classes = test.classes().to_vec();
+    classes.swap(0, 1);
+    let labels = test.labels().to_vec();
+    let other = ImageSet::new(pixels.collect(), labels, (28, 28), 1, classes).unwrap();
+    let error = run.test(Arc::new(other), false).unwrap_err().to_string();
+    assert!(error.starts_with("test data: "), "{error}");
+
+    // Of another epoch than the best, it says nothing of the model that is there now.
+    let path = dir.join("test.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let later = text.replace(
+        &format!("\"epoch\":{}", found.epoch),
+        &format!("\"epoch\":{}", found.epoch + 1),
+    );
+    assert_ne!(later, text);
+    std::fs::write(&path, later).unwrap();
+    assert_eq!(RunFiles::open(&dir).unwrap().test, None);
+
+    // A run in its place begins without.
+    let (train, valid) = images();
+    let options = FitOptions {
+        overwrite: true,
+        ..FitOptions::default()
+    };
+    let (train, valid) = (Arc::new(train), Arc::new(valid));
+    let recipe = recipe().epochs(1);
+    recipe
+        .fit_with(model(), train, valid, &dir, options, &mut ())
+        .unwrap();
+    assert!(!path.exists());
 }
 
 #[test]

@@ -81,12 +81,13 @@ impl FashionMnist {
         })
     }
 
-    /// The training images.
+    /// The training images. [`ImageSet::split`] sets some of them aside for validation: a best epoch
+    /// that is chosen by the test images makes their accuracy too good.
     pub fn train(&self) -> ImageSet {
         self.train.clone()
     }
 
-    /// The test images.
+    /// The test images, for [`Run::test`](crate::train::Run::test) at the end.
     pub fn test(&self) -> ImageSet {
         self.test.clone()
     }

@@ -425,6 +425,67 @@ fn image_set_refuses_what_does_not_fit() {
     );
 }
 
+/// Sets of one pixel, whose value is the image's place in the whole set.
+fn numbered(labels: Vec<usize>) -> ImageSet {
+    let pixels = (0..labels.len()).map(|index| index as u8).collect();
+    ImageSet::new(pixels, labels, (1, 1), 1, classes()).unwrap()
+}
+
+/// The indices are those that the rule gives in Python (`tests/fixtures/init.py` has the generator), so
+/// that they are the same on every machine.
+#[test]
+fn a_split_is_stratified_seeded_and_the_same_everywhere() {
+    let set = numbered((0..40).map(|index| index % 2).collect());
+    let expected: [(u64, [u8; 10]); 2] = [
+        (42, [1, 15, 17, 19, 20, 24, 34, 36, 37, 38]),
+        (43, [2, 5, 8, 19, 22, 25, 29, 32, 35, 36]),
+    ];
+    for (seed, expected) in expected {
+        let (train, valid) = set.split(0.25, seed).unwrap();
+        assert_eq!(all_pixels(&valid), expected);
+        let rest = (0..40).filter(|index| !expected.contains(index));
+        assert_eq!(all_pixels(&train), Vec::from_iter(rest));
+        for part in [&train, &valid] {
+            let places = all_pixels(part).into_iter();
+            let labels = places.map(|place| usize::from(place) % 2);
+            assert_eq!(part.labels(), Vec::from_iter(labels));
+            assert_eq!((part.size(), part.classes()), ((1, 1), set.classes()));
+        }
+    }
+    // A beginning of a set is a set of its own.
+    let (train, valid) = set.take_first(4).split(0.5, 42).unwrap();
+    let mut both = [all_pixels(&train), all_pixels(&valid)].concat();
+    both.sort_unstable();
+    assert_eq!((train.len(), valid.len(), both), (2, 2, vec![0, 1, 2, 3]));
+}
+
+/// A share is rounded; at least one image and not all of two or more are for validation, and none of one.
+#[test]
+fn a_split_leaves_images_in_either_part() {
+    for (images, share, expected) in [
+        (2, 0.01, 1),
+        (2, 0.99, 1),
+        (10, 0.14, 1),
+        (10, 0.16, 2),
+        (10, 0.99, 9),
+    ] {
+        let labels = [vec![0; images], vec![1]].concat();
+        let (train, valid) = numbered(labels).split(share, 1).unwrap();
+        assert_eq!(valid.labels(), vec![0; expected], "{images} {share}");
+        assert_eq!(train.labels().iter().sum::<usize>(), 1);
+        assert_eq!(train.len() + valid.len(), images + 1);
+    }
+    for share in [0.0, 1.0, -0.1, 1.5, f64::NAN] {
+        let error = numbered(vec![0, 0, 1, 1]).split(share, 1).unwrap_err();
+        let expected = format!("valid_share: expected a number above 0 and below 1, found {share}");
+        assert_eq!(error.to_string(), expected);
+    }
+    for labels in [vec![], vec![1], vec![0, 1]] {
+        let error = numbered(labels).split(0.5, 1).unwrap_err().to_string();
+        assert!(error.contains("a class of two images or more"), "{error}");
+    }
+}
+
 fn check_first(train: &ImageSet, test: &ImageSet) {
     assert_eq!(train.take_first(10).labels(), FIRST_TRAIN_LABELS);
     assert_eq!(sha256(&all_pixels(&train.take_first(10))), FIRST_TRAIN);
@@ -470,6 +531,9 @@ fn bundled_sample_is_the_official_beginning_of_each_class() {
         sha256(&bytes(&test)),
         "6b25654537ff83dd6c40fe0a122c7778d8219b2a88ff02c36dbdd21152fdb075"
     );
+
+    let (train, valid) = train.split(0.1, 42).unwrap();
+    assert_eq!((counts(&train), counts(&valid)), ([540; 10], [60; 10]));
 }
 
 /// Where Debian's package is not installed, the hashes of the other tests have to do.

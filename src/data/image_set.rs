@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::image_data::{ImageData, no_image};
+use super::valid_share;
 use crate::error::{Error, Result};
 use crate::init::Rng;
 use crate::preprocess::Image;
@@ -148,19 +149,62 @@ impl ImageSet {
 }
 
 impl ImageSet {
+    /// The images in two parts: those to train on, and those to validate on, by which everything is
+    /// chosen, so that a test set is left for the model that was chosen at the end.
+    ///
+    /// Of each class the share `valid_share`, rounded, is for validation: at least one and not all of
+    /// two or more, and none of one. Which, follows from the seed alone, the same on every machine.
+    /// The images keep their order. The pixels are copied.
+    ///
+    /// ```
+    /// use burn_zoo::data::ImageSet;
+    ///
+    /// # fn main() -> burn_zoo::Result<()> {
+    /// // 30 images of one pixel, 20 of the first class.
+    /// let labels = [vec![0; 20], vec![1; 10]].concat();
+    /// let classes = vec!["cat".to_owned(), "dog".to_owned()];
+    /// let images = ImageSet::new(vec![0; 30], labels, (1, 1), 1, classes)?;
+    /// let (train, valid) = images.split(0.1, 42)?;
+    /// assert_eq!((train.len(), valid.labels()), (27, &[0, 0, 1][..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if `valid_share` is not above 0 and below 1, or if no class has two
+    /// images.
+    pub fn split(&self, valid_share: f64, seed: u64) -> Result<(Self, Self)> {
+        valid_share::check(valid_share)?;
+        let valid = self.choose("split", seed, |images| {
+            valid_share::count(images, valid_share)
+        });
+        if valid.is_empty() {
+            let expected = "a class of two images or more, to have some for validation";
+            return Err(Error::argument("images", expected, "none"));
+        }
+        let train = (0..self.len).filter(|index| valid.binary_search(index).is_err());
+        Ok((self.select(&Vec::from_iter(train)), self.select(&valid)))
+    }
+
     /// `n` images of each class, or all of a class that has fewer; which, follows from the seed. They
     /// keep their order. The pixels are copied.
     #[must_use]
     pub fn per_class(&self, n: usize, seed: u64) -> Self {
+        self.select(&self.choose("per_class", seed, |images| n.min(images)))
+    }
+
+    /// The indices, ascending, of as many images of each class as `count` says of the number that it
+    /// has. Which, follows from the seed and the name.
+    fn choose(&self, name: &str, seed: u64, count: impl Fn(usize) -> usize) -> Vec<usize> {
         let mut of_class = vec![Vec::new(); self.classes().len()];
         for (index, label) in self.labels().iter().enumerate() {
             of_class[*label].push(index);
         }
         let mut chosen = Vec::new();
         for (class, mut indices) in of_class.into_iter().enumerate() {
-            let mut rng = Rng::new(seed, &format!("per_class.{class}"));
+            let mut rng = Rng::new(seed, &format!("{name}.{class}"));
             // The first steps of Fisher and Yates.
-            for place in 0..n.min(indices.len()) {
+            for place in 0..count(indices.len()) {
                 let left = (indices.len() - place) as f64;
                 let other =
                     place + (rng.uniform(0.0, left) as usize).min(indices.len() - place - 1);
@@ -169,6 +213,11 @@ impl ImageSet {
             }
         }
         chosen.sort_unstable();
+        chosen
+    }
+
+    /// The images of these indices.
+    fn select(&self, chosen: &[usize]) -> Self {
         let pixels = chosen.iter().filter_map(|index| self.pixels(*index));
         let shared = Shared {
             pixels: pixels.flatten().copied().collect(),

@@ -20,6 +20,7 @@ mod message;
 mod mirror;
 #[cfg(feature = "plots")]
 mod subset;
+mod valid_share;
 
 #[cfg(feature = "plots")]
 pub(crate) use class_match::class_difference;

@@ -66,7 +66,7 @@ impl fmt::Display for EpochRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "epoch {}: accuracy {:.1} %, loss {:.3}",
+            "epoch {}: validation accuracy {:.1} %, loss {:.3}",
             self.epoch,
             100.0 * self.valid_accuracy,
             self.valid_loss

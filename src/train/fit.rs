@@ -40,6 +40,10 @@ impl Recipe {
     /// Fine-tunes a model and writes everything about it into a new run folder (see
     /// [`Run`]).
     ///
+    /// By the validation images everything is chosen, the best epoch among them, so that they should be
+    /// neither training nor test images: [`ImageSet::split`](crate::data::ImageSet::split) sets some
+    /// aside, and [`Run::test`] judges the chosen model on a test set at the end.
+    ///
     /// # Errors
     /// [`Error::Exists`] if the folder is there already, [`Error::Folder`] if another process writes
     /// a run into it, [`Error::InvalidArgument`] for a recipe that does not fit model and data,

@@ -72,6 +72,7 @@ pub use resume::resume;
 pub use run::config::{RunConfig, RunData};
 pub use run::files::{LoggedStep, RunFiles};
 pub use run::finished::Run;
+pub use run::tested::TestRecord;
 pub use schedule::{Per, Plateau, Schedule, Threshold, Warmup, WarmupMode};
 pub use stopping::{EarlyStopping, Metric};
 pub use unfreeze::{FreezeAt, Unfreeze};

@@ -113,25 +113,15 @@ impl FeatureArgs {
 
     /// The images to train on and those to judge by.
     pub fn parts(&self, data: &TrainingImages) -> [(Part, Arc<dyn ImageData>); 2] {
-        let judged = match &data.splits {
-            // Test images that stand for validation images keep their name.
-            Some(splits) if !splits.report.test_is_valid() => Part::Valid,
-            _ => Part::Test,
-        };
         [
             (Part::Train, data.train.clone()),
-            (judged, data.test.clone()),
+            (data.valid_part, data.valid.clone()),
         ]
     }
 
     /// These, and the test images of a set that has them beside others to judge by.
     pub fn all_parts(&self, data: &TrainingImages) -> Vec<(Part, Arc<dyn ImageData>)> {
-        let third = data.splits.as_ref().and_then(|splits| splits.test.clone());
-        let third = third.map(|images| {
-            let data = &self.images.data;
-            let images = data.limited(images, data.limit_test);
-            (Part::Test, Arc::new(images) as Arc<dyn ImageData>)
-        });
+        let third = data.test.clone().map(|images| (Part::Test, images));
         self.parts(data).into_iter().chain(third).collect()
     }
 

@@ -8,7 +8,9 @@ use anyhow::{Result, anyhow, bail};
 use burn_zoo::prelude::*;
 use burn_zoo::report::CurvesMonitor;
 use burn_zoo::report::tensorboard::TensorBoardMonitor;
-use burn_zoo::train::{BatchSearch, Extension, FitOptions, Monitor, Monitors, Run, RunConfig};
+use burn_zoo::train::{
+    BatchSearch, Extension, FitOptions, Monitor, Monitors, Run, RunConfig, RunFiles, TestRecord,
+};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -37,6 +39,10 @@ pub struct FinetuneArgs {
     resume: Option<PathBuf>,
     #[command(flatten)]
     images: ImageArgs,
+    /// Judge the chosen model by the test images, once, at the end. Everything is chosen by the images
+    /// for validation, so that only this accuracy is an honest one
+    #[arg(long)]
+    test: bool,
     #[command(flatten)]
     start: StartArgs,
     #[command(flatten)]
@@ -70,7 +76,8 @@ pub struct FinetuneArgs {
 }
 
 impl FinetuneArgs {
-    pub fn run(self, device: Device) -> Result<()> {
+    pub fn run(mut self, device: Device) -> Result<()> {
+        self.images.test = self.test;
         let started = Instant::now();
         if let Some(gib) = self.memory_budget
             && !(gib > 0.0 && gib.is_finite())
@@ -86,7 +93,7 @@ impl FinetuneArgs {
             ..FitOptions::default()
         };
         let mut against = None;
-        let (run, valid) = match &self.resume {
+        let (tuned, valid) = match &self.resume {
             Some(dir) => self.go_on(dir, device, options)?,
             None => {
                 let name = self.model.as_deref().unwrap_or_default();
@@ -109,6 +116,7 @@ impl FinetuneArgs {
                 let weights = self.start.weights.as_deref();
                 let choice = &self.start.choice;
                 let mut task = self.task(name, weights, choice, recipe, device.clone())?;
+                let test = self.images.to_test(&task.data)?;
                 if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
                     self.find_batch_size(&mut task)?;
                 }
@@ -129,18 +137,20 @@ impl FinetuneArgs {
                 options.data = data.source.clone();
                 options.arguments = self.images.kept(&data.left_out)?;
                 let mut monitors = self.monitors(self.tensorboard.as_deref())?;
-                let valid = data.test.clone();
+                let valid = data.valid.clone();
                 let monitors = &mut monitors;
                 let run = recipe
-                    .fit_with(model, data.train, data.test, &out, options, monitors)
+                    .fit_with(model, data.train, data.valid, &out, options, monitors)
                     .map_err(with_image_size)?;
+                let tuned = Tuned::judge(run, test, &self.images)?;
                 against = match other {
                     Some(task) => Some(self.fit_against(task, &out)?),
                     None => None,
                 };
-                (run, valid)
+                (tuned, valid)
             }
         };
+        let Tuned { run, test } = &tuned;
         let report = if self.no_report {
             None
         } else {
@@ -154,23 +164,33 @@ impl FinetuneArgs {
                 "best_epoch": best.epoch,
                 "valid_accuracy": best.valid_accuracy,
                 "valid_loss": best.valid_loss,
+                "test_accuracy": test.as_ref().map(|test| test.test_accuracy),
+                "test_loss": test.as_ref().map(|test| test.test_loss),
+                "test_images": test.as_ref().map(|test| test.test_images),
                 "skipped_images": run.skipped_images().len(),
                 "seconds": started.elapsed().as_secs_f64(),
                 "report": report,
-                "against": against.as_ref().map(|other| json!({
-                    "run": other.dir(),
+                "against": against.as_ref().map(|Tuned { run, test }| json!({
+                    "run": run.dir(),
                     "weights": self.against,
-                    "best_epoch": other.best().epoch,
-                    "valid_accuracy": other.best().valid_accuracy,
-                    "valid_loss": other.best().valid_loss,
+                    "best_epoch": run.best().epoch,
+                    "valid_accuracy": run.best().valid_accuracy,
+                    "valid_loss": run.best().valid_loss,
+                    "test_accuracy": test.as_ref().map(|test| test.test_accuracy),
+                    "test_loss": test.as_ref().map(|test| test.test_loss),
+                    "test_images": test.as_ref().map(|test| test.test_images),
                 })),
             }));
         }
         if let Some(other) = &against {
-            print(format!("\n{}", self.comparison(&run, other)))?;
+            print(format!("\n{}", self.comparison(&tuned, other)))?;
+        }
+        print(format!("\nbest: {best}"))?;
+        if let Some(test) = test {
+            print(test)?;
         }
         print(format!(
-            "\nbest: {best}\nmodel: {}\ncurves and log: {}",
+            "model: {}\ncurves and log: {}",
             run.dir().join("best").display(),
             run.dir().display()
         ))?;
@@ -219,7 +239,7 @@ impl FinetuneArgs {
         Ok(task)
     }
 
-    fn fit_against(&self, task: Task, out: &Path) -> Result<Run> {
+    fn fit_against(&self, task: Task, out: &Path) -> Result<Tuned> {
         if let (Some(weights), false) = (&self.against, self.json) {
             print(format!("\nThe same from weights: {weights}"))?;
         }
@@ -236,29 +256,43 @@ impl FinetuneArgs {
         let monitors = &mut monitors;
         let run = task
             .recipe
-            .fit_with(model, data.train, data.test, &out, options, monitors);
-        run.map_err(with_image_size)
+            .fit_with(model, data.train, data.valid, &out, options, monitors)
+            .map_err(with_image_size)?;
+        let test = data.test.filter(|_| self.images.test);
+        Tuned::judge(run, test, &self.images)
     }
 
     /// Both runs side by side.
-    fn comparison(&self, run: &Run, other: &Run) -> comfy_table::Table {
+    fn comparison(&self, tuned: &Tuned, other: &Tuned) -> comfy_table::Table {
+        let tested = tuned.test.as_ref().zip(other.test.as_ref());
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
-        table.set_header(["weights", "accuracy", "loss", "best epoch"]);
+        let mut header = vec!["weights", "validation accuracy", "loss", "best epoch"];
+        header.extend(tested.map(|_| "test accuracy"));
+        table.set_header(header);
         let named = self.model.as_deref().filter(|model| names_weights(model));
         let own = self.start.weights.as_deref().or(named);
-        let rows = [(own, run), (self.against.as_deref(), other)];
-        for (weights, run) in rows {
+        let rows = [(own, tuned), (self.against.as_deref(), other)];
+        for (weights, Tuned { run, test }) in rows {
             let best = run.best();
-            table.add_row([
+            let mut row = vec![
                 weights.unwrap_or("random").to_owned(),
                 format!("{:.1} %", 100.0 * best.valid_accuracy),
                 format!("{:.3}", best.valid_loss),
                 best.epoch.to_string(),
-            ]);
+            ];
+            let test = test.as_ref().filter(|_| tested.is_some());
+            row.extend(test.map(|test| format!("{:.1} %", 100.0 * test.test_accuracy)));
+            table.add_row(row);
         }
-        let gain = run.best().valid_accuracy - other.best().valid_accuracy;
-        table.add_row(["gain".to_owned(), format!("{:+.1} points", 100.0 * gain)]);
+        let points = |gain: f64| format!("{:+.1} points", 100.0 * gain);
+        let gain = tuned.run.best().valid_accuracy - other.run.best().valid_accuracy;
+        let mut row = vec!["gain".to_owned(), points(gain)];
+        if let Some((own, other)) = tested {
+            let gain = points(own.test_accuracy - other.test_accuracy);
+            row.extend([String::new(), String::new(), gain]);
+        }
+        table.add_row(row);
         table
     }
 
@@ -267,10 +301,12 @@ impl FinetuneArgs {
         dir: &Path,
         device: Device,
         mut options: FitOptions,
-    ) -> Result<(Run, Arc<dyn ImageData>)> {
+    ) -> Result<(Tuned, Arc<dyn ImageData>)> {
         let config = RunConfig::open(dir)?;
         let mut images = ImageArgs::to_go_on(dir, &config, &self.images)?;
+        images.test |= self.test;
         let data = images.open_again(&config)?;
+        let test = images.to_test(&data)?;
         options.arguments = images.kept(&[])?;
         options.skip_broken = images.data.skip_broken;
         options.extend = self.recipe.epochs.map(|epochs| Extension {
@@ -279,12 +315,12 @@ impl FinetuneArgs {
             learning_rate: self.recipe.lr,
         });
         let mut monitors = self.monitors(self.tensorboard.as_deref())?;
-        let valid = data.test.clone();
+        let valid = data.valid.clone();
         let monitors = &mut monitors;
-        let run = burn_zoo::train::resume(dir, &device, data.train, data.test, options, monitors)?;
+        let run = burn_zoo::train::resume(dir, &device, data.train, data.valid, options, monitors)?;
         // A finished run starts no monitor, and its picture may lack the last epoch.
         run.write_curves()?;
-        Ok((run, valid))
+        Ok((Tuned::judge(run, test, &images)?, valid))
     }
 
     /// Those who watch a run: event files into a folder (by default the run's own, `off` for none),
@@ -356,14 +392,42 @@ impl FinetuneArgs {
     }
 }
 
+/// A run, and how its model does on the test images, if that was asked for.
+struct Tuned {
+    run: Run,
+    test: Option<TestRecord>,
+}
+
+impl Tuned {
+    /// Judges the model by the test images, if there are any, and if it was not: a run that is resumed
+    /// after its end is not judged again.
+    fn judge(run: Run, images: Option<Arc<dyn ImageData>>, args: &ImageArgs) -> Result<Self> {
+        let known = RunFiles::open(run.dir())?.test;
+        let test = match (known, images) {
+            (None, Some(images)) => {
+                let skip_broken = args.data.skip_broken;
+                let judged =
+                    progress::wait("judging the test images", || run.test(images, skip_broken));
+                Some(judged.map_err(|error| match error {
+                    burn_zoo::Error::Image { .. } => args.data.with_skip_broken(error),
+                    error => error.into(),
+                })?)
+            }
+            (known, _) => known,
+        };
+        Ok(Self { run, test })
+    }
+}
+
 /// Refuses what does not go with `--resume`, by the name of what was given. It has no argument of its
 /// own.
 struct ForResume;
 
 impl ForResume {
     /// What goes with `--resume`.
-    const TAKEN: [&str; 12] = [
+    const TAKEN: [&str; 13] = [
         "resume",
+        "test",
         "epochs",
         "schedule",
         "lr",

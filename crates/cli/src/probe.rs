@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn_zoo::ImageSize;
+use burn_zoo::data::Part;
 use burn_zoo::manifest::Terms;
 use burn_zoo::prelude::*;
 use burn_zoo::probe::{LinearProbe, Strength, nearest_neighbors};
@@ -23,8 +24,8 @@ use crate::{notice, progress};
     mut_arg("data", positional),
     mut_arg("weights", never_random),
     after_help = "Every image goes through each model once, and nothing of a model is trained. What \
-    its features tell of the classes is measured in two ways on the images that are not for training: \
-    by a vote of the K nearest training images (cosine), and by a linear layer (logistic regression; the strength \
+    its features tell of the classes is measured in two ways on the images for validation, of FashionMNIST a \
+    tenth of the training images: by a vote of the K nearest training images (cosine), and by a linear layer (logistic regression; the strength \
     of its penalty is chosen on a fifth of the training images that is held out). Best first, by the \
     linear layer."
 )]
@@ -102,12 +103,13 @@ impl ProbeArgs {
                 "data": self.features.images.data.name(),
                 "classes": data.train.classes(),
                 "train_images": data.train.len(),
-                "test_images": data.test.len(),
+                "test_images": data.valid.len(),
+                "part": data.valid_part.name(),
                 "models": models.collect::<Vec<_>>(),
                 "failed": failed.collect::<Vec<_>>(),
             }))?;
         } else {
-            print_table(&probed, &ks)?;
+            print_table(&probed, &ks, data.valid_part)?;
         }
         match failed.len() {
             0 => Ok(()),
@@ -175,7 +177,7 @@ impl ProbeArgs {
 }
 
 /// What was found of each model; nothing if there is none.
-fn print_table(probed: &[Probed], ks: &[usize]) -> Result<()> {
+fn print_table(probed: &[Probed], ks: &[usize], part: Part) -> Result<()> {
     let Some(first) = probed.first() else {
         return Ok(());
     };
@@ -202,7 +204,7 @@ fn print_table(probed: &[Probed], ks: &[usize]) -> Result<()> {
     print(lines)?;
     // Of the same images every model reads the same.
     print(format!(
-        "accuracy on {} images, after {} to learn from",
+        "accuracy on {} {part} images, after {} to learn from",
         first.test_images, first.train_images
     ))
 }

@@ -30,10 +30,11 @@ impl ReportArgs {
         images.data.skip_broken |= self.skip_broken;
         let data = images.open_to_judge(&self.run, &config)?;
         let model = open(&self.run, device)?;
-        let of = data.test.len();
+        let of = data.valid.len();
         let skip = images.data.skip_broken;
         let made = progress::report(|| {
-            let (report, left_out) = Report::of_run_but_broken(&self.run, &model, data.test, skip)?;
+            let (report, left_out) =
+                Report::of_run_but_broken(&self.run, &model, data.valid, skip)?;
             Ok((report.write(&self.run)?, left_out))
         });
         let (page, left_out) = made.map_err(|error| match error {

@@ -1,8 +1,10 @@
 //! A model and its images, for the commands that train.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use burn_zoo::data::Part;
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
 use burn_zoo::{ImageSize, InputSize};
@@ -22,6 +24,10 @@ pub struct ImageArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_train: Option<usize>,
+    /// Whether the test images judge the chosen model at the end.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
 }
 
 impl ImageArgs {
@@ -75,11 +81,46 @@ impl ImageArgs {
         self.data.open(self.limit_train)
     }
 
+    /// The test images, if they are asked for. Before anything trains, so that it shows at once where
+    /// there are none.
+    pub fn to_test(&self, data: &source::TrainingImages) -> Result<Option<Arc<dyn ImageData>>> {
+        let name = self.data.name();
+        match &data.test {
+            Some(test) if self.test => Ok(Some(test.clone())),
+            Some(test) => {
+                notice::say(format_args!(
+                    "the {} test images are not looked at; --test judges the chosen model by them \
+                     at the end",
+                    test.len()
+                ));
+                Ok(None)
+            }
+            None if !self.test => Ok(None),
+            None if data.valid_part == Part::Test => bail!(
+                "--test: expected test images by which nothing is chosen, found that those of {name} \
+                 are the validation images; leave --test away, or start a run with validation \
+                 images of its own"
+            ),
+            None => bail!(
+                "--test: expected a data set with test images, a folder test/ beside train/ or rows \
+                 of a CSV file whose split is test, found none in {name}"
+            ),
+        }
+    }
+
     /// Opens the images of a run that goes on. An image that broke meanwhile is still one of them,
     /// or all others would change their places: it is met when it is read.
     pub fn open_again(&mut self, config: &RunConfig) -> Result<source::TrainingImages> {
         self.data.unchecked = true;
-        let found = self.open();
+        let mut found = self.open();
+        // A program keeps nothing of its images: it may have validated on the test images.
+        if config.data.arguments.is_empty()
+            && self.data.splits_fashion_mnist
+            && found.as_ref().is_ok_and(|data| !is_of(config, data))
+        {
+            self.data.splits_fashion_mnist = false;
+            found = self.open();
+        }
         self.data.unchecked = false;
         if self.data.left_out.is_some() {
             return found;
@@ -110,7 +151,7 @@ impl ImageArgs {
                 config.data.train_images,
                 config.data.valid_images,
                 data.train.len(),
-                data.test.len()
+                data.valid.len()
             );
         }
         Ok(data)
@@ -119,6 +160,10 @@ impl ImageArgs {
     /// As a run folder keeps them: found again from any folder, without those that were left out.
     pub fn kept(&self, left_out: &[String]) -> Result<toml::Table> {
         let mut table = toml::Table::try_from(self)?;
+        // A run keeps what it was divided by, whatever the default is later.
+        if let Some(toml::Value::Table(data)) = table.get_mut("data") {
+            data.insert("valid_share".to_owned(), self.data.share().into());
+        }
         // A run that goes on keeps what it left out when it began. That nothing was left out is
         // kept as well: it says that a later count is not to be explained by it.
         if let Some(toml::Value::Table(data)) = table.get_mut("data")
@@ -145,7 +190,7 @@ impl ImageArgs {
 /// Whether there are as many images as a run had.
 fn is_of(config: &RunConfig, data: &source::TrainingImages) -> bool {
     let expected = [config.data.train_images, config.data.valid_images];
-    [data.train.len(), data.test.len()] == expected
+    [data.train.len(), data.valid.len()] == expected
 }
 
 /// Whether `--data` names no file or folder.

@@ -90,6 +90,30 @@ fn a_run_of_before_goes_on() {
             }
         }
     }
+
+    // It was validated on test images, and stays what it was.
+    let config = std::fs::read_to_string(resumed.join("config.toml")).unwrap();
+    assert!(config.contains("splits_fashion_mnist = false"), "{config}");
+    for part in ["val", "test"] {
+        let found = run(dir.path(), &["eval", "run", "--part", part, "--json"]);
+        let found: Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(
+            (&found["images"], &found["of"], &found["part"]),
+            (&40.into(), &1000.into(), &"test".into())
+        );
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
+        .args(["finetune", "--resume", "run", "--test"])
+        .env("BURN_DEVICE", "flex")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("--test: expected test images by which nothing is chosen"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -353,7 +353,7 @@ fn damage_that_only_decoding_shows_is_left_out() {
 }
 
 #[test]
-fn fashion_mnist_has_two_parts() {
+fn fashion_mnist_is_validated_on_some_of_its_training_images() {
     let room = Room::new();
     let out = room.at("run");
     let tune = [
@@ -374,25 +374,162 @@ fn fashion_mnist_has_two_parts() {
         errors.contains("fashion-mnist-mini, unless --data names others"),
         "{errors}"
     );
+    assert!(
+        errors.contains(
+            "images: fashion-mnist-mini: the first 64 training and 30 validation images of the bundled \
+             sample, 10 % for validation by seed 42\n"
+        ),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("the 30 test images are not looked at; --test judges"),
+        "{errors}"
+    );
     let found = room.eval(&["run"]);
-    assert_eq!(counts(&found), (30, 1000, Some("test")));
+    assert_eq!(counts(&found), (30, 600, Some("val")));
     // The run's images are not chosen anew.
     let errors = room.report(0, &[]);
     assert!(!errors.contains("unless --data"), "{errors}");
     assert_eq!(
-        counts(&room.eval(&["run", "--part", "val"])),
+        counts(&room.eval(&["run", "--part", "test"])),
         (30, 1000, Some("test"))
     );
     assert_eq!(
         counts(&room.eval(&["run", "--part", "train"])),
-        (64, 6000, Some("train"))
+        (64, 5400, Some("train"))
     );
     let all = ["run", "--data", "fashion-mnist-mini"];
     assert_eq!(counts(&room.eval(&all)), (1000, 1000, Some("test")));
+    let error = room.fail(1, &[&all[..], &["--part", "val"]].concat());
+    assert!(
+        error
+            .contains("--part: expected train or test, the parts of fashion-mnist-mini, found val"),
+        "{error}"
+    );
     let ten = [&all[..], &["--part", "train", "--limit-test", "10"]].concat();
     let found = room.eval(&ten);
     assert_eq!(counts(&found), (10, 6000, Some("train")));
     assert!(warnings(&found).contains("was trained on"), "{found}");
+}
+
+/// With and without `--test` a run is the same to the bit: test images have no say in it. They are judged
+/// once, at the end, also of a run that goes on.
+#[test]
+fn test_images_choose_nothing_and_are_judged_once() {
+    let room = Room::new();
+    room.images("set/train", &[("a", 12), ("b", 12)]);
+    room.images("set/val", &[("a", 4), ("b", 4)]);
+    room.images("set/test", &[("a", 5), ("b", 6)]);
+    let run = |data: &str, out: &str, more: &[&str]| -> Value {
+        let tune = ["--threads", "1", "finetune", "test_resnet", "--data", data];
+        let recipe = ["--epochs", "3", "--lr", "3e-3", "--batch-size", "8"];
+        let rest = ["--image-size", "28", "--limit-train", "160", "--json"];
+        let rest = [&rest[..], &["--limit-test", "60", "--out", out], more].concat();
+        let output = room.command(&[&tune[..], &recipe, &rest].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let resume = |out: &str, more: &[&str]| -> Value {
+        let resume = ["--threads", "1", "finetune", "--resume", out];
+        let rest = ["--no-report", "--json"];
+        let output = room.command(&[&resume[..], &rest, more].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let file = |path: &str| fs::read(room.path.join(path)).unwrap();
+    let set = room.at("set");
+    for (data, images) in [("fashion-mnist-mini", 60), (set.as_str(), 11)] {
+        let with = run(data, "with", &["--test"]);
+        let without = run(data, "without", &["--no-report"]);
+        for name in ["best_epoch", "valid_accuracy", "valid_loss"] {
+            assert_eq!(with[name], without[name], "{data}: {name}");
+        }
+        for part in ["best", "checkpoints/epoch-0003"] {
+            let weights = |run: &str| file(&format!("{run}/{part}/model.safetensors"));
+            assert_eq!(weights("with"), weights("without"), "{data}: {part}");
+        }
+        assert_eq!(without["test_accuracy"], Value::Null);
+        assert!(!room.path.join("without/test.json").exists());
+
+        // The figure is that of the test part, and is shown beside the other.
+        assert_eq!(with["test_images"], images);
+        let judged = room.eval(&["with", "--part", "test"]);
+        assert_eq!(with["test_accuracy"], judged["accuracy"]);
+        let page = fs::read_to_string(room.path.join("with/report.html")).unwrap();
+        for name in ["validation accuracy", "test accuracy"] {
+            assert!(page.contains(&format!("<bdi>{name}</bdi>")), "{name}");
+        }
+
+        // Not judged yet, whether the run was ended before or is only asked for it now.
+        fs::remove_file(room.path.join("with/test.json")).unwrap();
+        assert_eq!(resume("with", &[])["test_accuracy"], with["test_accuracy"]);
+        let asked = resume("without", &["--test"]);
+        assert_eq!(asked["test_accuracy"], with["test_accuracy"]);
+        // Once it is judged, it is not judged again.
+        let known = fs::read_to_string(room.path.join("with/test.json")).unwrap();
+        let mut known: Value = serde_json::from_str(&known).unwrap();
+        known["test_accuracy"] = serde_json::json!(0.125);
+        fs::write(room.path.join("with/test.json"), format!("{known}\n")).unwrap();
+        assert_eq!(resume("with", &["--test"])["test_accuracy"], 0.125);
+
+        for out in ["with", "without"] {
+            fs::remove_dir_all(room.path.join(out)).unwrap();
+        }
+    }
+}
+
+/// Where there are no test images, `--test` says so before anything trains.
+#[test]
+fn a_test_needs_test_images() {
+    let room = Room::new();
+    room.images("flat", &[("a", 6), ("b", 6)]);
+    room.images("two/train", &[("a", 6), ("b", 6)]);
+    room.images("two/test", &[("a", 2), ("b", 2)]);
+    for (data, expected) in [
+        ("flat", "--test: expected a data set with test images"),
+        (
+            "two",
+            "--test: expected test images by which nothing is chosen",
+        ),
+    ] {
+        let tune = [
+            "finetune",
+            "test_resnet",
+            "--image-size",
+            "32",
+            "--out",
+            "run",
+        ];
+        let output = room.command(&[&tune[..], &["--test", "--data", data]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
+        assert!(!room.path.join("run").exists());
+    }
+}
+
+/// Both sides of a comparison are judged.
+#[test]
+fn a_comparison_shows_both_accuracies() {
+    let room = Room::new();
+    let tune = ["finetune", "test_resnet", "--epochs", "1", "--no-report"];
+    let images = ["--limit-train", "64", "--limit-test", "40", "--test"];
+    let weights = ["--weights", "random", "--against", "random", "--out", "run"];
+    let output = room.command(&[&tune[..], &images, &weights].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("validation accuracy") && text.contains("\ntest accuracy "),
+        "{text}"
+    );
+    let gain = text.lines().find(|line| line.trim().starts_with("gain"));
+    assert_eq!(gain.unwrap().matches("points").count(), 2, "{text}");
+    for run in ["run", "run-against"] {
+        assert!(room.path.join(run).join("test.json").is_file());
+    }
 }
 
 #[test]

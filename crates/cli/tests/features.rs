@@ -423,6 +423,8 @@ fn models_are_compared_on_the_same_images() {
         (&found["train_images"], &found["test_images"]),
         (&400.into(), &200.into())
     );
+    // Models are chosen by images that are no test images.
+    assert_eq!(found["part"], "val");
     let models = found["models"].as_array().unwrap();
     // Best first: pretrained weights tell more than random ones.
     assert_eq!(models[0]["model"], "resnet18.fractal");
@@ -457,7 +459,7 @@ fn models_are_compared_on_the_same_images() {
         "{text}"
     );
     assert!(
-        text.ends_with("accuracy on 200 images, after 400 to learn from\n"),
+        text.ends_with("accuracy on 200 validation images, after 400 to learn from\n"),
         "{text}"
     );
     assert!(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::extensions::DECODED;
 use crate::cache_folder::cache_folder;
+use crate::data::valid_share;
 use crate::error::{Error, Result};
 use crate::preprocess::DecodeOptions;
 
@@ -149,12 +150,7 @@ impl Default for FolderOptions {
 
 impl FolderOptions {
     pub(super) fn validate(&self) -> Result<()> {
-        // Also refuses what is not a number.
-        if self.valid_share > 0.0 && self.valid_share < 1.0 {
-            return Ok(());
-        }
-        let expected = "a number above 0 and below 1";
-        Err(Error::argument("valid_share", expected, self.valid_share))
+        valid_share::check(self.valid_share)
     }
 }
 

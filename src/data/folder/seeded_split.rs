@@ -5,6 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::sample::Sample;
+use crate::data::valid_share;
 
 /// Training and validation images, each in the order of `samples`: of each class, `share` of the
 /// images, rounded, with the lowest hashes, are for validation; at least one and not all of two or
@@ -18,20 +19,13 @@ pub(super) fn divide(
     let (ranks, counts) = ranks(&samples, classes, seed, true);
     let (mut train, mut valid) = (Vec::new(), Vec::new());
     for (sample, rank) in samples.into_iter().zip(ranks) {
-        if rank < valid_count(counts[sample.label as usize], share) {
+        if rank < valid_share::count(counts[sample.label as usize], share) {
             valid.push(sample);
         } else {
             train.push(sample);
         }
     }
     (train, valid)
-}
-
-fn valid_count(images: usize, share: f64) -> usize {
-    match images {
-        0 | 1 => 0,
-        n => ((share * n as f64).round() as usize).clamp(1, n - 1),
-    }
 }
 
 /// The indices of `count` samples, ascending, of each class its share.

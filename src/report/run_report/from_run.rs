@@ -212,12 +212,26 @@ fn summary(
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let planned = files.config.recipe.epochs;
     let mut rows = vec![
-        ("accuracy", percent(best.valid_accuracy)),
-        ("balanced accuracy", percent(best.valid_balanced_accuracy)),
-        ("loss", format!("{:.4}", best.valid_loss)),
+        ("validation accuracy", percent(best.valid_accuracy)),
+        (
+            "balanced validation accuracy",
+            percent(best.valid_balanced_accuracy),
+        ),
+        ("validation loss", format!("{:.4}", best.valid_loss)),
         ("best epoch", format!("{} of {}", best.epoch, epochs.len())),
         ("time", format!("{seconds:.0} s")),
     ];
+    if let Some(test) = &files.test {
+        rows.extend([
+            ("test accuracy", percent(test.test_accuracy)),
+            (
+                "balanced test accuracy",
+                percent(test.test_balanced_accuracy),
+            ),
+            ("test loss", format!("{:.4}", test.test_loss)),
+            ("test images", test.test_images.to_string()),
+        ]);
+    }
     // Stopped early, or not at its end yet.
     if epochs.len() < planned {
         rows.push(("epochs", format!("{} of {planned} planned", epochs.len())));

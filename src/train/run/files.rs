@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::config::RunConfig;
-use super::layout::{CONFIG, LOG, SKIPPED, STEPS};
+use super::layout::{CONFIG, LOG, SKIPPED, STEPS, TEST};
+use super::tested::TestRecord;
 #[cfg(feature = "plots")]
 use crate::data::{ImageData, Subset};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub struct RunFiles {
     pub steps: Vec<LoggedStep>,
     /// `skipped.jsonl`.
     pub skipped: Vec<SkippedImage>,
+    /// `test.json`, if it tells of the best epoch: a run that trained on may have a better one since.
+    pub test: Option<TestRecord>,
 }
 
 /// A line of `steps.csv`.
@@ -70,11 +73,16 @@ impl RunFiles {
                 bad_line(dir, STEPS, line, expected)
             })
         });
+        let epochs: Vec<EpochRecord> = read_json_lines(dir, LOG)?;
+        let best = config.recipe.metric.best(&epochs);
+        let best = best.map(|index| epochs[index].epoch);
+        let test = read_json_lines(dir, TEST)?.pop();
         Ok(Self {
+            test: test.filter(|test: &TestRecord| Some(test.epoch) == best),
             steps: steps.collect::<Result<_>>()?,
             skipped: read_json_lines(dir, SKIPPED)?,
             text: read(dir, CONFIG)?,
-            epochs: read_json_lines(dir, LOG)?,
+            epochs,
             config,
             groups,
         })

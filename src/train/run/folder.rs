@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::config::RunData;
 use super::finished::Run;
-use super::layout::{BEST, CONFIG, LOG, PREVIOUS, SKIPPED, STEPS, is_run};
+use super::layout::{BEST, CONFIG, LOG, PREVIOUS, SKIPPED, STEPS, TEST, is_run};
 use super::lock::FolderLock;
 use super::tables::{self, step_columns, step_row, step_rows_until};
 use crate::device::device_name;
@@ -28,8 +28,9 @@ use crate::train::state::RunState;
 const LOGGED_EVERY: usize = 10;
 
 /// Everything a run writes, its configuration last: without that a folder is no run's.
-const OWN_FILES: [&str; 12] = [
+const OWN_FILES: [&str; 13] = [
     LOG,
+    TEST,
     SKIPPED,
     "log.csv",
     STEPS,

@@ -8,6 +8,8 @@ pub(super) const LOG: &str = "log.jsonl";
 pub(super) const STEPS: &str = "steps.csv";
 /// A line for each image that was left out.
 pub(super) const SKIPPED: &str = "skipped.jsonl";
+/// How the best model does on a test set.
+pub(super) const TEST: &str = "test.json";
 /// The configuration.
 pub(super) const CONFIG: &str = "config.toml";
 /// The folder of the best model.

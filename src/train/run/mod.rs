@@ -7,3 +7,4 @@ pub(super) mod folder;
 mod layout;
 pub(super) mod lock;
 mod tables;
+pub(super) mod tested;

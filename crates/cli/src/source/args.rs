@@ -21,20 +21,25 @@ pub struct DataArgs {
     #[arg(long, value_parser = check_name)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// Use N test images only: the first, or of a folder N spread over its classes; for `eval`, N of
-    /// the images that it would take
+    /// Use N images for validation only, and N test images: the first, or of a folder N spread over its
+    /// classes; for `eval`, N of the images that it would take
     #[arg(long, value_name = "N", value_parser = positive)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_test: Option<usize>,
-    /// Share of each class that a folder without val/ sets aside for validation [default: 0.2; `eval`
-    /// sets nothing aside]
+    /// Share of each class's training images that is set aside for validation, of FashionMNIST and of a
+    /// folder without val/ [default: 0.1 and 0.2; `eval` sets nothing aside]
     #[arg(long, value_name = "X", value_parser = probability)]
-    #[serde(default, serialize_with = "resolved_share")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_share: Option<f64>,
     /// Seed of that division [default: 42]
     #[arg(long, value_name = "N")]
     #[serde(default, serialize_with = "resolved_seed")]
     pub split_seed: Option<u64>,
+    /// Whether images for validation are set aside of FashionMNIST's training images. Runs of earlier
+    /// versions, which do not say so, were validated on its test images.
+    #[arg(skip = true)]
+    #[serde(default)]
+    pub splits_fashion_mnist: bool,
     /// Leave out images of a folder that cannot be read, instead of stopping
     #[arg(long)]
     pub skip_broken: bool,
@@ -81,13 +86,11 @@ pub struct DataArgs {
 }
 
 pub(super) const VALID_SHARE: f64 = 0.2;
+/// 6,000 of 60,000 images.
+const FASHION_MNIST_VALID_SHARE: f64 = 0.1;
 pub(super) const SPLIT_SEED: u64 = 42;
 
 /// A run keeps what it was divided by, whatever the default is later.
-fn resolved_share<S: Serializer>(share: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64(share.unwrap_or(VALID_SHARE))
-}
-
 fn resolved_seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(seed.unwrap_or(SPLIT_SEED))
 }
@@ -121,6 +124,32 @@ impl DataArgs {
         }
     }
 
+    /// Whether this is FashionMNIST with validation images that are set aside of its training images.
+    pub(super) fn is_split_fashion_mnist(&self) -> bool {
+        self.splits_fashion_mnist && self.is_fashion_mnist()
+    }
+
+    fn is_fashion_mnist(&self) -> bool {
+        matches!(
+            self.kind(),
+            Some(
+                DataKind::FashionMnist
+                    | DataKind::FashionMnistMini
+                    | DataKind::FashionMnistFolder(_)
+            )
+        )
+    }
+
+    /// The share of each class that is for validation, where images are set aside for it.
+    pub fn share(&self) -> f64 {
+        let default = if self.is_split_fashion_mnist() {
+            FASHION_MNIST_VALID_SHARE
+        } else {
+            VALID_SHARE
+        };
+        self.valid_share.unwrap_or(default)
+    }
+
     pub(super) fn seed(&self) -> u64 {
         self.split_seed.unwrap_or(SPLIT_SEED)
     }
@@ -134,7 +163,7 @@ impl DataArgs {
         let root = self.root();
         let left_out = self.left_out.iter().flatten();
         let mut options = FolderOptions {
-            valid_share: self.valid_share.unwrap_or(VALID_SHARE),
+            valid_share: self.share(),
             seed: self.seed(),
             broken: if self.skip_broken {
                 Broken::Skip

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use burn_zoo::data::{ImageData, ImageFolder, Part, Splits};
 
 use super::args::DataArgs;
@@ -34,7 +34,20 @@ impl DataArgs {
     ) -> Result<EvaluationImages> {
         self.check_csv_flags()?;
         let Some(path) = self.folder() else {
-            return self.divided_from_the_start(self.limit_test, part.unwrap_or(Part::Test));
+            // Nothing is divided: all of FashionMNIST's training images are its training part.
+            let whole = Self {
+                splits_fashion_mnist: false,
+                ..self.clone()
+            };
+            let chosen = whole.built_in_part(self.limit_test, part.unwrap_or(Part::Test))?;
+            if part == Some(Part::Valid) && chosen.part != part {
+                bail!(
+                    "--part: expected train or test, the parts of {}, found val; `eval` sets no \
+                     images aside but those of a run, without --data",
+                    self.name()
+                );
+            }
+            return Ok(chosen);
         };
         let options = self.folder_options();
         let set =
@@ -70,7 +83,7 @@ impl DataArgs {
     ) -> Result<EvaluationImages> {
         let part = part.unwrap_or(Part::Valid);
         let (Some(splits), Some(path)) = (splits, self.folder()) else {
-            return self.divided_from_the_start(limit_train, part);
+            return self.built_in_part(limit_train, part);
         };
         let Some(set) = splits.part(part) else {
             bail!(
@@ -90,36 +103,23 @@ impl DataArgs {
         Ok(self.evaluation_images(images, Some(part), set.len(), description))
     }
 
-    /// A part of images that are divided into training and test images from the start.
-    fn divided_from_the_start(
-        &self,
-        limit_train: Option<usize>,
-        part: Part,
-    ) -> Result<EvaluationImages> {
-        let all = Self {
+    /// A part of images that are in no folder.
+    fn built_in_part(&self, limit_train: Option<usize>, part: Part) -> Result<EvaluationImages> {
+        let without_limit = Self {
             limit_test: None,
-            data: Some(self.name().to_owned()),
-            // What these are of no use for is said once.
-            valid_share: None,
-            split_seed: None,
             ..self.clone()
         };
-        let part = if part == Part::Train {
-            Part::Train
-        } else {
-            Part::Test
-        };
         let of_part = |images: TrainingImages| {
-            if part == Part::Train {
-                images.train
-            } else {
-                images.test
-            }
+            let found = images.part(part);
+            found.with_context(|| format!("--part: {} has no {part} images", self.name()))
         };
-        let of = of_part(all.open(None)?).len();
-        let images = of_part(self.open(limit_train)?);
-        let description = format!("the {part} images of {}", self.name());
-        Ok(self.evaluation_images(images, Some(part), of, description))
+        let (_, all) = of_part(without_limit.read(None)?)?;
+        let (part, images) = of_part(self.open(limit_train)?)?;
+        let mut description = format!("the {part} images of {}", self.name());
+        if self.is_split_fashion_mnist() && part != Part::Test {
+            description.push_str(", as the run divides them");
+        }
+        Ok(self.evaluation_images(images, Some(part), all.len(), description))
     }
 
     fn evaluation_images(
