@@ -1,8 +1,9 @@
 """Images a second of every architecture beside PyTorch's: `docs/speed.csv`.
 
-For each name, at the architecture's own size: `burn-zoo bench NAME --mode infer` and timm's model in PyTorch
-(eager, in the faster of the two memory formats), one after the other, on batches of random images. What was
-measured before is kept, so that a run that was stopped goes on; names choose some.
+For each name, at the architecture's own size: `burn-zoo bench NAME --mode infer` and timm's or torchvision's model
+in PyTorch (eager, in the faster of the two memory formats), one after the other, on batches of random images. What
+was measured before is kept, so that a run that was stopped goes on; names choose some. First come those that
+`tests/fixtures/parity` has, two of each family.
 
     cargo build --release
     python benches/zoo_speed.py [--threads 2] [NAME ...]
@@ -21,10 +22,12 @@ from pathlib import Path
 
 import timm
 import torch
+import torchvision
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "docs" / "speed.csv"
-SECONDS = 1.5  # of measuring, for each program
+TORCHVISION = {"googlenet": {"aux_logits": False, "init_weights": False}}
+SECONDS = 0.7  # of measuring, for each memory format
 
 
 def of_burn_zoo(name, batch, steps, threads):
@@ -39,13 +42,18 @@ def of_pytorch(name, batch):
     """Images a second, and how many steps took `SECONDS`."""
     best, steps = 0.0, 1
     for memory_format in torch.contiguous_format, torch.channels_last:
-        model = timm.create_model(name).eval().to(memory_format=memory_format)
-        size = model.default_cfg["input_size"]
+        if timm.is_model(name):
+            model = timm.create_model(name)
+            size = model.default_cfg["input_size"]
+        else:
+            model = torchvision.models.get_model(name, weights=None, **TORCHVISION.get(name, {}))
+            size = (3, 224, 224)
+        model = model.eval().to(memory_format=memory_format)
         images = torch.rand(batch, *size).to(memory_format=memory_format)
         with torch.inference_mode():
             model(images)
             times, begin = [], time.perf_counter()
-            while len(times) < 3 or time.perf_counter() - begin < SECONDS:
+            while len(times) < 2 or time.perf_counter() - begin < SECONDS:
                 started = time.perf_counter()
                 model(images)
                 times.append(time.perf_counter() - started)
@@ -68,17 +76,18 @@ def main():
     listed = subprocess.run([ROOT / "target" / "release" / "burn-zoo", "list", "--json"], capture_output=True, text=True, check=True)
     listed = json.loads(listed.stdout)
     names = [row["name"] for row in (listed["models"] if isinstance(listed, dict) else listed)]
+    order = list(names)
+    fixtures = ROOT / "tests" / "fixtures" / "parity"
+    names.sort(key=lambda name: not (fixtures / f"{name}.safetensors").exists())
     for name in args.names or [name for name in names if name not in rows]:
-        if not timm.is_model(name):
-            continue  # torchvision's own
         theirs, steps = of_pytorch(name, args.batch_size)
-        ours = of_burn_zoo(name, args.batch_size, max(3, min(steps, 30)), args.threads)
+        ours = of_burn_zoo(name, args.batch_size, max(2, min(steps, 30)), args.threads)
         rows[name] = {"name": name, "images_per_second": f"{ours:.3g}", "pytorch": f"{theirs:.3g}"}
         print(f"{name}: {ours:.3g}, PyTorch {theirs:.3g}, ratio {ours / theirs:.2f}", flush=True)
         with FILE.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["name", "images_per_second", "pytorch"], lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows[name] for name in names if name in rows)
+            writer.writerows(rows[name] for name in order if name in rows)
 
 
 if __name__ == "__main__":

@@ -209,7 +209,6 @@ fn ulmfit(case: &Value) -> Option<Rates> {
 
 #[test]
 fn layer_decay_is_timms() {
-    let mut families = BTreeSet::new();
     for case in cases("layer_decay") {
         let name = case["model"].as_str().unwrap();
         let (decay, min_scale) = (number(&case["decay"]), number(&case["min_scale"]));
@@ -234,23 +233,53 @@ fn layer_decay_is_timms() {
         assert!(paths.values().all(|path| path.contains(".running_")));
 
         // The same by the paths alone, where upstream counts blocks.
-        families.insert(zoo::find(name).unwrap().family);
         if model.backbone.describe().layer_of.is_none() {
             let prefixes: Vec<String> = read(&case["prefixes"]);
             let (paths, scales): (Vec<&String>, Vec<f64>) = expected.iter().unzip();
             assert_eq!(rates.parameter_scales(&paths, &prefixes), scales, "{name}");
         }
     }
-    // Those of the fixture; the others count by their groups as these do.
-    let expected = [
-        "ConvNeXt",
-        "MobileNetV3",
-        "ResNet",
-        "Swin",
-        "Vgg",
-        "VisionTransformer",
-    ];
-    assert_eq!(families, BTreeSet::from(expected));
+}
+
+/// `layer_decay.json`: the layer of each parameter, for two architectures of every family that timm has.
+#[test]
+fn layers_are_counted_as_in_timm() {
+    let text = std::fs::read_to_string("tests/fixtures/layer_decay.json").unwrap();
+    let fixture: BTreeMap<String, Option<String>> = serde_json::from_str(&text).unwrap();
+    let mut families = BTreeSet::new();
+    let mut differ = Vec::new();
+    for (name, layers) in &fixture {
+        // timm cuts the parameters of MetaFormers into equal parts.
+        let family = zoo::find(name).unwrap().family;
+        let Some(layers) = layers else {
+            assert_eq!(family, "MetaFormer", "{name}");
+            continue;
+        };
+        families.insert(family);
+        let runs = layers.split(' ').map(|run| run.split_once('x').unwrap());
+        let expected: Vec<usize> = runs
+            .flat_map(|(layer, count)| vec![layer.parse().unwrap(); count.parse().unwrap()])
+            .collect();
+        let spec = Zoo::get(name).unwrap().num_classes(10);
+        let model = spec.build_zeros(&Device::default().autodiff()).unwrap();
+        let recipe = Recipe::full().rates("layer_decay:0.5".parse().unwrap());
+        let plan = recipe.plan(&model, 10).unwrap();
+        let names = &model.backbone.describe().key_table;
+        let params = params::list(&model).into_iter();
+        let mut paths: BTreeMap<_, _> = params.map(|param| (param.id, param.path)).collect();
+        let mut found = BTreeMap::new();
+        for (layer, group) in plan.rate_groups().iter().enumerate() {
+            let of_group = group.ids.iter().map(|id| paths.remove(id).unwrap());
+            found.extend(of_group.map(|path| (names.name(&path), layer)));
+        }
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let mut pairs = found.iter().zip(expected);
+        if let Some(((path, found), expected)) = pairs.find(|((_, found), layer)| *found != layer) {
+            differ.push(format!("{name}: {path}: layer {found}, timm's {expected}"));
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    assert!(families.len() > 40, "{families:?}");
 }
 
 #[test]
