@@ -19,9 +19,8 @@ struct Map {
     norm: f64,
 }
 
-/// Families of which timm takes a map inside a group, or behind the last one; and a transformer of which it
-/// takes a register for a patch.
-const ELSEWHERE: [&str; 8] = [
+/// Families of which timm takes a map inside a group, or behind the last one.
+const ELSEWHERE: [&str; 7] = [
     "vgg",
     "xception41p",
     "nf_regnet",
@@ -29,7 +28,6 @@ const ELSEWHERE: [&str; 8] = [
     "hrnet",
     "ghostnet",
     "repghostnet",
-    "test_vit3",
 ];
 
 /// Each of timm's maps is the output of a group, with its channels and stride, but for those before the

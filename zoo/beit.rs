@@ -25,7 +25,7 @@ use crate::model::{
 };
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Linear, LinearConfig,
-    Mlp, ParamBuilder, attention_with_bias, drop_path_rates,
+    Mlp, ParamBuilder, attention_with_bias, drop_path_rates, prepend_tokens, scaled, tokens_of_map,
 };
 
 variants! {
@@ -37,8 +37,6 @@ variants! {
 
 /// Pixels on a side of a patch.
 const PATCH: usize = 16;
-/// Patches on a side of an image, at most: attention grows with their fourth power.
-const MOST_PATCHES: usize = 256;
 const EPSILON: f64 = 1e-6;
 
 /// The rule of affine layers, where a layer at the end of a branch starts smaller the deeper it is.
@@ -69,15 +67,9 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<BEiT> {
-        let sides = PATCH..=MOST_PATCHES * PATCH;
-        let expected = format!("{PATCH}, the side of a patch, to {}", sides.end());
-        let image_size = options.fixed_size(224, expected, |side| sides.contains(&side))?;
+        let [image_size, grid] = options.patch_grid(224, PATCH)?;
         let width = self.width;
-        let grid = image_size.map(|side| side / PATCH);
         let offsets = Offsets::new(grid);
-        let numbered = (0..self.depth)
-            .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
-        let groups = std::iter::once(Group::named("stem")).chain(numbered);
         let tables = (0..self.depth).map(|index| format!("blocks.{index}.attn.bias_table"));
         let resampled = tables.clone().map(|path| {
             let table = PositionTable::new(path, grid, TableLayout::Offsets);
@@ -99,7 +91,12 @@ impl Config {
             ],
             position_tables: resampled.collect(),
             no_weight_decay: tables.chain(["stem.cls_token".to_owned()]).collect(),
-            ..Description::new(groups.collect(), options.in_channels, width, "stem.proj")
+            ..Description::new(
+                Group::stem_and_blocks(self.depth),
+                options.in_channels,
+                width,
+                "stem.proj",
+            )
         };
         let proj = Conv2dConfig::new(options.in_channels, width, PATCH).stride(PATCH);
         let rates = drop_path_rates(options.drop_path_rate, self.depth);
@@ -159,13 +156,7 @@ impl Backbone for BEiT {
     }
 
     fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
-        // One vector, or without a pooling one for each token.
-        let tokens = features.into_tokens()?;
-        let [batch, _, width] = tokens.dims();
-        let vectors = pooling.vector(Features::Tokens(tokens));
-        let all = vectors.dims()[1];
-        let vectors = vectors.reshape([batch, all / width, width]);
-        Ok(self.pre_logits.forward(vectors).reshape([batch, all]))
+        pooling.normalized_vector(features, |vectors| self.pre_logits.forward(vectors))
     }
 
     fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
@@ -186,13 +177,7 @@ struct Stem {
 
 impl Stem {
     fn forward(&self, image: Tensor<4>) -> Tensor<3> {
-        let patches = self.proj.forward(image);
-        let [batch, width, rows, columns] = patches.dims();
-        let patches = patches
-            .reshape([batch, width, rows * columns])
-            .swap_dims(1, 2);
-        let class = self.cls_token.val().cast(patches.dtype());
-        Tensor::cat(vec![class.expand([batch, 1, width]), patches], 1)
+        prepend_tokens([&self.cls_token], tokens_of_map(self.proj.forward(image)))
     }
 }
 
@@ -211,16 +196,13 @@ struct Block {
 impl Block {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let attend = |x, end: Epilogue<'_, 3>| {
-            let x = self.attn.forward(self.norm1.forward(x));
-            end.apply(self.ls1.forward(x))
+            let x = self.norm1.forward(x);
+            end.apply(self.ls1.forward(self.attn.forward(x)))
         };
         let x = self.drop_path.residual(x, Act::None, |x| x, attend);
         let mlp = |x, end: Epilogue<'_, 3>| {
             let x = self.norm2.forward(x);
-            end.apply(
-                self.ls2
-                    .forward(self.mlp.forward_with(x, Epilogue::default())),
-            )
+            scaled(Some(&self.ls2), end, |end| self.mlp.forward_with(x, end))
         };
         self.drop_path.residual(x, Act::None, |x| x, mlp)
     }

@@ -21,7 +21,8 @@
 //! | `deit3_base_patch16_224` | 768 | 12 | 12 | 224 | 86 585 320 | 83.8 % (`fb_in1k`) |
 //! | `deit3_base_patch16_384` | 768 | 12 | 12 | 384 | 86 877 160 | 85.1 % (`fb_in1k`) |
 
-use super::vision_transformer::{Config, VisionTransformer, transformers_names};
+use super::transformer::{Config, VisionTransformer};
+use super::vision_transformer::transformers_names;
 use crate::model::{OtherNames, Pool, key_table};
 
 variants! {

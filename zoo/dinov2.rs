@@ -14,7 +14,7 @@
 //! | `vit_small_patch14_reg4_dinov2` | 384 | 12 | 6 | 4 | 22 442 344 |
 //! | `vit_base_patch14_reg4_dinov2` | 768 | 12 | 12 | 4 | 87 351 016 |
 
-use super::vision_transformer::{Config, VisionTransformer};
+use super::transformer::{Config, VisionTransformer};
 use crate::model::{OtherNames, Pool, key_table};
 
 variants! {

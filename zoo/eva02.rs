@@ -19,7 +19,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{BackboneOptions, Built};
+use super::{BackboneOptions, Built, MOST_PATCHES};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
@@ -29,6 +29,7 @@ use crate::model::{
 use crate::nn::{
     Act, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Mlp, ParamBuilder,
     QkvKind, Rotary, RotaryAttention, RotaryKind, SwiGlu, SwiGluPacked, drop_path_rates,
+    prepend_tokens, scaled, tokens_of_map,
 };
 
 variants! {
@@ -52,8 +53,6 @@ variants! {
 const BLOCKS: usize = 12;
 /// Features of a head.
 const HEAD: usize = 64;
-/// Patches on a side of an image, at most: attention grows with their fourth power.
-const MOST_PATCHES: usize = 256;
 const WEIGHTS: Init = Init::trunc_normal(0.02);
 
 /// The MLP of a block.
@@ -124,17 +123,10 @@ impl Config {
 
     pub(super) fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Eva> {
         let (width, patch) = (self.width, self.patch);
-        let sides = patch..=MOST_PATCHES * patch;
-        let expected = format!("{patch}, the side of a patch, to {}", sides.end());
-        let fits = |side| sides.contains(&side);
-        let image_size = options.fixed_size(self.image_size, expected, fits)?;
-        let grid = image_size.map(|side| side / patch);
+        let [image_size, grid] = options.patch_grid(self.image_size, patch)?;
         let prefix_tokens = 1 + self.registers;
-        let blocks = (0..BLOCKS)
-            .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
-        let norm = (!self.pools_first).then(|| Group::named("norm"));
-        let stem = std::iter::once(Group::named("stem"));
-        let groups = stem.chain(blocks).chain(norm).collect();
+        let mut groups = Group::stem_and_blocks(BLOCKS);
+        groups.extend((!self.pools_first).then(|| Group::named("norm")));
         let tokens = ["stem.pos_embed", "stem.cls_token", "stem.reg_token"];
         let description = Description {
             has_pre_logits: self.pools_first,
@@ -240,15 +232,10 @@ impl Backbone for Eva {
     }
 
     fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
-        let vector = pooling.vector(features);
-        let Some(norm) = &self.pre_logits else {
-            return Ok(vector);
-        };
-        // Without pooling it is the tokens one after the other, each of which is normalised.
-        let [batch, length] = vector.dims();
-        let width = norm.weight.lazy_shape()[0];
-        let tokens = norm.forward(vector.reshape([batch, length / width, width]));
-        Ok(tokens.reshape([batch, length]))
+        match &self.pre_logits {
+            Some(norm) => pooling.normalized_vector(features, |vectors| norm.forward(vectors)),
+            None => Ok(pooling.vector(features)),
+        }
     }
 
     fn timm_args(&self, _pool: Pool) -> serde_json::Map<String, serde_json::Value> {
@@ -274,21 +261,14 @@ struct Stem {
 
 impl Stem {
     fn forward(&self, image: Tensor<4>) -> Tensor<3> {
-        let patches = self.proj.forward(image);
-        let [batch, width, rows, columns] = patches.dims();
-        let patches = patches
-            .reshape([batch, width, rows * columns])
-            .swap_dims(1, 2);
-        let dtype = patches.dtype();
+        let patches = tokens_of_map(self.proj.forward(image));
         let learnt = [Some(&self.cls_token), self.reg_token.as_ref()];
-        let tokens = learnt.into_iter().flatten().map(|token| {
-            let token = token.val().cast(dtype);
-            let count = token.dims()[1];
-            token.expand([batch, count, width])
-        });
-        let tokens = Tensor::cat(tokens.chain([patches]).collect(), 1);
+        let tokens = prepend_tokens(learnt.into_iter().flatten(), patches);
         match &self.pos_embed {
-            Some(places) => tokens + places.val().cast(dtype),
+            Some(places) => {
+                let places = places.val().cast(tokens.dtype());
+                tokens + places
+            }
             None => tokens,
         }
     }
@@ -308,30 +288,20 @@ struct Block {
 
 impl Block {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let attend = |x, end: End<'_>| {
-            let attend = |end: End<'_>| self.attn.forward_with(self.norm1.forward(x), end);
-            scaled(&self.scale1, end, attend)
+        let attend = |x, end: Epilogue<'_, 3>| {
+            let x = self.norm1.forward(x);
+            scaled(self.scale1.as_ref(), end, |end| {
+                self.attn.forward_with(x, end)
+            })
         };
         let x = self.drop_path.residual(x, Act::None, |x| x, attend);
-        let mlp = |x, end: End<'_>| {
-            let mlp = |end: End<'_>| self.mlp.forward_with(self.norm2.forward(x), end);
-            scaled(&self.scale2, end, mlp)
+        let mlp = |x, end: Epilogue<'_, 3>| {
+            let x = self.norm2.forward(x);
+            scaled(self.scale2.as_ref(), end, |end| {
+                self.mlp.forward_with(x, end)
+            })
         };
         self.drop_path.residual(x, Act::None, |x| x, mlp)
-    }
-}
-
-type End<'a> = Epilogue<'a, 3>;
-
-/// A layer, the scale behind it if there is one, and what the branch ends with.
-fn scaled(
-    scale: &Option<LayerScale>,
-    end: End<'_>,
-    layer: impl FnOnce(End<'_>) -> Tensor<3>,
-) -> Tensor<3> {
-    match scale {
-        Some(scale) => end.apply(scale.forward(layer(End::default()))),
-        None => layer(end),
     }
 }
 
@@ -343,7 +313,7 @@ enum BlockMlp {
 }
 
 impl BlockMlp {
-    fn forward_with(&self, x: Tensor<3>, end: End<'_>) -> Tensor<3> {
+    fn forward_with(&self, x: Tensor<3>, end: Epilogue<'_, 3>) -> Tensor<3> {
         match self {
             Self::Plain(mlp) => mlp.forward_with(x, end),
             Self::Gated(mlp) => mlp.forward_with(x, end),

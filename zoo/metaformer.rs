@@ -19,20 +19,21 @@
 //! | `convformer_s18` | convolutions | 3 3 9 3 | 26 774 448 | 83.0 % (`sail_in1k`) |
 //! | `caformer_s18` | both | 3 3 9 3 | 26 341 656 | 83.7 % (`sail_in1k`) |
 
-use burn::module::{Module, Param};
-use burn::tensor::activation::relu;
-use burn::tensor::{FloatDType, Tensor};
+mod blocks;
 
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use self::blocks::{Block, Mixer, Mlp, SepConv};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, InputSize, MapLayer, Pool, Pooling, Stages, key_table,
+    Backbone, Description, Features, InputSize, MapLayer, Pool, Pooling, Stage, Stages, key_table,
 };
 use crate::nn::{
-    Act, Conv2d, Conv2dConfig, DropPath, Epilogue, GroupNorm, GroupNormConfig, LayerNorm,
-    LayerScale, Linear, LinearConfig, ParamBuilder, Pointwise, SelfAttention, drop_path_rates,
-    local_means,
+    Conv2d, Conv2dConfig, DropPath, GroupNormConfig, LayerNorm, LayerScale, Linear, LinearConfig,
+    Norm, ParamBuilder, Pointwise, SelfAttention, StarRelu, drop_path_rates, squared_relu,
 };
 
 use MixerKind::{Attention, Pooled, Separable};
@@ -214,7 +215,7 @@ impl Config {
 #[derive(Module, Debug)]
 struct MetaFormer {
     stem: Stem,
-    stages: Stages<Stage>,
+    stages: Stages<Stage<Downsample, Block>>,
     pre_logits: PreLogits,
 }
 
@@ -270,166 +271,4 @@ impl MapLayer for Downsample {
         let x = self.norm.iter().fold(x, |x, norm| norm.forward_map(x));
         self.conv.forward(x)
     }
-}
-
-#[derive(Module, Debug)]
-struct Stage {
-    downsample: Option<Downsample>,
-    blocks: Vec<Block>,
-}
-
-impl MapLayer for Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.downsample.iter().fold(x, |x, layer| layer.forward(x));
-        self.blocks.forward(x)
-    }
-}
-
-/// A mixer of positions and an MLP of channels, each on what is normalised, and added to it. There may be
-/// a scale of the branch or of what it is added to.
-#[derive(Module, Debug)]
-struct Block {
-    norm1: Norm,
-    token_mixer: Option<Mixer>,
-    layer_scale1: Option<LayerScale>,
-    res_scale1: Option<LayerScale>,
-    norm2: Norm,
-    mlp: Mlp,
-    layer_scale2: Option<LayerScale>,
-    res_scale2: Option<LayerScale>,
-    drop_path: DropPath,
-}
-
-impl MapLayer for Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mix = |x, end: Epilogue<'_, 4>| {
-            let x = self.norm1.forward(x);
-            match &self.token_mixer {
-                Some(mixer) => mixer.forward_with(x, end),
-                None => end.apply(local_means(x.clone(), 3) - x),
-            }
-        };
-        let x = self.branch(x, &self.layer_scale1, &self.res_scale1, mix);
-        let mlp = |x, end: Epilogue<'_, 4>| self.mlp.forward_with(self.norm2.forward(x), end);
-        self.branch(x, &self.layer_scale2, &self.res_scale2, mlp)
-    }
-}
-
-impl Block {
-    fn branch(
-        &self,
-        x: Tensor<4>,
-        layer_scale: &Option<LayerScale>,
-        res_scale: &Option<LayerScale>,
-        layer: impl FnOnce(Tensor<4>, Epilogue<'_, 4>) -> Tensor<4>,
-    ) -> Tensor<4> {
-        let shortcut = |x| res_scale.iter().fold(x, |x, scale| scale.forward_map(x));
-        self.drop_path
-            .residual(x, Act::None, shortcut, |x, end| match layer_scale {
-                Some(scale) => end.apply(scale.forward_map(layer(x, Epilogue::default()))),
-                None => layer(x, end),
-            })
-    }
-}
-
-#[derive(Module, Debug)]
-enum Norm {
-    Group(GroupNorm),
-    Layer(LayerNorm),
-}
-
-impl MapLayer for Norm {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Group(norm) => norm.forward_with(x, Epilogue::default()),
-            Self::Layer(norm) => norm.forward_map(x),
-        }
-    }
-}
-
-#[derive(Module, Debug)]
-enum Mixer {
-    Separable(SepConv),
-    Attention(SelfAttention),
-}
-
-impl Mixer {
-    fn forward_with(&self, x: Tensor<4>, end: Epilogue<'_, 4>) -> Tensor<4> {
-        match self {
-            Self::Separable(SepConv {
-                pwconv1,
-                act1,
-                dwconv,
-                pwconv2,
-            }) => {
-                let x = act1.forward(pwconv1.forward(x, Act::None));
-                pwconv2.forward_with(dwconv.forward(x), end)
-            }
-            Self::Attention(attention) => {
-                let shape = x.dims();
-                let tokens = x.flatten::<3>(2, 3).swap_dims(1, 2);
-                let mixed = attention.forward_with(tokens, Epilogue::default());
-                end.apply(mixed.swap_dims(1, 2).reshape(shape))
-            }
-        }
-    }
-}
-
-/// An inverted separable convolution.
-#[derive(Module, Debug)]
-struct SepConv {
-    pwconv1: Pointwise,
-    act1: StarRelu,
-    dwconv: Conv2d,
-    pwconv2: Pointwise,
-}
-
-#[derive(Module, Debug)]
-struct Mlp {
-    fc1: Pointwise,
-    /// GELU, if there is none of its own.
-    act: Option<StarRelu>,
-    fc2: Pointwise,
-}
-
-impl Mlp {
-    fn forward_with(&self, x: Tensor<4>, end: Epilogue<'_, 4>) -> Tensor<4> {
-        let hidden = match &self.act {
-            Some(act) => act.forward(self.fc1.forward(x, Act::None)),
-            None => self.fc1.forward(x, Act::Gelu),
-        };
-        self.fc2.forward_with(hidden, end)
-    }
-}
-
-/// The square of ReLU, times a number, plus a number.
-#[derive(Module, Debug)]
-struct StarRelu {
-    scale: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
-}
-
-impl StarRelu {
-    fn new(params: &ParamBuilder) -> Self {
-        Self {
-            scale: params.constant([1], 1.0),
-            bias: params.constant([1], 0.0),
-        }
-    }
-}
-
-impl MapLayer for StarRelu {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [scale, bias] = [&self.scale, &self.bias].map(|it| it.val().unsqueeze::<4>());
-        squared_relu(x, |squares| squares * scale + bias)
-    }
-}
-
-/// The square of ReLU, and what follows, in 32 bits: squares do not fit into 16.
-fn squared_relu<const D: usize>(
-    x: Tensor<D>,
-    then: impl FnOnce(Tensor<D>) -> Tensor<D>,
-) -> Tensor<D> {
-    let dtype = x.dtype();
-    then(relu(x.cast(FloatDType::F32)).square()).cast(dtype)
 }

@@ -8,6 +8,7 @@ mod inverted;
 mod numbers;
 mod residual;
 mod shifted_windows;
+mod transformer;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,15 @@ impl BackboneOptions {
         Err(Error::argument("image_size", expected, found))
     }
 
+    /// The image size of a vision transformer with patches of so many pixels, and the rows and columns
+    /// of its patches.
+    fn patch_grid(&self, upstream: usize, patch: usize) -> Result<[[usize; 2]; 2]> {
+        let sides = patch..=MOST_PATCHES * patch;
+        let expected = format!("{patch}, the side of a patch, to {}", sides.end());
+        let image_size = self.fixed_size(upstream, expected, |side| sides.contains(&side))?;
+        Ok([image_size, image_size.map(|side| side / patch)])
+    }
+
     /// Refuses stochastic depth, for families that do not have it.
     fn check_no_drop_path(&self) -> Result<()> {
         match self.drop_path_rate {
@@ -63,6 +73,9 @@ impl BackboneOptions {
         }
     }
 }
+
+/// Patches on a side of an image, at most: attention grows with their fourth power.
+const MOST_PATCHES: usize = 256;
 
 /// What a configuration makes: the modules and their description.
 type Built<B> = Result<(B, Description)>;

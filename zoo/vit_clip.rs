@@ -20,7 +20,7 @@
 //! | `vit_base_patch32_clip_quickgelu_224` | 768 | 12 | 12 | 224 | 88 225 000 | |
 //! | `vit_base_patch16_clip_quickgelu_224` | 768 | 12 | 12 | 224 | 86 568 424 | |
 
-use super::vision_transformer::{Config, VisionTransformer};
+use super::transformer::{Config, VisionTransformer};
 use crate::model::{OtherNames, Pool, key_table};
 use crate::nn::Act;
 

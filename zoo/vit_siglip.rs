@@ -15,7 +15,7 @@
 //! | `vit_base_patch16_siglip_gap_256` | 768 | 12 | 12 | 256 | 86 612 200 |
 //! | `vit_base_patch32_siglip_256` | 768 | 12 | 12 | 256 | 95 321 320 |
 
-use super::vision_transformer::{Config, End, VisionTransformer};
+use super::transformer::{Config, End, VisionTransformer};
 use crate::model::Pool;
 use crate::nn::Act;
 

@@ -27,7 +27,7 @@ use crate::model::{
 use crate::nn::{
     Act, BatchNorm2d, BatchNorm2dConfig, ClassAttention, Conv2d, Conv2dConfig, ConvNorm,
     CrossCovariance, DropPath, Epilogue, FourierPositions, LayerNorm, LayerScale, Mlp,
-    ParamBuilder, channels_last, from_channels_last,
+    ParamBuilder, channels_last, from_channels_last, map_of_tokens, prepend_tokens, tokens_of_map,
 };
 
 variants! {
@@ -69,16 +69,12 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Xcit> {
         let (width, depth) = (self.width, self.depth);
         // The blocks of the class token are counted on.
-        let block = |number, path: &str, index| {
-            Group::new(format!("block{number}"), format!("{path}.{index}."))
-        };
-        let blocks = (0..depth).map(|index| block(index + 1, "blocks", index));
-        let of_class =
-            (0..CLASS_BLOCKS).map(|index| block(depth + index + 1, "cls_attn_blocks", index));
-        let groups = std::iter::once(Group::named("stem"))
-            .chain(blocks)
-            .chain(of_class)
-            .chain([Group::named("norm")]);
+        let of_class = (0..CLASS_BLOCKS).map(|index| {
+            let name = format!("block{}", depth + index + 1);
+            Group::new(name, format!("cls_attn_blocks.{index}."))
+        });
+        let mut groups = Group::stem_and_blocks(depth);
+        groups.extend(of_class.chain([Group::named("norm")]));
         let description = Description {
             pools: &[Pool::Avg, Pool::Token, Pool::None],
             prefix_tokens: 1,
@@ -95,12 +91,7 @@ impl Config {
             no_weight_decay: ["stem.pos_embed.token_projection.weight", "stem.cls_token"]
                 .map(str::to_owned)
                 .to_vec(),
-            ..Description::new(
-                groups.collect(),
-                options.in_channels,
-                width,
-                "stem.layers.0.conv",
-            )
+            ..Description::new(groups, options.in_channels, width, "stem.layers.0.conv")
         };
         let backbone = Xcit {
             stem: self.stem(options.in_channels, params),
@@ -239,10 +230,7 @@ struct Stem {
 
 impl Stem {
     fn with_class_token(&self, map: Tensor<4>) -> Tensor<3> {
-        let [batch, width, ..] = map.dims();
-        let tokens = tokens(map);
-        let class = self.cls_token.val().cast(tokens.dtype());
-        Tensor::cat(vec![class.expand([batch, 1, width]), tokens], 1)
+        prepend_tokens([&self.cls_token], tokens_of_map(map))
     }
 }
 
@@ -263,11 +251,6 @@ impl MapLayer for Layer {
     }
 }
 
-/// The positions of a map as tokens, `[batch, positions, channels]`.
-fn tokens(map: Tensor<4>) -> Tensor<3> {
-    map.flatten::<3>(2, 3).swap_dims(1, 2)
-}
-
 /// Attention of channels, convolutions and an MLP, each on what is normalised, scaled and added to it.
 #[derive(Module, Debug)]
 struct Block {
@@ -285,11 +268,11 @@ struct Block {
 
 impl MapLayer for Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shape = x.dims();
+        let [.., height, width] = x.dims();
         let attend = |x, end: Epilogue<'_, 4>| {
-            let mixed = self.attn.forward(self.norm1.forward(tokens(x)));
-            let map = self.scale1.forward(mixed).swap_dims(1, 2).reshape(shape);
-            end.apply(map)
+            let x = self.norm1.forward(tokens_of_map(x));
+            let x = self.scale1.forward(self.attn.forward(x));
+            end.apply(map_of_tokens(x, [height, width]))
         };
         let x = self.drop_path.residual(x, Act::None, |x| x, attend);
         let convolve = |x, end: Epilogue<'_, 4>| {

@@ -36,6 +36,13 @@ impl Group {
     pub fn named(name: &str) -> Self {
         Self::new(name, format!("{name}."))
     }
+
+    /// A stem and so many blocks, `block1` and so on, which are the list `blocks` in parameters' paths.
+    pub fn stem_and_blocks(blocks: usize) -> Vec<Self> {
+        let blocks = (0..blocks)
+            .map(|index| Self::new(format!("block{}", index + 1), format!("blocks.{index}.")));
+        std::iter::once(Self::named("stem")).chain(blocks).collect()
+    }
 }
 
 /// Which image sizes a backbone takes.
@@ -111,6 +118,8 @@ pub struct Description {
     pub pools: &'static [Pool],
     /// Tokens before those of the patches, such as a class token.
     pub prefix_tokens: usize,
+    /// Whether these are pooled with those of the patches.
+    pub pools_prefix: bool,
     /// The convolutions that see the image: one, or the branches of a stem whose sum goes on.
     pub first_convs: Vec<FirstConv>,
     /// Upstream's name of the classifier.
@@ -171,6 +180,7 @@ impl Description {
                 Pool::None,
             ],
             prefix_tokens: 0,
+            pools_prefix: false,
             first_convs: vec![FirstConv::at(first_conv)],
             classifier: "fc",
             second_classifier: None,

@@ -114,9 +114,14 @@ impl Classifier {
     }
 
     fn pooling(&self) -> Pooling {
+        let description = self.backbone.describe();
         Pooling {
             pool: self.head.pool,
-            prefix_tokens: self.backbone.describe().prefix_tokens,
+            first_token: if description.pools_prefix {
+                0
+            } else {
+                description.prefix_tokens
+            },
         }
     }
 

@@ -8,6 +8,7 @@ use super::backbone::InputSize;
 use super::classifier::Classifier;
 use super::features::Features;
 use crate::error::{Error, Result};
+use crate::nn::map_of_tokens;
 
 /// What a group gives, seen as a map; timm's `feature_info`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -109,10 +110,8 @@ impl Classifier {
 
 /// The tokens of square patches as a map.
 fn grid_of(tokens: Tensor<3>, prefix: usize, [height, width]: [usize; 2]) -> Option<Tensor<4>> {
-    let [batch, length, channels] = tokens.dims();
-    let patches = length.checked_sub(prefix)?;
+    let patches = tokens.dims()[1].checked_sub(prefix)?;
     let side = (1..=height.min(width)).find(|side| (height / side) * (width / side) == patches)?;
-    let patches = tokens.slice([0..batch, prefix..length, 0..channels]);
-    let shape = [batch, channels, height / side, width / side];
-    Some(patches.swap_dims(1, 2).reshape(shape))
+    let grid = [height / side, width / side];
+    Some(map_of_tokens(tokens.narrow(1, prefix, patches), grid))
 }

@@ -96,13 +96,14 @@ pub(super) fn side_by_side(maps: impl IntoIterator<Item = Tensor<4>>) -> Tensor<
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pooling {
     pub(super) pool: Pool,
-    /// Tokens before those of the patches.
-    pub(super) prefix_tokens: usize,
+    /// The first token that is pooled.
+    pub(super) first_token: usize,
 }
 
 impl Pooling {
     /// One vector for each image, that of several maps side by side. Pooling over positions leaves out
-    /// the tokens before those of the patches.
+    /// the tokens before those of the patches, unless the backbone
+    /// [pools them](super::Description::pools_prefix).
     ///
     /// # Shapes
     /// - output: `[batch, channels * pool.multiplier()]`; flattened with [`Pool::None`]
@@ -112,6 +113,39 @@ impl Pooling {
             Features::Tokens(tokens) => self.tokens(tokens),
             Features::Maps(maps) => side_by_side(maps.into_iter().map(|map| self.map(map))),
         }
+    }
+
+    /// As [`vector`](Self::vector) of tokens, with a normalisation behind the pooling: of the one vector,
+    /// or without a pooling of each token's.
+    ///
+    /// # Shapes
+    /// - `norm`: `[batch, vectors, width]` to the same
+    /// - output: as [`vector`](Self::vector)
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for features that are no tokens.
+    pub fn normalized_vector(
+        self,
+        features: Features,
+        norm: impl FnOnce(Tensor<3>) -> Tensor<3>,
+    ) -> Result<Tensor<2>> {
+        let tokens = features.into_tokens()?;
+        let [batch, _, width] = tokens.dims();
+        let vectors = self.tokens(tokens);
+        let length = vectors.dims()[1];
+        let vectors = vectors.reshape([batch, length / width, width]);
+        Ok(norm(vectors).reshape([batch, length]))
+    }
+
+    /// The tokens that pooling over positions takes.
+    ///
+    /// # Shapes
+    /// - input: `[batch, length, width]`
+    /// - output: the same, or shorter by the tokens before those of the patches
+    pub fn pooled_tokens(self, tokens: Tensor<3>) -> Tensor<3> {
+        let first = self.first_token;
+        let length = tokens.dims()[1] - first;
+        tokens.narrow(1, first, length)
     }
 
     /// A feature map pooled to one position, for layers that stand between pooling and classifier;
@@ -137,8 +171,7 @@ impl Pooling {
 
     fn tokens(self, tokens: Tensor<3>) -> Tensor<2> {
         let [batch, length, width] = tokens.dims();
-        let first = self.prefix_tokens;
-        let patches = || tokens.clone().slice([0..batch, first..length, 0..width]);
+        let patches = || self.pooled_tokens(tokens.clone());
         let mean = || patches().mean_dim(1).reshape([batch, width]);
         let max = || patches().max_dim(1).reshape([batch, width]);
         match self.pool {

@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Tensor};
+use burn_zoo_cpu::Epilogue;
 
 use super::{ParamBuilder, trace};
 
@@ -43,6 +44,22 @@ impl LayerScale {
         let x = x * gamma.reshape([1, -1, 1, 1]);
         trace::layer("LayerScale", self.gamma.id, &x, 0);
         x
+    }
+}
+
+/// A residual branch, its scale if it has one, and how it ends. Without a scale the branch's last layer
+/// is told the end.
+///
+/// # Shapes
+/// - output: the branch's, `[.., channels]`
+pub fn scaled<const D: usize>(
+    scale: Option<&LayerScale>,
+    end: Epilogue<'_, D>,
+    branch: impl FnOnce(Epilogue<'_, D>) -> Tensor<D>,
+) -> Tensor<D> {
+    match scale {
+        Some(scale) => end.apply(scale.forward(branch(Epilogue::default()))),
+        None => branch(end),
     }
 }
 

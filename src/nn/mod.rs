@@ -48,7 +48,9 @@ mod rms_norm;
 mod rotary;
 mod rotary_attention;
 mod squeeze_excite;
+mod star_relu;
 mod swiglu;
+mod tokens;
 pub(crate) mod trace;
 mod windows;
 
@@ -79,7 +81,7 @@ pub use inverted_residual::{
     fan_out_normal,
 };
 pub use layer_norm::{LayerNorm, channels_last, from_channels_last};
-pub use layer_scale::{GlobalResponseNorm, LayerScale};
+pub use layer_scale::{GlobalResponseNorm, LayerScale, scaled};
 pub use linear::{Linear, LinearConfig};
 pub use mixed_conv::{AnyConv, MixedConv};
 pub use mlp::Mlp;
@@ -101,7 +103,9 @@ pub use rms_norm::RmsNorm;
 pub use rotary::{Rotary, RotaryKind};
 pub use rotary_attention::{QkvKind, RotaryAttention};
 pub use squeeze_excite::SqueezeExcite;
+pub use star_relu::{StarRelu, squared_relu};
 pub use swiglu::{SwiGlu, SwiGluPacked};
+pub use tokens::{map_of_tokens, prepend_tokens, tokens_of_map};
 pub use windows::{Windows, merge_neighbours};
 
 /// Whether a parameter path names a buffer: state that is saved with the model and never trained.
