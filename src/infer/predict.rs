@@ -143,11 +143,11 @@ impl Classifier {
     ) -> Result<FilePredictions> {
         self.check_classes()?;
         check_loading(options.batch_size, options.workers)?;
+        let preprocess = self.preprocess(options.image_size);
+        preprocess.check()?;
         if let Some(size) = options.image_size {
             self.check_image_size(size)?;
         }
-        let preprocess = self.preprocess(options.image_size);
-        preprocess.check()?;
         let fuse = files.len() >= WORTH_FUSING;
         let reader = Arc::new(Reader {
             files,

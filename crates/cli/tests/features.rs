@@ -302,7 +302,7 @@ fn what_was_read_is_what_is_counted() {
     let more = ["--model", "test_resnet,test_vit", "--neighbors", "1,12"];
     let (text, errors) = run(dir, &[&base[..], &more].concat());
     assert!(
-        text.ends_with("\naccuracy on 5 images, after 11 to learn from\n"),
+        text.ends_with("\naccuracy on 5 validation images, after 11 to learn from\n"),
         "{text}"
     );
     assert!(

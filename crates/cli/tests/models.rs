@@ -159,7 +159,7 @@ fn a_model_is_described() {
     assert!(text.contains("convnextv2_atto.fcmae_ft_in1k *"), "{text}");
     assert!(
         errors.contains(
-            "licence cc-by-nc-4.0, which forbids commercial use (default of timm's _cfg; upstream \
+            "licence cc-by-nc-4.0, which forbids commercial use (default of timm's _cfgv2; upstream \
              does not state it"
         ),
         "{errors}"
