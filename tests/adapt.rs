@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::TensorData;
+use burn::tensor::{Tensor, TensorData};
 use burn_zoo::prelude::*;
 use burn_zoo::weights::HostTensor;
 use common::{Fixture, relative_error, rule, rule_input, rule_model, sample, values};
@@ -507,4 +507,25 @@ fn random_weights_follow_upstreams_rules_and_repeat() {
     };
     let wanted = (2.0 / (512.0 * 9.0f64)).sqrt();
     assert!((std("layer4.1.conv2.weight") / wanted - 1.0).abs() < 0.005);
+}
+
+#[test]
+fn features_of_another_backbone_are_refused() {
+    let device = Device::default();
+    for (name, other) in [
+        ("test_resnet", "resnet18"),
+        ("test_vit", "vit_tiny_patch16_224"),
+    ] {
+        let model = Zoo::get(name).unwrap().build_zeros(&device).unwrap();
+        let other = Zoo::get(other).unwrap().build_zeros(&device).unwrap();
+        let images = Tensor::zeros([1, 3, 160, 160], &device);
+        let own = model.forward_features(images).unwrap();
+        assert!(model.forward_head(own.clone(), false).is_ok());
+        let error = other.forward_head(own, false).unwrap_err().to_string();
+        assert!(error.contains("features: expected [batch, "), "{error}");
+    }
+    let tokens = Features::Tokens(Tensor::zeros([1, 1, 64], &device));
+    let model = Zoo::get("test_vit").unwrap().build_zeros(&device).unwrap();
+    let error = model.forward_head(tokens, false).unwrap_err().to_string();
+    assert!(error.contains("2 or more, 64]"), "{error}");
 }

@@ -8,7 +8,9 @@ mod common;
 use std::path::Path;
 
 use burn_zoo::prelude::*;
+use burn_zoo::zoo;
 use common::{Fixture, fixture, relative_error, rule_input, rule_model, sample, values};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
@@ -278,4 +280,36 @@ fn configurations_that_cannot_be_used_are_named() {
         error.starts_with(&format!("cannot read {}: ", path.display())),
         "{error}"
     );
+}
+
+/// For `check_export.py --all`, which opens them in timm and torchvision: one of each family, and its scores.
+#[test]
+#[ignore = "writes exports of every family into the folder that EXPORTS names"]
+fn exports_for_the_real_timm() {
+    let folder = std::env::var("EXPORTS").expect("EXPORTS names a folder");
+    let mut families = std::collections::BTreeSet::new();
+    for architecture in zoo::architectures() {
+        let fixture = fixture(&format!("parity/{}.safetensors", architecture.name));
+        if !fixture.exists() || !families.insert(architecture.family) {
+            continue;
+        }
+        let spec = Zoo::get(architecture.name).unwrap().adapt(1, 10);
+        let fixture = Fixture::read(&fixture);
+        let gain = fixture.metadata.get("gain");
+        let gain = gain.map_or(1.0, |gain| gain.parse().unwrap());
+        let model = common::rule_model_with_gain(spec, &device(), gain);
+        let size = model.info().image_size;
+        let size = size.unwrap_or(architecture.image_size.into());
+        let images = rule_input([2, 1, size.height, size.width], &device());
+        let scores = values(&model.forward(images).unwrap());
+        let folder = Path::new(&folder).join(architecture.name);
+        model.export(&folder).unwrap();
+        let bytes: Vec<u8> = scores
+            .iter()
+            .flat_map(|score| score.to_le_bytes())
+            .collect();
+        let scores = TensorView::new(Dtype::F32, vec![2, 10], &bytes).unwrap();
+        let file = folder.join("logits.safetensors");
+        safetensors::serialize_to_file([("logits", scores)], None, &file).unwrap();
+    }
 }

@@ -92,6 +92,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::InvalidArgument`] for features that are not this backbone's.
     pub fn forward_head(&self, features: Features, pre_logits: bool) -> Result<Tensor<2>> {
+        self.check_features(&features)?;
         if let (false, Some(act)) = (pre_logits, self.backbone.describe().score_act)
             && let Some(fc) = &self.head.fc
         {
@@ -106,6 +107,33 @@ impl Classifier {
         } else {
             self.head.score(vector)
         })
+    }
+
+    /// Whether the features are as long as the last group's, and there is something to pool.
+    fn check_features(&self, features: &Features) -> Result<()> {
+        let description = self.backbone.describe();
+        let channels = description.num_features;
+        let (fits, expected) = match features {
+            Features::Map(map) => (
+                map.dims()[1] == channels && map.dims().iter().all(|&side| side > 0),
+                format!("[batch, {channels}, height, width]"),
+            ),
+            Features::Tokens(tokens) => {
+                let least = description.prefix_tokens + 1;
+                let [batch, length, width] = tokens.dims();
+                (
+                    width == channels && length >= least && batch > 0,
+                    format!("[batch, {least} or more, {channels}]"),
+                )
+            }
+            // Each is of a length of its own.
+            Features::Maps(_) => return Ok(()),
+        };
+        if fits {
+            return Ok(());
+        }
+        let found = format!("{:?}", features.dims());
+        Err(Error::argument("features", expected, found))
     }
 
     /// What the head gets: a vector for each classifier.

@@ -34,9 +34,6 @@ fn is_left_out(architecture: &str, tag: &str) -> bool {
     let is_gelu = architecture.contains("patch16") && tag == "laion400m_e32";
     architecture.starts_with("convnextv2_") && tag == "fcmae"
         || is_clip && made_for_quick_gelu.contains(&tag) && !is_gelu
-        // Of these nothing but timm's names is known.
-        || ["resnext101_32x8d", "wide_resnet101_2"].contains(&architecture)
-        || (architecture, tag) == ("resnet50", "bamboo")
 }
 
 fn fixture(name: &str) -> serde_json::Value {
