@@ -52,7 +52,7 @@ impl GroupNormConfig {
         self
     }
 
-    /// The scale starts at 0, as that of [`BatchNorm2dConfig::zero_init`].
+    /// The scale starts at 0, as that of [`BatchNorm2dConfig::zero_init`](super::BatchNorm2dConfig::zero_init).
     pub fn zero_init(mut self) -> Self {
         self.scale = 0.0;
         self

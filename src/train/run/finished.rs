@@ -14,7 +14,7 @@ use crate::train::epoch_record::{EpochRecord, SkippedImage};
 /// | `steps.csv` | a line for every tenth step, the first of each epoch, and those after a change of what is frozen: loss, rates, norm of the gradients |
 /// | `classes.txt` | the classes' names |
 /// | `skipped.jsonl` | the images that were left out because they could not be read: [`SkippedImage`] |
-/// | `test.json` | how the best epoch's model does on a test set, once [`test`](Self::test) was asked for it: [`TestRecord`](super::TestRecord) |
+/// | `test.json` | how the best epoch's model does on a test set, once [`test`](Self::test) was asked for it: [`TestRecord`](crate::train::TestRecord) |
 /// | `best/` | the model after the best epoch, as [`Classifier::export`] writes it |
 /// | `checkpoints/` | what the run needs to go on |
 #[derive(Debug)]
