@@ -40,14 +40,14 @@ def of_burn_zoo(name, batch, steps, threads):
 
 def of_pytorch(name, batch):
     """Images a second, and how many steps took `SECONDS`."""
+    if timm.is_model(name):
+        model = timm.create_model(name)
+        size = model.default_cfg["input_size"]
+    else:
+        model = torchvision.models.get_model(name, weights=None, **TORCHVISION.get(name, {}))
+        size = (3, 224, 224)
     best, steps = 0.0, 1
     for memory_format in torch.contiguous_format, torch.channels_last:
-        if timm.is_model(name):
-            model = timm.create_model(name)
-            size = model.default_cfg["input_size"]
-        else:
-            model = torchvision.models.get_model(name, weights=None, **TORCHVISION.get(name, {}))
-            size = (3, 224, 224)
         model = model.eval().to(memory_format=memory_format)
         images = torch.rand(batch, *size).to(memory_format=memory_format)
         with torch.inference_mode():
