@@ -127,6 +127,9 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Xception> {
+        if self.kind == Legacy {
+            options.check_no_drop_path()?;
+        }
         let padding = if self.kind == Legacy { 0 } else { 1 };
         let stem = |from, to| self.conv(from, to, 3).padding(padding);
         let second = stem(32, 64);
