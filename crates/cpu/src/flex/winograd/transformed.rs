@@ -36,10 +36,10 @@ pub enum Purpose {
 }
 
 impl Transformed {
-    /// `None` where the plain kernels are better: where the window is another one or asks for them, where the maps are
-    /// so small that most taps fall on padding, which costs nothing otherwise, and where there are so
-    /// few tiles that the transform and the reading of its result, which is larger, cost more than
-    /// they save.
+    /// `None` where the plain kernels are better: where the window is another one or asks for them,
+    /// where the maps are so small that most taps fall on padding, which costs nothing otherwise, and
+    /// where there are so few tiles that the transform and the reading of its result, which is larger,
+    /// cost more than they save.
     pub fn new(
         kernels: &Kernels,
         purpose: Purpose,
@@ -48,8 +48,11 @@ impl Transformed {
         output: MapShape,
     ) -> Option<Self> {
         let fits = window.kernel == 3 && window.stride == 1 && window.padding <= 2;
-        let fits = fits && !window.is_direct;
-        if !fits || !in_whole_lanes(kernels.input) || !in_whole_lanes(kernels.output) {
+        if window.is_direct
+            || !fits
+            || !in_whole_lanes(kernels.input)
+            || !in_whole_lanes(kernels.output)
+        {
             return None;
         }
         let direct = window.products(input);
