@@ -459,6 +459,11 @@ fn arguments_out_of_range_are_named() {
         build(Zoo::resnet18().drop_path_rate(f64::NAN)),
         "drop_path_rate: expected a probability of at least 0 and below 1, found NaN"
     );
+    // timm's first Xception cannot be told a rate.
+    assert_eq!(
+        build(Zoo::legacy_xception().drop_path_rate(0.1)),
+        "drop_path_rate: expected 0: the architecture has no stochastic depth, found 0.1"
+    );
     assert_eq!(
         Zoo::get("resnet18.tv9")
             .unwrap_err()

@@ -59,6 +59,7 @@ struct Config {
 
 impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<SqueezeNet> {
+        options.check_no_drop_path()?;
         let conv = |from, to, kernel: usize| {
             let conv = Conv2dConfig::new(from, to, kernel).bias();
             conv.weights(WEIGHTS)
