@@ -37,19 +37,24 @@
 //! | `test_convnext2` | 1 1 1 1 | 32 | 477 800 | 53.5 % (`r160_in1k`, 160 px) |
 //! | `test_convnext3` | 1 1 1 1 | 32 | 468 840 | 53.3 % (`r160_in1k`, 160 px) |
 
+mod blocks;
+mod names;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use self::blocks::{Block, Mlp, Norm, Patches, Stem};
+use self::names::{facebook_names, torchvision_names, transformers_names};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, KeyTable, MapLayer, OtherNames, Pool,
-    Pooling, Stages, key_table,
+    Backbone, Description, Features, Group, InputSize, MapLayer, Pool, Pooling, Stage, Stages,
+    key_table,
 };
 use crate::nn::{
-    Act, Conv2d, Conv2dConfig, DropPath, GlobalResponseNorm, LayerNorm, LayerScale, ParamBuilder,
-    Pointwise, RmsNorm, drop_path_rates,
+    Act, Conv2dConfig, DropPath, GlobalResponseNorm, LayerNorm, LayerScale, ParamBuilder, Pointwise,
+    RmsNorm, drop_path_rates,
 };
 
 use NormKind::{Layer, MeanSquare, Variance};
@@ -272,66 +277,10 @@ impl Config {
     }
 }
 
-/// torchvision's names. Its layer scale has two more dimensions, of length one.
-fn torchvision_names() -> OtherNames {
-    let table = key_table![
-        "stem" => "features.0", "stages.*.downsample" => "features.*x2",
-        "stages.*.blocks.*.conv_dw" => "features.*x2+1.*.block.0",
-        "stages.*.blocks.*.norm" => "features.*x2+1.*.block.2",
-        "stages.*.blocks.*.mlp.fc1" => "features.*x2+1.*.block.3",
-        "stages.*.blocks.*.mlp.fc2" => "features.*x2+1.*.block.5",
-        "stages.*.blocks.*.gamma" => "features.*x2+1.*.layer_scale",
-        "head.norm" => "classifier.0", "head.fc" => "classifier.2",
-    ];
-    OtherNames::new("torchvision's ConvNeXt", table).reshapes(&["stages."])
-}
-
-/// The names of the authors' own files, where every layer of an MLP is affine.
-fn facebook_names() -> OtherNames {
-    let table = key_table![
-        "stem" => "downsample_layers.0", "stages.*.downsample" => "downsample_layers.*",
-        "stages.*.blocks.*.conv_dw" => "stages.*.*.dwconv",
-        "stages.*.blocks.*.mlp.fc1" => "stages.*.*.pwconv1",
-        "stages.*.blocks.*.mlp.fc2" => "stages.*.*.pwconv2",
-        "stages.*.blocks.*.mlp.grn.weight" => "stages.*.*.grn.gamma",
-        "stages.*.blocks.*.mlp.grn.bias" => "stages.*.*.grn.beta",
-        "stages.*.blocks.*" => "stages.*.*", "head.norm" => "norm", "head.fc" => "head",
-    ];
-    OtherNames::new("the authors' ConvNeXt", table).reshapes(&["stages."])
-}
-
-/// The names of transformers' `ConvNextForImageClassification`, or of V2's.
-fn transformers_names(network: &str) -> OtherNames {
-    let blocks = format!("{network}.encoder.stages.*.layers.*");
-    let mut table = KeyTable::new(&[]);
-    for (ours, theirs) in [
-        ("stem.0", format!("{network}.embeddings.patch_embeddings")),
-        ("stem.1", format!("{network}.embeddings.layernorm")),
-        (
-            "stages.*.downsample",
-            format!("{network}.encoder.stages.*.downsampling_layer"),
-        ),
-        ("stages.*.blocks.*.conv_dw", format!("{blocks}.dwconv")),
-        ("stages.*.blocks.*.norm", format!("{blocks}.layernorm")),
-        ("stages.*.blocks.*.mlp.fc1", format!("{blocks}.pwconv1")),
-        ("stages.*.blocks.*.mlp.fc2", format!("{blocks}.pwconv2")),
-        ("stages.*.blocks.*.mlp.grn", format!("{blocks}.grn")),
-        (
-            "stages.*.blocks.*.gamma",
-            format!("{blocks}.layer_scale_parameter"),
-        ),
-        ("head.norm", format!("{network}.layernorm")),
-        ("head.fc", "classifier".to_owned()),
-    ] {
-        table.push(ours, &theirs);
-    }
-    OtherNames::new("transformers' ConvNeXt", table).reshapes(&["stages."])
-}
-
 #[derive(Module, Debug)]
 struct ConvNeXt {
     stem: Stem,
-    stages: Stages<Stage>,
+    stages: Stages<Stage<Patches, Block>>,
     norm: Option<Norm>,
     pre_logits: Option<Norm>,
 }
@@ -346,101 +295,6 @@ impl Backbone for ConvNeXt {
 
     fn pre_logits(&self, features: Features, pooling: Pooling) -> Result<Tensor<2>> {
         let pooled = pooling.map(features.into_map()?);
-        let normalized = match &self.pre_logits {
-            Some(norm) => norm.forward(pooled),
-            None => pooled,
-        };
-        Ok(normalized.flatten(1, 3))
-    }
-}
-
-#[derive(Module, Debug)]
-enum Norm {
-    Layer(LayerNorm),
-    Rms(RmsNorm),
-}
-
-impl MapLayer for Norm {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Layer(norm) => norm.forward_map(x),
-            Self::Rms(norm) => norm.forward_map(x),
-        }
-    }
-}
-
-/// Patches, or what two overlapping convolutions see, become positions.
-#[derive(Module, Debug)]
-struct Stem {
-    first: Option<Conv2d>,
-    conv: Conv2d,
-    norm: Norm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.first.iter().fold(x, |x, conv| conv.forward(x));
-        self.norm.forward(self.conv.forward(x))
-    }
-}
-
-/// Patches, normalised, become positions.
-#[derive(Module, Debug)]
-struct Patches {
-    norm: Norm,
-    conv: Conv2d,
-}
-
-#[derive(Module, Debug)]
-struct Stage {
-    downsample: Option<Patches>,
-    blocks: Vec<Block>,
-}
-
-impl MapLayer for Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.blocks.forward(match &self.downsample {
-            Some(Patches { norm, conv }) => conv.forward(norm.forward(x)),
-            None => x,
-        })
-    }
-}
-
-#[derive(Module, Debug)]
-struct Block {
-    conv_dw: Conv2d,
-    norm: Norm,
-    mlp: Mlp,
-    scale: Option<LayerScale>,
-    drop_path: DropPath,
-}
-
-#[derive(Module, Debug)]
-struct Mlp {
-    fc1: Pointwise,
-    grn: Option<GlobalResponseNorm>,
-    fc2: Pointwise,
-    #[module(skip)]
-    act: Act,
-}
-
-impl MapLayer for Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.drop_path.residual(
-            x,
-            Act::None,
-            |x| x,
-            |x, end| {
-                let x = self.norm.forward(self.conv_dw.forward(x));
-                let mut x = self.mlp.fc1.forward(x, self.mlp.act);
-                if let Some(grn) = &self.mlp.grn {
-                    x = grn.forward(x);
-                }
-                match &self.scale {
-                    Some(scale) => end.apply(scale.forward_map(self.mlp.fc2.forward(x, Act::None))),
-                    None => self.mlp.fc2.forward_with(x, end),
-                }
-            },
-        )
+        Ok(self.pre_logits.forward(pooled).flatten(1, 3))
     }
 }

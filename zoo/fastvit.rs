@@ -18,19 +18,18 @@
 //! | `fastvit_sa24` | 4 4 12 4 | 21 554 216 | 83.4 % (`apple_dist_in1k`) |
 //! | `fastvit_mci0` | 2 6 10 2 | 11 907 176 |  |
 
-use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+mod blocks;
 
+use burn::module::Module;
+
+use self::blocks::{AttentionBlock, Block, ConvMlp, Downsample, MixerBlock, RepMixer, Scale, Stage};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Backbone, Description, Features, Group, MapLayer, Pool, Stages, key_table};
-use crate::nn::fused::{self, Folded};
-use crate::nn::rep_conv::identity_kernels;
+use crate::model::{Backbone, Description, Features, Group, Pool, Stages, key_table};
 use crate::nn::{
-    Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue,
-    Linear, LinearConfig, ParamBuilder, RepConv, RepConvConfig, SqueezeExcite, attention,
-    drop_path_rates, trace,
+    Act, BatchNorm2dConfig, Conv2dConfig, DropPath, ParamBuilder, RepConv, RepConvConfig,
+    SelfAttention, SqueezeExcite, drop_path_rates,
 };
 
 variants! {
@@ -169,14 +168,10 @@ impl Config {
     }
 
     fn attentive(&self, width: usize, drop_path: f64, params: &ParamBuilder) -> AttentionBlock {
-        let linear = |to| LinearConfig::new(width, to).weights(WEIGHTS);
+        let attention = SelfAttention::new(width, width / 32, &WEIGHTS, params);
         AttentionBlock {
             norm: BatchNorm2dConfig::new(width).init(params),
-            token_mixer: Attention {
-                qkv: linear(3 * width).without_bias().init(params),
-                proj: linear(width).init(params),
-                heads: width / 32,
-            },
+            token_mixer: attention.without_qkv_bias(),
             layer_scale_1: Scale::new(width, params),
             mlp: ConvMlp::new(width, width * self.mlp_ratio, params),
             layer_scale_2: Scale::new(width, params),
@@ -211,197 +206,5 @@ impl Backbone for FastVit {
             5 => Ok(Features::Map(self.final_conv.forward(x.into_map()?))),
             _ => self.stages.forward_group(&self.stem, index, x),
         }
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stage {
-    downsample: Option<Downsample>,
-    /// What tells the positions apart, added to them.
-    pos_emb: Option<Conv2d>,
-    blocks: Vec<Block>,
-}
-
-#[derive(Module, Debug)]
-struct Downsample {
-    large: RepConv,
-    pointwise: RepConv,
-}
-
-impl MapLayer for Stage {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut x = x;
-        if let Some(Downsample { large, pointwise }) = &self.downsample {
-            x = pointwise.forward(large.forward(x));
-        }
-        if let Some(conv) = &self.pos_emb {
-            let end = Epilogue {
-                residual: Some(&x),
-                act: Act::None,
-            };
-            x = conv.forward_with(x.clone(), end);
-        }
-        self.blocks.forward(x)
-    }
-}
-
-#[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant)]
-enum Block {
-    Mixer(MixerBlock),
-    Attention(AttentionBlock),
-}
-
-impl MapLayer for Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Mixer(block) => block.forward(x),
-            Self::Attention(block) => block.forward(x),
-        }
-    }
-}
-
-#[derive(Module, Debug)]
-struct MixerBlock {
-    token_mixer: RepMixer,
-    mlp: ConvMlp,
-    layer_scale: Scale,
-    drop_path: DropPath,
-}
-
-impl MixerBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.token_mixer.forward(x);
-        let mlp = |x, end: Epilogue<'_, 4>| self.mlp.forward_scaled(x, &self.layer_scale, end);
-        self.drop_path.residual(x, Act::None, |x| x, mlp)
-    }
-}
-
-/// What a depthwise convolution has over its normalised input, scaled and added to the input.
-#[derive(Module, Debug)]
-struct RepMixer {
-    norm: BatchNorm2d,
-    mixer: RepConv,
-    layer_scale: Scale,
-}
-
-impl RepMixer {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if let Some(prepared) = fused::for_input(&x) {
-            let conv = &self.mixer.first().conv;
-            return conv.forward_folded(&prepared, x, Epilogue::default(), || self.fold());
-        }
-        let mixed = self.mixer.forward(x.clone()) - self.norm.forward(x.clone());
-        self.layer_scale.forward(mixed) + x
-    }
-
-    /// The convolution that it is.
-    fn fold(&self) -> Folded {
-        let (kernels, shift) = self.mixer.fold();
-        let identity = identity_kernels(kernels.dims(), &kernels.device());
-        let (less, by) = self.norm.fold(identity.clone(), None);
-        let (kernels, shift) = self.layer_scale.fold((kernels - less, shift - by));
-        (identity + kernels, shift)
-    }
-}
-
-#[derive(Module, Debug)]
-struct AttentionBlock {
-    norm: BatchNorm2d,
-    token_mixer: Attention,
-    layer_scale_1: Scale,
-    mlp: ConvMlp,
-    layer_scale_2: Scale,
-    drop_path: DropPath,
-}
-
-impl AttentionBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let attend = |x, end: Epilogue<'_, 4>| {
-            let mixed = self.token_mixer.forward(self.norm.forward(x));
-            end.apply(self.layer_scale_1.forward(mixed))
-        };
-        let x = self.drop_path.residual(x, Act::None, |x| x, attend);
-        let mlp = |x, end: Epilogue<'_, 4>| self.mlp.forward_scaled(x, &self.layer_scale_2, end);
-        self.drop_path.residual(x, Act::None, |x| x, mlp)
-    }
-}
-
-/// Attention of the positions of a map to each other.
-#[derive(Module, Debug)]
-struct Attention {
-    qkv: Linear,
-    proj: Linear,
-    heads: usize,
-}
-
-impl Attention {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, width, rows, columns] = x.dims();
-        let tokens = x.reshape([batch, width, rows * columns]).swap_dims(1, 2);
-        let mixed = attention(self.qkv.forward(tokens), self.heads);
-        let mixed = self.proj.forward(mixed).swap_dims(1, 2);
-        mixed.reshape([batch, width, rows, columns])
-    }
-}
-
-/// A depthwise convolution, and two layers that see one position at a time.
-#[derive(Module, Debug)]
-struct ConvMlp {
-    conv: ConvNorm,
-    fc1: Conv2d,
-    fc2: Conv2d,
-}
-
-impl ConvMlp {
-    fn new(width: usize, hidden: usize, params: &ParamBuilder) -> Self {
-        let conv = Conv2dConfig::new(width, width, 7).padding(3).depthwise();
-        let layer = |from, to| {
-            let conv = Conv2dConfig::new(from, to, 1).bias();
-            conv.weights(WEIGHTS).init(params)
-        };
-        Self {
-            conv: ConvNorm::new(conv.weights(WEIGHTS), Act::None, params),
-            fc1: layer(width, hidden),
-            fc2: layer(hidden, width),
-        }
-    }
-
-    fn forward_scaled(&self, x: Tensor<4>, scale: &Scale, end: Epilogue<'_, 4>) -> Tensor<4> {
-        let x = self.conv.forward(x);
-        let hidden = self.fc1.forward_with(x, Epilogue::act(Act::Gelu));
-        if let (Some(prepared), Some(bias)) = (fused::for_input(&hidden), &self.fc2.bias) {
-            let fold = || scale.fold((self.fc2.weight.val(), bias.val()));
-            return self.fc2.forward_folded(&prepared, hidden, end, fold);
-        }
-        end.apply(scale.forward(self.fc2.forward(hidden)))
-    }
-}
-
-/// A factor for each channel of a map, small at first: timm's `LayerScale2d`.
-#[derive(Module, Debug)]
-struct Scale {
-    gamma: Param<Tensor<3>>,
-}
-
-impl Scale {
-    fn new(channels: usize, params: &ParamBuilder) -> Self {
-        Self {
-            gamma: params.constant([channels, 1, 1], 1e-5),
-        }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let gamma = self.gamma.val().cast(x.dtype());
-        let x = x * gamma.unsqueeze();
-        trace::layer("LayerScale", self.gamma.id, &x, 0);
-        x
-    }
-
-    /// A folded convolution with the factors behind it.
-    fn fold(&self, (kernels, shift): Folded) -> Folded {
-        let gamma = self.gamma.val();
-        let kernels = kernels * gamma.clone().reshape([-1, 1, 1, 1]);
-        (kernels, shift * gamma.reshape([-1]))
     }
 }

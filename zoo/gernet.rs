@@ -21,8 +21,8 @@ use crate::error::Result;
 use crate::init::Init;
 use crate::model::{Backbone, Description, Features, MapLayer, Pool, Stages, key_table};
 use crate::nn::{
-    Act, Conv2dConfig, ConvNorm, ParamBuilder, Residual, ResidualConfig, ResidualKind, Shortcut,
-    divisible_by_8, drop_path_rates, fan_out_normal,
+    Act, Conv2dConfig, ConvLayer, ConvNorm, ParamBuilder, Residual, ResidualConfig, ResidualKind,
+    Shortcut, divisible_by_8, drop_path_rates, fan_out_normal,
 };
 
 use ResidualKind::{Basic, Bottleneck, Dark, Edge};
@@ -101,9 +101,7 @@ impl Config {
             .padding(1)
             .stride(2)
             .weights(fan_out_normal(9 * channels));
-        let stem = Stem {
-            conv: ConvNorm::new(stem, Act::Relu, params),
-        };
+        let stem = ConvLayer::new(stem, Act::Relu, params);
         let mut table = key_table![
             "stem.conv" => "stem.conv", "stem.bn" => "stem.bn",
             "stage*.*.final_conv" => "final_conv.conv", "stage*.*.final_conv_bn" => "final_conv.bn",
@@ -158,24 +156,13 @@ impl Config {
 
 #[derive(Module, Debug)]
 struct GerNet {
-    stem: Stem,
+    stem: ConvLayer,
     stages: Stages<Vec<Block>>,
 }
 
 impl Backbone for GerNet {
     fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
         self.stages.forward_group(&self.stem, index, x)
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stem {
-    conv: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
     }
 }
 
@@ -188,10 +175,6 @@ struct Block {
 
 impl MapLayer for Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.residual.forward(x);
-        match &self.final_conv {
-            Some(conv) => conv.forward(x),
-            None => x,
-        }
+        self.final_conv.forward(self.residual.forward(x))
     }
 }

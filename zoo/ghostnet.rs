@@ -29,7 +29,7 @@ use crate::model::{
     key_table,
 };
 use crate::nn::{
-    Act, Conv2d, Conv2dConfig, ConvNorm, Epilogue, GhostBottleneck, GhostConfig, GhostKind,
+    Act, Conv2d, Conv2dConfig, ConvLayer, Epilogue, GhostBottleneck, GhostConfig, GhostKind,
     ParamBuilder,
 };
 
@@ -102,7 +102,8 @@ impl Config {
         let wide = |channels: usize| divisible_by_4(channels as f64 * self.width);
         let mut channels = wide(16);
         let stem = Conv2dConfig::new(options.in_channels, channels, 3);
-        let stem = Layer::new(stem.padding(1).stride(2), params);
+        let layer = |conv| ConvLayer::new(conv, Act::Relu, params);
+        let stem = layer(stem.padding(1).stride(2));
         let mut number = 0;
         let mut stages: Vec<Vec<Block>> = Vec::new();
         for stage in STAGES {
@@ -129,7 +130,7 @@ impl Config {
             stages.push(blocks);
         }
         let last = Conv2dConfig::new(channels, wide(LAST), 1);
-        stages.push(vec![Block::Conv(Layer::new(last, params))]);
+        stages.push(vec![Block::Conv(layer(last))]);
         channels = wide(LAST);
         let stages = Stages::new(stages);
         let groups = stages.groups_with_stem();
@@ -194,7 +195,7 @@ fn layer_of(name: &str) -> Option<usize> {
 
 #[derive(Module, Debug)]
 pub(super) struct GhostNet {
-    stem: Layer,
+    stem: ConvLayer,
     stages: Stages<Vec<Block>>,
     pre_logits: Conv2d,
 }
@@ -216,30 +217,10 @@ impl Backbone for GhostNet {
     }
 }
 
-/// A convolution with its normalisation and ReLU.
-#[derive(Module, Debug)]
-struct Layer {
-    conv: ConvNorm,
-}
-
-impl Layer {
-    fn new(conv: Conv2dConfig, params: &ParamBuilder) -> Self {
-        Self {
-            conv: ConvNorm::new(conv, Act::Relu, params),
-        }
-    }
-}
-
-impl MapLayer for Layer {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
-    }
-}
-
 #[derive(Module, Debug)]
 enum Block {
     Ghost(GhostBottleneck),
-    Conv(Layer),
+    Conv(ConvLayer),
 }
 
 impl MapLayer for Block {

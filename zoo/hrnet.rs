@@ -14,19 +14,22 @@
 //! | `hrnet_w30` | 30 | 37 712 220 | 78.2 % (`ms_in1k`) |
 //! | `hrnet_w32` | 32 | 41 232 680 | 78.5 % (`ms_in1k`) |
 
+mod exchange;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use self::exchange::{Exchange, PreLogits, Transition};
 use super::residual::Kind::{self, Basic, Bottleneck};
 use super::residual::{self, Block, Place, conv};
 use super::{BackboneOptions, Built};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
     Backbone, Description, Features, InputSize, KeyTable, MapLayer, Pool, Pooling, Stages,
     key_table,
 };
-use crate::nn::{Act, ConvNorm, Epilogue, ParamBuilder, upsample_nearest2d};
+use crate::nn::{Act, ConvLayer, ConvNorm, ParamBuilder};
 
 variants! {
     family: HrNet, manifest: "hrnet.toml", paper: "https://arxiv.org/abs/1908.07919",
@@ -139,9 +142,7 @@ impl Config {
             let [from_channels, to_channels] = [from, to].map(|map| self.channels(map));
             if from > to {
                 let conv = conv(from_channels, to_channels, 1);
-                return vec![Layer {
-                    conv: ConvNorm::new(conv, Act::None, params),
-                }];
+                return vec![ConvLayer::new(conv, Act::None, params)];
             }
             // Each halves the map; the last one widens it.
             let halve = |step| {
@@ -150,7 +151,7 @@ impl Config {
                     true => (to_channels, Act::None),
                     false => (from_channels, Act::Relu),
                 };
-                Layer {
+                ConvLayer {
                     conv: layer([from_channels, channels], 2, act, params),
                 }
             };
@@ -183,7 +184,7 @@ impl Config {
             let conv = conv(ends[0], ends[1], kernel).stride(stride);
             ConvNorm::new(conv.bias().biases(Init::PyTorch), Act::Relu, params)
         };
-        let halve = |ends: &[usize]| Layer {
+        let halve = |ends: &[usize]| ConvLayer {
             conv: biased([ends[0], ends[1]], 3, 2),
         };
         PreLogits {
@@ -285,110 +286,4 @@ impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.conv2.forward(self.conv1.forward(x))
     }
-}
-
-/// Blocks of each map, and what the maps give to each other.
-#[derive(Module, Debug)]
-struct Exchange {
-    branches: Vec<Vec<Block>>,
-    /// For each map, the ways to it from each map; none from itself, and none at all where there is
-    /// one map.
-    fuse: Vec<Vec<Vec<Layer>>>,
-    transition: Option<Transition>,
-}
-
-impl Exchange {
-    fn forward(&self, maps: Vec<Tensor<4>>) -> Result<Vec<Tensor<4>>> {
-        check_count(&maps, self.branches.len())?;
-        let branches = self.branches.iter().zip(maps);
-        let mut maps: Vec<_> = branches.map(|(blocks, map)| blocks.forward(map)).collect();
-        if !self.fuse.is_empty() {
-            let ways = self.fuse.iter().enumerate();
-            maps = ways.map(|(to, ways)| gather(to, ways, &maps)).collect();
-        }
-        if let Some(transition) = &self.transition {
-            transition.apply(&mut maps);
-        }
-        Ok(maps)
-    }
-}
-
-/// The sum of a map and of what comes to it from the others.
-fn gather(to: usize, ways: &[Vec<Layer>], maps: &[Tensor<4>]) -> Tensor<4> {
-    let mut sum = maps[to].clone();
-    for (from, (way, map)) in ways.iter().zip(maps).enumerate() {
-        let Some((last, before)) = way.split_last() else {
-            continue;
-        };
-        let x = before
-            .iter()
-            .fold(map.clone(), |x, layer| layer.conv.forward(x));
-        sum = if from > to {
-            sum + upsample_nearest2d(last.conv.forward(x), 1 << (from - to))
-        } else {
-            let add = Epilogue {
-                residual: Some(&sum),
-                act: Act::None,
-            };
-            last.conv.forward_with(x, add)
-        };
-    }
-    Act::Relu.forward(sum)
-}
-
-/// A coarser map of the coarsest one.
-#[derive(Module, Debug)]
-struct Transition {
-    /// What becomes of the one map that there is behind the first stage.
-    conv_same: Option<ConvNorm>,
-    conv_new: ConvNorm,
-}
-
-impl Transition {
-    fn apply(&self, maps: &mut Vec<Tensor<4>>) {
-        let new = maps.last().map(|last| self.conv_new.forward(last.clone()));
-        if let (Some(conv), Some(first)) = (&self.conv_same, maps.first_mut()) {
-            *first = conv.forward(first.clone());
-        }
-        maps.extend(new);
-    }
-}
-
-/// A convolution and its normalisation, in a list.
-#[derive(Module, Debug)]
-struct Layer {
-    conv: ConvNorm,
-}
-
-/// Widens each map, and makes one of them from the finest on.
-#[derive(Module, Debug)]
-struct PreLogits {
-    increase: Vec<Block>,
-    down: Vec<Layer>,
-    conv: ConvNorm,
-}
-
-impl PreLogits {
-    fn forward(&self, maps: Vec<Tensor<4>>) -> Result<Tensor<4>> {
-        check_count(&maps, self.increase.len())?;
-        let mut maps = self
-            .increase
-            .iter()
-            .zip(maps)
-            .map(|(block, map)| block.forward(map));
-        let Some(finest) = maps.next() else {
-            return Err(Error::argument("features", "feature maps", "none"));
-        };
-        let rest = maps.zip(&self.down);
-        let sum = rest.fold(finest, |sum, (map, down)| map + down.conv.forward(sum));
-        Ok(self.conv.forward(sum))
-    }
-}
-
-fn check_count(maps: &[Tensor<4>], expected: usize) -> Result<()> {
-    if maps.len() == expected {
-        return Ok(());
-    }
-    let expected = format!("{expected} feature maps");
-    Err(Error::argument("features", expected, maps.len()))
 }

@@ -12,12 +12,12 @@ use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::{FanMode, Init, Nonlinearity};
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, KeyTable, MapLayer, OtherNames, Pool,
-    Pooling, Stages, key_table,
+    Backbone, Description, Features, Group, InputSize, KeyTable, OtherNames, Pool, Pooling, Stages,
+    key_table,
 };
 use crate::nn::{
-    Act, BlockSpec, BlockStyle, Conv2d, Conv2dConfig, ConvNorm, Epilogue, Excite, MobileBlock,
-    NormKind, ParamBuilder, StridedPool, fan_out_normal, nearest_divisible_by_8,
+    Act, BlockSpec, BlockStyle, Conv2d, Conv2dConfig, ConvLayer, ConvNorm, Epilogue, Excite,
+    MobileBlock, NormKind, ParamBuilder, StridedPool, fan_out_normal, nearest_divisible_by_8,
 };
 
 /// The blocks of each stage; the words are [`BlockSpec`]'s.
@@ -341,18 +341,6 @@ impl Backbone for InvertedNet {
     fn timm_args(&self, _pool: Pool) -> Map<String, Value> {
         let named = |epsilon| ("bn_eps".to_owned(), Value::from(epsilon));
         self.named_epsilon.map(named).into_iter().collect()
-    }
-}
-
-/// The stem, or the convolution before the pooling.
-#[derive(Module, Debug)]
-struct ConvLayer {
-    conv: ConvNorm,
-}
-
-impl MapLayer for ConvLayer {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
     }
 }
 

@@ -21,9 +21,9 @@ use crate::error::Result;
 use crate::init::Init;
 use crate::model::{Backbone, Description, Features, KeyTable, MapLayer, Pool, Stages, key_table};
 use crate::nn::{
-    Act, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue, LayerNorm, Mlp, ParamBuilder,
-    Residual, ResidualConfig, ResidualKind, Resize, SelfAttention, Shortcut, divisible_by_8,
-    drop_path_rates, fan_out_normal, resize,
+    Act, Conv2d, Conv2dConfig, ConvLayer, ConvNorm, DropPath, Epilogue, LayerNorm, Mlp,
+    ParamBuilder, Residual, ResidualConfig, ResidualKind, Resize, SelfAttention, Shortcut,
+    divisible_by_8, drop_path_rates, fan_out_normal, resize,
 };
 
 variants! {
@@ -96,9 +96,7 @@ impl Config {
         let mut rate = || rates.next().unwrap_or_default();
         let mut channels = self.stem_channels;
         let stem = conv(options.in_channels, channels, 3, 1).stride(2);
-        let stem = Stem {
-            conv: ConvNorm::new(stem, Act::Silu, params),
-        };
+        let stem = ConvLayer::new(stem, Act::Silu, params);
         let mut stages = Vec::new();
         for (stage, width) in self.widths.into_iter().enumerate() {
             let mut blocks = Vec::new();
@@ -196,24 +194,13 @@ fn key_table() -> KeyTable {
 
 #[derive(Module, Debug)]
 pub(super) struct MobileVit {
-    stem: Stem,
+    stem: ConvLayer,
     stages: Stages<Vec<Block>>,
 }
 
 impl Backbone for MobileVit {
     fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
         self.stages.forward_group(&self.stem, index, x)
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stem {
-    conv: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
     }
 }
 
@@ -234,15 +221,11 @@ enum Layer {
 
 impl MapLayer for Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = match &self.layer {
+        self.final_conv.forward(match &self.layer {
             Layer::Residual(block) => block.forward(x),
             Layer::V1(block) => block.forward(x),
             Layer::V2(block) => block.forward(x),
-        };
-        match &self.final_conv {
-            Some(conv) => conv.forward(x),
-            None => x,
-        }
+        })
     }
 }
 

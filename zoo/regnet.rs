@@ -30,18 +30,18 @@
 //! | `regnetz_b16` | 9 715 480 | 79.9 % (`ra3_in1k`) |
 //! | `regnetz_c16` | 13 459 880 | 82.2 % (`ra3_in1k`, 256 px) |
 
-use burn::module::Module;
-use burn::tensor::Tensor;
+mod blocks;
 
+use burn::module::Module;
+
+use self::blocks::{Block, PostBlock, PreBlock};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{
-    Backbone, Description, Features, KeyTable, MapLayer, OtherNames, Pool, Stages, key_table,
-};
+use crate::model::{Backbone, Description, Features, KeyTable, OtherNames, Pool, Stages, key_table};
 use crate::nn::{
-    Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue,
-    ParamBuilder, SqueezeExcite, divisible_by_8, drop_path_rates, fan_out_normal,
+    Act, BatchNorm2dConfig, Conv2dConfig, ConvLayer, ConvNorm, DropPath, ParamBuilder, Residual,
+    ResidualConfig, ResidualKind, Shortcut, SqueezeExcite, drop_path_rates, fan_out_normal,
 };
 
 use Kind::{V, X, Y, Z};
@@ -129,7 +129,7 @@ impl Config {
         let total: usize = self.depths.iter().sum();
         let mut rates = drop_path_rates(options.drop_path_rate, total).enumerate();
         let stem = conv(options.in_channels, STEM, 3).stride(2);
-        let stem = Stem {
+        let stem = ConvLayer {
             conv: match self.kind {
                 V => ConvNorm::without_norm(stem, Act::None, params),
                 _ => ConvNorm::new(stem, self.act(), params),
@@ -146,8 +146,9 @@ impl Config {
                     stride: if blocks.is_empty() { 2 } else { 1 },
                 };
                 blocks.push(match self.kind {
+                    X | Y => Block::Post(self.post_block(ends, rate, params)),
                     V => Block::Pre(self.pre_block(ends, rate, block + 1 == total, params)),
-                    _ => Block::Post(self.block(ends, rate, params)),
+                    Z(factor) => Block::Wide(self.wide_block(ends, factor, rate, params)),
                 });
                 channels = width;
             }
@@ -155,8 +156,8 @@ impl Config {
         }
         let is_z = matches!(self.kind, Z(_));
         if let (true, Some(last)) = (is_z, stages.last_mut()) {
-            let conv = ConvNorm::new(conv(channels, Z_FEATURES, 1), self.act(), params);
-            last.push(Block::Final(Stem { conv }));
+            let conv = conv(channels, Z_FEATURES, 1);
+            last.push(Block::Final(ConvLayer::new(conv, self.act(), params)));
             channels = Z_FEATURES;
         }
         let stages = Stages::new(stages);
@@ -182,33 +183,42 @@ impl Config {
         }
     }
 
-    fn block(&self, ends: Ends, drop_path: f64, params: &ParamBuilder) -> PostBlock {
+    fn post_block(&self, ends: Ends, drop_path: f64, params: &ParamBuilder) -> PostBlock {
         let Ends { from, to, stride } = ends;
-        let (act, is_z) = (self.act(), matches!(self.kind, Z(_)));
-        let inner = match self.kind {
-            Z(factor) => factor * from,
-            _ => to,
-        };
-        let changes_shape = ends.changes_shape();
-        let has_shortcut = !(is_z && changes_shape);
+        let act = self.act();
         // A residual branch begins as nothing.
-        let norm = BatchNorm2dConfig::new(to);
-        let norm = if has_shortcut { norm.zero_init() } else { norm };
+        let last = BatchNorm2dConfig::new(to).zero_init();
         let shortcut = || ConvNorm::new(conv(from, to, 1).stride(stride), Act::None, params);
         PostBlock {
-            conv1: ConvNorm::new(conv(from, inner, 1), act, params),
-            conv2: ConvNorm::new(self.grouped(inner).stride(stride), act, params),
-            se: match self.kind {
-                X => None,
-                Z(_) => Some(self.se(inner, divisible_by_8(inner as f64 / 4.0), params)),
-                V | Y => Some(self.se(inner, from / 4, params)),
-            },
-            conv3: ConvNorm::with_norm(conv(inner, to, 1), norm, Act::None, params),
-            downsample: (changes_shape && has_shortcut).then(shortcut),
+            conv1: ConvNorm::new(conv(from, to, 1), act, params),
+            conv2: ConvNorm::new(self.grouped(to).stride(stride), act, params),
+            se: (self.kind == Y).then(|| self.se(to, from / 4, params)),
+            conv3: ConvNorm::with_norm(conv(to, to, 1), last, Act::None, params),
+            downsample: ends.changes_shape().then(shortcut),
             drop_path: DropPath::new(drop_path),
-            has_shortcut,
-            end: if is_z { Act::None } else { act },
         }
+    }
+
+    fn wide_block(
+        &self,
+        ends: Ends,
+        factor: usize,
+        drop_path: f64,
+        params: &ParamBuilder,
+    ) -> Residual {
+        let inner = factor * ends.from;
+        let config = ResidualConfig {
+            kind: ResidualKind::Bottleneck,
+            inner,
+            channels: ends.to,
+            stride: ends.stride,
+            groups: inner / self.group_width,
+            shortcut: Shortcut::Nothing,
+            se: Some(0.25),
+            act: self.act(),
+            last_act: Act::None,
+        };
+        Residual::new(&config, ends.from, drop_path, params)
     }
 
     /// `is_last`: the last block of the network, whose output is activated.
@@ -231,7 +241,6 @@ impl Config {
             conv3: conv(to, to, 1).init(params),
             downsample: ends.changes_shape().then(shortcut),
             drop_path: DropPath::new(drop_path),
-            act: self.act(),
             end: if is_last { self.act() } else { Act::None },
         }
     }
@@ -269,17 +278,17 @@ impl Config {
                 "stage*.*.se.reduce" => "s*.b*+1.se.fc1", "stage*.*.se.expand" => "s*.b*+1.se.fc2",
                 "stage*.*" => "s*.b*+1",
             ],
-            Z(_) => key_table![
-                "stage4.2.conv" => "final_conv.conv", "stage4.2.bn" => "final_conv.bn",
-                "stage*.*.conv1" => "stages.*-1.*.conv1_1x1.conv",
-                "stage*.*.bn1" => "stages.*-1.*.conv1_1x1.bn",
-                "stage*.*.conv2" => "stages.*-1.*.conv2_kxk.conv",
-                "stage*.*.bn2" => "stages.*-1.*.conv2_kxk.bn",
-                "stage*.*.conv3" => "stages.*-1.*.conv3_1x1.conv",
-                "stage*.*.bn3" => "stages.*-1.*.conv3_1x1.bn",
-                "stage*.*.se.reduce" => "stages.*-1.*.attn.fc1",
-                "stage*.*.se.expand" => "stages.*-1.*.attn.fc2",
-            ],
+            Z(_) => {
+                let mut table = key_table![
+                    "stage4.2.conv" => "final_conv.conv", "stage4.2.bn" => "final_conv.bn",
+                ];
+                let names = Residual::names(ResidualKind::Bottleneck, Shortcut::Nothing);
+                for (ours, theirs) in names {
+                    let ours = format!("stage*.*.{ours}");
+                    table.push(&ours, &format!("stages.*-1.*.{theirs}"));
+                }
+                table
+            }
         }
     }
 
@@ -333,112 +342,12 @@ fn layer_of_z(name: &str) -> Option<usize> {
 
 #[derive(Module, Debug)]
 struct RegNet {
-    stem: Stem,
+    stem: ConvLayer,
     stages: Stages<Vec<Block>>,
 }
 
 impl Backbone for RegNet {
     fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
         self.stages.forward_group(&self.stem, index, x)
-    }
-}
-
-/// A convolution alone.
-#[derive(Module, Debug)]
-struct Stem {
-    conv: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
-    }
-}
-
-#[derive(Module, Debug)]
-enum Block {
-    Post(PostBlock),
-    Pre(PreBlock),
-    /// What stands behind the last block of Z.
-    Final(Stem),
-}
-
-impl MapLayer for Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Post(block) => block.forward(x),
-            Self::Pre(block) => block.forward(x),
-            Self::Final(conv) => conv.forward(x),
-        }
-    }
-}
-
-/// A block of X, Y or Z.
-#[derive(Module, Debug)]
-struct PostBlock {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-    se: Option<SqueezeExcite>,
-    conv3: ConvNorm,
-    downsample: Option<ConvNorm>,
-    drop_path: DropPath,
-    has_shortcut: bool,
-    #[module(skip)]
-    end: Act,
-}
-
-impl PostBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        if !self.has_shortcut {
-            // timm drops such a block whole.
-            return self
-                .drop_path
-                .forward(self.branch(x, Epilogue::act(self.end)));
-        }
-        let shortcut = |x| match &self.downsample {
-            Some(conv) => conv.forward(x),
-            None => x,
-        };
-        let branch = |x, end: Epilogue<'_, 4>| self.branch(x, end);
-        self.drop_path.residual(x, self.end, shortcut, branch)
-    }
-
-    fn branch(&self, x: Tensor<4>, end: Epilogue<'_, 4>) -> Tensor<4> {
-        let x = self.conv2.forward(self.conv1.forward(x));
-        let x = self.se.iter().fold(x, |x, se| se.forward(x));
-        self.conv3.forward_with(x, end)
-    }
-}
-
-/// A block of V. The first norm is the shortcut's too.
-#[derive(Module, Debug)]
-struct PreBlock {
-    norm1: BatchNorm2d,
-    conv1: ConvNorm,
-    conv2: Conv2d,
-    se: SqueezeExcite,
-    norm3: BatchNorm2d,
-    conv3: Conv2d,
-    downsample: Option<Conv2d>,
-    drop_path: DropPath,
-    #[module(skip)]
-    act: Act,
-    #[module(skip)]
-    end: Act,
-}
-
-impl PreBlock {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = |x| match &self.downsample {
-            Some(conv) => conv.forward(x),
-            None => x,
-        };
-        let act = Epilogue::act(self.act);
-        let x = self.norm1.forward_with(x, act);
-        self.drop_path.residual(x, self.end, shortcut, |x, end| {
-            let x = self.conv2.forward(self.conv1.forward(x));
-            let x = self.norm3.forward_with(self.se.forward(x), act);
-            self.conv3.forward_with(x, end)
-        })
     }
 }

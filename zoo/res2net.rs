@@ -132,10 +132,7 @@ impl Block {
 
 impl MapLayer for Block {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = |x| match &self.downsample {
-            Some(downsample) => downsample.forward(x),
-            None => x,
-        };
+        let shortcut = |x| self.downsample.forward(x);
         self.drop_path.residual(x, Act::Relu, shortcut, |x, end| {
             let x = self.parts(self.conv1.forward(x));
             self.conv3.forward_with(x, end)

@@ -1,16 +1,17 @@
 //! What a ResNet consists of, for the families that are made of its parts: stem, blocks, shortcuts, and
 //! where they stand.
 
-use burn::module::Module;
-use burn::tensor::Tensor;
+mod blocks;
 
+use self::blocks::DeepStem;
+pub(super) use self::blocks::{Block, Downsample, Smoothing, Stem};
 use super::BackboneOptions;
 use crate::init::Init;
-use crate::model::{Description, InputSize, KeyTable, MapLayer, Stages};
+use crate::model::{Description, InputSize, KeyTable, Stages};
 use crate::nn::{
     Act, BatchNorm2dConfig, ChannelAttention, Conv2dConfig, ConvNorm, DropPath, EfficientAttention,
-    Epilogue, GroupNormConfig, NormConfig, ParamBuilder, SqueezeExcite, avg_pool2d, blur_pool2d,
-    drop_path_rates, max_pool2d, nearest_multiple_of_8, padded_avg_pool2d,
+    GroupNormConfig, NormConfig, ParamBuilder, SqueezeExcite, drop_path_rates,
+    nearest_multiple_of_8,
 };
 
 use Kind::{Basic, Bottleneck};
@@ -28,23 +29,6 @@ impl Kind {
         match self {
             Basic => 1,
             Bottleneck => 4,
-        }
-    }
-}
-
-/// What comes before a stride, in place of a convolution that strides itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Smoothing {
-    /// The mean of 2x2.
-    Average,
-    Blur,
-}
-
-impl Smoothing {
-    fn forward(self, x: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Average => padded_avg_pool2d(x, 2, 2, 0),
-            Self::Blur => blur_pool2d(x),
         }
     }
 }
@@ -332,91 +316,4 @@ pub(super) fn conv(in_channels: usize, out_channels: usize, kernel: usize) -> Co
     Conv2dConfig::new(in_channels, out_channels, kernel)
         .padding(kernel / 2)
         .weights(Init::kaiming_normal_fan_out())
-}
-
-#[derive(Module, Debug)]
-pub(super) struct Stem {
-    deep: Option<DeepStem>,
-    conv: ConvNorm,
-    /// In place of the pooling.
-    conv_pool: Option<ConvNorm>,
-    #[module(skip)]
-    smoothing: Option<Smoothing>,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let deep = |x, deep: &DeepStem| deep.conv2.forward(deep.conv1.forward(x));
-        let x = self.conv.forward(self.deep.iter().fold(x, deep));
-        match (&self.conv_pool, self.smoothing) {
-            (Some(conv), _) => conv.forward(x),
-            (None, None) => max_pool2d(x, 3, 2, 1),
-            (None, Some(Smoothing::Average)) => Smoothing::Average.forward(x),
-            (None, Some(Smoothing::Blur)) => Smoothing::Blur.forward(max_pool2d(x, 3, 1, 1)),
-        }
-    }
-}
-
-#[derive(Module, Debug)]
-struct DeepStem {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-}
-
-/// A residual block of either kind: a bottleneck has the third convolution.
-#[derive(Module, Debug)]
-pub(super) struct Block {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-    conv3: Option<ConvNorm>,
-    attention: Option<ChannelAttention>,
-    downsample: Option<Downsample>,
-    drop_path: DropPath,
-    #[module(skip)]
-    smoothing: Option<Smoothing>,
-}
-
-impl MapLayer for Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let shortcut = |x| match &self.downsample {
-            Some(downsample) => downsample.forward(x),
-            None => x,
-        };
-        self.drop_path.residual(x, Act::Relu, shortcut, |x, end| {
-            let x = self.conv1.forward(x);
-            let (x, last) = match &self.conv3 {
-                Some(conv3) => (self.conv2.forward(x), conv3),
-                None => (x, &self.conv2),
-            };
-            let x = match self.smoothing {
-                Some(smoothing) => smoothing.forward(x),
-                None => x,
-            };
-            match &self.attention {
-                Some(attention) => {
-                    let x = last.forward_with(x, Epilogue::default());
-                    end.apply(attention.forward(x))
-                }
-                None => last.forward_with(x, end),
-            }
-        })
-    }
-}
-
-/// The shortcut of a block that changes the shape.
-#[derive(Module, Debug)]
-pub(super) struct Downsample {
-    /// Window and stride of the average pooling before the convolution, in the `d` variants.
-    pool: Option<usize>,
-    conv: ConvNorm,
-}
-
-impl MapLayer for Downsample {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self
-            .pool
-            .iter()
-            .fold(x, |x, &side| avg_pool2d(x, side, side));
-        self.conv.forward(x)
-    }
 }

@@ -18,7 +18,7 @@ use burn::tensor::Tensor;
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::model::{Backbone, Description, Features, Group, MapLayer, Pool, Stages, key_table};
-use crate::nn::{Act, Conv2dConfig, ConvNorm, ParamBuilder, max_pool2d};
+use crate::nn::{Act, Conv2dConfig, ConvLayer, ConvNorm, ParamBuilder, max_pool2d};
 
 variants! {
     family: ShuffleNetV2, manifest: "shufflenet_v2.toml", paper: "https://arxiv.org/abs/1807.11164",
@@ -88,9 +88,7 @@ impl Config {
                 conv: ConvNorm::new(stem, Act::Relu, params),
             },
             stages,
-            last: Last {
-                conv: ConvNorm::new(last, Act::Relu, params),
-            },
+            last: ConvLayer::new(last, Act::Relu, params),
         };
         Ok((backbone, description))
     }
@@ -123,13 +121,14 @@ fn unit(from: usize, to: usize, stride: usize, params: &ParamBuilder) -> Unit {
 struct ShuffleNetV2 {
     stem: Stem,
     stages: Stages<Vec<Unit>>,
-    last: Last,
+    /// The convolution behind the stages.
+    last: ConvLayer,
 }
 
 impl Backbone for ShuffleNetV2 {
     fn forward_group(&self, index: usize, x: Features) -> Result<Features> {
         match index {
-            4 => Ok(Features::Map(self.last.conv.forward(x.into_map()?))),
+            4 => Ok(Features::Map(self.last.forward(x.into_map()?))),
             _ => self.stages.forward_group(&self.stem, index, x),
         }
     }
@@ -144,12 +143,6 @@ impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         max_pool2d(self.conv.forward(x), 3, 2, 1)
     }
-}
-
-/// The convolution behind the stages.
-#[derive(Module, Debug)]
-struct Last {
-    conv: ConvNorm,
 }
 
 #[derive(Module, Debug)]

@@ -17,9 +17,11 @@
 //! | `xception41p` | 26 907 752 | 82.0 % (`ra3_in1k`) |
 //! | `xception65p` | 39 819 560 | 83.2 % (`ra3_in1k`) |
 
-use burn::module::Module;
-use burn::tensor::Tensor;
+mod blocks;
 
+use burn::module::Module;
+
+use self::blocks::{Block, Separable, Stem};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
@@ -27,8 +29,7 @@ use crate::model::{
     Backbone, Description, Features, Group, InputSize, KeyTable, MapLayer, Pool, group, key_table,
 };
 use crate::nn::{
-    Act, BatchNorm2d, BatchNorm2dConfig, Conv2dConfig, ConvNorm, DropPath, Epilogue, ParamBuilder,
-    drop_path_rates, max_pool2d,
+    Act, BatchNorm2dConfig, Conv2dConfig, ConvNorm, DropPath, ParamBuilder, drop_path_rates,
 };
 
 use Kind::{Aligned, Legacy, PreNorm};
@@ -134,15 +135,10 @@ impl Config {
         let stem = |from, to| self.conv(from, to, 3).padding(padding);
         let second = stem(32, 64);
         let stem = Stem {
-            conv1: self.layer(
-                stem(options.in_channels, 32).stride(2),
-                32,
-                Act::Relu,
-                params,
-            ),
+            conv1: self.layer(stem(options.in_channels, 32).stride(2), Act::Relu, params),
             conv2: match self.kind {
                 PreNorm => ConvNorm::without_norm(second, Act::None, params),
-                _ => self.layer(second, 64, Act::Relu, params),
+                _ => self.layer(second, Act::Relu, params),
             },
         };
         let mut channels = 64;
@@ -152,11 +148,7 @@ impl Config {
             blocks.push(self.block(channels, config, blocks.is_empty(), rate, params));
             channels = *config.widths.last().unwrap_or(&channels);
         }
-        let groups = (0..blocks.len())
-            .map(|index| Group::new(format!("block{}", index + 1), format!("blocks.{index}.")));
-        let groups = std::iter::once(Group::named("stem"))
-            .chain(groups)
-            .collect();
+        let groups = Group::stem_and_blocks(blocks.len());
         let description = Description {
             // The stem of the first Xception does not pad: six pixels leave it nothing.
             input_size: InputSize::AtLeast(if self.kind == Legacy { 7 } else { 1 }),
@@ -174,8 +166,12 @@ impl Config {
         })
     }
 
-    fn layer(&self, conv: Conv2dConfig, to: usize, act: Act, params: &ParamBuilder) -> ConvNorm {
-        let norm = BatchNorm2dConfig::new(to).epsilon(self.epsilon);
+    fn norm(&self, channels: usize) -> BatchNorm2dConfig {
+        BatchNorm2dConfig::new(channels).epsilon(self.epsilon)
+    }
+
+    fn layer(&self, conv: Conv2dConfig, act: Act, params: &ParamBuilder) -> ConvNorm {
+        let norm = self.norm(conv.out_channels());
         ConvNorm::with_norm(conv, norm, act, params)
     }
 
@@ -211,13 +207,13 @@ impl Config {
                 conv_dw: match self.kind {
                     Aligned => {
                         let act = if has_shortcut { Act::None } else { Act::Relu };
-                        self.layer(depthwise, channels, act, params)
+                        self.layer(depthwise, act, params)
                     }
                     _ => ConvNorm::without_norm(depthwise, Act::None, params),
                 },
                 conv_pw: match self.kind {
                     PreNorm if index == last => ConvNorm::without_norm(pointwise, end, params),
-                    _ => self.layer(pointwise, width, end, params),
+                    _ => self.layer(pointwise, end, params),
                 },
             });
             channels = width;
@@ -225,13 +221,9 @@ impl Config {
         let shortcut = self.conv(from, channels, 1).stride(stride);
         let shortcut = || match self.kind {
             PreNorm => ConvNorm::without_norm(shortcut, Act::None, params),
-            _ => self.layer(shortcut, channels, Act::None, params),
+            _ => self.layer(shortcut, Act::None, params),
         };
-        let norm = || {
-            BatchNorm2dConfig::new(from)
-                .epsilon(self.epsilon)
-                .init(params)
-        };
+        let norm = || self.norm(from).init(params);
         // What comes out of the stem is activated already, and what comes to the end stays as it is.
         let activates = match self.kind {
             Legacy => has_shortcut && !is_first,
@@ -314,77 +306,5 @@ impl Backbone for Xception {
             None => self.stem.forward(x),
             Some(block) => group(&self.blocks, block)?.forward(x),
         }))
-    }
-}
-
-#[derive(Module, Debug)]
-struct Stem {
-    conv1: ConvNorm,
-    conv2: ConvNorm,
-}
-
-impl MapLayer for Stem {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv2.forward(self.conv1.forward(x))
-    }
-}
-
-/// Separable convolutions, which activate what they give to the next one.
-#[derive(Module, Debug)]
-struct Block {
-    norm: Option<BatchNorm2d>,
-    units: Vec<Separable>,
-    /// The stride of the pooling behind them.
-    pool: Option<usize>,
-    shortcut: Option<ConvNorm>,
-    has_shortcut: bool,
-    /// Whether ReLU stands before the first of them; the shortcut goes around it.
-    activates: bool,
-    drop_path: DropPath,
-}
-
-impl MapLayer for Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let relu = Epilogue::act(Act::Relu);
-        let x = match &self.norm {
-            Some(norm) => norm.forward_with(x, relu),
-            None => x,
-        };
-        if !self.has_shortcut {
-            return self.units.forward(x);
-        }
-        let shortcut = |x| match &self.shortcut {
-            Some(conv) => conv.forward(x),
-            None => x,
-        };
-        self.drop_path.residual(x, Act::None, shortcut, |x, end| {
-            let x = if self.activates { relu.apply(x) } else { x };
-            match (&self.units[..], self.pool) {
-                ([first @ .., last], None) => {
-                    let x = first.iter().fold(x, |x, unit| unit.forward(x));
-                    last.conv_pw.forward_with(last.conv_dw.forward(x), end)
-                }
-                (units, pool) => {
-                    let x = units.iter().fold(x, |x, unit| unit.forward(x));
-                    end.apply(
-                        pool.iter()
-                            .fold(x, |x, &stride| max_pool2d(x, 3, stride, 1)),
-                    )
-                }
-            }
-        })
-    }
-}
-
-/// A depthwise and a pointwise convolution.
-#[derive(Module, Debug)]
-struct Separable {
-    conv_dw: ConvNorm,
-    conv_pw: ConvNorm,
-}
-
-impl MapLayer for Separable {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv_pw.forward(self.conv_dw.forward(x))
     }
 }

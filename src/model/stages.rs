@@ -8,7 +8,9 @@ use burn::tensor::{Device, Tensor};
 use super::backbone::Group;
 use super::features::Features;
 use crate::error::{Error, Result};
-use crate::nn::{Conv2d, ConvNorm, ConvStem, Epilogue, MobileBlock, Norm, RepConv, SqueezeExcite};
+use crate::nn::{
+    Conv2d, ConvLayer, ConvNorm, ConvStem, Epilogue, MobileBlock, Norm, RepConv, SqueezeExcite,
+};
 
 /// A part of a convolutional network: a stem, a stage, a block.
 pub trait MapLayer {
@@ -52,6 +54,7 @@ macro_rules! map_layers {
 
 map_layers!(
     Conv2d,
+    ConvLayer,
     ConvNorm,
     ConvStem,
     MobileBlock,

@@ -177,7 +177,7 @@ impl Conv2dConfig {
     }
 
     /// Channels of the output.
-    pub(super) fn out_channels(&self) -> usize {
+    pub(crate) fn out_channels(&self) -> usize {
         self.out_channels
     }
 

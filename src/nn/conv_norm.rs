@@ -123,6 +123,28 @@ impl ConvNorm {
     }
 }
 
+/// A [`ConvNorm`] with a level of its own in the paths of parameters, `conv` and `bn` in it: for a stem,
+/// which is one group, and for lists.
+#[derive(Module, Debug)]
+pub struct ConvLayer {
+    /// The convolution and what follows it.
+    pub conv: ConvNorm,
+}
+
+impl ConvLayer {
+    /// A convolution with PyTorch's batch normalisation behind it.
+    pub fn new(conv: Conv2dConfig, act: Act, params: &ParamBuilder) -> Self {
+        Self {
+            conv: ConvNorm::new(conv, act, params),
+        }
+    }
+
+    /// Convolves, normalises and activates; shapes as [`ConvNorm::forward`].
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(input)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

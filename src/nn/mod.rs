@@ -67,7 +67,7 @@ pub use channel_attention::{
 };
 pub use class_attention::ClassAttention;
 pub use conv::{Conv2d, Conv2dConfig, Sides};
-pub use conv_norm::ConvNorm;
+pub use conv_norm::{ConvLayer, ConvNorm};
 pub use conv_stem::ConvStem;
 pub use cross_covariance::CrossCovariance;
 pub use cross_entropy::cross_entropy;
