@@ -179,6 +179,10 @@ impl Config {
             }
         });
         let stages = Stages::new(stages.collect());
+        let stem = match self.overlap {
+            Some(_) => options.stem.convolutions(&[2, 2], false)?,
+            None => options.stem.patches(4)?.timm_arg("patch_size"),
+        };
         let last = self.widths[3];
         let mut groups = stages.groups_with_stem();
         if !self.pools_first {
@@ -197,10 +201,17 @@ impl Config {
         let shift = usize::from(self.overlap.is_some());
         table.push("stem.conv", &format!("stem.{shift}"));
         table.push("stem.norm", &format!("stem.{}", shift + 1));
+        let norm = || self.norm(last, params);
+        let backbone = ConvNeXt {
+            stem: self.stem(options.in_channels, stem.strides(), params),
+            stages,
+            norm: (!self.pools_first).then(norm),
+            pre_logits: self.pools_first.then(norm),
+        };
         let description = Description {
             has_pre_logits: self.pools_first,
             // So many pixels are one position in the last stage.
-            input_size: InputSize::AtLeast(least),
+            input_size: InputSize::AtLeast(stem.scale(least)),
             // A normalisation behind the pooling has as many channels as the features.
             pools: if self.pools_first {
                 &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::None]
@@ -213,6 +224,7 @@ impl Config {
                     Pool::None,
                 ]
             },
+            stem: Some(stem),
             classifier: "head.fc",
             classifier_init: WEIGHTS,
             key_table: table,
@@ -224,22 +236,21 @@ impl Config {
             ],
             ..Description::new(groups, options.in_channels, last, first)
         };
-        let norm = || self.norm(last, params);
-        let backbone = ConvNeXt {
-            stem: self.stem(options.in_channels, params),
-            stages,
-            norm: (!self.pools_first).then(norm),
-            pre_logits: self.pools_first.then(norm),
-        };
         Ok((backbone, description))
     }
 
-    fn stem(&self, in_channels: usize, params: &ParamBuilder) -> Stem {
+    fn stem(&self, in_channels: usize, strides: &[usize], params: &ParamBuilder) -> Stem {
         let width = self.widths[0];
-        let half = |from, to| Conv2dConfig::new(from, to, 3).stride(2).padding(1);
+        let conv = |from, to, stride: usize| Conv2dConfig::new(from, to, 3).stride(stride).padding(1);
         let (first, conv) = match self.overlap {
-            Some(between) => (Some(half(in_channels, between)), half(between, width)),
-            None => (None, Conv2dConfig::new(in_channels, width, 4).stride(4)),
+            Some(between) => (
+                Some(conv(in_channels, between, strides[0])),
+                conv(between, width, strides[1]),
+            ),
+            None => {
+                let patch = strides[0];
+                (None, Conv2dConfig::new(in_channels, width, patch).stride(patch))
+            }
         };
         let init = |conv: Conv2dConfig| conv.bias().weights(WEIGHTS).init(params);
         Stem {

@@ -14,7 +14,7 @@ mod transformer;
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::model::{AnyBackbone, Description, Pool};
+use crate::model::{AnyBackbone, Description, Pool, StemOptions};
 use crate::nn::ParamBuilder;
 use crate::preprocess::ImageSize;
 
@@ -28,6 +28,8 @@ pub struct BackboneOptions {
     /// Height and width of the images, for families that fix them when they are built; `None` is
     /// upstream's.
     pub image_size: Option<[usize; 2]>,
+    /// What is asked of the stem, for families in which it can be changed.
+    pub stem: StemOptions,
     /// Dropout, for families that have it elsewhere than before the classifier.
     pub drop_rate: f64,
     /// Stochastic depth: the rate of the last block.

@@ -60,8 +60,8 @@ impl Config {
             let ours = format!("stage*.*.convs.{index}_bn");
             names.push(&ours, &format!("layer*.*.bns.{index}"));
         }
-        let description = self.net.describe(options, &stages, names);
-        let stem = self.net.stem(options.in_channels, params);
+        let description = self.net.describe(options, &stages, names)?;
+        let stem = self.net.stem(options, params)?;
         Ok((Res2Net { stem, stages }, description))
     }
 

@@ -6,8 +6,9 @@ mod blocks;
 use self::blocks::DeepStem;
 pub(super) use self::blocks::{Block, Downsample, Smoothing, Stem};
 use super::BackboneOptions;
+use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Description, InputSize, KeyTable, Stages};
+use crate::model::{Description, InputSize, KeyTable, Stages, StemShape};
 use crate::nn::{
     Act, BatchNorm2dConfig, ChannelAttention, Conv2dConfig, ConvNorm, DropPath, EfficientAttention,
     GroupNormConfig, NormConfig, ParamBuilder, SqueezeExcite, drop_path_rates,
@@ -150,50 +151,62 @@ impl Config {
         options: &BackboneOptions,
         stages: &Stages<Vec<B>>,
         names: KeyTable,
-    ) -> Description {
+    ) -> Result<Description> {
+        let stem = self.stem_shape(options)?;
         let [.., (kind, planes)] = self.stages;
         let channels = planes * kind.expansion();
         let first = self.stem.map_or("stem.conv", |_| "stem.deep.conv1");
         let groups = stages.groups_with_stem();
-        Description {
+        Ok(Description {
             input_size: match self.smoothing {
                 // Every layer that strides also pads, so a single pixel comes out as a single pixel.
                 None => InputSize::AtLeast(1),
                 // The means of an odd side are one fewer than what the shortcut has.
-                Some(Smoothing::Average) => InputSize::MultipleOf(32),
+                Some(Smoothing::Average) => InputSize::MultipleOf(stem.scale(32)),
                 // Two positions before the last stage, which the border is reflected at.
-                Some(Smoothing::Blur) => InputSize::AtLeast(17),
+                Some(Smoothing::Blur) => InputSize::AtLeast(stem.scale(17)),
             },
+            stem: Some(stem),
             key_table: self.add_names(names),
             ..Description::new(groups, options.in_channels, channels, first)
-        }
+        })
     }
 
     fn stem_channels(&self) -> usize {
         self.stem.map_or(64, |[_, width]| 2 * width)
     }
 
-    pub fn stem(&self, in_channels: usize, params: &ParamBuilder) -> Stem {
+    fn stem_shape(&self, options: &BackboneOptions) -> Result<StemShape> {
+        let strides: &[usize] = if self.strided_stem { &[2, 2] } else { &[2] };
+        options.stem.convolutions(strides, !self.strided_stem)
+    }
+
+    pub fn stem(&self, options: &BackboneOptions, params: &ParamBuilder) -> Result<Stem> {
+        let shape = self.stem_shape(options)?;
+        let (in_channels, strides) = (options.in_channels, shape.strides());
         let layer = |from, to, kernel, stride| {
             let conv = conv(from, to, kernel).stride(stride);
             ConvNorm::with_norm(conv, self.norm(to), Act::Relu, params)
         };
         let channels = self.stem_channels();
         let deep = self.stem.map(|[first, second]| DeepStem {
-            conv1: layer(in_channels, first, 3, 2),
+            conv1: layer(in_channels, first, 3, strides[0]),
             conv2: layer(first, second, 3, 1),
         });
         let conv = match self.stem {
-            None => layer(in_channels, channels, 7, 2),
+            None => layer(in_channels, channels, 7, strides[0]),
             Some([_, second]) => layer(second, channels, 3, 1),
         };
-        let conv_pool = self.strided_stem.then(|| layer(channels, channels, 3, 2));
-        Stem {
+        let conv_pool = strides
+            .get(1)
+            .map(|stride| layer(channels, channels, 3, *stride));
+        Ok(Stem {
             deep,
             conv,
             conv_pool,
             smoothing: self.smoothing,
-        }
+            pools: shape.pools() != Some(false),
+        })
     }
 
     fn norm(&self, channels: usize) -> NormConfig {

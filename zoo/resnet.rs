@@ -96,11 +96,11 @@ variants! {
 impl Config {
     pub fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<ResNet> {
         let stages = self.stages(options.drop_path_rate, |place| self.block(&place, params));
-        let mut description = self.describe(options, &stages, KeyTable::new(&[]));
+        let mut description = self.describe(options, &stages, KeyTable::new(&[]))?;
         description
             .other_names
             .extend([fastai_names(), transformers_names()]);
-        let stem = self.stem(options.in_channels, params);
+        let stem = self.stem(options, params)?;
         Ok((ResNet { stem, stages }, description))
     }
 }

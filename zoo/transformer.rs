@@ -152,7 +152,8 @@ impl Config {
         options: &BackboneOptions,
         params: &ParamBuilder,
     ) -> Built<VisionTransformer> {
-        let (patch, width) = (self.patch, self.width);
+        let stem = options.stem.patches(self.patch)?.timm_arg("patch_size");
+        let (patch, width) = (stem.stride(), self.width);
         let [image_size, grid] = options.patch_grid(self.image_size, patch)?;
         // The tokens before those of the patches, in order.
         let prefix = [
@@ -191,6 +192,7 @@ impl Config {
         let description = Description {
             has_pre_logits: pre_logits.is_some(),
             input_size: InputSize::Exactly(image_size),
+            stem: Some(stem),
             unseen_edge: image_size.map(|side| side % patch),
             pools: self.pools(),
             prefix_tokens,
@@ -209,7 +211,7 @@ impl Config {
                 path: "stem.pos_embed".to_owned(),
                 prefix_tokens: embedded,
                 grid,
-                patch,
+                patch: self.patch,
                 max_side: MOST_PATCHES,
             }),
             no_weight_decay: undecayed.map(str::to_owned).collect(),

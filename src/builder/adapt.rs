@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, freeze, params};
 use crate::nn::ParamBuilder;
-use crate::zoo;
 
 impl Classifier {
     /// Replaces the convolutions that see the image (mostly one) by such for `in_channels` channels,
@@ -133,9 +132,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::InvalidArgument`] for a rate out of range.
     pub fn with_drop_rates(self, drop_rate: f64, drop_path_rate: f64) -> Result<Self> {
-        let architecture = zoo::find(&self.info.architecture)?;
-        let mut spec = Spec::of(architecture.name)
-            .pool(self.head.pool())
+        let mut spec = Spec::like(&self)
             .drop_rate(drop_rate)
             .drop_path_rate(drop_path_rate);
         spec.image_size = match self.backbone.describe().input_size {

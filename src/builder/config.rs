@@ -48,6 +48,8 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
         .image_size(size)
         .drop_rate(model.drop_rate)
         .drop_path_rate(model.drop_path_rate);
+    spec.declared_stem = model.stem;
+    spec.stem = model.stem.unwrap_or_default();
     spec.licence = model.licence.clone();
     spec.licence_source = model.licence_source.clone();
     if let Some(pool) = &model.global_pool {

@@ -12,8 +12,11 @@ use super::skeleton::HEAD_WEIGHT;
 use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, LoadReport, Mismatch, Result};
-use crate::model::{Classifier, FirstConv, HEAD, HostTensor, KeyTable, OtherNames, Source, params};
-use crate::preprocess::ImageSize;
+use crate::model::{
+    Classifier, FirstConv, HEAD, HostTensor, KeyTable, OtherNames, Source, StemOptions, StemShape,
+    Trained, params,
+};
+use crate::weights::manifest::HubModel;
 use crate::weights::{CONFIG, COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
 use crate::zoo;
 
@@ -25,6 +28,7 @@ impl Spec {
         let clean: Vec<&Fit> = fits.iter().filter(|fit| fit.report.is_clean()).collect();
         match (&clean[..], fits.first()) {
             ([fit], _) => {
+                self.check_stem(file, &fit.model)?;
                 let twins = self.twins(file)?;
                 self.read(file, fit, &names.upstream, twins)
             }
@@ -138,6 +142,27 @@ impl Spec {
         }
     }
 
+    /// Refuses weights that were trained behind another stem, by the configuration beside them: names and
+    /// shapes are the same.
+    fn check_stem(&self, file: &WeightsFile, model: &Classifier) -> Result<()> {
+        let own = model.backbone.describe().stem.as_ref();
+        let Some(own) = own.filter(|stem| self.declared.is_none() && !stem.is_patch()) else {
+            return Ok(());
+        };
+        let trained = stem_beside(file.path()).unwrap_or_default();
+        let trained = match own.like(&trained) {
+            Ok(trained) if trained != *own && trained.is_changed() => trained,
+            _ => return Ok(()),
+        };
+        Err(Error::WeightsFormat {
+            path: file.path().to_path_buf(),
+            reason: format!(
+                "by the config.json beside it these weights were trained behind a stem of {trained}, and \
+                 the model has one of {own}: ask for the same stem, or open the folder"
+            ),
+        })
+    }
+
     /// Compares the model with the tensors of a layout, but for what the spec replaces.
     fn fit(
         &self,
@@ -212,14 +237,13 @@ impl Spec {
             {
                 other.clone_from(&shape);
             }
-            let size = self.declared_size;
             compare(
                 &model,
                 &slot.path,
                 &upstream,
                 &shape,
                 found,
-                size,
+                self.trained(),
                 &mut report,
             );
             expected.extend(own);
@@ -271,6 +295,22 @@ impl Spec {
             })
         };
 
+        let description = model.backbone.describe().clone();
+        let trained = self.trained();
+        let first = |path: &str| -> Result<HostTensor> {
+            let shape = |kernels: &HostTensor| {
+                let stem = description.stem.as_ref().filter(|stem| stem.is_patch());
+                let mut shape = kernels.shape.clone();
+                if let Some(stem) = stem.filter(|_| shape.len() == 4) {
+                    shape[2..].fill(stem.stride());
+                }
+                shape
+            };
+            let kernels = tensor(path)?;
+            let shape = shape(&kernels);
+            let data = description.resample(trained, path, kernels, &shape);
+            Ok(HostTensor { shape, data })
+        };
         let stem = match fit.file_channels {
             Some(from) if from != in_channels || matches!(self.stem_rule, StemRule::Init(_)) => {
                 Some(AdaptedStem::new(
@@ -279,7 +319,7 @@ impl Spec {
                     &self.stem_rule,
                     &self.trained_normalization(),
                     self.seed,
-                    tensor,
+                    first,
                 )?)
             }
             _ => None,
@@ -311,7 +351,6 @@ impl Spec {
             twins,
             ..fit.report.clone()
         }));
-        let description = model.backbone.describe().clone();
         params::write(model, |path, shape| {
             if let Some(value) = fit.fresh.as_ref().and_then(|head| head.get(path)) {
                 return Ok(Some(value.clone()));
@@ -319,12 +358,20 @@ impl Spec {
             if let Some(kernels) = stem.as_ref().and_then(|stem| stem.kernels(path)) {
                 return Ok(Some(kernels));
             }
-            let values = description.resample(self.declared_size, path, tensor(path)?, shape);
+            let values = description.resample(trained, path, tensor(path)?, shape);
             Ok(Some(match &stem {
                 Some(stem) => stem.shifted(path, values),
                 None => values,
             }))
         })
+    }
+
+    /// What is known of the model that the weights were trained in.
+    fn trained(&self) -> Trained {
+        Trained {
+            image_size: self.declared_size,
+            stem_stride: self.declared_stem.and_then(|stem| stem.stride),
+        }
     }
 
     fn describe(&self, in_channels: usize, num_classes: usize) -> String {
@@ -392,7 +439,7 @@ fn compare(
     name: &str,
     shape: &[usize],
     found: Option<(Vec<usize>, DType)>,
-    size: Option<ImageSize>,
+    trained: Trained,
     report: &mut LoadReport,
 ) {
     let Some((found, dtype)) = found else {
@@ -406,7 +453,7 @@ fn compare(
     };
     // A size that the family knows how to bring to the model's is what the spec asked for.
     let description = model.backbone.describe();
-    let resampled = || description.resamples(size, path, &found, shape);
+    let resampled = || description.resamples(trained, path, &found, shape);
     if !dtype.is_loadable() {
         let expected = "f32, f16, bf16 or f64".to_owned();
         report.types.push(mismatch(expected, dtype.to_string()));
@@ -427,6 +474,12 @@ fn architecture_beside(weights: &Path) -> Option<String> {
     let text = std::fs::read_to_string(weights.with_file_name(CONFIG)).ok()?;
     let config: serde_json::Value = serde_json::from_str(&text).ok()?;
     config["architecture"].as_str().map(str::to_owned)
+}
+
+/// The stem that this configuration describes, if it has been changed.
+fn stem_beside(weights: &Path) -> Option<StemOptions> {
+    let text = std::fs::read_to_string(weights.with_file_name(CONFIG)).ok()?;
+    HubModel::from_config(&text, weights).ok()?.stem
 }
 
 /// Paths of the last layers, those of a second classifier too, where there is one.

@@ -6,6 +6,7 @@ use super::from_hub::{fetch_entry, fetch_original, fetch_repository};
 use super::spec::Spec;
 use crate::error::{Error, Result};
 use crate::files::sha256_of;
+use crate::model::StemOptions;
 use crate::preprocess::Normalization;
 use crate::weights::manifest::{Entry, Manifest, Source, licence_in_words};
 use crate::weights::{Progress, Weights, WeightsFile};
@@ -198,6 +199,10 @@ fn of_repository(spec: &Spec, repository: &str, (found, commit): (Spec, String))
     resolved.weights = found.weights;
     resolved.declared = found.declared;
     resolved.declared_size = found.declared_size;
+    resolved.declared_stem = found.declared_stem;
+    if resolved.stem == StemOptions::default() {
+        resolved.stem = found.stem;
+    }
     resolved.resizing = resolved.resizing.or(found.resizing);
     resolved.normalization = resolved.normalization.or(found.normalization);
     resolved.image_size = resolved.image_size.or(found.image_size);

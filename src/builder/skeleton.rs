@@ -9,7 +9,7 @@ use super::checks::{check_channels, check_classes, check_pool};
 use super::spec::{IMAGENET_CLASSES, Spec};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::model::{Classifier, Head, ModelInfo, Pool, params};
+use crate::model::{Classifier, Head, ModelInfo, Pool, StemShape, params};
 use crate::nn::{ParamBuilder, Start};
 use crate::preprocess::{ImageSize, Normalization};
 use crate::zoo::{self, BackboneOptions};
@@ -26,6 +26,12 @@ impl Spec {
         spec.in_channels = Some(model.in_channels());
         spec.num_classes = Some(model.num_classes());
         spec.image_size = info.image_size;
+        spec.stem = model
+            .backbone
+            .describe()
+            .stem
+            .as_ref()
+            .map_or_else(Default::default, StemShape::options);
         spec.pool = Some(model.head.pool());
         spec.drop_rate = info.drop_rate;
         spec.drop_path_rate = info.drop_path_rate;
@@ -110,11 +116,19 @@ impl Spec {
         let options = BackboneOptions {
             in_channels,
             image_size: self.image_size.map(ImageSize::sides),
+            stem: self.stem,
             drop_rate: self.drop_rate,
             drop_path_rate: self.drop_path_rate,
             pool: self.pool.unwrap_or(architecture.pool),
         };
         let backbone = (architecture.build)(&options, params)?;
+        if let (None, Some((name, found))) = (&backbone.describe().stem, self.stem.first()) {
+            let expected = format!(
+                "nothing: {} has no stem that can be changed",
+                self.architecture
+            );
+            return Err(Error::argument(name, expected, found));
+        }
         let pool = options.pool;
         let pools = backbone.describe().pools;
         if !pools.contains(&pool) {

@@ -2,7 +2,7 @@
 
 use super::stem::StemRule;
 use crate::init::Init;
-use crate::model::Pool;
+use crate::model::{Pool, StemOptions};
 use crate::preprocess::{ImageSize, Normalization, Resizing};
 use crate::weights::Weights;
 
@@ -35,6 +35,8 @@ pub struct Spec {
     pub(crate) declared: Option<(usize, usize)>,
     /// The image size of the weights, where something beside the file says so.
     pub(crate) declared_size: Option<ImageSize>,
+    /// The stem of the weights, where something beside the file says that it was changed.
+    pub(crate) declared_stem: Option<StemOptions>,
     /// Where the weights come from, in words, once that is known better than the path of a file.
     pub(crate) origin: Option<String>,
     /// The licence that the weights' entry, or the configuration of their repository or folder, names.
@@ -49,6 +51,7 @@ pub struct Spec {
     pub(crate) num_classes: Option<usize>,
     pub(crate) image_size: Option<ImageSize>,
     pub(crate) stem_rule: StemRule,
+    pub(crate) stem: StemOptions,
     pub(crate) head_init: Option<Init>,
     pub(crate) pool: Option<Pool>,
     pub(crate) drop_rate: f64,
@@ -72,6 +75,7 @@ impl Spec {
             weights_prefix: None,
             declared: None,
             declared_size: None,
+            declared_stem: None,
             origin: None,
             licence: None,
             licence_source: None,
@@ -81,6 +85,7 @@ impl Spec {
             num_classes: None,
             image_size: None,
             stem_rule: StemRule::Fold,
+            stem: StemOptions::default(),
             head_init: None,
             pool: None,
             drop_rate: 0.0,
@@ -127,6 +132,7 @@ impl Spec {
         // What was known of other weights does not hold for these.
         self.declared = None;
         self.declared_size = None;
+        self.declared_stem = None;
         self.origin = None;
         self.licence = None;
         self.licence_source = None;
@@ -193,6 +199,37 @@ impl Spec {
     /// How the first convolution is brought to other input channels; [`StemRule::Fold`] by default.
     pub fn stem_rule(mut self, rule: StemRule) -> Self {
         self.stem_rule = rule;
+        self
+    }
+
+    /// Makes the stem as fine as it can be, for images of some 32 pixels: convolutions of stride 1, no
+    /// pooling behind them; patches of a quarter of their side. Of a ResNet, whose first stage sees 7 x 7
+    /// positions of an image of 28 pixels, it then sees 28 x 28, at sixteen times the cost.
+    /// Kernels that were trained stay; those of patches are resampled (Beyer et al., "FlexiViT", CVPR
+    /// 2023, <https://arxiv.org/abs/2212.08013>).
+    ///
+    /// What was asked of the stem before is forgotten; [`stem_stride`](Self::stem_stride) and
+    /// [`stem_pool`](Self::stem_pool) behind it say otherwise. [`build`](Self::build) gives an error for an
+    /// architecture whose stem cannot be changed.
+    pub fn small_images(mut self) -> Self {
+        self.stem = StemOptions {
+            small_images: true,
+            ..StemOptions::default()
+        };
+        self
+    }
+
+    /// Pixels, down and across, for each position that the convolutions of the stem give: 1 or 2 in a
+    /// ResNet; in a vision transformer the side of a patch. A stem of several convolutions that stride
+    /// keeps the strides of the first ones. Upstream's by default.
+    pub fn stem_stride(mut self, stride: usize) -> Self {
+        self.stem.stride = Some(stride);
+        self
+    }
+
+    /// Whether the stem pools behind its convolutions; as upstream's by default.
+    pub fn stem_pool(mut self, pool: bool) -> Self {
+        self.stem.pool = Some(pool);
         self
     }
 

@@ -16,6 +16,7 @@ use burn::tensor::{Device, Tensor};
 use super::backbone::{Backbone, Description, InputSize};
 use super::features::Pool;
 use super::path::norm_of;
+use super::stem::StemShape;
 use crate::preprocess::ImageSize;
 
 /// A backbone of any family, and its [`Description`]; it derefs to [`Backbone`].
@@ -50,11 +51,20 @@ impl AnyBackbone {
     }
 
     /// What timm's constructor must be told to build the same model: what the family
-    /// [says](Backbone::timm_args), and the size of the images where it is fixed.
+    /// [says](Backbone::timm_args), the size of the images where it is fixed, and a stem that was
+    /// changed, where timm has an argument for it.
     pub fn timm_args(&self, pool: Pool) -> serde_json::Map<String, serde_json::Value> {
         let mut args = (**self).timm_args(pool);
         if let InputSize::Exactly(size) = self.description.input_size {
             args.insert("img_size".to_owned(), ImageSize::from(size).timm_arg());
+        }
+        let changed = self
+            .description
+            .stem
+            .as_ref()
+            .filter(|stem| stem.is_changed());
+        if let Some((name, stride)) = changed.and_then(StemShape::in_timm) {
+            args.insert(name.to_owned(), stride.into());
         }
         args
     }

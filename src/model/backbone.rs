@@ -7,8 +7,10 @@ use burn::tensor::Tensor;
 use super::features::{Features, Pool, Pooling};
 use super::host_tensor::HostTensor;
 use super::key_table::{KeyTable, OtherNames};
+use super::patch_kernels::resample_kernels;
 use super::pos_embed::PosEmbed;
 use super::position_table::PositionTable;
+use super::stem::StemShape;
 use crate::error::Result;
 use crate::init::Init;
 use crate::nn::Act;
@@ -87,6 +89,14 @@ impl FirstConv {
     }
 }
 
+/// What is known of a model that a file's weights were trained in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trained {
+    pub image_size: Option<ImageSize>,
+    /// See [`StemShape::stride`]; upstream's, if it is not said.
+    pub stem_stride: Option<usize>,
+}
+
 /// The name of the group between pooling and classifier.
 pub(crate) const PRE_LOGITS: &str = "pre_logits";
 
@@ -105,6 +115,8 @@ pub struct Description {
     pub in_channels: usize,
     /// Sizes of the image.
     pub input_size: InputSize,
+    /// The stem, of families in which it can be made finer for small images.
+    pub stem: Option<StemShape>,
     /// Rows at the lower edge of the image, and columns at the right one, that are not seen: what
     /// is no whole patch any more.
     pub unseen_edge: [usize; 2],
@@ -169,6 +181,7 @@ impl Description {
             has_pre_logits: false,
             in_channels,
             input_size: InputSize::AtLeast(1),
+            stem: None,
             unseen_edge: [0; 2],
             num_features,
             head_features: None,
@@ -206,35 +219,62 @@ impl Description {
     /// path has in the model.
     pub(crate) fn resamples(
         &self,
-        size: Option<ImageSize>,
+        trained: Trained,
         path: &str,
         from: &[usize],
         to: &[usize],
     ) -> bool {
         let mut tables = self.position_tables.iter();
         let embed = self.pos_embed.as_ref().filter(|embed| embed.path == path);
-        embed.is_some_and(|embed| embed.resamples(size, from, to))
+        embed.is_some_and(|embed| embed.resamples(trained, from, to))
+            || self.resamples_patches(trained, path, from, to)
             || tables.any(|table| table.path == path && table.resamples(from, to))
     }
 
     /// The values of such a tensor at the shape that it has in the model.
     pub(crate) fn resample(
         &self,
-        size: Option<ImageSize>,
+        trained: Trained,
         path: &str,
         tensor: HostTensor,
         shape: &[usize],
     ) -> Vec<f32> {
-        if !self.resamples(size, path, &tensor.shape, shape) {
+        if !self.resamples(trained, path, &tensor.shape, shape) {
             return tensor.data;
+        }
+        if let [_, _, height, width] = *shape {
+            return resample_kernels(&tensor, [height, width]);
         }
         let mut tables = self.position_tables.iter();
         let table = tables.find(|table| table.path == path);
         match (table, &self.pos_embed) {
             (Some(table), _) => table.resample(&tensor, shape),
-            (None, Some(embed)) => embed.resample(size, &tensor, shape),
+            (None, Some(embed)) => embed.resample(trained, &tensor, shape),
             (None, None) => tensor.data,
         }
+    }
+
+    /// Whether these are the kernels of patches that were asked to have another side.
+    fn resamples_patches(
+        &self,
+        trained: Trained,
+        path: &str,
+        from: &[usize],
+        to: &[usize],
+    ) -> bool {
+        let (Some(stem), [out, _, height, width], [wanted, _, new_height, new_width]) =
+            (&self.stem, from, to)
+        else {
+            return false;
+        };
+        let side = trained.stem_stride.unwrap_or(stem.upstream_stride());
+        let mut first = self.first_convs.iter();
+        stem.is_patch()
+            && first.any(|first| first.weight() == path)
+            && out == wanted
+            && [*height, *width] == [side; 2]
+            && [*new_height, *new_width] == [stem.stride(); 2]
+            && side != stem.stride()
     }
 
     /// The groups, and the layers before the classifier if there are any.

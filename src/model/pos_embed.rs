@@ -1,7 +1,8 @@
 //! Position embeddings at another image size.
 
+use super::backbone::Trained;
 use super::host_tensor::HostTensor;
-use crate::preprocess::{ImageSize, resample};
+use crate::preprocess::resample;
 
 /// Where a backbone keeps a learnt embedding for each patch of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub struct PosEmbed {
     pub prefix_tokens: usize,
     /// Rows and columns of the grid.
     pub grid: [usize; 2],
-    /// Pixels on a side of a patch.
+    /// Pixels on a side of a patch upstream.
     pub patch: usize,
     /// The largest side of a grid.
     pub max_side: usize,
@@ -21,20 +22,15 @@ pub struct PosEmbed {
 impl PosEmbed {
     /// Whether an embedding for images of another size, if that is known, can be brought to the
     /// model's.
-    pub(crate) fn resamples(&self, size: Option<ImageSize>, from: &[usize], to: &[usize]) -> bool {
-        self.source(size, from, to)
+    pub(crate) fn resamples(&self, trained: Trained, from: &[usize], to: &[usize]) -> bool {
+        self.source(trained, from, to)
             .is_some_and(|grid| grid != self.grid)
     }
 
     /// The values for the model's grid: those without a place are kept, the grid is resampled
     /// bicubically with antialiasing (timm's `resample_abs_pos_embed`).
-    pub(crate) fn resample(
-        &self,
-        size: Option<ImageSize>,
-        tensor: &HostTensor,
-        to: &[usize],
-    ) -> Vec<f32> {
-        let Some(from) = self.source(size, &tensor.shape, to) else {
+    pub(crate) fn resample(&self, trained: Trained, tensor: &HostTensor, to: &[usize]) -> Vec<f32> {
+        let Some(from) = self.source(trained, &tensor.shape, to) else {
             return tensor.data.clone();
         };
         let width = to[2];
@@ -46,12 +42,14 @@ impl PosEmbed {
 
     /// The grid of an embedding of this shape, if it is one of the model's width: that of the image
     /// size, or else a square.
-    fn source(&self, size: Option<ImageSize>, from: &[usize], to: &[usize]) -> Option<[usize; 2]> {
+    fn source(&self, trained: Trained, from: &[usize], to: &[usize]) -> Option<[usize; 2]> {
         let ([1, tokens, width], [1, _, wanted]) = (from, to) else {
             return None;
         };
         let tokens = tokens.checked_sub(self.prefix_tokens)?;
-        let declared = size.map(|size| size.sides().map(|side| side / self.patch));
+        let patch = trained.stem_stride.unwrap_or(self.patch);
+        let size = trained.image_size;
+        let declared = size.map(|size| size.sides().map(|side| side / patch));
         let grid = declared
             .filter(|[rows, columns]| rows.checked_mul(*columns) == Some(tokens))
             .unwrap_or([tokens.isqrt(); 2]);

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::files::write_file;
-use crate::model::{Classifier, InputSize, params};
+use crate::model::{Classifier, InputSize, StemOptions, params};
 use crate::preprocess::ImageSize;
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
 use crate::zoo;
@@ -165,6 +165,15 @@ impl Classifier {
                 "classifier": classifier,
             },
         });
+        // Beside them, as timm has no such argument but for patches.
+        let stem = self.backbone.describe().stem.as_ref();
+        if let Some(stem) = stem.filter(|stem| stem.is_changed()) {
+            let StemOptions { stride, pool, .. } = stem.options();
+            let mut changed = Map::new();
+            changed.extend(stride.map(|stride| ("stride".to_owned(), json!(stride))));
+            changed.extend(pool.map(|pool| ("pool".to_owned(), json!(pool))));
+            config["stem"] = json!(changed);
+        }
         // timm would adapt the layers it names to other channels than three, once more.
         if self.in_channels() == 3 {
             let first_convs = self.backbone.describe().first_convs.iter();
@@ -188,9 +197,26 @@ impl Classifier {
         config
     }
 
+    /// What other libraries do not know of the model, and would compute otherwise from its weights: a
+    /// stem that was changed, where timm has no argument for it.
+    pub fn unknown_to_timm(&self) -> Option<String> {
+        let stem = self.backbone.describe().stem.as_ref()?;
+        let is_unknown = stem.is_changed() && stem.in_timm().is_none();
+        let library = zoo::find(&self.info.architecture).map_or("timm", |a| a.library);
+        is_unknown.then(|| {
+            format!(
+                "the stem was changed to {stem}: {library} has no argument for that, and does not compute \
+                 the same from these weights"
+            )
+        })
+    }
+
     /// How Python opens the folder: a line each, or nothing where it cannot.
     fn in_python(&self) -> String {
         let info = &self.info;
+        if let Some(difference) = self.unknown_to_timm() {
+            return format!("**{difference}.** burn-zoo opens it:\n\n");
+        }
         let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
         let lines = match (library, self.in_channels(), self.num_classes()) {
             ("timm", ..) => {
@@ -232,10 +258,13 @@ impl Classifier {
             let source = licence_source_in_words(info.licence_source.as_deref());
             format!("- licence of the weights that it started from: {licence}{source}\n")
         });
+        let stem = self.backbone.describe().stem.as_ref();
+        let stem = stem.filter(|stem| stem.is_changed());
         format!(
             "{front_matter}# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\
              - parameters: {parameters}\n\
+             {stem}\
              - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
              - started from: {origin}\n\
              {licence}\n\
@@ -247,6 +276,7 @@ impl Classifier {
             architecture = info.architecture,
             channels = self.in_channels(),
             parameters = self.num_parameters(),
+            stem = stem.map_or_else(String::new, |stem| format!("- stem: {stem}\n")),
             mean = info.normalization.mean(),
             std = info.normalization.std(),
             origin = info.origin,

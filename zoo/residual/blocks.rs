@@ -34,6 +34,8 @@ pub(in crate::zoo) struct Stem {
     pub(super) conv_pool: Option<ConvNorm>,
     #[module(skip)]
     pub(super) smoothing: Option<Smoothing>,
+    #[module(skip)]
+    pub(super) pools: bool,
 }
 
 impl MapLayer for Stem {
@@ -42,6 +44,7 @@ impl MapLayer for Stem {
         let x = self.conv.forward(self.deep.iter().fold(x, deep));
         match (&self.conv_pool, self.smoothing) {
             (Some(conv), _) => conv.forward(x),
+            _ if !self.pools => x,
             (None, None) => max_pool2d(x, 3, 2, 1),
             (None, Some(Smoothing::Average)) => Smoothing::Average.forward(x),
             (None, Some(Smoothing::Blur)) => Smoothing::Blur.forward(max_pool2d(x, 3, 1, 1)),

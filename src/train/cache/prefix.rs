@@ -298,6 +298,11 @@ fn key(
         config.seed,
         recipe.feature_cache.half,
     ));
+    // The same weights give something else behind another stem.
+    let stem = model.backbone.describe().stem.as_ref();
+    if let Some(stem) = stem.filter(|stem| stem.is_changed()) {
+        hash.update(format!("{stem}"));
+    }
     for (path, tensor) in params::read(model)? {
         hash.update(path);
         for value in tensor.data {

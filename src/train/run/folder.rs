@@ -14,7 +14,7 @@ use super::tables::{self, step_columns, step_row, step_rows_until};
 use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::files::{TEMPORARY, write_file};
-use crate::model::{Classifier, params};
+use crate::model::{Classifier, StemShape, params};
 use crate::preprocess::Normalization;
 use crate::train::checkpoint;
 use crate::train::epoch_record::{EpochRecord, SkippedImage};
@@ -62,6 +62,9 @@ struct ModelConfig<'a> {
     global_pool: &'a str,
     drop_rate: f64,
     drop_path_rate: f64,
+    /// In words, if it is not upstream's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stem: Option<String>,
     parameters: usize,
     trainable: usize,
     device: String,
@@ -74,6 +77,7 @@ impl<'a> ModelConfig<'a> {
         let info = model.info();
         let trainable = model.trainable_parameters();
         let params = params::list(model).into_iter();
+        let stem = model.backbone.describe().stem.as_ref();
         let trainable = params.filter(|param| trainable.contains(&param.path));
         Self {
             architecture: &info.architecture,
@@ -83,6 +87,9 @@ impl<'a> ModelConfig<'a> {
             global_pool: model.head.pool().timm_name(),
             drop_rate: info.drop_rate,
             drop_path_rate: info.drop_path_rate,
+            stem: stem
+                .filter(|stem| stem.is_changed())
+                .map(StemShape::to_string),
             parameters: model.num_parameters(),
             trainable: trainable.map(|param| param.num_elements()).sum(),
             device: device_name(&model.device()),

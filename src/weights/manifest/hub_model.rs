@@ -12,6 +12,7 @@ use super::fields::{
     OneOrMore, Side, Stds,
 };
 use crate::error::{Error, Result};
+use crate::model::StemOptions;
 use crate::preprocess::{CropMode, Interpolation};
 use crate::weights::quote::clipped;
 use crate::zoo;
@@ -55,6 +56,8 @@ pub(crate) struct HubModel {
     pub drop_rate: f64,
     /// Stochastic depth.
     pub drop_path_rate: f64,
+    /// What was changed in the stem, which timm knows nothing of but the side of patches.
+    pub stem: Option<StemOptions>,
     /// Upstream's names of the convolutions that see the image.
     pub first_conv: Vec<String>,
     /// Upstream's names of the last layer, or of the last layers where there are two classifiers.
@@ -142,6 +145,10 @@ impl HubModel {
         input_size[0] = in_channels;
         let test_input_size: Option<InputSize> = cfg.get("test_input_size")?;
 
+        let patch_size = args.get("patch_size")?.map(|Side(side)| StemOptions {
+            stride: Some(side),
+            ..StemOptions::default()
+        });
         let num_classes: Option<Classes> = first([
             args.get("num_classes")?,
             root.get("num_classes")?,
@@ -225,6 +232,7 @@ impl HubModel {
             },
             drop_rate: rate("drop_rate")?,
             drop_path_rate: rate("drop_path_rate")?,
+            stem: root.read("stem", stem)?.or(patch_size),
             first_conv: layers("first_conv")?,
             classifier: layers("classifier")?,
             licence: cfg.get("license")?.map(|Line(text)| text),
@@ -244,6 +252,22 @@ fn per_channel(list: Vec<f64>, in_channels: usize) -> Result<Vec<f64>, String> {
         return Ok(list);
     }
     Err(format!("expected {in_channels} numbers, one a channel"))
+}
+
+/// What was changed in a stem, as [`Classifier::export`](crate::Classifier::export) writes it.
+fn stem(value: &Value) -> Result<StemOptions, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Changed {
+        stride: Option<Side>,
+        pool: Option<bool>,
+    }
+    let Changed { stride, pool } = parsed(value)?;
+    Ok(StemOptions {
+        small_images: false,
+        stride: stride.map(|Side(side)| side),
+        pool,
+    })
 }
 
 /// A side, or height and width.
