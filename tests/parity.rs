@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use burn_zoo::prelude::*;
@@ -55,7 +55,7 @@ fn architectures_compute_what_timm_computes() {
         let path = fixture(&format!("parity/{}.safetensors", architecture.name));
         if path.exists() {
             *families.entry(architecture.family).or_default() += 1;
-            agrees_with_timm(architecture.name, &path, &device);
+            agrees_with_timm(architecture.name, &path, Spec::clone, &device);
         }
     }
     for architecture in zoo::architectures() {
@@ -71,27 +71,108 @@ fn architectures_compute_what_timm_computes() {
     assert_eq!((compared, fixtures), (FIXTURES, FIXTURES));
 }
 
+/// Families whose stem leaves nothing to change: it does not stride.
+const WITHOUT_STEM: [&str; 1] = ["Vgg"];
+
+/// A stem for small images is what PyTorch has with these strides, patches and without the pooling;
+/// `tests/fixtures/stems.py` makes the fixtures.
+#[test]
+fn stems_for_small_images_compute_what_pytorch_computes() {
+    let device = Device::default();
+    let mut families: BTreeMap<&str, usize> = BTreeMap::new();
+    for architecture in zoo::architectures() {
+        let name = architecture.name;
+        let path = fixture(&format!("stems/{name}.safetensors"));
+        if path.exists() && common::is_chosen(name) {
+            agrees_with_timm(name, &path, |spec| spec.clone().small_images(), &device);
+            *families.entry(architecture.family).or_default() += 1;
+        }
+    }
+    let all: BTreeSet<&str> = zoo::architectures().map(|a| a.family).collect();
+    let missing: Vec<&str> = all
+        .into_iter()
+        .filter(|family| !families.contains_key(family) && !WITHOUT_STEM.contains(family))
+        .collect();
+    assert!(
+        std::env::var("MODELS").is_ok() || missing.is_empty(),
+        "{missing:?}"
+    );
+}
+
+/// No architecture ignores what is asked of its stem: it has it, or it says that it cannot.
+#[test]
+fn every_stem_is_as_asked_or_refused() {
+    let device = Device::default();
+    for architecture in zoo::architectures().filter(|a| common::is_chosen(a.name)) {
+        let name = architecture.name;
+        let upstream = Zoo::get(name)
+            .unwrap()
+            .num_classes(10)
+            .build_zeros(&device)
+            .unwrap();
+        let small = Zoo::get(name).unwrap().num_classes(10).small_images();
+        let Some(stem) = &upstream.backbone.describe().stem else {
+            let refused = small.build_zeros(&device).unwrap_err().to_string();
+            let expected =
+                format!("small_images: expected nothing: {name} has no stem that can be");
+            assert!(refused.starts_with(&expected), "{name}: {refused}");
+            assert!(WITHOUT_STEM.contains(&architecture.family), "{name}");
+            continue;
+        };
+        assert!(!stem.is_changed(), "{name}: {stem}");
+        let small = small.build_zeros(&device).unwrap();
+        let changed = small.backbone.describe().stem.clone().unwrap();
+        assert!(
+            changed.is_changed() && changed.stride() < stem.stride(),
+            "{name}: {changed}"
+        );
+        if changed.is_patch() {
+            continue;
+        }
+        assert_eq!(
+            (changed.stride(), changed.pools().unwrap_or(false)),
+            (1, false),
+            "{name}"
+        );
+        // Kernels stay, so that the weights of upstream's stem are those of this one.
+        assert_eq!(names_hash(&small), names_hash(&upstream), "{name}");
+        let too_far = Zoo::get(name).unwrap().stem_stride(64).build_zeros(&device);
+        let too_far = too_far.unwrap_err().to_string();
+        assert!(
+            too_far.starts_with("stem_stride: expected one that the stem can have: 1"),
+            "{name}: {too_far}"
+        );
+    }
+}
+
 #[test]
 #[ignore = "needs the fixtures of all architectures, in a folder that PARITY names; MODELS chooses some"]
 fn every_architecture_computes_what_timm_computes() {
     let folder = std::env::var("PARITY").expect("PARITY names the folder of parity.py --out");
     for architecture in zoo::architectures().filter(|a| common::is_chosen(a.name)) {
         let path = Path::new(&folder).join(format!("{}.safetensors", architecture.name));
-        let (compared, worst) = agrees_with_timm(architecture.name, &path, &Device::default());
+        let (compared, worst) =
+            agrees_with_timm(architecture.name, &path, Spec::clone, &Device::default());
         println!("| `{}` | {compared} | {worst:.1e} |", architecture.name);
     }
 }
 
 /// Compares every group's output, the vector before the classifier and the scores, for 3, 1 and 4
 /// channels and all sizes of the fixture, fused too. Gives the number of outputs and the worst error.
-fn agrees_with_timm(name: &str, path: &Path, device: &Device) -> (usize, f64) {
+fn agrees_with_timm(
+    name: &str,
+    path: &Path,
+    change: fn(&Spec) -> Spec,
+    device: &Device,
+) -> (usize, f64) {
+    let spec = || change(&Zoo::get(name).unwrap());
     let expected = Fixture::read(path);
     let sizes: Vec<ImageSize> = expected.metadata["sizes"]
         .split(',')
         .map(|size| size.parse().unwrap())
         .collect();
     for (suffix, channels, classes) in [("", 3, 1000), ("_c1_n10", 1, 10)] {
-        let spec = Zoo::get(name).unwrap().adapt(channels, classes);
+        let spec = spec().adapt(channels, classes);
         let model = spec.image_size(sizes[0]).build_zeros(device).unwrap();
         let known = |key: &str| &expected.metadata[&format!("{key}{suffix}")];
         assert_eq!(
@@ -116,10 +197,7 @@ fn agrees_with_timm(name: &str, path: &Path, device: &Device) -> (usize, f64) {
         for &size in &sizes {
             let fixed = built.as_ref().map(|m| m.backbone.describe().input_size);
             if matches!(fixed, None | Some(InputSize::Exactly(_))) {
-                let spec = Zoo::get(name)
-                    .unwrap()
-                    .in_channels(channels)
-                    .image_size(size);
+                let spec = spec().in_channels(channels).image_size(size);
                 built = Some(rule_model_with_gain(spec, device, gain));
             }
             let model = built.as_ref().unwrap();

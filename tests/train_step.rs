@@ -247,7 +247,17 @@ fn row(values: &[f32]) -> [f64; 5] {
 /// images change by a millionth, the network is chaotic, and ten times that is allowed.
 #[test]
 fn a_model_of_every_family_trains_as_in_pytorch() {
-    let expected = Fixture::open("family_steps.safetensors");
+    steps_agree("family_steps.safetensors", |spec| spec);
+}
+
+/// The same with a stem for small images; `tests/fixtures/stems.py` makes the fixture.
+#[test]
+fn stems_for_small_images_train_as_in_pytorch() {
+    steps_agree("stem_steps.safetensors", Spec::small_images);
+}
+
+fn steps_agree(fixture: &str, change: fn(Spec) -> Spec) {
+    let expected = Fixture::open(fixture);
     let device = Device::default().autodiff();
     let mut ran = 0;
     for (name, facts) in &expected.metadata {
@@ -260,7 +270,7 @@ fn a_model_of_every_family_trains_as_in_pytorch() {
         let gain: f32 = facts[1].parse().unwrap();
         let [of_loss, of_gradients, of_state] =
             [2, 3, 4].map(|i| (2.0 * facts[i].parse::<f64>().unwrap()).max(1e-3));
-        let spec = Zoo::get(name).unwrap().num_classes(10).image_size(size);
+        let spec = change(Zoo::get(name).unwrap().num_classes(10).image_size(size));
         let model = common::rule_model_with_gain(spec, &device, gain);
         let images = rule_input([4, 3, size.height, size.width], &device);
         let labels = Tensor::<1, Int>::from_ints([0, 3, 6, 9], &device);

@@ -41,19 +41,23 @@ struct Config;
 impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<AlexNet> {
         options.check_no_drop_path()?;
+        let stem = options.stem.convolutions(&[4], true)?;
+        let pools = stem.pools() != Some(false);
+        // The positions behind its convolution that the poolings make one of, less one.
+        let steps = if pools { 14 } else { 6 };
         let conv = |from, to, kernel: usize| {
             Conv2dConfig::new(from, to, kernel)
                 .padding(kernel / 2)
                 .bias()
         };
         let first = Conv2dConfig::new(options.in_channels, 64, 11);
-        let first = first.stride(4).padding(2).bias();
-        let layer = |config: Conv2dConfig, is_last| Layer {
+        let first = first.stride(stem.stride()).padding(2).bias();
+        let layer = |config: Conv2dConfig, pools| Layer {
             conv: config.init(params),
-            is_last,
+            pools,
         };
         let stages = Stages::new(vec![
-            vec![layer(first, true)],
+            vec![layer(first, pools)],
             vec![layer(conv(64, 192, 5), true)],
             vec![
                 layer(conv(192, 384, 3), false),
@@ -64,8 +68,9 @@ impl Config {
         let description = Description {
             has_pre_logits: true,
             head_features: Some(HIDDEN),
-            // What the strides leave of 63 pixels is one.
-            input_size: InputSize::AtLeast(63),
+            // What the strides leave of so many pixels is one: of 63 upstream.
+            input_size: InputSize::AtLeast(steps * stem.stride() + 7),
+            stem: Some(stem),
             // The MLP takes the means over a grid.
             pools: &[Pool::Avg],
             classifier: "classifier.6",
@@ -103,17 +108,17 @@ impl Backbone for AlexNet {
     }
 }
 
-/// A convolution, and behind the last one of a stage a pooling.
+/// A convolution, and behind the last one of a stage a pooling. The first stage is the stem, too.
 #[derive(Module, Debug)]
 struct Layer {
     conv: Conv2d,
-    is_last: bool,
+    pools: bool,
 }
 
 impl MapLayer for Layer {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.conv.forward_with(x, Epilogue::act(Act::Relu));
-        if self.is_last {
+        if self.pools {
             max_pool2d(x, 3, 2, 0)
         } else {
             x

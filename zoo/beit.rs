@@ -67,7 +67,9 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<BEiT> {
-        let [image_size, grid] = options.patch_grid(224, PATCH)?;
+        let stem = options.stem.patches(PATCH)?.timm_arg("patch_size");
+        let patch = stem.stride();
+        let [image_size, grid] = options.patch_grid(224, patch)?;
         let width = self.width;
         let offsets = Offsets::new(grid);
         let tables = (0..self.depth).map(|index| format!("blocks.{index}.attn.bias_table"));
@@ -78,7 +80,8 @@ impl Config {
         let description = Description {
             has_pre_logits: true,
             input_size: InputSize::Exactly(image_size),
-            unseen_edge: image_size.map(|side| side % PATCH),
+            stem: Some(stem),
+            unseen_edge: image_size.map(|side| side % patch),
             pools: &[Pool::Avg, Pool::Token, Pool::None],
             prefix_tokens: 1,
             classifier: "head",
@@ -98,7 +101,7 @@ impl Config {
                 "stem.proj",
             )
         };
-        let proj = Conv2dConfig::new(options.in_channels, width, PATCH).stride(PATCH);
+        let proj = Conv2dConfig::new(options.in_channels, width, patch).stride(patch);
         let rates = drop_path_rates(options.drop_path_rate, self.depth);
         let backbone = BEiT {
             stem: Stem {

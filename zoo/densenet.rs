@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::init::{FanMode, Init, Nonlinearity};
 use crate::model::{
     Backbone, Description, Features, Group, InputSize, KeyTable, MapLayer, OtherNames, Pool,
-    Stages, key_table,
+    Stages, StemShape, key_table,
 };
 use crate::nn::{
     Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, Epilogue, ParamBuilder,
@@ -79,7 +79,8 @@ impl Config {
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<DenseNet> {
         options.check_no_drop_path()?;
-        let stem = self.stem(options.in_channels, params);
+        let shape = options.stem.convolutions(&[2], true)?;
+        let stem = self.stem(options.in_channels, &shape, params);
         let mut channels = 2 * self.growth;
         let mut stages = Vec::new();
         for (index, depth) in self.depths.into_iter().enumerate() {
@@ -113,7 +114,8 @@ impl Config {
         };
         let description = Description {
             // The stem and the transitions divide the sides by 32.
-            input_size: InputSize::AtLeast(29),
+            input_size: InputSize::AtLeast(shape.scale(29)),
+            stem: Some(shape),
             classifier: "classifier",
             classifier_init: CLASSIFIER,
             key_table: self.key_table(),
@@ -134,21 +136,24 @@ impl Config {
         Ok((backbone, description))
     }
 
-    fn stem(&self, in_channels: usize, params: &ParamBuilder) -> Stem {
+    fn stem(&self, in_channels: usize, shape: &StemShape, params: &ParamBuilder) -> Stem {
         let layer = |config| ConvNorm::new(config, Act::Relu, params);
         let (narrow, wide) = (self.growth, 2 * self.growth);
+        let (stride, pools) = (shape.stride(), shape.pools() != Some(false));
         if self.is_deep {
             Stem {
-                conv0: Some(layer(conv(in_channels, narrow, 3).stride(2))),
+                conv0: Some(layer(conv(in_channels, narrow, 3).stride(stride))),
                 conv1: Some(layer(conv(narrow, narrow, 3))),
                 conv: layer(conv(narrow, wide, 3)),
+                pools,
                 blurs: true,
             }
         } else {
             Stem {
                 conv0: None,
                 conv1: None,
-                conv: layer(conv(in_channels, wide, 7).stride(2)),
+                conv: layer(conv(in_channels, wide, 7).stride(stride)),
+                pools,
                 blurs: false,
             }
         }
@@ -237,6 +242,7 @@ struct Stem {
     conv0: Option<ConvNorm>,
     conv1: Option<ConvNorm>,
     conv: ConvNorm,
+    pools: bool,
     blurs: bool,
 }
 
@@ -245,10 +251,10 @@ impl MapLayer for Stem {
         let deep = [&self.conv0, &self.conv1].into_iter().flatten();
         let x = deep.fold(x, |x, conv| conv.forward(x));
         let x = self.conv.forward(x);
-        if self.blurs {
-            blur_pool2d(max_pool2d(x, 3, 1, 1))
-        } else {
-            max_pool2d(x, 3, 2, 1)
+        match (self.pools, self.blurs) {
+            (false, _) => x,
+            (true, true) => blur_pool2d(max_pool2d(x, 3, 1, 1)),
+            (true, false) => max_pool2d(x, 3, 2, 1),
         }
     }
 }

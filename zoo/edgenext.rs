@@ -76,7 +76,17 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<EdgeNeXt> {
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let first = self.widths[0];
-        let (side, padding) = if self.is_overlapping { (9, 4) } else { (4, 0) };
+        let shape = if self.is_overlapping {
+            options.stem.convolutions(&[4], false)?
+        } else {
+            options.stem.patches(4)?
+        };
+        let stride = shape.stride();
+        let (side, padding) = if self.is_overlapping {
+            (9, 4)
+        } else {
+            (stride, 0)
+        };
         let stem = Conv2dConfig::new(options.in_channels, first, side);
         let stages = (0..4).map(|index| {
             let (width, before) = (self.widths[index], self.widths[index.saturating_sub(1)]);
@@ -106,7 +116,8 @@ impl Config {
         let description = Description {
             has_pre_logits: true,
             // Without overlapping, 32 pixels are one position in the last stage.
-            input_size: InputSize::AtLeast(if self.is_overlapping { 1 } else { 32 }),
+            input_size: InputSize::AtLeast(shape.scale(if self.is_overlapping { 1 } else { 32 })),
+            stem: Some(shape),
             // The normalisation behind the pooling has as many channels as the features.
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::None],
             classifier: "head.fc",
@@ -123,7 +134,7 @@ impl Config {
         };
         let backbone = EdgeNeXt {
             stem: Stem {
-                conv: self.conv(stem.stride(4).padding(padding), params),
+                conv: self.conv(stem.stride(stride).padding(padding), params),
                 norm: LayerNorm::new(first, EPSILON, params),
             },
             stages,

@@ -70,9 +70,10 @@ impl Config {
             conv_point: layer(Conv2dConfig::new(first, first, 1), true, Act::None, params),
             has_shortcut: true,
         };
+        let shape = options.stem.convolutions(&[2], false)?;
         let stem = Conv2dConfig::new(options.in_channels, first, 3);
         let stem = Stem {
-            conv: layer(stem.stride(2).padding(1), true, ACT, params),
+            conv: layer(stem.stride(shape.stride()).padding(1), true, ACT, params),
             blocks: (0..self.depths[0]).map(separable).collect(),
         };
         let stages = (0..4).map(|index| {
@@ -96,6 +97,7 @@ impl Config {
         let (groups, last, [inner, hidden]) =
             (stages.groups_with_stem(), self.widths[4], self.hidden);
         let description = Description {
+            stem: Some(shape),
             has_pre_logits: true,
             head_features: Some(hidden),
             // Behind the pooling is an affine layer.

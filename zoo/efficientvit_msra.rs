@@ -55,8 +55,8 @@ variants! {
     };
 }
 
-/// Pixels on a side of what becomes one position of the first stage.
-const PATCH: usize = 16;
+/// Convolutions of the stem, each of half the size.
+const STRIDES: [usize; 4] = [2; 4];
 /// Pixels on a side of an image, at most.
 const LARGEST: usize = 4096;
 /// Positions on a side of a window.
@@ -77,12 +77,15 @@ struct Config {
 impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<EfficientVitMsra> {
         options.check_no_drop_path()?;
-        let image_size = options.fixed_size(224, format!("{PATCH} to {LARGEST}"), |side| {
-            (PATCH..=LARGEST).contains(&side)
+        let stem = options.stem.convolutions(&STRIDES, false)?;
+        // Pixels on a side of what becomes one position of the first stage.
+        let patch = stem.stride();
+        let image_size = options.fixed_size(224, format!("{patch} to {LARGEST}"), |side| {
+            (patch..=LARGEST).contains(&side)
         })?;
         // The shorter side of the image decides on the windows.
         let [height, width] = image_size;
-        let mut grid = height.min(width) / PATCH;
+        let mut grid = height.min(width) / patch;
         let mut tables = Vec::new();
         let mut stages = Vec::new();
         for (index, width) in self.widths.into_iter().enumerate() {
@@ -109,8 +112,10 @@ impl Config {
         }
         let stages = Stages::new(stages);
         let (groups, last) = (stages.groups_with_stem(), self.widths[2]);
+        let strides = stem.strides().to_vec();
         let description = Description {
             has_pre_logits: true,
+            stem: Some(stem),
             input_size: InputSize::Exactly(image_size),
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::CatAvgMax],
             classifier: "head.linear",
@@ -122,7 +127,7 @@ impl Config {
         };
         let pooled = last * options.pool.multiplier();
         let backbone = EfficientVitMsra {
-            stem: ConvStem::new(options.in_channels, self.widths[0], 4, Act::Relu, params),
+            stem: ConvStem::new(options.in_channels, self.widths[0], &strides, Act::Relu, params),
             stages,
             pre_logits: BatchNorm2dConfig::new(pooled).init(params),
         };

@@ -122,7 +122,8 @@ impl Config {
     }
 
     pub(super) fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<Eva> {
-        let (width, patch) = (self.width, self.patch);
+        let stem = options.stem.patches(self.patch)?.timm_arg("patch_size");
+        let (width, patch) = (self.width, stem.stride());
         let [image_size, grid] = options.patch_grid(self.image_size, patch)?;
         let prefix_tokens = 1 + self.registers;
         let mut groups = Group::stem_and_blocks(BLOCKS);
@@ -131,6 +132,7 @@ impl Config {
         let description = Description {
             has_pre_logits: self.pools_first,
             input_size: InputSize::Exactly(image_size),
+            stem: Some(stem),
             unseen_edge: image_size.map(|side| side % patch),
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::Token, Pool::None],
             prefix_tokens,
@@ -148,7 +150,7 @@ impl Config {
                 path: "stem.pos_embed".to_owned(),
                 prefix_tokens,
                 grid,
-                patch,
+                patch: self.patch,
                 max_side: MOST_PATCHES,
             }),
             no_weight_decay: tokens.map(str::to_owned).to_vec(),

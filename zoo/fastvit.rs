@@ -81,9 +81,14 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<FastVit> {
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let width = self.width;
+        let shape = options.stem.convolutions(&[2, 2], false)?;
+        let strided = |from, stride| {
+            let conv = RepConvConfig::new(from, width, 3).stride(stride);
+            conv.without_identity()
+        };
         let stem = [
-            RepConvConfig::new(options.in_channels, width, 3).stride(2),
-            RepConvConfig::new(width, width, 3).stride(2).depthwise(),
+            strided(options.in_channels, shape.strides()[0]),
+            strided(width, shape.strides()[1]).depthwise(),
             RepConvConfig::new(width, width, 1),
         ];
         let mut stages = Vec::new();
@@ -116,6 +121,7 @@ impl Config {
         groups.push(Group::named("final_conv"));
         let first = "stem.0.conv_kxk.0.conv";
         let description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: WEIGHTS,
             key_table: key_table![

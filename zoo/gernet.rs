@@ -97,9 +97,10 @@ impl Config {
         let total = self.stages.iter().map(|(_, depth, ..)| depth).sum();
         let mut rates = drop_path_rates(options.drop_path_rate, total);
         let mut channels = self.stem_channels;
+        let shape = options.stem.convolutions(&[2], false)?;
         let stem = Conv2dConfig::new(options.in_channels, channels, 3)
             .padding(1)
-            .stride(2)
+            .stride(shape.stride())
             .weights(fan_out_normal(9 * channels));
         let stem = ConvLayer::new(stem, Act::Relu, params);
         let mut table = key_table![
@@ -145,6 +146,7 @@ impl Config {
         let stages = Stages::new(stages);
         let groups = stages.groups_with_stem();
         let description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: Init::normal(0.01),
             key_table: table,

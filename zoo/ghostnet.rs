@@ -103,7 +103,8 @@ impl Config {
         let mut channels = wide(16);
         let stem = Conv2dConfig::new(options.in_channels, channels, 3);
         let layer = |conv| ConvLayer::new(conv, Act::Relu, params);
-        let stem = layer(stem.padding(1).stride(2));
+        let shape = options.stem.convolutions(&[2], false)?;
+        let stem = layer(stem.padding(1).stride(shape.stride()));
         let mut number = 0;
         let mut stages: Vec<Vec<Block>> = Vec::new();
         for stage in STAGES {
@@ -138,7 +139,8 @@ impl Config {
             has_pre_logits: true,
             head_features: Some(HEAD),
             // A gate sees nothing of a single position, which more than 32 pixels do not become.
-            input_size: InputSize::AtLeast(if self.has_gates { 33 } else { 1 }),
+            input_size: InputSize::AtLeast(shape.scale(if self.has_gates { 33 } else { 1 })),
+            stem: Some(shape),
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::None],
             classifier: "classifier",
             key_table: self.key_table(),

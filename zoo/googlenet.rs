@@ -63,10 +63,13 @@ const STAGES: [(Option<usize>, &[[usize; 6]]); 3] = [
 impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<GoogLeNet> {
         options.check_no_drop_path()?;
+        // The poolings behind the first and the third convolution go together.
+        let shape = options.stem.convolutions(&[2], true)?;
         let stem = Stem {
-            conv1: conv(options.in_channels, 64, 7, 2, params),
+            conv1: conv(options.in_channels, 64, 7, shape.stride(), params),
             conv2: conv(64, 64, 1, 1, params),
             conv3: conv(64, 192, 3, 1, params),
+            pools: shape.pools() != Some(false),
         };
         let mut channels = 192;
         let mut stages = Vec::new();
@@ -84,7 +87,8 @@ impl Config {
         let groups = stages.groups_with_stem();
         let description = Description {
             // The third pooling finds two pixels on a side.
-            input_size: InputSize::AtLeast(15),
+            input_size: InputSize::AtLeast(shape.scale(15)),
+            stem: Some(shape),
             classifier_init: WEIGHTS,
             key_table: key_table(),
             unread: &["aux1.", "aux2."],
@@ -174,12 +178,14 @@ struct Stem {
     conv1: ConvNorm,
     conv2: ConvNorm,
     conv3: ConvNorm,
+    pools: bool,
 }
 
 impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = max_pool2d_ceil(self.conv1.forward(x), 3, 2);
-        max_pool2d_ceil(self.conv3.forward(self.conv2.forward(x)), 3, 2)
+        let pool = |x| if self.pools { max_pool2d_ceil(x, 3, 2) } else { x };
+        let x = pool(self.conv1.forward(x));
+        pool(self.conv3.forward(self.conv2.forward(x)))
     }
 }
 

@@ -75,9 +75,11 @@ impl Config {
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<HrNet> {
         options.check_no_drop_path()?;
+        let shape = options.stem.convolutions(&[2, 2], false)?;
+        let strides = shape.strides();
         let stem = Stem {
-            conv1: layer([options.in_channels, STEM], 2, Act::Relu, params),
-            conv2: layer([STEM, STEM], 2, Act::Relu, params),
+            conv1: layer([options.in_channels, STEM], strides[0], Act::Relu, params),
+            conv2: layer([STEM, STEM], strides[1], Act::Relu, params),
         };
         let mut stages = vec![self.first_stage(params)];
         for (index, modules) in self.modules.into_iter().enumerate() {
@@ -94,7 +96,8 @@ impl Config {
         let description = Description {
             has_pre_logits: true,
             // Maps that are halved add up to those that are doubled.
-            input_size: InputSize::MultipleOf(32),
+            input_size: InputSize::MultipleOf(shape.scale(32)),
+            stem: Some(shape),
             classifier: "classifier",
             key_table: names(),
             ..Description::new(groups, options.in_channels, FEATURES, "stem.conv1")

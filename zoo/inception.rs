@@ -24,7 +24,9 @@ use self::blocks::{Block, BlockConfig, Builder};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Backbone, Description, Features, InputSize, Pool, Stages, key_table};
+use crate::model::{
+    Backbone, Description, Features, InputSize, Pool, Stages, StemShape, key_table,
+};
 use crate::nn::ParamBuilder;
 
 variants! {
@@ -53,7 +55,9 @@ impl Config {
             weights: &self.weights,
             params,
         };
-        let stem = builder.blocks("stem", &self.stem)?;
+        let shape = self.stem_shape(options)?;
+        let stem_blocks = self.stem_blocks(&shape);
+        let stem = builder.blocks("stem", &stem_blocks)?;
         let mut stages = Vec::new();
         for (stage, blocks) in (1..).zip(&self.stages) {
             stages.push(builder.blocks(&format!("stage{stage}"), blocks)?);
@@ -62,8 +66,8 @@ impl Config {
         let groups = stages.groups_with_stem();
         let first = "stem.0.branches.0.layers.0.conv";
         let description = Description {
-            // Nothing is padded where the size is halved.
-            input_size: InputSize::AtLeast(75),
+            input_size: InputSize::AtLeast(least_size(&stem_blocks)),
+            stem: Some(shape),
             classifier: self.classifier,
             classifier_init: self.weights.clone(),
             key_table: builder.table,
@@ -73,6 +77,41 @@ impl Config {
         };
         Ok((Inception { stem, stages }, description))
     }
+
+    /// V4 pools beside convolutions that stride, as they do; the others have two poolings of their own.
+    fn stem_shape(&self, options: &BackboneOptions) -> Result<StemShape> {
+        let strided = self.stem.iter().filter(|block| block.strides()).count();
+        let pools = self.stem.iter().any(BlockConfig::is_pooling);
+        options.stem.convolutions(&vec![2; strided], pools)
+    }
+
+    /// The stem's blocks in that shape. A pooling that is left out leaves an empty one.
+    fn stem_blocks(&self, shape: &StemShape) -> Vec<BlockConfig> {
+        let mut strides = shape.strides().iter();
+        let mut blocks = self.stem.clone();
+        for block in &mut blocks {
+            if block.is_pooling() && shape.pools() == Some(false) {
+                block.words.clear();
+            } else if block.strides() && strides.next() == Some(&1) {
+                block.words = block.words.replace("3s", "3v").replace("max", "dense_max");
+            }
+        }
+        blocks
+    }
+}
+
+/// The smallest side that leaves the last stage a position. Nothing is padded where the size is halved.
+fn least_size(stem: &[BlockConfig]) -> usize {
+    // Two stages halve what the stem gives.
+    stem.iter().rev().fold(7, |side, block| {
+        if block.is_pooling() || block.strides() {
+            2 * side + 1
+        } else if block.words.contains("3v") {
+            side + 2
+        } else {
+            side
+        }
+    })
 }
 
 /// timm counts the first three convolutions, the two behind them and the blocks, and in

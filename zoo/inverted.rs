@@ -133,7 +133,8 @@ impl Config {
 
     pub fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<InvertedNet> {
         let specs = self.specs()?;
-        let stem = self.stem(options.in_channels, params);
+        let shape = options.stem.convolutions(&[2], false)?;
+        let stem = self.stem(options.in_channels, shape.stride(), params);
         let mut channels = self.stem_channels();
         let total: usize = specs.iter().flatten().map(|spec| spec.repeats).sum();
         // Unlike in other families, the last block does not reach the full rate.
@@ -186,7 +187,8 @@ impl Config {
                 Head::None | Head::Conv(_) => None,
                 Head::Pooled { channels, .. } | Head::PooledNorm(channels) => Some(channels),
             },
-            input_size: InputSize::AtLeast(self.least_size),
+            input_size: InputSize::AtLeast(shape.scale(self.least_size)),
+            stem: Some(shape),
             classifier: "classifier",
             classifier_init: CLASSIFIER,
             key_table: timm_names(&specs, self.head),
@@ -240,9 +242,9 @@ impl Config {
         }
     }
 
-    fn stem(&self, in_channels: usize, params: &ParamBuilder) -> ConvLayer {
+    fn stem(&self, in_channels: usize, stride: usize, params: &ParamBuilder) -> ConvLayer {
         let (style, channels) = (&self.style, self.stem_channels());
-        let conv = Conv2dConfig::new(in_channels, channels, 3).stride(2);
+        let conv = Conv2dConfig::new(in_channels, channels, 3).stride(stride);
         let conv = conv.weights(fan_out_normal(9 * channels));
         let conv = if style.is_same {
             conv.same()

@@ -74,7 +74,7 @@ variants! {
         => Config { stem: [16, 32], ..Config::new(160, [32, 64, 96, 128], [1, 1, 2, 1], COAT) };
 }
 
-/// A side of the image is a multiple of this, which becomes one position of the last stage. As many as
+/// A side of the image is a multiple of this upstream, which becomes one position of the last stage. As many as
 /// there are, so many positions are on the side of a window in every stage.
 const MULTIPLE: usize = 32;
 /// Pixels on a side of an image, at most.
@@ -102,12 +102,20 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<MaxxVit> {
-        let expected = format!("a multiple of {MULTIPLE} up to {LARGEST}");
+        let shape = options.stem.convolutions(&[2], false)?;
+        let multiple = shape.scale(MULTIPLE);
+        let expected = format!("a multiple of {multiple} up to {LARGEST}");
         let image_size = options.fixed_size(self.image_size, expected, |side| {
-            side.is_multiple_of(MULTIPLE) && (1..=LARGEST).contains(&side)
+            side.is_multiple_of(multiple) && (1..=LARGEST).contains(&side)
         })?;
         let style = self.style;
-        let stem = Stem::new(options.in_channels, self.stem, style, params);
+        let stem = Stem::new(
+            options.in_channels,
+            self.stem,
+            shape.stride(),
+            style,
+            params,
+        );
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let mut table = key_table![
             "stem.bn1" => "stem.norm1",
@@ -118,7 +126,8 @@ impl Config {
         let mut before = self.stem[1];
         let mut stages = Vec::new();
         for (index, (depth, width)) in self.depths.into_iter().zip(self.widths).enumerate() {
-            let grid = image_size.map(|side| (side / 4) >> index);
+            // The first block of each stage halves the map.
+            let grid = image_size.map(|side| (side / shape.stride() / 2) >> index);
             let mut blocks = Vec::new();
             for (block, rate) in rates.by_ref().take(depth).enumerate() {
                 let ends = [before, width];
@@ -131,7 +140,7 @@ impl Config {
                     Transformer::new(ends, stride, windows, style, rate, params)
                 };
                 blocks.push(if style.is_max {
-                    let window = image_size.map(|side| side / MULTIPLE);
+                    let window = image_size.map(|side| side / multiple);
                     let ends = [width; 2];
                     Block::Max(MaxBlock {
                         conv: convs(),
@@ -165,6 +174,7 @@ impl Config {
         let mut description = Description {
             has_pre_logits: style.is_tf,
             input_size: InputSize::Exactly(image_size),
+            stem: Some(shape),
             classifier: "head.fc",
             key_table: table,
             no_weight_decay,
@@ -241,10 +251,11 @@ impl Stem {
     fn new(
         in_channels: usize,
         [first, second]: [usize; 2],
+        stride: usize,
         style: Style,
         params: &ParamBuilder,
     ) -> Self {
-        let mut conv1 = style.conv(in_channels, first, 3, 1).stride(2);
+        let mut conv1 = style.conv(in_channels, first, 3, 1).stride(stride);
         let mut conv2 = style.conv(first, second, 3, 1);
         if style.is_tf {
             (conv1, conv2) = (conv1.bias(), conv2.bias());

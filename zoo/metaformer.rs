@@ -118,6 +118,8 @@ impl Config {
             }
         });
         let stages = Stages::new(stages.collect());
+        let stem = options.stem.convolutions(&[4], false)?;
+        let stride = stem.stride();
         let last = WIDTHS[3];
         let hidden = 4 * last;
         let groups = stages.groups_with_stem();
@@ -126,6 +128,7 @@ impl Config {
             head_features: self.has_mlp_head.then_some(hidden),
             // The stem looks 7 pixels far and pads with 2.
             input_size: InputSize::AtLeast(3),
+            stem: Some(stem),
             pools: if self.has_mlp_head {
                 &[Pool::Avg, Pool::Max, Pool::AvgMax]
             } else {
@@ -147,7 +150,7 @@ impl Config {
         };
         let backbone = MetaFormer {
             stem: Stem {
-                conv: conv(options.in_channels, WIDTHS[0], 7, 4, 2),
+                conv: conv(options.in_channels, WIDTHS[0], 7, stride, 2),
                 norm: between(WIDTHS[0]),
             },
             stages,

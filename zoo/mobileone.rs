@@ -66,7 +66,10 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<MobileOne> {
         let layer = |config: RepConvConfig| config.weights(fan_out_normal).act(Act::Relu);
         let mut channels = self.stem_channels;
-        let stem = RepConvConfig::new(options.in_channels, channels, 3).stride(2);
+        let shape = options.stem.convolutions(&[2], false)?;
+        let stem = RepConvConfig::new(options.in_channels, channels, 3)
+            .stride(shape.stride())
+            .without_identity();
         let stem = layer(stem).init(params);
         let mut rates = drop_path_rates(options.drop_path_rate, 2 * DEPTHS.iter().sum::<usize>());
         let mut rate = || rates.next().unwrap_or_default();
@@ -92,6 +95,7 @@ impl Config {
         let groups = stages.groups_with_stem();
         let first = "stem.conv_kxk.0.conv";
         let description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: Init::normal(0.01),
             key_table: key_table![

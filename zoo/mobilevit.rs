@@ -95,7 +95,8 @@ impl Config {
         let mut rates = drop_path_rates(options.drop_path_rate, total);
         let mut rate = || rates.next().unwrap_or_default();
         let mut channels = self.stem_channels;
-        let stem = conv(options.in_channels, channels, 3, 1).stride(2);
+        let shape = options.stem.convolutions(&[2], false)?;
+        let stem = conv(options.in_channels, channels, 3, 1).stride(shape.stride());
         let stem = ConvLayer::new(stem, Act::Silu, params);
         let mut stages = Vec::new();
         for (stage, width) in self.widths.into_iter().enumerate() {
@@ -136,6 +137,7 @@ impl Config {
         let stages = Stages::new(stages);
         let groups = stages.groups_with_stem();
         let description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: LINEAR,
             key_table: key_table(),

@@ -25,7 +25,7 @@ use self::blocks::{ALPHA, Block, Downsample, ScaledAct, Stem};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::{FanMode, Init, Nonlinearity};
-use crate::model::{Backbone, Description, Features, Pool, Stages, key_table};
+use crate::model::{Backbone, Description, Features, Pool, Stages, StemShape, key_table};
 use crate::nn::{
     Act, ChannelAttention, Conv2d, Conv2dConfig, DropPath, EfficientAttention, ParamBuilder,
     SqueezeExcite, divisible_by_8, drop_path_rates, nearest_multiple_of_8,
@@ -152,7 +152,8 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<NfNet> {
-        let (stem, mut from) = self.stem(options.in_channels, params);
+        let shape = self.stem_shape(options)?;
+        let (stem, mut from) = self.stem(options.in_channels, &shape, params);
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let mut variance = 1.0f64;
         let mut stages = Vec::new();
@@ -194,6 +195,7 @@ impl Config {
         table.rank("stage*.*.skipinit_gain", 0);
         let features = self.last.unwrap_or(from);
         let mut description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: Init::normal(0.01),
             key_table: table,
@@ -236,15 +238,34 @@ impl Config {
         conv.scaled_standardized(1e-5, gamma, gain).init(params)
     }
 
-    fn stem(&self, in_channels: usize, params: &ParamBuilder) -> (Stem, usize) {
+    fn stem_shape(&self, options: &BackboneOptions) -> Result<StemShape> {
+        match self.stem {
+            Stems::Deep(_) => options.stem.convolutions(&[2, 2], false),
+            Stems::Small(_) => options.stem.convolutions(&[2], false),
+            Stems::Large(_) => options.stem.convolutions(&[2], true),
+        }
+    }
+
+    fn stem(
+        &self,
+        in_channels: usize,
+        shape: &StemShape,
+        params: &ParamBuilder,
+    ) -> (Stem, usize) {
+        let strides = shape.strides();
         // Channels, kernel and stride.
         let (channels, convs) = match self.stem {
             Stems::Deep(to) => (
                 to,
-                vec![(to / 8, 3, 2), (to / 4, 3, 1), (to / 2, 3, 1), (to, 3, 2)],
+                vec![
+                    (to / 8, 3, strides[0]),
+                    (to / 4, 3, 1),
+                    (to / 2, 3, 1),
+                    (to, 3, strides[1]),
+                ],
             ),
-            Stems::Small(to) => (to, vec![(to, 3, 2)]),
-            Stems::Large(to) => (to, vec![(to, 7, 2)]),
+            Stems::Small(to) => (to, vec![(to, 3, strides[0])]),
+            Stems::Large(to) => (to, vec![(to, 7, strides[0])]),
         };
         let mut from = in_channels;
         let convs = convs.into_iter().map(|(to, kernel, stride)| {
@@ -255,7 +276,7 @@ impl Config {
         let stem = Stem {
             convs: convs.collect(),
             act: self.act(),
-            pools: matches!(self.stem, Stems::Large(_)),
+            pools: shape.pools() == Some(true),
         };
         (stem, channels)
     }

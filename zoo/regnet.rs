@@ -128,7 +128,8 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<RegNet> {
         let total: usize = self.depths.iter().sum();
         let mut rates = drop_path_rates(options.drop_path_rate, total).enumerate();
-        let stem = conv(options.in_channels, STEM, 3).stride(2);
+        let shape = options.stem.convolutions(&[2], false)?;
+        let stem = conv(options.in_channels, STEM, 3).stride(shape.stride());
         let stem = ConvLayer {
             conv: match self.kind {
                 V => ConvNorm::without_norm(stem, Act::None, params),
@@ -163,6 +164,7 @@ impl Config {
         let stages = Stages::new(stages);
         let groups = stages.groups_with_stem();
         let description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: Init::normal(0.01),
             key_table: self.key_table(),

@@ -77,7 +77,10 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<RepVgg> {
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let mut channels = self.stem_channels;
-        let stem = RepConvConfig::new(options.in_channels, channels, 3).stride(2);
+        let shape = options.stem.convolutions(&[2], false)?;
+        let stem = RepConvConfig::new(options.in_channels, channels, 3)
+            .stride(shape.stride())
+            .without_identity();
         let stem = self.block(stem, channels, params);
         let mut stages = Vec::new();
         for (depth, width) in self.depths.into_iter().zip(self.widths) {
@@ -96,6 +99,7 @@ impl Config {
         let groups = stages.groups_with_stem();
         let first = "stem.conv_kxk.0.conv";
         let description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: Init::normal(0.01),
             key_table: key_table![

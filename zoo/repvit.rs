@@ -61,7 +61,10 @@ impl Config {
         });
         let stages = Stages::new(stages.collect());
         let (groups, last) = (stages.groups_with_stem(), self.width << 3);
+        let shape = options.stem.convolutions(&[2, 2], false)?;
+        let strides = shape.strides().to_vec();
         let description = Description {
+            stem: Some(shape),
             has_pre_logits: true,
             pools: &[Pool::Avg, Pool::None],
             classifier: "head.head.l",
@@ -72,7 +75,7 @@ impl Config {
         };
         let norm = || BatchNorm2dConfig::new(last).init(params);
         let backbone = RepVit {
-            stem: ConvStem::new(options.in_channels, self.width, 2, Act::Gelu, params),
+            stem: ConvStem::new(options.in_channels, self.width, &strides, Act::Gelu, params),
             stages,
             pre_logits: PreLogits {
                 norm1: norm(),

@@ -89,11 +89,14 @@ impl Config {
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<ResNetTs> {
         let layer =
             |ends, stride| ConvNorm::new(conv(ends, 3, 1).stride(stride), Act::Silu, params);
+        let strides: &[usize] = if self.pools { &[2] } else { &[2, 2] };
+        let shape = options.stem.convolutions(strides, self.pools)?;
+        let strides = shape.strides();
         let stem = Stem {
-            conv1: layer([options.in_channels, STEM[0]], 2),
+            conv1: layer([options.in_channels, STEM[0]], strides[0]),
             conv2: layer([STEM[0], STEM[1]], 1),
-            conv3: layer([STEM[1], STEM[2]], if self.pools { 1 } else { 2 }),
-            pools: self.pools,
+            conv3: layer([STEM[1], STEM[2]], strides.get(1).copied().unwrap_or(1)),
+            pools: shape.pools() == Some(true),
         };
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let mut from = STEM[2];
@@ -113,6 +116,7 @@ impl Config {
         let groups = stages.groups_with_stem();
         let features = self.last.unwrap_or(from);
         let description = Description {
+            stem: Some(shape),
             classifier: "head.fc",
             classifier_init: Init::normal(0.01),
             key_table: key_table![

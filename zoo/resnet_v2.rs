@@ -27,7 +27,7 @@ use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
 use crate::model::{
-    Backbone, Description, Features, Group, InputSize, MapLayer, Pool, Stages, key_table,
+    Backbone, Description, Features, Group, InputSize, MapLayer, Pool, Stages, StemShape, key_table,
 };
 use crate::nn::{
     Act, BatchNorm2dConfig, Conv2d, Conv2dConfig, ConvNorm, DropPath, Epilogue, GroupNormConfig,
@@ -106,6 +106,7 @@ impl Config {
     }
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<ResNetV2> {
+        let shape = options.stem.convolutions(&[2], true)?;
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let mut from = self.stem_channels;
         let mut stages = Vec::new();
@@ -134,24 +135,25 @@ impl Config {
         ];
         table.push("stem.conv", last);
         table.rank("head.fc.weight", 4);
+        let backbone = ResNetV2 {
+            stem: self.stem(options.in_channels, &shape, params),
+            stages,
+            norm: self.norm(from).init(params),
+        };
         let mut description = Description {
             classifier: "head.fc",
             classifier_init: Init::normal(0.01),
             key_table: table,
             // The first group of the deep stem is a single channel, of which one position says nothing.
             input_size: InputSize::AtLeast(if self.is_deep && self.groups_norm {
-                3
+                shape.stride() + 1
             } else {
                 1
             }),
+            stem: Some(shape),
             ..Description::new(groups, options.in_channels, from, first)
         };
         description.first_convs[0].is_standardized = self.is_bit;
-        let backbone = ResNetV2 {
-            stem: self.stem(options.in_channels, params),
-            stages,
-            norm: self.norm(from).init(params),
-        };
         Ok((backbone, description))
     }
 
@@ -177,19 +179,21 @@ impl Config {
         ConvNorm::with_norm(config, self.norm(channels), Act::Relu, params)
     }
 
-    fn stem(&self, in_channels: usize, params: &ParamBuilder) -> Stem {
+    fn stem(&self, in_channels: usize, shape: &StemShape, params: &ParamBuilder) -> Stem {
+        let stride = shape.stride();
         let (half, channels) = (self.stem_channels / 2, self.stem_channels);
         let deep = || DeepStem {
-            conv1: self.layer(self.conv([in_channels, half], 3).stride(2), half, params),
+            conv1: self.layer(self.conv([in_channels, half], 3).stride(stride), half, params),
             conv2: self.layer(self.conv([half, half], 3), half, params),
         };
         let conv = match self.is_deep {
             true => self.conv([half, channels], 3),
-            false => self.conv([in_channels, channels], 7).stride(2),
+            false => self.conv([in_channels, channels], 7).stride(stride),
         };
         Stem {
             deep: self.is_deep.then(deep),
             conv: conv.init(params),
+            pools: shape.pools() != Some(false),
             pools_zeros: self.is_bit,
         }
     }
@@ -258,6 +262,7 @@ impl Backbone for ResNetV2 {
 struct Stem {
     deep: Option<DeepStem>,
     conv: Conv2d,
+    pools: bool,
     /// The zeros around the map are pooled like its values, as in TensorFlow's model.
     pools_zeros: bool,
 }
@@ -272,7 +277,9 @@ impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let deep = |x, deep: &DeepStem| deep.conv2.forward(deep.conv1.forward(x));
         let x = self.conv.forward(self.deep.iter().fold(x, deep));
-        if self.pools_zeros {
+        if !self.pools {
+            x
+        } else if self.pools_zeros {
             max_pool2d(x.pad([(1, 1), (1, 1)], PadMode::Constant(0.0)), 3, 2, 0)
         } else {
             max_pool2d(x, 3, 2, 1)

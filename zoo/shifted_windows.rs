@@ -18,7 +18,7 @@ use crate::nn::{
     merge_neighbours,
 };
 
-/// Pixels on a side of a patch.
+/// Pixels on a side of a patch upstream.
 const PATCH: usize = 4;
 /// Pixels on a side of an image, at most.
 const LARGEST: usize = 2048;
@@ -71,9 +71,11 @@ impl Sizes {
         has_norm: bool,
         params: &ParamBuilder,
     ) -> Built<Swin<M, B>> {
-        let expected = format!("a multiple of {PATCH} up to {LARGEST}");
+        let stem = options.stem.patches(PATCH)?.timm_arg("patch_size");
+        let patch = stem.stride();
+        let expected = format!("a multiple of {patch} up to {LARGEST}");
         let image_size = options.fixed_size(self.image_size, expected, |side| {
-            side.is_multiple_of(PATCH) && (PATCH..=LARGEST).contains(&side)
+            side.is_multiple_of(patch) && (patch..=LARGEST).contains(&side)
         })?;
         let mut rates = drop_path_rates(options.drop_path_rate, self.depths.iter().sum());
         let mut stages = Vec::new();
@@ -82,6 +84,7 @@ impl Sizes {
             let places = rates.by_ref().take(depth).enumerate();
             let places = places.map(|(index, drop_path)| Place {
                 image_size,
+                patch,
                 stage,
                 index,
                 is_last: index + 1 == depth,
@@ -101,10 +104,11 @@ impl Sizes {
         let last = self.width << 3;
         let description = Description {
             input_size: InputSize::Exactly(image_size),
+            stem: Some(stem),
             classifier: "head.fc",
             ..Description::new(groups, options.in_channels, last, "stem.proj")
         };
-        let proj = Conv2dConfig::new(options.in_channels, self.width, PATCH).stride(PATCH);
+        let proj = Conv2dConfig::new(options.in_channels, self.width, patch).stride(patch);
         let backbone = Swin {
             stem: Stem {
                 proj: proj.bias().init(params),
@@ -120,6 +124,7 @@ impl Sizes {
 /// Where a block stands.
 pub(super) struct Place {
     pub(super) image_size: [usize; 2],
+    patch: usize,
     /// The stage, counted from 0.
     pub(super) stage: usize,
     /// The block within the stage, counted from 0.
@@ -145,7 +150,7 @@ impl Place {
 
     /// The windows of these sides: every second block has them shifted by half a side.
     pub(super) fn windows(&self, sides: [usize; 2]) -> Windows {
-        let grid = self.image_size.map(|side| side / PATCH);
+        let grid = self.image_size.map(|side| side / self.patch);
         let grid = grid.map(|side| side.div_ceil(1 << self.stage));
         let shift = sides.map(|side| if self.index % 2 == 1 { side / 2 } else { 0 });
         Windows::shifted(grid, sides, shift)

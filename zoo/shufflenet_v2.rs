@@ -51,6 +51,7 @@ impl Config {
 
     fn init(&self, options: &BackboneOptions, params: &ParamBuilder) -> Built<ShuffleNetV2> {
         options.check_no_drop_path()?;
+        let shape = options.stem.convolutions(&[2], true)?;
         let mut channels = STEM;
         let mut stages = Vec::new();
         for (depth, width) in DEPTHS.into_iter().zip(self.widths) {
@@ -62,7 +63,15 @@ impl Config {
         let stages = Stages::new(stages);
         let mut groups = stages.groups_with_stem();
         groups.push(Group::named("last"));
+        let stem = Conv2dConfig::new(options.in_channels, STEM, 3)
+            .stride(shape.stride())
+            .padding(1);
+        let stem = Stem {
+            conv: ConvNorm::new(stem, Act::Relu, params),
+            pools: shape.pools() != Some(false),
+        };
         let description = Description {
+            stem: Some(shape),
             key_table: key_table![
                 "stem.conv" => "conv1.0", "stem.bn" => "conv1.1",
                 "last.conv" => "conv5.0", "last.bn" => "conv5.1",
@@ -79,14 +88,9 @@ impl Config {
             ],
             ..Description::new(groups, options.in_channels, self.features, "stem.conv")
         };
-        let stem = Conv2dConfig::new(options.in_channels, STEM, 3)
-            .stride(2)
-            .padding(1);
         let last = Conv2dConfig::new(channels, self.features, 1);
         let backbone = ShuffleNetV2 {
-            stem: Stem {
-                conv: ConvNorm::new(stem, Act::Relu, params),
-            },
+            stem,
             stages,
             last: ConvLayer::new(last, Act::Relu, params),
         };
@@ -137,11 +141,17 @@ impl Backbone for ShuffleNetV2 {
 #[derive(Module, Debug)]
 struct Stem {
     conv: ConvNorm,
+    pools: bool,
 }
 
 impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        max_pool2d(self.conv.forward(x), 3, 2, 1)
+        let x = self.conv.forward(x);
+        if self.pools {
+            max_pool2d(x, 3, 2, 1)
+        } else {
+            x
+        }
     }
 }
 

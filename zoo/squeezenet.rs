@@ -24,9 +24,9 @@ variants! {
     family: SqueezeNet, manifest: "squeezenet.toml", paper: "https://arxiv.org/abs/1602.07360",
     pool: Pool::Avg, library: "torchvision";
     squeezenet1_0 (224): "the network of the paper"
-        => Config { stem: (96, 7), depths: [3, 4, 1], least: 21 };
+        => Config { stem: (96, 7), depths: [3, 4, 1] };
     squeezenet1_1 (224): "with a small stem and early poolings"
-        => Config { stem: (64, 3), depths: [2, 2, 4], least: 17 };
+        => Config { stem: (64, 3), depths: [2, 2, 4] };
 }
 
 /// U(-b, b) with b = sqrt(6 / fan_in).
@@ -53,8 +53,6 @@ struct Config {
     stem: (usize, usize),
     /// Modules of each stage.
     depths: [usize; 3],
-    /// The smallest side that leaves the last pooling a position.
-    least: usize,
 }
 
 impl Config {
@@ -65,10 +63,15 @@ impl Config {
             conv.weights(WEIGHTS)
         };
         let (width, kernel) = self.stem;
+        let shape = options.stem.convolutions(&[2], true)?;
+        let pools = shape.pools() != Some(false);
+        // The positions behind its convolution that leave the last pooling one, less one.
+        let steps = if pools { 7 } else { 3 };
         let stem = Stem {
             conv: conv(options.in_channels, width, kernel)
-                .stride(2)
+                .stride(shape.stride())
                 .init(params),
+            pools,
         };
         let mut table = key_table!["stem.conv" => "features.0"];
         // Upstream counts the first convolution, activations and poolings too.
@@ -102,7 +105,8 @@ impl Config {
         let stages = Stages::new(stages);
         let groups = stages.groups_with_stem();
         let description = Description {
-            input_size: InputSize::AtLeast(self.least),
+            input_size: InputSize::AtLeast(steps * shape.stride() + kernel),
+            stem: Some(shape),
             // Scores are pooled, and there are as many as classes.
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax],
             classifier: "classifier.1",
@@ -135,11 +139,17 @@ fn activated(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
 #[derive(Module, Debug)]
 struct Stem {
     conv: Conv2d,
+    pools: bool,
 }
 
 impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        max_pool2d_ceil(activated(&self.conv, x), 3, 2)
+        let x = activated(&self.conv, x);
+        if self.pools {
+            max_pool2d_ceil(x, 3, 2)
+        } else {
+            x
+        }
     }
 }
 

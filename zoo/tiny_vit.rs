@@ -88,7 +88,10 @@ impl Config {
         }
         let stages = Stages::new(stages);
         let (groups, last) = (stages.groups_with_stem(), self.widths[3]);
+        let stem = options.stem.convolutions(&[2, 2], false)?;
+        let strides = stem.strides().to_vec();
         let description = Description {
+            stem: Some(stem),
             has_pre_logits: true,
             // The normalisation behind the pooling has as many channels as the features.
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::None],
@@ -110,7 +113,7 @@ impl Config {
             ..Description::new(groups, options.in_channels, last, "stem.conv1")
         };
         let backbone = TinyVit {
-            stem: ConvStem::new(options.in_channels, self.widths[0], 2, Act::Gelu, params),
+            stem: ConvStem::new(options.in_channels, self.widths[0], &strides, Act::Gelu, params),
             stages,
             pre_logits: LayerNorm::new(last, EPSILON, params),
         };

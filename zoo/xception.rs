@@ -132,10 +132,12 @@ impl Config {
             options.check_no_drop_path()?;
         }
         let padding = if self.kind == Legacy { 0 } else { 1 };
+        let shape = options.stem.convolutions(&[2], false)?;
+        let stride = shape.stride();
         let stem = |from, to| self.conv(from, to, 3).padding(padding);
         let second = stem(32, 64);
         let stem = Stem {
-            conv1: self.layer(stem(options.in_channels, 32).stride(2), Act::Relu, params),
+            conv1: self.layer(stem(options.in_channels, 32).stride(stride), Act::Relu, params),
             conv2: match self.kind {
                 PreNorm => ConvNorm::without_norm(second, Act::None, params),
                 _ => self.layer(second, Act::Relu, params),
@@ -150,8 +152,9 @@ impl Config {
         }
         let groups = Group::stem_and_blocks(blocks.len());
         let description = Description {
-            // The stem of the first Xception does not pad: six pixels leave it nothing.
-            input_size: InputSize::AtLeast(if self.kind == Legacy { 7 } else { 1 }),
+            // The stem of the first Xception does not pad: at stride 2, six pixels leave it nothing.
+            input_size: InputSize::AtLeast(if self.kind == Legacy { 2 * stride + 3 } else { 1 }),
+            stem: Some(shape),
             classifier: if self.kind == Legacy { "fc" } else { "head.fc" },
             key_table: self.key_table(),
             ..Description::new(groups, options.in_channels, channels, "stem.conv1")

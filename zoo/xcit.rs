@@ -75,7 +75,12 @@ impl Config {
         });
         let mut groups = Group::stem_and_blocks(depth);
         groups.extend(of_class.chain([Group::named("norm")]));
+        let count = self.patch.ilog2() as usize;
+        // Each convolution halves the size.
+        let shape = options.stem.convolutions(&vec![2; count], false)?;
+        let stem = self.stem(options.in_channels, shape.strides(), params);
         let description = Description {
+            stem: Some(shape),
             pools: &[Pool::Avg, Pool::Token, Pool::None],
             prefix_tokens: 1,
             classifier: "head",
@@ -94,7 +99,7 @@ impl Config {
             ..Description::new(groups, options.in_channels, width, "stem.layers.0.conv")
         };
         let backbone = Xcit {
-            stem: self.stem(options.in_channels, params),
+            stem,
             blocks: (0..depth)
                 .map(|_| self.block(options.drop_path_rate, params))
                 .collect(),
@@ -106,10 +111,9 @@ impl Config {
         Ok((backbone, description))
     }
 
-    fn stem(&self, in_channels: usize, params: &ParamBuilder) -> Stem {
-        // Each convolution halves the size.
-        let count = self.patch.ilog2() as usize;
-        let layers = (1..=count).map(|number| {
+    fn stem(&self, in_channels: usize, strides: &[usize], params: &ParamBuilder) -> Stem {
+        let count = strides.len();
+        let layers = (1..).zip(strides).map(|(number, &stride)| {
             let channels = |number: usize| self.width >> (count - number);
             let from = if number == 1 {
                 in_channels
@@ -119,7 +123,7 @@ impl Config {
             let conv = Conv2dConfig::new(from, channels(number), 3);
             let act = if number < count { Act::Gelu } else { Act::None };
             Layer {
-                conv: ConvNorm::new(conv.stride(2).padding(1), act, params),
+                conv: ConvNorm::new(conv.stride(stride).padding(1), act, params),
             }
         });
         Stem {

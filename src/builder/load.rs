@@ -13,8 +13,8 @@ use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, LoadReport, Mismatch, Result};
 use crate::model::{
-    Classifier, FirstConv, HEAD, HostTensor, KeyTable, OtherNames, Source, StemOptions, StemShape,
-    Trained, params,
+    Classifier, FirstConv, HEAD, HostTensor, KeyTable, OtherNames, Source, StemOptions, Trained,
+    params,
 };
 use crate::weights::manifest::HubModel;
 use crate::weights::{CONFIG, COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};

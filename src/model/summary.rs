@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 use super::backbone::InputSize;
 use super::classifier::Classifier;
 use super::params;
+use super::stem::StemShape;
 use crate::error::{Error, Result};
 use crate::nn::trace;
 use crate::preprocess::ImageSize;
@@ -38,6 +39,9 @@ pub struct Summary {
     pub architecture: String,
     /// Shape of the image, `[channels, height, width]`.
     pub input: Vec<usize>,
+    /// How the stem differs from upstream's, in words, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem: Option<String>,
     /// The layers.
     pub layers: Vec<Layer>,
     /// All parameters, as timm counts them.
@@ -137,9 +141,13 @@ impl Classifier {
                 });
             }
         }
+        let stem = self.backbone.describe().stem.as_ref();
         Ok(Summary {
             architecture: self.info.architecture.clone(),
             input: input[1..].to_vec(),
+            stem: stem
+                .filter(|stem| stem.is_changed())
+                .map(StemShape::to_string),
             parameters: layers.iter().map(|l| l.parameters).sum(),
             trainable: layers.iter().map(|l| l.trainable).sum(),
             macs: layers.iter().map(|l| l.macs).sum(),
@@ -193,7 +201,11 @@ impl fmt::Display for Summary {
             );
             writeln!(f, "{}", text.trim_end())
         };
-        writeln!(f, "{} for an image of {:?}", self.architecture, self.input)?;
+        write!(f, "{} for an image of {:?}", self.architecture, self.input)?;
+        if let Some(stem) = &self.stem {
+            write!(f, "; stem: {stem}")?;
+        }
+        writeln!(f)?;
         line(f, &header)?;
         let width = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
         writeln!(f, "{}", "-".repeat(width))?;

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::{Act, Conv2dConfig, ConvNorm, ParamBuilder};
 
-/// Convolutions of 3x3, each of half the size and twice the channels of the one before, in place of
+/// Convolutions of 3x3, each of twice the channels of the one before and half the size, in place of
 /// patches (Xiao et al., "Early Convolutions Help Transformers See Better", 2021,
 /// <https://arxiv.org/abs/2106.14881>).
 #[derive(Module, Debug)]
@@ -17,15 +17,16 @@ pub struct ConvStem {
 }
 
 impl ConvStem {
-    /// Two to four convolutions, of which the last gives so many channels. It has no activation behind
-    /// it, the others have this one.
+    /// Two to four convolutions of these strides, of which the last gives so many channels. It has no
+    /// activation behind it, the others have this one.
     pub fn new(
         in_channels: usize,
         channels: usize,
-        count: usize,
+        strides: &[usize],
         act: Act,
         params: &ParamBuilder,
     ) -> Self {
+        let count = strides.len();
         let out = |number: usize| channels >> count.saturating_sub(number);
         let conv = |number: usize| {
             let from = match number {
@@ -34,7 +35,7 @@ impl ConvStem {
             };
             let conv = Conv2dConfig::new(from, out(number), 3);
             let act = if number < count { act } else { Act::None };
-            ConvNorm::new(conv.stride(2).padding(1), act, params)
+            ConvNorm::new(conv.stride(strides[number - 1]).padding(1), act, params)
         };
         Self {
             conv1: conv(1),
@@ -48,7 +49,8 @@ impl ConvStem {
     ///
     /// # Shapes
     /// - input: `[batch, in_channels, height, width]`
-    /// - output: `[batch, channels, height / 2^count, width / 2^count]`, rounded up
+    /// - output: `[batch, channels, height / stride, width / stride]`, rounded up; the stride is
+    ///   the product of all
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.conv2.forward(self.conv1.forward(x));
         let more = self.conv3.iter().chain(&self.conv4);

@@ -18,13 +18,26 @@ use crate::nn::{
 /// Branches are separated by `;`. A branch is a row of layers, separated by `,`: each by upstream's name
 /// within the block (`-` where it is the block's), its channels and its kernel. `3v` is a kernel of 3x3
 /// without padding, `3s` the same at stride 2. `|` stands before two layers that lie side by side at
-/// the end. The first word may be a pooling: `max`, `means` (of what is inside), `padded_means`.
+/// the end. The first word may be a pooling: `max`, `dense_max` (at stride 1), `means` (of what is
+/// inside), `padded_means`.
 #[derive(Debug, Clone)]
 pub(super) struct BlockConfig {
     pub name: String,
     pub words: String,
     /// A convolution of what the branches give, times this, is added to the block's input.
     pub residual: Option<(f64, Act)>,
+}
+
+impl BlockConfig {
+    /// Whether it is a pooling and nothing else.
+    pub fn is_pooling(&self) -> bool {
+        self.words == "max"
+    }
+
+    /// Whether it has a convolution that strides.
+    pub fn strides(&self) -> bool {
+        self.words.contains("3s")
+    }
 }
 
 pub(super) fn block(name: impl ToString, words: impl ToString) -> BlockConfig {
@@ -171,8 +184,8 @@ enum Before {
     Means,
     /// The same, with the zeros around it.
     PaddedMeans,
-    /// The maxima of windows of 3x3, at stride 2.
-    Max,
+    /// The maxima of windows of 3x3, at this stride.
+    Max(usize),
 }
 
 impl Before {
@@ -182,7 +195,8 @@ impl Before {
         match first.trim() {
             "means" => (Self::Means, rest),
             "padded_means" => (Self::PaddedMeans, rest),
-            "max" => (Self::Max, rest),
+            "max" => (Self::Max(2), rest),
+            "dense_max" => (Self::Max(1), rest),
             _ => (Self::Nothing, words),
         }
     }
@@ -237,7 +251,7 @@ impl MapLayer for Branch {
             Before::Nothing => x,
             Before::Means => local_means(x, 3),
             Before::PaddedMeans => padded_avg_pool2d(x, 3, 1, 1),
-            Before::Max => max_pool2d(x, 3, 2, 0),
+            Before::Max(stride) => max_pool2d(x, 3, stride, 0),
         });
         if self.fork.is_empty() {
             return x;

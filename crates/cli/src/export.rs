@@ -43,12 +43,14 @@ impl ExportArgs {
         } else {
             model.export(&self.dir)?
         }
-        print(format!(
-            "{} -> {}\nopen it with timm.create_model(\"local-dir:{}\", pretrained=True)",
-            model_folder(&self.run)?.display(),
-            self.dir.display(),
-            self.dir.display()
-        ))
+        let dir = self.dir.display();
+        print(format!("{} -> {dir}", model_folder(&self.run)?.display()))?;
+        match model.unknown_to_timm() {
+            Some(difference) => print(format!("open it with burn-zoo: {difference}")),
+            None => print(format!(
+                "open it with timm.create_model(\"local-dir:{dir}\", pretrained=True)"
+            )),
+        }
     }
 }
 

@@ -119,6 +119,12 @@ impl Facts {
             "least_image_size": least,
             "image_size_step": step,
             "exact_image_size": exact,
+            "stem": description.stem.as_ref().map(|stem| json!({
+                "stride": stem.stride(),
+                "upstream_stride": stem.upstream_stride(),
+                "pools": stem.pools(),
+                "is_patch": stem.is_patch(),
+            })),
             "weights": entry.map(|entry| &entry.name),
             "papers_of_weights": self.papers_of_weights(),
             "licence": self.licence,
@@ -157,11 +163,17 @@ impl Facts {
                 if upstream { " (upstream's)" } else { "" }
             )
         });
+        let stem = match &description.stem {
+            None => "cannot be changed".to_owned(),
+            Some(stem) if !stem.is_changed() => format!("{stem}; --small-images makes it finer"),
+            Some(stem) => format!("{stem}; upstream's stride is {}", stem.upstream_stride()),
+        };
         let mut lines = vec![
             ("family", format!("{family}: {summary}")),
             ("groups", model.groups().join(", ")),
             ("poolings", Vec::from_iter(pools).join(", ")),
             ("images", sizes),
+            ("stem", stem),
         ];
         let of_model = licence_in_words(self.licence.as_deref());
         let of_weights = self

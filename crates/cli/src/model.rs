@@ -30,6 +30,17 @@ pub struct ModelArgs {
     /// initialisation such as xavier_uniform
     #[arg(long, value_name = "RULE", default_value_t)]
     pub stem: StemRule,
+    /// The finest stem, for images of some 32 pixels: convolutions of stride 1 without a pooling,
+    /// patches of a quarter of their side
+    #[arg(long)]
+    pub small_images: bool,
+    /// Pixels for each position that the stem's convolutions give: the product of their strides, or the
+    /// side of a patch [default: upstream's]
+    #[arg(long, value_name = "N")]
+    pub stem_stride: Option<usize>,
+    /// Take the pooling away that ends the stem
+    #[arg(long)]
+    pub no_stem_pool: bool,
     /// How a new head starts: pytorch, course, xavier_uniform, kaiming_normal, .. [default:
     /// upstream's rule]
     #[arg(long, value_name = "INIT")]
@@ -50,6 +61,15 @@ impl ModelArgs {
 
     pub fn adapt(&self, spec: Spec) -> Result<Spec> {
         let mut spec = spec.stem_rule(self.stem.clone());
+        if self.small_images {
+            spec = spec.small_images();
+        }
+        if let Some(stride) = self.stem_stride {
+            spec = spec.stem_stride(stride);
+        }
+        if self.no_stem_pool {
+            spec = spec.stem_pool(false);
+        }
         if let Some(init) = &self.head_init {
             spec = spec.head_init(init.clone());
         }
