@@ -134,8 +134,11 @@ fn every_stem_is_as_asked_or_refused() {
             (1, false),
             "{name}"
         );
-        // Kernels stay, so that the weights of upstream's stem are those of this one.
-        assert_eq!(names_hash(&small), names_hash(&upstream), "{name}");
+        // Kernels stay, so that the weights of upstream's stem are those of this one; tables of positions
+        // follow the windows.
+        if small.backbone.describe().position_tables.is_empty() {
+            assert_eq!(names_hash(&small), names_hash(&upstream), "{name}");
+        }
         let too_far = Zoo::get(name).unwrap().stem_stride(64).build_zeros(&device);
         let too_far = too_far.unwrap_err().to_string();
         assert!(

@@ -181,7 +181,8 @@ impl Config {
         let stages = Stages::new(stages.collect());
         let stem = match self.overlap {
             Some(_) => options.stem.convolutions(&[2, 2], false)?,
-            None => options.stem.patches(4)?.timm_arg("patch_size"),
+            // Of patches of two pixels, timm's first stage halves the map once more.
+            None => options.stem.patches(4)?,
         };
         let last = self.widths[3];
         let mut groups = stages.groups_with_stem();

@@ -83,8 +83,7 @@ impl Sizes {
             let width = self.width << stage;
             let places = rates.by_ref().take(depth).enumerate();
             let places = places.map(|(index, drop_path)| Place {
-                image_size,
-                patch,
+                patches: image_size.map(|side| side / patch),
                 stage,
                 index,
                 is_last: index + 1 == depth,
@@ -123,8 +122,8 @@ impl Sizes {
 
 /// Where a block stands.
 pub(super) struct Place {
-    pub(super) image_size: [usize; 2],
-    patch: usize,
+    /// Rows and columns of patches.
+    pub(super) patches: [usize; 2],
     /// The stage, counted from 0.
     pub(super) stage: usize,
     /// The block within the stage, counted from 0.
@@ -150,8 +149,7 @@ impl Place {
 
     /// The windows of these sides: every second block has them shifted by half a side.
     pub(super) fn windows(&self, sides: [usize; 2]) -> Windows {
-        let grid = self.image_size.map(|side| side / self.patch);
-        let grid = grid.map(|side| side.div_ceil(1 << self.stage));
+        let grid = self.patches.map(|side| side.div_ceil(1 << self.stage));
         let shift = sides.map(|side| if self.index % 2 == 1 { side / 2 } else { 0 });
         Windows::shifted(grid, sides, shift)
     }

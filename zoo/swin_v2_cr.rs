@@ -38,8 +38,8 @@ variants! {
         => Config { sizes: Sizes::small(224), norms: true };
 }
 
-/// Pixels on a side of the image, for each position on a side of a window.
-const WINDOW_RATIO: usize = 32;
+/// Patches on a side of the image, for each position on a side of a window.
+const WINDOW_RATIO: usize = 8;
 /// Features of the network that computes biases, and what is dropped of them in training.
 const HIDDEN: usize = 384;
 const HIDDEN_DROP: f64 = 0.125;
@@ -87,7 +87,7 @@ struct Attention {
 impl Attention {
     fn new(place: &Place, params: &ParamBuilder) -> Self {
         let (width, heads) = (place.width, place.heads());
-        let window = place.image_size.map(|side| (side / WINDOW_RATIO).max(1));
+        let window = place.patches.map(|side| (side / WINDOW_RATIO).max(1));
         let linear = |from, to| LinearConfig::new(from, to).init(params);
         Self {
             logit_scale: params.constant([heads], 10f32.ln()),
