@@ -252,6 +252,12 @@ pub fn task(
     if weights.is_none() && !names_weights(name) {
         notice::tell("weights: random; --weights bundled, hub or FILE starts from pretrained ones");
     }
+    // Small images are not enlarged to the size that a transformer has for photographs.
+    let keeps_size = options.small_images && !data.any_size;
+    if keeps_size && options.image_size.is_none() && recipe.image_size.is_none() {
+        let (image, _) = data.train.get(0)?;
+        spec = spec.image_size([image.height(), image.width()]);
+    }
     let model = build(&spec, &device.autodiff())?;
     // Photographs differ in size; they are brought to the one the model was trained at.
     let is_chosen = data.any_size && recipe.image_size.is_none();

@@ -536,6 +536,55 @@ fn mistakes_are_named_with_what_would_have_been_right() {
     );
 }
 
+/// A stem for small images is that of the run to its end, and `export` says what timm makes of it.
+#[test]
+fn a_stem_for_small_images_lasts() {
+    let dir = tempfile::tempdir().unwrap();
+    let few = ["--limit-train", "60", "--limit-test", "20", "--epochs", "1"];
+    for (model, stride, side, python) in [("test_resnet", 1, 28, false), ("test_vit", 4, 28, true)]
+    {
+        let (run_dir, out) = (
+            path(dir.path(), model),
+            path(dir.path(), &format!("{model}-out")),
+        );
+        run(&[
+            &["finetune", model, "--small-images", "--out", &run_dir],
+            &few[..],
+        ]
+        .concat());
+        run(&["finetune", "--resume", &run_dir, "--epochs", "2"]);
+        let info = json(&["info", &run_dir, "--json"]);
+        assert_eq!(info["stem"]["stride"], stride, "{info}");
+        assert_eq!(
+            info["input"].as_array().unwrap()[1..],
+            [side, side],
+            "{info}"
+        );
+        let told = run(&["export", &run_dir, &out]);
+        assert_eq!(told.contains("timm.create_model"), python, "{told}");
+        assert_eq!(
+            told.contains("does not compute the same"),
+            !python,
+            "{told}"
+        );
+        let from =
+            |folder: &str| json(&["eval", folder, "--limit-test", "50", "--json"])["loss"].clone();
+        assert_eq!(from(&format!("{run_dir}/best")), from(&out));
+    }
+    let error = fail(1, &["info", "vgg11", "--small-images"]);
+    assert!(
+        error.contains("vgg11 has no stem that can be changed"),
+        "{error}"
+    );
+    let error = fail(1, &["info", "resnet18", "--stem-stride", "5"]);
+    assert!(
+        error.contains("stem_stride: expected one that the stem can have: 1, 2, found 5"),
+        "{error}"
+    );
+    let text = run(&["info", "resnet18", "--image-size", "28", "--no-stem-pool"]);
+    assert!(text.contains("; stem: stride 2, no pooling"), "{text}");
+}
+
 /// The first Ctrl-C ends the run with a checkpoint that can be used.
 #[cfg(unix)]
 #[test]
