@@ -567,9 +567,15 @@ fn a_stem_for_small_images_lasts() {
             !python,
             "{told}"
         );
-        let from =
-            |folder: &str| json(&["eval", folder, "--limit-test", "50", "--json"])["loss"].clone();
-        assert_eq!(from(&format!("{run_dir}/best")), from(&out));
+        let images = [
+            "--data",
+            "fashion-mnist-mini",
+            "--limit-test",
+            "50",
+            "--json",
+        ];
+        let loss = |folder: &str| json(&[&["eval", folder], &images[..]].concat())["loss"].clone();
+        assert_eq!(loss(&format!("{run_dir}/best")), loss(&out));
     }
     let error = fail(1, &["info", "vgg11", "--small-images"]);
     assert!(
