@@ -297,17 +297,14 @@ impl Spec {
 
         let description = model.backbone.describe().clone();
         let trained = self.trained();
+        let patch = description.stem.as_ref().filter(|stem| stem.is_patch());
+        // Patches are brought to their side before their channels change.
         let first = |path: &str| -> Result<HostTensor> {
-            let shape = |kernels: &HostTensor| {
-                let stem = description.stem.as_ref().filter(|stem| stem.is_patch());
-                let mut shape = kernels.shape.clone();
-                if let Some(stem) = stem.filter(|_| shape.len() == 4) {
-                    shape[2..].fill(stem.stride());
-                }
-                shape
-            };
             let kernels = tensor(path)?;
-            let shape = shape(&kernels);
+            let mut shape = kernels.shape.clone();
+            if let (Some(stem), [_, _, sides @ ..]) = (patch, &mut shape[..]) {
+                sides.fill(stem.stride());
+            }
             let data = description.resample(trained, path, kernels, &shape);
             Ok(HostTensor { shape, data })
         };

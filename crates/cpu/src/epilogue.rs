@@ -48,11 +48,15 @@ impl Act {
         Self::Tanh,
     ];
 
-    /// The function of each element, by burn's operations on any backend.
+    /// The function of each element: an [operation](crate::activation) where there is one, else burn's.
     ///
     /// # Shapes
     /// Input and output are the same.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        let x = match crate::activation(x, self) {
+            Ok(activated) => return activated,
+            Err(x) => x,
+        };
         match self {
             Self::None => x,
             Self::Relu => activation::relu(x),
@@ -98,7 +102,7 @@ impl<'a, const D: usize> Epilogue<'a, D> {
         }
     }
 
-    /// The epilogue by burn's operations on any backend.
+    /// The epilogue as operations of its own, on any backend.
     ///
     /// # Shapes
     /// - y, residual and output: the same

@@ -18,7 +18,8 @@ use super::tokens::layer_norm::RowStatistics;
 use super::tokens::{attention, layer_norm, linear, rows};
 use super::weight_forms::WeightForms;
 use super::window::Window;
-use super::{conv, max_pool};
+use super::{activation, conv, max_pool};
+use crate::epilogue::Act;
 
 /// A tensor of the autodiff backend.
 type Node<C> = FloatTensor<Autodiff<Flex, C>>;
@@ -184,6 +185,12 @@ impl<C: CheckpointStrategy> TokenOps for Autodiff<Flex, C> {
                 prepared.finish(attention::forward(&qkv, heads, false).0)
             }
         }
+    }
+
+    fn flex_activation(x: Node<C>, act: Act) -> Node<C> {
+        let (x, parent) = x.into_parts();
+        let output = activation::forward(x.clone(), act);
+        node::<C, _, _>(ActivationBackward, [parent], output, || (x, act))
     }
 
     fn flex_fork(x: Node<C>) -> (Node<C>, Node<C>) {
@@ -368,6 +375,22 @@ impl Backward<Flex, 1> for AttentionBackward {
         if let Some(parent) = parent {
             let of_qkv = attention::backward(&gradient, &qkv, &scores, heads);
             gradients.register::<Flex>(parent.id, of_qkv);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct ActivationBackward;
+
+impl Backward<Flex, 1> for ActivationBackward {
+    type State = (FlexTensor, Act);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let [parent] = ops.parents;
+        let gradient = gradients.consume::<Flex>(&ops.node);
+        let (x, act) = ops.state;
+        if let Some(parent) = parent {
+            gradients.register::<Flex>(parent.id, activation::backward(gradient, &x, act));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The operations on burn's Flex backend.
 
+mod activation;
 mod autodiff;
 mod batch_norm;
 mod conv;

@@ -16,7 +16,7 @@ use super::simd::allocatable;
 use super::tokens::linear as rows_linear;
 use super::weight_forms::WeightForms;
 use super::window::Window;
-use super::{conv, feature_map, kernels, optimizer};
+use super::{activation, conv, feature_map, kernels, optimizer};
 use crate::epilogue::{Act, Epilogue};
 use crate::layers::{
     Adam, Attention, BatchNorm, BatchNormTrain, BatchNormTrainOutput, Conv2d, LayerNorm, Linear,
@@ -422,6 +422,26 @@ pub fn attention(qkv: &Tensor<3>, attention: Attention) -> Option<Tensor<3>> {
     }
     let output = <Dispatch as TokenOps>::flex_attention(qkv, attention.heads);
     Some(Tensor::from_dispatch(output))
+}
+
+/// The activation of each number, in the tensor's memory where nobody else uses it. `Err` gives the
+/// tensor back: burn has to compute it, which is so for ReLU and the hyperbolic tangent, too.
+///
+/// # Shapes
+/// - x and output: any, the same
+pub fn activation<const D: usize>(x: Tensor<D>, act: Act) -> Result<Tensor<D>, Tensor<D>> {
+    if !activation::is_fast(act) || !allocatable(&x.dims()) || x.dims().contains(&0) {
+        return Err(x);
+    }
+    let x = x.into_dispatch();
+    match graph_of([&x]) {
+        None | Some(Graph::Checkpointed) => Err(Tensor::from_dispatch(x)),
+        Some(Graph::No) => Ok(from_primitive(activation::forward(flex_tensor(x), act))),
+        Some(Graph::Yes) => {
+            let output = <Dispatch as TokenOps>::flex_activation(x, act);
+            Ok(Tensor::from_dispatch(output))
+        }
+    }
 }
 
 /// The input of a block whose two branches come together again, once for each of them. The loss has

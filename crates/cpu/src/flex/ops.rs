@@ -11,7 +11,8 @@ use super::batch_norm::{self, Statistics};
 use super::tokens::{attention, layer_norm, linear};
 use super::weight_forms::WeightForms;
 use super::window::Window;
-use super::{conv, feature_map, max_pool};
+use super::{activation, conv, feature_map, max_pool};
+use crate::epilogue::Act;
 
 /// What a batch normalisation does beside its tensors.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +86,10 @@ pub trait TokenOps: Backend {
     /// Attention of so many heads, of `[batch, length, 3 * width]`.
     fn flex_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self>;
 
+    /// The activation of each number of a tensor of any shape, where
+    /// [`is_fast`](super::activation::is_fast).
+    fn flex_activation(x: FloatTensor<Self>, act: Act) -> FloatTensor<Self>;
+
     /// The same tensor of any shape twice, for a loss that depends on both.
     fn flex_fork(x: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
@@ -151,6 +156,10 @@ impl TokenOps for Flex {
 
     fn flex_attention(qkv: FlexTensor, heads: usize) -> FlexTensor {
         attention::forward(&qkv, heads, false).0
+    }
+
+    fn flex_activation(x: FlexTensor, act: Act) -> FlexTensor {
+        activation::forward(x, act)
     }
 
     fn flex_fork(x: FlexTensor) -> (FlexTensor, FlexTensor) {

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "flex")]
 
+mod activations;
 mod common;
 mod epilogues;
 mod images;

@@ -4,6 +4,6 @@
 pub mod attention;
 pub mod layer_norm;
 pub mod linear;
-mod math;
+pub mod math;
 mod parallel_product;
 pub mod rows;
