@@ -182,8 +182,16 @@ pub(crate) fn write(
             match (self.value)(&self.path.join(), &shape.to_vec()) {
                 Ok(Some(values)) => {
                     let device = param.lazy_device();
-                    let tensor = Tensor::from_data(TensorData::new(values, shape), &device);
-                    let tensor = burn_zoo_cpu::kernel_layout(tensor);
+                    let strategy = device.gradient_checkpointing_strategy();
+                    let values = TensorData::new(values, shape);
+                    let tensor = Tensor::from_data(values, &device.without_autodiff());
+                    // Before it is part of a graph, in which it cannot be laid out.
+                    let mut tensor = burn_zoo_cpu::kernel_layout(tensor);
+                    if let Some(strategy) = strategy {
+                        tensor = tensor
+                            .autodiff()
+                            .with_gradient_checkpointing_strategy(strategy);
+                    }
                     let id = param.id;
                     param.transform_for_load(tensor, id)
                 }
