@@ -10,7 +10,7 @@ DataLoader with one worker. Both train with Adam at 1e-3 in batches of 64 (Fashi
 validate after each epoch.
 
     cargo build --release
-    python benches/end_to_end.py --threads 2 --fashion-mnist FOLDER
+    python benches/end_to_end.py --threads 2 --fashion-mnist FOLDER [--limit 12000 500]
     python benches/end_to_end.py --threads 2 --images FOLDER     # FOLDER/train/CLASS/*, FOLDER/val/CLASS/*
 
 Run with: Python 3.11, torch 2.15.0 (CPU), torchvision 0.29.2, timm 1.0.31
@@ -43,7 +43,7 @@ def idx(folder, name):
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def fashion_mnist(folder):
+def fashion_mnist(folder, limit):
     """Batches in memory: a function of the part and of whether to shuffle."""
     images = torch.from_numpy(idx(folder, "train-images-idx3").copy())
     images = (images[:, None].float() / 255 - 0.2860) / 0.3530
@@ -51,6 +51,9 @@ def fashion_mnist(folder):
     # As many for validation as burn-zoo sets aside: a tenth.
     count = len(labels) * 9 // 10
     parts = {"train": (images[:count], labels[:count]), "val": (images[count:], labels[count:])}
+    if limit:
+        cut = zip(parts.items(), limit, strict=True)
+        parts = {name: tuple(values[:n] for values in part) for (name, part), n in cut}
 
     def batches(part):
         images, labels = parts[part]
@@ -140,6 +143,7 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--fashion-mnist", type=Path, metavar="FOLDER")
     parser.add_argument("--images", type=Path, metavar="FOLDER")
+    parser.add_argument("--limit", type=int, nargs=2, metavar=("TRAIN", "VALID"), help="so many of FashionMNIST")
     parser.add_argument("--recipes", default="features,gradual")
     parser.add_argument("--without-cache", action="store_true", help="run burn-zoo without its cache, too")
     args = parser.parse_args()
@@ -149,18 +153,21 @@ def main():
     os.environ["RAYON_NUM_THREADS"] = str(args.threads)
     if args.fashion_mnist:
         data, size, batch = str(args.fashion_mnist), 28, 64
-        batches, channels, classes = fashion_mnist(args.fashion_mnist)
+        batches, channels, classes = fashion_mnist(args.fashion_mnist, args.limit)
     else:
         data, size, batch = str(args.images), 224, 16
         batches, channels, classes = folder(args.images)
     steps = sum(1 for _ in batches("train"))
+    limit = ()
+    if args.limit:
+        limit = ("--limit-train", str(args.limit[0]), "--limit-test", str(args.limit[1]))
     print("| recipe | burn-zoo, s | without the cache, s | PyTorch, s | ratio | accuracies |")
     print("|---|---:|---:|---:|---:|---|", flush=True)
     for recipe in args.recipes.split(","):
-        ours = burn_zoo(recipe, data, size, batch, args.threads)
+        ours = burn_zoo(recipe, data, size, batch, args.threads, limit)
         off = None
         if args.without_cache:
-            off = burn_zoo(recipe, data, size, batch, args.threads, ("--feature-cache", "off"))
+            off = burn_zoo(recipe, data, size, batch, args.threads, (*limit, "--feature-cache", "off"))
         theirs = pytorch(recipe, batches, channels, classes, steps)
         cells = [f"{recipe}, {EPOCHS[recipe]} epochs", f"{ours[0]:.0f}", f"{off[0]:.0f}" if off else ""]
         cells += [f"{theirs[0]:.0f}", f"{theirs[0] / ours[0]:.1f}", f"{ours[1]:.3f} / {theirs[1]:.3f}"]
