@@ -53,8 +53,8 @@ use crate::model::{
     key_table,
 };
 use crate::nn::{
-    Act, Conv2dConfig, DropPath, GlobalResponseNorm, LayerNorm, LayerScale, ParamBuilder, Pointwise,
-    RmsNorm, drop_path_rates,
+    Act, Conv2dConfig, DropPath, GlobalResponseNorm, LayerNorm, LayerScale, ParamBuilder,
+    Pointwise, RmsNorm, drop_path_rates,
 };
 
 use NormKind::{Layer, MeanSquare, Variance};
@@ -242,7 +242,8 @@ impl Config {
 
     fn stem(&self, in_channels: usize, strides: &[usize], params: &ParamBuilder) -> Stem {
         let width = self.widths[0];
-        let conv = |from, to, stride: usize| Conv2dConfig::new(from, to, 3).stride(stride).padding(1);
+        let conv =
+            |from, to, stride: usize| Conv2dConfig::new(from, to, 3).stride(stride).padding(1);
         let (first, conv) = match self.overlap {
             Some(between) => (
                 Some(conv(in_channels, between, strides[0])),
@@ -250,7 +251,10 @@ impl Config {
             ),
             None => {
                 let patch = strides[0];
-                (None, Conv2dConfig::new(in_channels, width, patch).stride(patch))
+                (
+                    None,
+                    Conv2dConfig::new(in_channels, width, patch).stride(patch),
+                )
             }
         };
         let init = |conv: Conv2dConfig| conv.bias().weights(WEIGHTS).init(params);

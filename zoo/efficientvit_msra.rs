@@ -127,7 +127,13 @@ impl Config {
         };
         let pooled = last * options.pool.multiplier();
         let backbone = EfficientVitMsra {
-            stem: ConvStem::new(options.in_channels, self.widths[0], &strides, Act::Relu, params),
+            stem: ConvStem::new(
+                options.in_channels,
+                self.widths[0],
+                &strides,
+                Act::Relu,
+                params,
+            ),
             stages,
             pre_logits: BatchNorm2dConfig::new(pooled).init(params),
         };

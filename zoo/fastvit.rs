@@ -22,7 +22,9 @@ mod blocks;
 
 use burn::module::Module;
 
-use self::blocks::{AttentionBlock, Block, ConvMlp, Downsample, MixerBlock, RepMixer, Scale, Stage};
+use self::blocks::{
+    AttentionBlock, Block, ConvMlp, Downsample, MixerBlock, RepMixer, Scale, Stage,
+};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;

@@ -183,7 +183,13 @@ struct Stem {
 
 impl MapLayer for Stem {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let pool = |x| if self.pools { max_pool2d_ceil(x, 3, 2) } else { x };
+        let pool = |x| {
+            if self.pools {
+                max_pool2d_ceil(x, 3, 2)
+            } else {
+                x
+            }
+        };
         let x = pool(self.conv1.forward(x));
         pool(self.conv3.forward(self.conv2.forward(x)))
     }

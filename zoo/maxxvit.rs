@@ -24,11 +24,13 @@
 //! | `test_coatnet` | 32 to 128 | 1 1 2 1 | 575 480 | |
 
 mod blocks;
+mod style;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use self::blocks::{COAT, COAT_0, MAX, MbConv, Style, TF, Transformer};
+use self::blocks::{MbConv, Transformer};
+use self::style::{COAT, COAT_0, MAX, Style, TF};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::model::{

@@ -246,12 +246,7 @@ impl Config {
         }
     }
 
-    fn stem(
-        &self,
-        in_channels: usize,
-        shape: &StemShape,
-        params: &ParamBuilder,
-    ) -> (Stem, usize) {
+    fn stem(&self, in_channels: usize, shape: &StemShape, params: &ParamBuilder) -> (Stem, usize) {
         let strides = shape.strides();
         // Channels, kernel and stride.
         let (channels, convs) = match self.stem {

@@ -38,7 +38,9 @@ use self::blocks::{Block, PostBlock, PreBlock};
 use super::{BackboneOptions, Built};
 use crate::error::Result;
 use crate::init::Init;
-use crate::model::{Backbone, Description, Features, KeyTable, OtherNames, Pool, Stages, key_table};
+use crate::model::{
+    Backbone, Description, Features, KeyTable, OtherNames, Pool, Stages, key_table,
+};
 use crate::nn::{
     Act, BatchNorm2dConfig, Conv2dConfig, ConvLayer, ConvNorm, DropPath, ParamBuilder, Residual,
     ResidualConfig, ResidualKind, Shortcut, SqueezeExcite, drop_path_rates, fan_out_normal,

@@ -183,7 +183,11 @@ impl Config {
         let stride = shape.stride();
         let (half, channels) = (self.stem_channels / 2, self.stem_channels);
         let deep = || DeepStem {
-            conv1: self.layer(self.conv([in_channels, half], 3).stride(stride), half, params),
+            conv1: self.layer(
+                self.conv([in_channels, half], 3).stride(stride),
+                half,
+                params,
+            ),
             conv2: self.layer(self.conv([half, half], 3), half, params),
         };
         let conv = match self.is_deep {

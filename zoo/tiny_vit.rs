@@ -113,7 +113,13 @@ impl Config {
             ..Description::new(groups, options.in_channels, last, "stem.conv1")
         };
         let backbone = TinyVit {
-            stem: ConvStem::new(options.in_channels, self.widths[0], &strides, Act::Gelu, params),
+            stem: ConvStem::new(
+                options.in_channels,
+                self.widths[0],
+                &strides,
+                Act::Gelu,
+                params,
+            ),
             stages,
             pre_logits: LayerNorm::new(last, EPSILON, params),
         };

@@ -1,9 +1,12 @@
 //! The vision transformer that several families share: its configuration, its modules and its
 //! description. It is that of timm's `vision_transformer.py`.
 
-use burn::module::{Module, Param};
+mod blocks;
+
+use burn::module::Module;
 use burn::tensor::Tensor;
 
+use self::blocks::{Block, Norm, PreLogits, Stem};
 use super::{BackboneOptions, Built, MOST_PATCHES};
 use crate::error::Result;
 use crate::init::Init;
@@ -11,10 +14,7 @@ use crate::model::{
     Backbone, Description, Features, FirstConv, Group, InputSize, OtherNames, Pool, Pooling,
     PosEmbed, group, key_table,
 };
-use crate::nn::{
-    Act, AttentionPool, Conv2d, Conv2dConfig, DropPath, Epilogue, LayerNorm, LayerScale, Mlp,
-    ParamBuilder, RmsNorm, SelfAttention, drop_path_rates, prepend_tokens, scaled, tokens_of_map,
-};
+use crate::nn::{Act, AttentionPool, Conv2dConfig, ParamBuilder, drop_path_rates};
 
 /// The rule of affine layers and of the position embeddings.
 const WEIGHTS: Init = Init::trunc_normal(0.02);
@@ -289,114 +289,5 @@ impl Backbone for VisionTransformer {
             args.insert("fc_norm".to_owned(), self.norm.is_none().into());
         }
         args
-    }
-}
-
-/// Patches as tokens, with those before them and their positions.
-#[derive(Module, Debug)]
-struct Stem {
-    proj: Conv2d,
-    cls_token: Option<Param<Tensor<3>>>,
-    dist_token: Option<Param<Tensor<3>>>,
-    reg_token: Option<Param<Tensor<3>>>,
-    pos_embed: Param<Tensor<3>>,
-    norm: Option<Norm>,
-    embeds_prefix: bool,
-}
-
-impl Stem {
-    fn forward(&self, image: Tensor<4>) -> Tensor<3> {
-        let patches = tokens_of_map(self.proj.forward(image));
-        let positions = self.pos_embed.val().cast(patches.dtype());
-        let prefix = [&self.cls_token, &self.dist_token, &self.reg_token];
-        let prefix = prefix.into_iter().flatten();
-        let x = if self.embeds_prefix {
-            prepend_tokens(prefix, patches) + positions
-        } else {
-            prepend_tokens(prefix, patches + positions)
-        };
-        match &self.norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        }
-    }
-}
-
-/// What stands between the last group and the classifier.
-#[derive(Module, Debug)]
-enum PreLogits {
-    Norm(Norm),
-    Pool(AttentionPool),
-}
-
-#[derive(Module, Debug)]
-enum Norm {
-    Layer(LayerNorm),
-    Rms(RmsNorm),
-}
-
-impl Norm {
-    fn new(config: &Config, params: &ParamBuilder) -> Self {
-        if config.is_rms {
-            Self::Rms(RmsNorm::new(config.width, config.epsilon, params))
-        } else {
-            Self::Layer(LayerNorm::new(config.width, config.epsilon, params))
-        }
-    }
-
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        match self {
-            Self::Layer(norm) => norm.forward(x),
-            Self::Rms(norm) => norm.forward(x),
-        }
-    }
-}
-
-/// Attention and an MLP, each on normalised tokens and added to them.
-#[derive(Module, Debug)]
-struct Block {
-    norm1: Norm,
-    attn: SelfAttention,
-    ls1: Option<LayerScale>,
-    norm2: Norm,
-    mlp: Mlp,
-    ls2: Option<LayerScale>,
-    drop_path: DropPath,
-}
-
-impl Block {
-    fn new(config: &Config, drop_path: f64, params: &ParamBuilder) -> Self {
-        let width = config.width;
-        let attn = SelfAttention::new(width, config.heads, &WEIGHTS, params);
-        let scale = || {
-            let start = config.layer_scale;
-            start.map(|start| LayerScale::new(width, start, params))
-        };
-        Self {
-            norm1: Norm::new(config, params),
-            attn: if config.qkv_bias {
-                attn
-            } else {
-                attn.without_qkv_bias()
-            },
-            ls1: scale(),
-            norm2: Norm::new(config, params),
-            mlp: Mlp::new(width, config.hidden(), &WEIGHTS, params).act(config.act),
-            ls2: scale(),
-            drop_path: DropPath::new(drop_path),
-        }
-    }
-
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let attend = |x, end: Epilogue<'_, 3>| {
-            let x = self.norm1.forward(x);
-            scaled(self.ls1.as_ref(), end, |end| self.attn.forward_with(x, end))
-        };
-        let x = self.drop_path.residual(x, Act::None, |x| x, attend);
-        let mlp = |x, end: Epilogue<'_, 3>| {
-            let x = self.norm2.forward(x);
-            scaled(self.ls2.as_ref(), end, |end| self.mlp.forward_with(x, end))
-        };
-        self.drop_path.residual(x, Act::None, |x| x, mlp)
     }
 }

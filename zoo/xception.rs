@@ -137,7 +137,11 @@ impl Config {
         let stem = |from, to| self.conv(from, to, 3).padding(padding);
         let second = stem(32, 64);
         let stem = Stem {
-            conv1: self.layer(stem(options.in_channels, 32).stride(stride), Act::Relu, params),
+            conv1: self.layer(
+                stem(options.in_channels, 32).stride(stride),
+                Act::Relu,
+                params,
+            ),
             conv2: match self.kind {
                 PreNorm => ConvNorm::without_norm(second, Act::None, params),
                 _ => self.layer(second, Act::Relu, params),
@@ -153,7 +157,11 @@ impl Config {
         let groups = Group::stem_and_blocks(blocks.len());
         let description = Description {
             // The stem of the first Xception does not pad: at stride 2, six pixels leave it nothing.
-            input_size: InputSize::AtLeast(if self.kind == Legacy { 2 * stride + 3 } else { 1 }),
+            input_size: InputSize::AtLeast(if self.kind == Legacy {
+                2 * stride + 3
+            } else {
+                1
+            }),
             stem: Some(shape),
             classifier: if self.kind == Legacy { "fc" } else { "head.fc" },
             key_table: self.key_table(),
