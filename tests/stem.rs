@@ -275,7 +275,7 @@ fn the_least_size_is_right() {
         if !stem.is_patch() {
             specs.extend(
                 (1..stem.stride())
-                    .filter(|n| stem.stride() % n == 0)
+                    .filter(|n| stem.stride().is_multiple_of(*n))
                     .map(|n| upstream.clone().stem_stride(n)),
             );
         }

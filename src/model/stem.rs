@@ -44,13 +44,13 @@ impl StemOptions {
         for &stride in upstream {
             let own = (1..=stride)
                 .rev()
-                .find(|own| stride % own == 0 && rest % own == 0);
+                .find(|own| stride.is_multiple_of(*own) && rest.is_multiple_of(*own));
             strides.push(own.unwrap_or(1));
             rest /= own.unwrap_or(1);
         }
         if rest != 1 {
             let possible: Vec<String> = (1..=all)
-                .filter(|stride| all % stride == 0)
+                .filter(|stride| all.is_multiple_of(*stride))
                 .map(|stride| stride.to_string())
                 .collect();
             let expected = format!("one that the stem can have: {}", possible.join(", "));

@@ -80,11 +80,12 @@ fn hard_sigmoid(x: f32) -> f32 {
     if y > 1.0 { 1.0 } else { y }
 }
 
+/// Where the slope jumps it is the one outside, as in PyTorch.
 #[inline(always)]
 fn hard_swish_slope(x: f32) -> f32 {
     let slope = x * (1.0 / 3.0) + 0.5;
-    let slope = if x < -3.0 { 0.0 } else { slope };
-    if x > 3.0 { 1.0 } else { slope }
+    let slope = if x <= -3.0 { 0.0 } else { slope };
+    if x >= 3.0 { 1.0 } else { slope }
 }
 
 /// What σ is taken of in the approximation of GELU by a tangent: (1 + tanh(u)) / 2 is σ(2u).
@@ -99,7 +100,7 @@ fn inner_slope(x: f32) -> f32 {
 }
 
 /// 2 √(2/π)
-const TWO_ROOT: f32 = 1.595_769_1;
+const TWO_ROOT: f32 = 1.595_769_2;
 const CUBE: f32 = 0.044_715;
 
 /// The derivative of x σ(u(x)), where `s` is σ(u(x)) and `slope` u'(x).

@@ -429,6 +429,8 @@ pub fn attention(qkv: &Tensor<3>, attention: Attention) -> Option<Tensor<3>> {
 ///
 /// # Shapes
 /// - x and output: any, the same
+// As usual as the other outcome, and no larger.
+#[allow(clippy::result_large_err)]
 pub fn activation<const D: usize>(x: Tensor<D>, act: Act) -> Result<Tensor<D>, Tensor<D>> {
     if !activation::is_fast(act) || !allocatable(&x.dims()) || x.dims().contains(&0) {
         return Err(x);

@@ -81,7 +81,8 @@ fn values_and_slopes_are_those_of_the_formulas() {
 #[test]
 fn any_layout_is_taken() {
     let wide = || random::<4>([3, 5, 6, 4], "x");
-    let layouts: [(&str, fn(Tensor<4>) -> Tensor<4>); 4] = [
+    type Relaid = fn(Tensor<4>) -> Tensor<4>;
+    let layouts: [(&str, Relaid); 4] = [
         ("contiguous", |x| x),
         ("channels last", |x| x.permute([0, 2, 3, 1])),
         ("a part", |x| x.narrow(1, 1, 3)),
