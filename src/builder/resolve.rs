@@ -6,7 +6,6 @@ use super::from_hub::{fetch_entry, fetch_original, fetch_repository};
 use super::spec::Spec;
 use crate::error::{Error, Result};
 use crate::files::sha256_of;
-use crate::model::StemOptions;
 use crate::preprocess::Normalization;
 use crate::weights::manifest::{Entry, Manifest, Source, licence_in_words};
 use crate::weights::{Progress, Weights, WeightsFile};
@@ -200,8 +199,9 @@ fn of_repository(spec: &Spec, repository: &str, (found, commit): (Spec, String))
     resolved.declared = found.declared;
     resolved.declared_size = found.declared_size;
     resolved.declared_stem = found.declared_stem;
-    if resolved.stem == StemOptions::default() {
-        resolved.stem = found.stem;
+    if !resolved.stem.small_images {
+        resolved.stem.stride = resolved.stem.stride.or(found.stem.stride);
+        resolved.stem.pool = resolved.stem.pool.or(found.stem.pool);
     }
     resolved.resizing = resolved.resizing.or(found.resizing);
     resolved.normalization = resolved.normalization.or(found.normalization);

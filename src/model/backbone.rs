@@ -272,6 +272,7 @@ impl Description {
         stem.is_patch()
             && first.any(|first| first.weight() == path)
             && out == wanted
+            && from[1] == to[1]
             && [*height, *width] == [side; 2]
             && [*new_height, *new_width] == [stem.stride(); 2]
             && side != stem.stride()
