@@ -259,6 +259,93 @@ fn what_a_stem_cannot_be_is_said() {
     }
 }
 
+/// What a configuration says of a stem is read or refused, in the folder and beside a file of weights.
+#[test]
+fn a_malformed_stem_is_named() {
+    let (_, dir) = exported(Zoo::test_resnet().num_classes(10));
+    let path = dir.path().join("config.json");
+    let sound = config(dir.path());
+    for (stem, expected) in [
+        (
+            serde_json::json!("deep"),
+            "expected an object of `stride` and `pool`",
+        ),
+        (
+            serde_json::json!([1, false]),
+            "expected an object of `stride` and `pool`",
+        ),
+        (serde_json::json!({"stride": 0}), "16384"),
+        (serde_json::json!({"stride": 1, "pol": false}), "pol"),
+        (
+            serde_json::json!({"stride": 3}),
+            "stem_stride: expected one that the stem can have: 1, 2",
+        ),
+    ] {
+        let mut changed = sound.clone();
+        changed["stem"] = stem.clone();
+        std::fs::write(&path, changed.to_string()).unwrap();
+        let of_folder = Spec::of_folder(dir.path()).unwrap_err().to_string();
+        assert!(
+            of_folder.contains("config.json") && of_folder.contains(expected),
+            "{of_folder}"
+        );
+        let file = Weights::File(dir.path().join("model.safetensors"));
+        let spec = Zoo::test_resnet().num_classes(10).weights(file);
+        let beside = spec.build(&device()).unwrap_err().to_string();
+        assert!(
+            beside.contains("config.json") && beside.contains(expected),
+            "{stem}: {beside}"
+        );
+    }
+    // That of an architecture which is not ours says nothing of the weights.
+    let mut foreign = sound.clone();
+    foreign["architecture"] = "TheirsForImageClassification".into();
+    foreign["stem"] = "deep".into();
+    std::fs::write(&path, foreign.to_string()).unwrap();
+    let file = Weights::File(dir.path().join("model.safetensors"));
+    Zoo::test_resnet()
+        .num_classes(10)
+        .weights(file)
+        .build(&device())
+        .unwrap();
+}
+
+/// Kernels of another number of channels are a mismatch, whatever their side.
+#[test]
+fn patches_of_other_channels_than_stated_are_refused() {
+    let (_, dir) = exported(Zoo::test_vit().image_size(32).num_classes(10));
+    let (_, four) = exported(Zoo::test_vit().image_size(32).adapt(4, 10));
+    let weights = "model.safetensors";
+    std::fs::copy(four.path().join(weights), dir.path().join(weights)).unwrap();
+    let spec = Spec::of_folder(dir.path()).unwrap().stem_stride(8);
+    let error = spec.build(&device()).unwrap_err().to_string();
+    assert!(error.contains("patch_embed.proj.weight"), "{error}");
+}
+
+/// timm's own argument says the side of a patch, also where it is upstream's.
+#[test]
+fn timms_patch_size_is_read() {
+    let (_, dir) = exported(Zoo::test_vit().image_size(32).num_classes(10));
+    let path = dir.path().join("config.json");
+    let mut changed = config(dir.path());
+    changed["model_args"]["patch_size"] = 16.into();
+    std::fs::write(&path, changed.to_string()).unwrap();
+    Classifier::open(dir.path(), &device()).unwrap();
+
+    let (model, dir) = exported(
+        Zoo::test_vit()
+            .image_size(32)
+            .num_classes(10)
+            .stem_stride(4),
+    );
+    let path = dir.path().join("config.json");
+    let mut changed = config(dir.path());
+    changed.as_object_mut().unwrap().remove("stem");
+    std::fs::write(&path, changed.to_string()).unwrap();
+    let opened = Classifier::open(dir.path(), &device()).unwrap();
+    assert_eq!(stem(&opened), stem(&model));
+}
+
 /// The least size that a model says it takes is one that it takes.
 #[test]
 fn the_least_size_is_right() {

@@ -65,11 +65,12 @@ impl Config {
         options.check_no_drop_path()?;
         // The poolings behind the first and the third convolution go together.
         let shape = options.stem.convolutions(&[2], true)?;
+        let pools = shape.pools() != Some(false);
         let stem = Stem {
             conv1: conv(options.in_channels, 64, 7, shape.stride(), params),
             conv2: conv(64, 64, 1, 1, params),
             conv3: conv(64, 192, 3, 1, params),
-            pools: shape.pools() != Some(false),
+            pools,
         };
         let mut channels = 192;
         let mut stages = Vec::new();
@@ -86,8 +87,8 @@ impl Config {
         let stages = Stages::new(stages);
         let groups = stages.groups_with_stem();
         let description = Description {
-            // The third pooling finds two pixels on a side.
-            input_size: InputSize::AtLeast(shape.scale(15)),
+            // The third pooling needs two positions on a side, those before it eight of the first convolution.
+            input_size: InputSize::AtLeast(if pools { 7 } else { 1 } * shape.stride() + 1),
             stem: Some(shape),
             classifier_init: WEIGHTS,
             key_table: key_table(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::checks::{check_channels, check_classes};
 use super::spec::Spec;
 use crate::error::{Error, Result};
-use crate::model::Pool;
+use crate::model::{Pool, StemShape};
 use crate::preprocess::Normalization;
 use crate::weights::manifest::HubModel;
 use crate::weights::{CONFIG, WEIGHTS, Weights};
@@ -55,10 +55,14 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
     if let Some(pool) = &model.global_pool {
         spec = spec.pool(Pool::from_timm_name(pool).map_err(bad)?);
     }
-    if !model.other_args.is_empty() {
+    if model.stem.is_some() || !model.other_args.is_empty() {
         // Arguments that we would write ourselves say nothing new; any other may make another model.
         let sketch = spec.build_zeros(&crate::device("cpu")?).map_err(bad)?;
-        let ours = sketch.backbone.timm_args(sketch.head.pool());
+        let mut ours = sketch.backbone.timm_args(sketch.head.pool());
+        let stem = sketch.backbone.describe().stem.as_ref();
+        if let Some((name, stride)) = stem.and_then(StemShape::in_timm) {
+            ours.insert(name.to_owned(), stride.into());
+        }
         let same = |(key, value): &&(String, String)| {
             serde_json::from_str(value).is_ok_and(|value: Value| ours.get(key) == Some(&value))
         };

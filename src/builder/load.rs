@@ -16,7 +16,7 @@ use crate::model::{
     Classifier, FirstConv, HEAD, HostTensor, KeyTable, OtherNames, Source, StemOptions, Trained,
     params,
 };
-use crate::weights::manifest::HubModel;
+use crate::weights::manifest::changed_stem;
 use crate::weights::{CONFIG, COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
 use crate::zoo;
 
@@ -149,18 +149,22 @@ impl Spec {
         let Some(own) = own.filter(|stem| self.declared.is_none() && !stem.is_patch()) else {
             return Ok(());
         };
-        let trained = stem_beside(file.path()).unwrap_or_default();
-        let trained = match own.like(&trained) {
-            Ok(trained) if trained != *own && trained.is_changed() => trained,
-            _ => return Ok(()),
-        };
-        Err(Error::WeightsFormat {
+        let bad = |reason: String| Error::WeightsFormat {
             path: file.path().to_path_buf(),
-            reason: format!(
-                "by the config.json beside it these weights were trained behind a stem of {trained}, and \
-                 the model has one of {own}: ask for the same stem, or open the folder"
-            ),
-        })
+            reason: format!("by the config.json beside it {reason}"),
+        };
+        let Some(trained) = stem_beside(file.path()).map_err(bad)? else {
+            return Ok(());
+        };
+        let trained = own.like(&trained);
+        let trained = trained.map_err(|error| bad(format!("its stem cannot be: {error}")))?;
+        if trained == *own {
+            return Ok(());
+        }
+        Err(bad(format!(
+            "these weights were trained behind a stem of {trained}, and the model has one of {own}: ask for \
+             the same stem, or open the folder"
+        )))
     }
 
     /// Compares the model with the tensors of a layout, but for what the spec replaces.
@@ -468,15 +472,29 @@ fn compare(
 
 /// The architecture that the configuration in a file's folder names, if there is one.
 fn architecture_beside(weights: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(weights.with_file_name(CONFIG)).ok()?;
-    let config: serde_json::Value = serde_json::from_str(&text).ok()?;
-    config["architecture"].as_str().map(str::to_owned)
+    config_beside(weights)?["architecture"]
+        .as_str()
+        .map(str::to_owned)
 }
 
-/// The stem that this configuration describes, if it has been changed.
-fn stem_beside(weights: &Path) -> Option<StemOptions> {
+/// The stem that this configuration describes, if it has been changed; what is wrong with it, if that
+/// is no stem. One of an architecture that the zoo does not have is none of ours.
+fn stem_beside(weights: &Path) -> Result<Option<StemOptions>, String> {
+    let config = config_beside(weights).filter(|config| {
+        let architecture = config["architecture"].as_str();
+        architecture.is_some_and(|name| zoo::find(name).is_ok())
+    });
+    let stem = config.as_ref().map(|config| &config["stem"]);
+    let stem = stem.filter(|stem| !stem.is_null());
+    stem.map(changed_stem)
+        .transpose()
+        .map_err(|reason| format!("its stem cannot be read: {reason}"))
+}
+
+/// The configuration in a file's folder; what is no JSON says nothing.
+fn config_beside(weights: &Path) -> Option<serde_json::Value> {
     let text = std::fs::read_to_string(weights.with_file_name(CONFIG)).ok()?;
-    HubModel::from_config(&text, weights).ok()?.stem
+    serde_json::from_str(&text).ok()
 }
 
 /// Paths of the last layers, those of a second classifier too, where there is one.

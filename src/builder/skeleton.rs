@@ -26,12 +26,8 @@ impl Spec {
         spec.in_channels = Some(model.in_channels());
         spec.num_classes = Some(model.num_classes());
         spec.image_size = info.image_size;
-        spec.stem = model
-            .backbone
-            .describe()
-            .stem
-            .as_ref()
-            .map_or_else(Default::default, StemShape::options);
+        let stem = model.backbone.describe().changed_stem();
+        spec.stem = stem.map(StemShape::options).unwrap_or_default();
         spec.pool = Some(model.head.pool());
         spec.drop_rate = info.drop_rate;
         spec.drop_path_rate = info.drop_path_rate;

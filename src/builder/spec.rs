@@ -203,7 +203,7 @@ impl Spec {
     }
 
     /// Makes the stem as fine as it can be, for images of some 32 pixels: convolutions of stride 1, no
-    /// pooling behind them; patches of a quarter of their side. Of a ResNet, whose first stage sees 7 x 7
+    /// pooling behind them; patches of a quarter of their side, of two pixels at least. Of a ResNet, whose first stage sees 7 x 7
     /// positions of an image of 28 pixels, it then sees 28 x 28, at sixteen times the cost.
     /// Kernels that were trained stay; those of patches are resampled (Beyer et al., "FlexiViT", CVPR
     /// 2023, <https://arxiv.org/abs/2212.08013>).

@@ -58,11 +58,7 @@ impl AnyBackbone {
         if let InputSize::Exactly(size) = self.description.input_size {
             args.insert("img_size".to_owned(), ImageSize::from(size).timm_arg());
         }
-        let changed = self
-            .description
-            .stem
-            .as_ref()
-            .filter(|stem| stem.is_changed());
+        let changed = self.description.changed_stem();
         if let Some((name, stride)) = changed.and_then(StemShape::in_timm) {
             args.insert(name.to_owned(), stride.into());
         }

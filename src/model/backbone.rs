@@ -10,11 +10,10 @@ use super::key_table::{KeyTable, OtherNames};
 use super::patch_kernels::resample_kernels;
 use super::pos_embed::PosEmbed;
 use super::position_table::PositionTable;
-use super::stem::StemShape;
+use super::stem::{StemShape, Trained};
 use crate::error::Result;
 use crate::init::Init;
 use crate::nn::Act;
-use crate::preprocess::ImageSize;
 
 /// One step of a model, the unit in which it freezes: a stem, a stage, a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,14 +86,6 @@ impl FirstConv {
     pub(crate) fn weight(&self) -> String {
         format!("{}.weight", self.conv)
     }
-}
-
-/// What is known of a model that a file's weights were trained in.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Trained {
-    pub image_size: Option<ImageSize>,
-    /// See [`StemShape::stride`]; upstream's, if it is not said.
-    pub stem_stride: Option<usize>,
 }
 
 /// The name of the group between pooling and classifier.
@@ -276,6 +267,11 @@ impl Description {
             && [*height, *width] == [side; 2]
             && [*new_height, *new_width] == [stem.stride(); 2]
             && side != stem.stride()
+    }
+
+    /// The stem, if it is another than upstream's.
+    pub fn changed_stem(&self) -> Option<&StemShape> {
+        self.stem.as_ref().filter(|stem| stem.is_changed())
     }
 
     /// The groups, and the layers before the classifier if there are any.

@@ -22,7 +22,6 @@ mod summary;
 
 pub use any_backbone::AnyBackbone;
 pub(crate) use backbone::PRE_LOGITS;
-pub(crate) use backbone::Trained;
 pub use backbone::{Backbone, Description, FirstConv, Group, InputSize};
 pub use classifier::{Classifier, ModelInfo};
 pub use feature_maps::FeatureInfo;
@@ -39,5 +38,6 @@ pub use pos_embed::PosEmbed;
 pub use position_table::{PositionTable, TableLayout};
 pub use stages::{MapLayer, Stages};
 pub(crate) use stages::{Stage, group};
+pub(crate) use stem::Trained;
 pub use stem::{StemOptions, StemShape};
 pub use summary::{Layer, Summary};

@@ -1,7 +1,7 @@
 //! Position embeddings at another image size.
 
-use super::backbone::Trained;
 use super::host_tensor::HostTensor;
+use super::stem::Trained;
 use crate::preprocess::resample;
 
 /// Where a backbone keeps a learnt embedding for each patch of the image.

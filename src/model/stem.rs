@@ -1,6 +1,7 @@
 //! What a stem makes of the size of its images, and how that is changed for small ones.
 
 use crate::error::{Error, Result};
+use crate::preprocess::ImageSize;
 
 /// What is asked of a stem; nothing leaves it as upstream's is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,7 +130,7 @@ impl StemShape {
         self.upstream.iter().product()
     }
 
-    /// Whether a pooling of stride 2 follows; `None` if there is none upstream.
+    /// Whether the stem pools, once or more; `None` if upstream's does not.
     pub fn pools(&self) -> Option<bool> {
         self.pools
     }
@@ -144,8 +145,8 @@ impl StemShape {
         self.stride() != self.upstream_stride() || self.pools == Some(false)
     }
 
-    /// A number of pixels that upstream's stem makes as many positions of as this one makes of the
-    /// result, rounded up.
+    /// So many pixels of upstream's stem, in the proportion of the total strides, rounded up. A least size
+    /// that follows from convolutions or poolings without padding is not in proportion.
     pub fn scale(&self, pixels: usize) -> usize {
         let pool = if self.pools == Some(false) { 2 } else { 1 };
         (pixels * self.stride())
@@ -177,6 +178,14 @@ impl StemShape {
     pub(crate) fn in_timm(&self) -> Option<(&'static str, usize)> {
         Some((self.timm_arg?, self.stride()))
     }
+}
+
+/// What is known of a model that a file's weights were trained in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trained {
+    pub image_size: Option<ImageSize>,
+    /// See [`StemShape::stride`]; upstream's, if it is not said.
+    pub stem_stride: Option<usize>,
 }
 
 /// As in "stride 1, no pooling".

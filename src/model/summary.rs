@@ -141,12 +141,13 @@ impl Classifier {
                 });
             }
         }
-        let stem = self.backbone.describe().stem.as_ref();
         Ok(Summary {
             architecture: self.info.architecture.clone(),
             input: input[1..].to_vec(),
-            stem: stem
-                .filter(|stem| stem.is_changed())
+            stem: self
+                .backbone
+                .describe()
+                .changed_stem()
                 .map(StemShape::to_string),
             parameters: layers.iter().map(|l| l.parameters).sum(),
             trainable: layers.iter().map(|l| l.trainable).sum(),

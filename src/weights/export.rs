@@ -166,8 +166,7 @@ impl Classifier {
             },
         });
         // Beside them, as timm has no such argument but for patches.
-        let stem = self.backbone.describe().stem.as_ref();
-        if let Some(stem) = stem.filter(|stem| stem.is_changed()) {
+        if let Some(stem) = self.backbone.describe().changed_stem() {
             let StemOptions { stride, pool, .. } = stem.options();
             let mut changed = Map::new();
             changed.extend(stride.map(|stride| ("stride".to_owned(), json!(stride))));
@@ -200,10 +199,9 @@ impl Classifier {
     /// What other libraries do not know of the model, and would compute otherwise from its weights: a
     /// stem that was changed, where timm has no argument for it.
     pub fn unknown_to_timm(&self) -> Option<String> {
-        let stem = self.backbone.describe().stem.as_ref()?;
-        let is_unknown = stem.is_changed() && stem.in_timm().is_none();
+        let stem = self.backbone.describe().changed_stem()?;
         let library = zoo::find(&self.info.architecture).map_or("timm", |a| a.library);
-        is_unknown.then(|| {
+        stem.in_timm().is_none().then(|| {
             format!(
                 "the stem was changed to {stem}: {library} has no argument for that, and does not compute \
                  the same from these weights"
@@ -258,8 +256,7 @@ impl Classifier {
             let source = licence_source_in_words(info.licence_source.as_deref());
             format!("- licence of the weights that it started from: {licence}{source}\n")
         });
-        let stem = self.backbone.describe().stem.as_ref();
-        let stem = stem.filter(|stem| stem.is_changed());
+        let stem = self.backbone.describe().changed_stem();
         format!(
             "{front_matter}# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\

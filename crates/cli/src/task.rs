@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use burn_zoo::data::Part;
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
-use burn_zoo::{ImageSize, InputSize};
+use burn_zoo::{Error, ImageSize, InputSize};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -220,6 +220,31 @@ pub struct Task {
     pub recipe: Recipe,
 }
 
+/// The spec for small images at the size that they have: they are not enlarged to one for photographs.
+fn at_own_size(
+    spec: Spec,
+    name: &str,
+    data: &source::TrainingImages,
+    device: &Device,
+) -> Result<Spec> {
+    if data.any_size {
+        bail!(
+            "--small-images: expected --image-size N beside it, as images in files may differ in size, \
+             found none"
+        );
+    }
+    let (image, _) = data.train.get(0)?;
+    let size = ImageSize::from([image.height(), image.width()]);
+    let spec = spec.image_size(size);
+    match spec.build_zeros(device) {
+        Err(Error::InvalidArgument { argument, .. }) if argument == "image_size" => bail!(
+            "--small-images: {name} cannot be built for the images' own size, {size}; --image-size brings \
+             them to another"
+        ),
+        _ => Ok(spec),
+    }
+}
+
 /// Builds the model for the images.
 pub fn task(
     name: &str,
@@ -252,11 +277,8 @@ pub fn task(
     if weights.is_none() && !names_weights(name) {
         notice::tell("weights: random; --weights bundled, hub or FILE starts from pretrained ones");
     }
-    // Small images are not enlarged to the size that a transformer has for photographs.
-    let keeps_size = options.small_images && !data.any_size;
-    if keeps_size && options.image_size.is_none() && recipe.image_size.is_none() {
-        let (image, _) = data.train.get(0)?;
-        spec = spec.image_size([image.height(), image.width()]);
+    if options.small_images && options.image_size.is_none() && recipe.image_size.is_none() {
+        spec = at_own_size(spec, name, &data, &device)?;
     }
     let model = build(&spec, &device.autodiff())?;
     // Photographs differ in size; they are brought to the one the model was trained at.

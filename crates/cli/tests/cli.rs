@@ -577,6 +577,44 @@ fn a_stem_for_small_images_lasts() {
         let loss = |folder: &str| json(&[&["eval", folder], &images[..]].concat())["loss"].clone();
         assert_eq!(loss(&format!("{run_dir}/best")), loss(&out));
     }
+    // Sizes that a family does not take, and that nobody knows.
+    let error = fail(
+        1,
+        &[
+            "finetune",
+            "test_maxvit",
+            "--small-images",
+            "--out",
+            &path(dir.path(), "a"),
+        ],
+    );
+    assert!(
+        error.contains("test_maxvit cannot be built for the images' own size, 28"),
+        "{error}"
+    );
+    let photos = dir.path().join("photos");
+    for class in ["a", "b"] {
+        std::fs::create_dir_all(photos.join(class)).unwrap();
+        for number in 0..4 {
+            let file = photos.join(class).join(format!("{number}.png"));
+            image::GrayImage::new(20, 20).save(file).unwrap();
+        }
+    }
+    let photos = photos.to_str().unwrap();
+    let error = fail(
+        1,
+        &[
+            "finetune",
+            "test_resnet",
+            "--data",
+            photos,
+            "--small-images",
+        ],
+    );
+    assert!(
+        error.contains("--small-images: expected --image-size N beside it"),
+        "{error}"
+    );
     let error = fail(1, &["info", "vgg11", "--small-images"]);
     assert!(
         error.contains("vgg11 has no stem that can be changed"),

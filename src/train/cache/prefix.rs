@@ -299,9 +299,8 @@ fn key(
         recipe.feature_cache.half,
     ));
     // The same weights give something else behind another stem.
-    let stem = model.backbone.describe().stem.as_ref();
-    if let Some(stem) = stem.filter(|stem| stem.is_changed()) {
-        hash.update(format!("{stem}"));
+    if let Some(stem) = model.backbone.describe().changed_stem() {
+        hash.update(stem.to_string());
     }
     for (path, tensor) in params::read(model)? {
         hash.update(path);

@@ -77,7 +77,6 @@ impl<'a> ModelConfig<'a> {
         let info = model.info();
         let trainable = model.trainable_parameters();
         let params = params::list(model).into_iter();
-        let stem = model.backbone.describe().stem.as_ref();
         let trainable = params.filter(|param| trainable.contains(&param.path));
         Self {
             architecture: &info.architecture,
@@ -87,8 +86,10 @@ impl<'a> ModelConfig<'a> {
             global_pool: model.head.pool().timm_name(),
             drop_rate: info.drop_rate,
             drop_path_rate: info.drop_path_rate,
-            stem: stem
-                .filter(|stem| stem.is_changed())
+            stem: model
+                .backbone
+                .describe()
+                .changed_stem()
                 .map(StemShape::to_string),
             parameters: model.num_parameters(),
             trainable: trainable.map(|param| param.num_elements()).sum(),

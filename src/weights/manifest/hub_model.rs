@@ -232,7 +232,7 @@ impl HubModel {
             },
             drop_rate: rate("drop_rate")?,
             drop_path_rate: rate("drop_path_rate")?,
-            stem: root.read("stem", stem)?.or(patch_size),
+            stem: root.read("stem", changed_stem)?.or(patch_size),
             first_conv: layers("first_conv")?,
             classifier: layers("classifier")?,
             licence: cfg.get("license")?.map(|Line(text)| text),
@@ -255,12 +255,15 @@ fn per_channel(list: Vec<f64>, in_channels: usize) -> Result<Vec<f64>, String> {
 }
 
 /// What was changed in a stem, as [`Classifier::export`](crate::Classifier::export) writes it.
-fn stem(value: &Value) -> Result<StemOptions, String> {
+pub(crate) fn changed_stem(value: &Value) -> Result<StemOptions, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Changed {
         stride: Option<Side>,
         pool: Option<bool>,
+    }
+    if !value.is_object() {
+        return Err("expected an object of `stride` and `pool`".to_owned());
     }
     let Changed { stride, pool } = parsed(value)?;
     Ok(StemOptions {

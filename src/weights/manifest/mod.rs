@@ -38,6 +38,6 @@ pub use collection::{Manifest, USER_FILE, USER_VARIABLE};
 pub(crate) use entry::OriginalFile;
 pub(crate) use entry::Source;
 pub use entry::{DataConfig, Entry, Published};
-pub(crate) use hub_model::HubModel;
+pub(crate) use hub_model::{HubModel, changed_stem};
 pub use terms::{Terms, licence_in_words, licence_source_in_words, non_commercial};
 pub(crate) use wildcard::wildcard;

@@ -197,24 +197,10 @@ fn dense(x: FlexTensor) -> FlexTensor {
     rows::tensor(rows::values(&x).into_owned(), shape)
 }
 
-/// Whether a tensor's memory is its numbers, each once, in whatever order.
+/// Whether a tensor's memory is its numbers and nothing else, in whatever order.
 fn is_dense(x: &FlexTensor) -> bool {
     let layout = x.layout();
-    let mut sides: Vec<(isize, usize)> = layout
-        .strides()
-        .iter()
-        .copied()
-        .zip(layout.shape().iter().copied())
-        .filter(|(_, side)| *side != 1)
-        .collect();
-    sides.sort_unstable();
-    let mut next = 1;
-    let are_packed = sides.into_iter().all(|(stride, side)| {
-        let fits = stride == next as isize;
-        next *= side;
-        fits
-    });
-    are_packed && layout.start_offset() == 0 && x.storage::<f32>().len() == next
+    feature_map::is_dense(layout) && x.storage::<f32>().len() == layout.num_elements()
 }
 
 /// Whether two tensors of one shape have their numbers in the same order.

@@ -143,7 +143,7 @@ impl<C: CheckpointStrategy> TokenOps for Autodiff<Flex, C> {
                 // What goes into GELU is needed on the way back.
                 let output = forward(false);
                 let (output, gelu_input) = if options.gelu {
-                    (linear::gelu_of(&output), Some(output))
+                    (activation::forward(output.clone(), Act::Gelu), Some(output))
                 } else {
                     (output, None)
                 };
@@ -319,7 +319,7 @@ impl Backward<Flex, 4> for LinearBackward {
         let state = ops.state;
         let mut gradient = gradients.consume::<Flex>(&ops.node);
         if let Some(gelu_input) = &state.gelu_input {
-            gradient = linear::gelu_backward(&gradient, gelu_input);
+            gradient = activation::backward(gradient, gelu_input, Act::Gelu);
         }
         if let Some(bias) = bias {
             gradients.register::<Flex>(bias.id, linear::bias_gradient(&gradient));

@@ -90,6 +90,21 @@ pub fn values(tensor: &FlexTensor) -> Cow<'_, [f32]> {
     Cow::Owned(values)
 }
 
+/// Whether the numbers of a layout lie beside each other, each once, in whatever order.
+pub fn is_dense(layout: &Layout) -> bool {
+    let axes = layout.strides().iter().zip(layout.shape().iter());
+    let mut axes: Vec<_> = axes.filter(|(_, side)| **side != 1).collect();
+    // Sorted by stride, each has to span exactly what is inside of it.
+    axes.sort_unstable();
+    let mut span = 1;
+    let mut spans = axes.into_iter().map(|(stride, side)| {
+        let fits = *stride == span;
+        span *= *side as isize;
+        fits
+    });
+    spans.all(|fits| fits) && layout.start_offset() == 0
+}
+
 /// A map as a tensor `[batch, channels, height, width]`.
 pub fn tensor(values: Vec<f32>, shape: MapShape) -> FlexTensor {
     let strides = shape.strides().map(|stride| stride as isize).to_vec();

@@ -7,6 +7,7 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType};
 use rayon::prelude::*;
 
+use super::feature_map;
 use super::simd::{uninitialized, vectorised};
 use crate::layers::{Adam, Sgd};
 
@@ -51,19 +52,7 @@ fn common_layout(gradient: &FlexTensor) -> Layout {
     if layout.num_dims() != 4 {
         return Layout::contiguous(layout.shape().clone());
     }
-    // Sorted by stride, each has to span exactly what is inside of it.
-    let mut axes: Vec<(isize, usize)> = (0..layout.num_dims())
-        .map(|axis| (layout.strides()[axis], layout.shape()[axis]))
-        .filter(|(_, side)| *side != 1)
-        .collect();
-    axes.sort();
-    let mut span = 1;
-    let mut dense = layout.start_offset() == 0;
-    for (stride, side) in axes {
-        dense &= stride == span;
-        span *= side as isize;
-    }
-    if dense {
+    if feature_map::is_dense(layout) {
         layout.clone()
     } else {
         Layout::contiguous(layout.shape().clone())

@@ -5,12 +5,12 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
 use rayon::prelude::*;
 
-use super::math::{gelu, gelu_slope};
+use super::math::gelu;
 use super::parallel_product::{Right, product};
 use super::rows::{self, sum_of_parts};
 use crate::flex::matmul::Matrix;
 use crate::flex::packed::Packed;
-use crate::flex::simd::{uninitialized, vectorised};
+use crate::flex::simd::vectorised;
 use crate::flex::weight_forms::WeightForms;
 
 /// `gelu(x weightᵀ + bias + residual)` for `x` of `[.., in]` and `weight` of `[out, in]`, whose forms
@@ -67,39 +67,6 @@ fn matrix_shape(weight: &FlexTensor) -> [usize; 2] {
 
 /// Numbers that a task passes over.
 const PART: usize = 1 << 14;
-
-/// GELU of each.
-pub fn gelu_of(x: &FlexTensor) -> FlexTensor {
-    let values = rows::values(x);
-    let mut out = uninitialized(values.len());
-    let parts = out.par_chunks_mut(PART).zip(values.par_chunks(PART));
-    parts.for_each(|(out, x)| {
-        vectorised(
-            #[inline(always)]
-            || out.iter_mut().zip(x).for_each(|(out, x)| *out = gelu(*x)),
-        );
-    });
-    rows::tensor(out, x.layout().shape().clone())
-}
-
-/// The gradient of what goes into GELU, `x`.
-pub fn gelu_backward(gradient: &FlexTensor, x: &FlexTensor) -> FlexTensor {
-    let (values, inputs) = (rows::values(gradient), rows::values(x));
-    let mut out = uninitialized(inputs.len());
-    out.par_chunks_mut(PART)
-        .zip(values.par_chunks(PART).zip(inputs.par_chunks(PART)))
-        .for_each(|(out, (gradient, x))| {
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (out, (g, x)) in out.iter_mut().zip(gradient.iter().zip(x)) {
-                        *out = g * gelu_slope(*x);
-                    }
-                },
-            );
-        });
-    rows::tensor(out, x.layout().shape().clone())
-}
 
 /// The input's gradient: `gradient weight`.
 pub fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
