@@ -104,7 +104,7 @@ pub use memory::Memory;
 pub use model::{
     AnyBackbone, Backbone, Classifier, Description, FeatureInfo, Features, FirstConv, Freeze,
     FrozenNorm, Group, Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling,
-    PosEmbed, Stages, Summary, freeze,
+    PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary, TableLayout, freeze,
 };
 pub use preprocess::ImageSize;
 pub use weights::manifest;

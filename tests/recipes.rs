@@ -311,13 +311,17 @@ fn half_precision_learns_with_weights_in_full() {
 #[test]
 fn averaged_weights_are_judged_and_exported() {
     let dir = tempfile::tempdir().unwrap();
-    let run = fit(
-        &recipe().epochs(3).ema(EmaConfig::new(0.9)),
-        dir.path().join("run").as_path(),
-    )
-    .unwrap();
+    let mut recipe = recipe().epochs(3).ema(EmaConfig::new(0.9));
+    recipe.checkpoints.last = 3;
+    let run = fit(&recipe, dir.path().join("run").as_path()).unwrap();
     let last = &run.epochs()[2];
     assert!(last.raw_valid_accuracy.is_some());
+    // The best model is the average in the checkpoint of its epoch.
+    let checkpoint = format!("checkpoints/epoch-{:04}/ema", run.best().epoch);
+    for name in ["model.safetensors", "config.json", "README.md"] {
+        let read = |folder: &str| std::fs::read(run.dir().join(folder).join(name)).unwrap();
+        assert!(read("best") == read(&checkpoint), "{name}");
+    }
     let (_, valid) = images();
     let model = Classifier::open(run.dir().join("best"), &Device::default()).unwrap();
     let preprocess = model.preprocess(Some(28.into()));
@@ -429,7 +433,12 @@ fn several_views_are_averaged() {
     };
     let image =
         |index: usize| Image::new(28, 28, 1, valid.pixels(index).unwrap().to_vec()).unwrap();
-    for views in [Views::Flip, Views::FiveCrop, Views::TenCrop] {
+    for views in [
+        Views::Flip,
+        Views::FlipShift,
+        Views::FiveCrop,
+        Views::TenCrop,
+    ] {
         let all = judged(views);
         assert_eq!(all.images, 100);
         // The mean negative logarithm of the averaged probabilities of the right classes.

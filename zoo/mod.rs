@@ -6,6 +6,7 @@
 pub(crate) mod bundled;
 mod inverted;
 mod numbers;
+mod registered;
 mod residual;
 mod shifted_windows;
 mod transformer;
@@ -40,8 +41,11 @@ pub struct BackboneOptions {
 
 impl BackboneOptions {
     /// The image size of a family that fixes it, upstream's unless another is asked for. `fits` tells
-    /// whether it can have a side.
-    fn fixed_size(
+    /// whether it can have a side, `expected` says which.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a size that does not fit.
+    pub fn fixed_size(
         &self,
         upstream: usize,
         expected: impl Into<String>,
@@ -65,7 +69,10 @@ impl BackboneOptions {
     }
 
     /// Refuses stochastic depth, for families that do not have it.
-    fn check_no_drop_path(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a rate above 0.
+    pub fn check_no_drop_path(&self) -> Result<()> {
         match self.drop_path_rate {
             0.0 => Ok(()),
             rate => {
@@ -82,10 +89,11 @@ const MOST_PATCHES: usize = 256;
 /// What a configuration makes: the modules and their description.
 type Built<B> = Result<(B, Description)>;
 
-/// One architecture of the zoo.
+/// One architecture of the zoo, or [one of your own](Self::new).
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Architecture {
-    /// Its name, timm's.
+    /// Its name, timm's where timm has such a network.
     pub name: &'static str,
     /// One line about it.
     pub summary: &'static str,
@@ -93,14 +101,50 @@ pub struct Architecture {
     pub family: &'static str,
     /// The paper.
     pub paper: &'static str,
-    /// Whose structure and names it has, timm's but where timm has no such network: `timm` or
-    /// `torchvision`.
+    /// Whose structure and names it has: `timm`, where timm has no such network `torchvision`, and
+    /// `burn-zoo` for a [registered](crate::Zoo::register) one that no other library has.
     pub library: &'static str,
     /// The pooling upstream uses.
     pub pool: Pool,
     /// The image size upstream trained at.
     pub image_size: usize,
     pub(crate) build: fn(&BackboneOptions, &ParamBuilder) -> Result<AnyBackbone>,
+}
+
+impl Architecture {
+    /// A network that no other library has, to be [registered](crate::Zoo::register): images of any
+    /// size, the mean over positions for a pooling, 28 pixels where nothing else is said.
+    ///
+    /// `build` makes the backbone from parameters of the [`ParamBuilder`]. It is called with any number
+    /// of channels from 1 on, also to find out whether somebody else's file fits, and refuses what it
+    /// does not have, such as [stochastic depth](BackboneOptions::check_no_drop_path), by an error.
+    pub const fn new(
+        name: &'static str,
+        build: fn(&BackboneOptions, &ParamBuilder) -> Result<AnyBackbone>,
+    ) -> Self {
+        Self {
+            name,
+            summary: "",
+            family: name,
+            paper: "",
+            library: OWN_LIBRARY,
+            pool: Pool::Avg,
+            image_size: 28,
+            build,
+        }
+    }
+
+    /// Sets the pooling that the architecture has unless another is asked for.
+    pub const fn pool(mut self, pool: Pool) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// Sets the size of the images that it is meant for.
+    pub const fn image_size(mut self, side: usize) -> Self {
+        self.image_size = side;
+        self
+    }
 }
 
 /// The variants of a family, and what is known of their published weights.
@@ -111,9 +155,18 @@ struct Family {
     manifest: (&'static str, &'static str),
 }
 
-/// Every architecture, family by family.
+/// The libraries that an architecture can be of.
+pub(crate) const LIBRARIES: [&str; 3] = ["timm", "torchvision", OWN_LIBRARY];
+
+/// The library of an architecture that no other has.
+pub(crate) const OWN_LIBRARY: &str = "burn-zoo";
+
+/// Every architecture, family by family, and those that were [registered](crate::Zoo::register), of
+/// which [`numbers`](Architecture::numbers) are not known.
 pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
-    FAMILIES.iter().flat_map(|family| family.variants)
+    let registered = registered::all();
+    let families = FAMILIES.iter().flat_map(|family| family.variants);
+    families.chain(registered)
 }
 
 /// The weights manifests that come with the crate: where each lies, and its text.

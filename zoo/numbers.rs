@@ -60,8 +60,17 @@ impl Architecture {
     /// What it costs, without a build.
     ///
     /// # Errors
+    /// [`Error::InvalidArgument`] for an architecture that was registered;
     /// [`Error::Folder`] if the crate was built with a table that lacks it.
     pub fn numbers(&self) -> Result<Numbers> {
+        if super::registered::all()
+            .iter()
+            .any(|own| own.name == self.name)
+        {
+            let expected = "one that comes with the crate: a registered one is measured by \
+                            `Classifier::summary`";
+            return Err(Error::argument("architecture", expected, self.name));
+        }
         let bad = |reason: String| Error::Folder {
             path: FILE.into(),
             reason,

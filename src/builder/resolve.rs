@@ -9,6 +9,7 @@ use crate::files::sha256_of;
 use crate::preprocess::Normalization;
 use crate::weights::manifest::{Entry, Manifest, Source, licence_in_words};
 use crate::weights::{Progress, Weights, WeightsFile};
+use crate::zoo::{self, Architecture, OWN_LIBRARY};
 
 impl Spec {
     /// The entry of the weights manifest that this spec's weights name, if they name one: licence,
@@ -17,6 +18,7 @@ impl Spec {
     /// # Errors
     /// [`Error::InvalidArgument`] if there is no such entry.
     pub fn entry(&self) -> Result<Option<Entry>> {
+        self.check_published()?;
         let name = match &self.weights {
             Weights::Default | Weights::Original(None) => self.architecture.to_owned(),
             Weights::Tag(tag) | Weights::Original(Some(tag)) => {
@@ -26,6 +28,23 @@ impl Spec {
             _ => return Ok(None),
         };
         Manifest::with_user_files()?.get(&name).cloned().map(Some)
+    }
+
+    /// Refuses weights by a tag for an architecture of which there are none.
+    fn check_published(&self) -> Result<()> {
+        let by_tag = matches!(
+            self.weights,
+            Weights::Default | Weights::Tag(_) | Weights::Original(_)
+        );
+        let is_own = |a: &Architecture| a.library == OWN_LIBRARY;
+        if by_tag && zoo::find(self.architecture).is_ok_and(is_own) {
+            let expected = format!(
+                "random ones or a file: {} was registered and has no published weights",
+                self.architecture
+            );
+            return Err(Error::argument("weights", expected, &self.weights));
+        }
+        Ok(())
     }
 
     /// The licence of the weights, from their entry in the manifest or from the configuration of

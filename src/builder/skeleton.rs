@@ -1,6 +1,6 @@
 //! The structure of a model, without its values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -9,10 +9,10 @@ use super::checks::{check_channels, check_classes, check_pool};
 use super::spec::{IMAGENET_CLASSES, Spec};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::model::{Classifier, Head, ModelInfo, Pool, StemShape, params};
+use crate::model::{Classifier, Group, HEAD, Head, ModelInfo, Pool, StemShape, params};
 use crate::nn::{ParamBuilder, Start};
 use crate::preprocess::{ImageSize, Normalization};
-use crate::zoo::{self, BackboneOptions};
+use crate::zoo::{self, BackboneOptions, OWN_LIBRARY};
 
 /// Path of the last layer's weight.
 pub(super) const HEAD_WEIGHT: &str = "head.fc.weight";
@@ -156,7 +156,7 @@ impl Spec {
             self.drop_rate,
             params,
         );
-        Ok(Classifier {
+        let model = Classifier {
             backbone,
             head,
             info: Arc::new(ModelInfo {
@@ -175,7 +175,11 @@ impl Spec {
                 licence_source: self.licence_source.clone(),
                 loaded: None,
             }),
-        })
+        };
+        if architecture.library == OWN_LIBRARY {
+            check_paths(&model)?;
+        }
+        Ok(model)
     }
 
     pub(super) fn trained_normalization(&self) -> Normalization {
@@ -188,4 +192,29 @@ impl Spec {
         let asked = self.head_init.clone();
         asked.unwrap_or_else(|| model.backbone.describe().classifier_init.clone())
     }
+}
+
+/// Refuses two parameters of one path, as the types of another program may have them, and groups
+/// that are not those of all parameters.
+fn check_paths(model: &Classifier) -> Result<()> {
+    let architecture = &model.info.architecture;
+    let mut paths = BTreeSet::new();
+    let mut groups = model.backbone.describe().all_groups();
+    groups.push(Group::named(HEAD));
+    for param in params::list(model) {
+        let path = param.path;
+        let owners = groups
+            .iter()
+            .filter(|group| path.starts_with(&group.prefix));
+        if owners.count() != 1 {
+            let expected = "parameters whose paths begin with the prefix of exactly one group";
+            return Err(Error::argument(architecture, expected, path));
+        }
+        if !paths.insert(path.clone()) {
+            let expected = "a path of its own for each parameter";
+            let found = format!("`{path}` twice");
+            return Err(Error::argument(architecture, expected, found));
+        }
+    }
+    Ok(())
 }

@@ -27,7 +27,12 @@ pub struct AnyBackbone {
 }
 
 impl AnyBackbone {
-    pub(crate) fn new(
+    /// The modules of a backbone, and what is known of them.
+    ///
+    /// Parameters have ranks 1 to 5, as [`ParamBuilder`](crate::nn::ParamBuilder) makes them, and their
+    /// paths are the names of the fields; a struct of your own is not called `ConvNorm` or `Stages`, whose
+    /// [paths](crate::nn::ConvNorm) are shorter.
+    pub fn new(
         module: impl Backbone + Module + ModuleDisplayDefault + 'static,
         mut description: Description,
     ) -> Self {

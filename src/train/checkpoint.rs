@@ -36,7 +36,7 @@ fn epoch_name(epoch: usize) -> String {
     format!("epoch-{epoch:04}")
 }
 
-/// The name of a checkpoint: names sort as the run went.
+/// The name of a checkpoint.
 fn name(state: &RunState) -> String {
     match state.batches {
         0 => epoch_name(state.epoch),
@@ -55,8 +55,12 @@ pub(super) fn write(run: &Path, progress: &Progress, recipe: &Recipe) -> Result<
     let folder = run.join(FOLDER);
     let path = folder.join(name(state));
     // A run that is stopped where it was resumed has nothing new to say.
-    if path.is_dir() {
+    if path.join(STATE).is_file() {
         return Ok(path);
+    }
+    // What lies there without a state is no checkpoint.
+    if path.is_dir() {
+        remove(&path)?;
     }
     std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let temporary = tempfile::Builder::new()
@@ -89,6 +93,14 @@ pub(super) fn write(run: &Path, progress: &Progress, recipe: &Recipe) -> Result<
     let _ = temporary.keep();
     prune(&folder, &state, recipe.checkpoints, recipe.metric)?;
     Ok(path)
+}
+
+/// Where in a checkpoint the model lies that the run has for a result.
+pub(super) fn result(checkpoint: &Path, progress: &Progress) -> PathBuf {
+    match progress.ema {
+        Some(_) => checkpoint.join(EMA),
+        None => checkpoint.to_path_buf(),
+    }
 }
 
 /// Brings the files of a folder to the disk, so that no power cut leaves them empty under their
@@ -156,8 +168,16 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
             checkpoints.push(path);
         }
     }
-    checkpoints.sort();
+    checkpoints.sort_by_key(|path| place(&file_name(path)));
     Ok(checkpoints)
+}
+
+/// Epochs and batches that a checkpoint of this name has behind it: as text, epoch 10000 would come
+/// before 9999.
+fn place(name: &str) -> (usize, usize) {
+    let mut numbers = name.split('-').filter_map(|part| part.parse().ok());
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next())
 }
 
 /// The newest checkpoint of a run.
@@ -254,5 +274,32 @@ impl Checkpoint {
             path: self.path.clone(),
             reason: format!("not a usable optimiser's state: {reason}"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_are_in_the_order_of_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = [
+            "epoch-9999",
+            "epoch-10000",
+            "epoch-10000-batch-0000007",
+            "epoch-10001",
+        ];
+        for name in names.iter().rev() {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join(STATE), "").unwrap();
+        }
+        // What has no state is none.
+        std::fs::create_dir(dir.path().join("epoch-10002")).unwrap();
+        let found = list(dir.path()).unwrap();
+        assert_eq!(
+            found.iter().map(|path| file_name(path)).collect::<Vec<_>>(),
+            names
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The end of an epoch: validation, its record, and what follows from it.
 
+use super::checkpoint;
 use super::epoch_record::EpochRecord;
 use super::monitor::EpochEnd;
 use super::schedule::Schedule;
@@ -125,9 +126,10 @@ impl Training<'_> {
         )?;
         self.apply_control()?;
         self.progress.state.stopped |= self.control.stop;
-        self.checkpoint()?;
+        let checkpoint = self.checkpoint()?;
         if is_best {
-            self.folder.write_best(self.progress.result())?;
+            let exported = checkpoint::result(&checkpoint, &self.progress);
+            self.folder.copy_best(&exported)?;
         }
         self.folder.write_epochs(&self.progress.state.epochs)?;
         self.folder.remove_previous_run()?;

@@ -18,12 +18,13 @@ use crate::files::write_file;
 use crate::model::{Classifier, InputSize, StemOptions, params};
 use crate::preprocess::ImageSize;
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
-use crate::zoo;
+use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
 
 /// Name of the weights file in an exported folder.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// Name of the configuration in an exported folder.
 pub(crate) const CONFIG: &str = "config.json";
+const CARD: &str = "README.md";
 
 /// How every model card of ours begins, by whose the network is.
 fn front_matter(library: &str) -> String {
@@ -62,7 +63,7 @@ impl Classifier {
         let model = self.valid();
         model.write_weights(&dir.join(WEIGHTS), matrices)?;
         // Somebody else's README stays.
-        let card = dir.join("README.md");
+        let card = dir.join(CARD);
         let old = std::fs::read_to_string(&card);
         if !card.exists() || old.is_ok_and(|text| is_ours(&text)) {
             write_file(&card, model.card().as_bytes())?;
@@ -93,7 +94,7 @@ impl Classifier {
             };
             let bytes = match dtype {
                 Dtype::F16 => halves(&name, &tensor.data)?,
-                _ => tensor.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                _ => little_endian(&tensor.data),
             };
             tensors.push((
                 name,
@@ -196,11 +197,17 @@ impl Classifier {
         config
     }
 
-    /// What other libraries do not know of the model, and would compute otherwise from its weights: a
-    /// stem that was changed, where timm has no argument for it.
+    /// What other libraries do not know of the model, or would compute otherwise from its weights: an
+    /// architecture that they do not have, or a stem that was changed, where timm has no argument for it.
     pub fn unknown_to_timm(&self) -> Option<String> {
+        let architecture = &self.info.architecture;
+        let library = zoo::find(architecture).map_or("timm", |a| a.library);
+        if library == OWN_LIBRARY {
+            return Some(format!(
+                "no other library has the architecture {architecture}"
+            ));
+        }
         let stem = self.backbone.describe().changed_stem()?;
-        let library = zoo::find(&self.info.architecture).map_or("timm", |a| a.library);
         stem.in_timm().is_none().then(|| {
             format!(
                 "the stem was changed to {stem}: {library} has no argument for that, and does not compute \
@@ -289,12 +296,24 @@ fn pretty(value: &impl Serialize) -> Result<String> {
     Ok(text)
 }
 
+/// The bytes of 32-bit numbers, as fast as a copy.
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    let mut bytes = vec![0; 4 * values.len()];
+    for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
+        bytes.copy_from_slice(&value.to_le_bytes());
+    }
+    bytes
+}
+
+/// The files of an exported model.
+pub(crate) const EXPORTED: [&str; 3] = [WEIGHTS, CARD, CONFIG];
+
 /// Whether a model card is one of ours.
 fn is_ours(card: &str) -> bool {
-    let libraries = ["timm", "torchvision"].into_iter();
-    libraries
+    LIBRARIES
         .map(front_matter)
-        .any(|start| card.starts_with(&start))
+        .iter()
+        .any(|start| card.starts_with(start))
 }
 
 /// The 16-bit numbers next to these.

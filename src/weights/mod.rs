@@ -32,7 +32,7 @@ mod source;
 pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};
 pub use contents::{DType, TensorInfo};
-pub(crate) use export::{CONFIG, WEIGHTS};
+pub(crate) use export::{CONFIG, EXPORTED, WEIGHTS};
 pub use file::WeightsFile;
 pub(crate) use layout::{COUNTER, Layout, is_head};
 pub use progress::Progress;

@@ -176,7 +176,7 @@ for round in $(seq "$disks"); do
         grep -q 'No space left on device' "$work/log" && grep -qF "$disk" "$work/log" ||
             fault "$where: the error does not say it: $(tail -n 3 "$work/log")"
         has_checkpoint "$run" || first_full=$((first_full + 1))
-        before=$(find "$disk" -name '.burn-zoo-*' -o -name '.unfinished-*')
+        before=$(find "$disk" -name '.burn-zoo-*' -o -name '.unfinished-*' -o -name '.best-*')
         [ -z "$before" ] || fault "$where: left behind when it was full: $before"
     fi
 

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --example bundled_against_random -- --help`
 //!
-//! Every result is a line of the file `--out`; what stands there already is not computed again, so
+//! Every result is a line of the file `--out`, with the settings behind the model's name; what stands there already is not computed again, so
 //! that the whole may be interrupted and continued.
 
 // The command's: memory stays with the program from step to step, which is a fifth faster.
@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use burn_zoo::data::{ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
+use burn_zoo::preprocess::augment::Views;
 use clap::Parser;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -57,9 +58,81 @@ struct Arguments {
     /// How the rate falls: cosine, or constant
     #[arg(long, default_value = "cosine")]
     schedule: Schedule,
+    /// Epochs [default: 40, 15, 8 or 4, by the number of images]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Images in a batch [default: 32, or 64 from 500 images a class]
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// The optimiser [default: Adam]
+    #[arg(long)]
+    optimizer: Option<Optimizer>,
+    /// Weight decay
+    #[arg(long, default_value_t = 0.0)]
+    weight_decay: f64,
+    /// Random changes of the training images
+    #[arg(long, default_value = "none")]
+    augment: Augment,
+    /// How much of each target is spread over all classes
+    #[arg(long, default_value_t = 0.0)]
+    label_smoothing: f64,
+    /// The stride of the stem
+    #[arg(long)]
+    stem_stride: Option<usize>,
+    /// Leaves the pooling of the stem out
+    #[arg(long)]
+    no_stem_pool: bool,
+    /// Views of each test image that are averaged over
+    #[arg(long, default_value = "one")]
+    tta: Views,
     /// The file of results
     #[arg(long, default_value = "runs/bundled-against-random.csv")]
     out: PathBuf,
+}
+
+impl Arguments {
+    /// The model, and what differs from the defaults of the command line, without commas.
+    fn setting(&self) -> String {
+        let mut setting = self.model.clone();
+        let mut add = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                setting += &format!(" {name}={}", value.replace(',', "+"));
+            }
+        };
+        add(
+            "size",
+            (self.image_size != 28).then(|| self.image_size.to_string()),
+        );
+        add("rate", self.rate.map(|rate| rate.to_string()));
+        let schedule = self.schedule.to_string();
+        add("schedule", (schedule != "cosine").then_some(schedule));
+        add("epochs", self.epochs.map(|epochs| epochs.to_string()));
+        add("batch", self.batch_size.map(|size| size.to_string()));
+        add(
+            "optimizer",
+            self.optimizer.map(|optimizer| optimizer.to_string()),
+        );
+        add(
+            "decay",
+            (self.weight_decay != 0.0).then(|| self.weight_decay.to_string()),
+        );
+        add(
+            "augment",
+            (!self.augment.is_none()).then(|| self.augment.to_string()),
+        );
+        let smoothing = self.label_smoothing;
+        add(
+            "smoothing",
+            (smoothing != 0.0).then(|| smoothing.to_string()),
+        );
+        add("stride", self.stem_stride.map(|stride| stride.to_string()));
+        add("pool", self.no_stem_pool.then(|| "no".to_owned()));
+        add(
+            "tta",
+            (self.tta != Views::One).then(|| self.tta.to_string()),
+        );
+        setting
+    }
 }
 
 /// Epochs, batch size and the head's rate of a recipe for so many images of each class.
@@ -93,7 +166,7 @@ fn main() -> Outcome<()> {
                         "random".to_owned()
                     };
                     let key = [
-                        arguments.model.clone(),
+                        arguments.setting(),
                         per_class.to_string(),
                         recipe.clone(),
                         named,
@@ -113,7 +186,7 @@ fn main() -> Outcome<()> {
             }
         }
     }
-    println!("{}", results.table());
+    println!("{}", results.table(&arguments.setting()));
     Ok(())
 }
 
@@ -137,6 +210,15 @@ fn measure(
         .adapt(train.channels(), train.classes().len())
         .image_size(arguments.image_size)
         .seed(seed);
+    let spec = match arguments.stem_stride {
+        Some(stride) => spec.stem_stride(stride),
+        None => spec,
+    };
+    let spec = if arguments.no_stem_pool {
+        spec.stem_pool(false)
+    } else {
+        spec
+    };
     let mut model = spec.build(&Device::default().autodiff())?;
     if !from_weights && recipe != "full" {
         model = calibrate(model, &train, arguments.image_size)?;
@@ -144,9 +226,15 @@ fn measure(
     let per_class = train.len() / train.classes().len();
     let (epochs, batch_size, rate) = budget(per_class, recipe);
     let rate = arguments.rate.unwrap_or(rate);
-    let recipe = Recipe::named(recipe)?
-        .epochs(epochs)
-        .batch_size(batch_size)
+    let recipe = Recipe::named(recipe)?;
+    let optimizer = arguments.optimizer.unwrap_or(recipe.optimizer);
+    let recipe = recipe
+        .epochs(arguments.epochs.unwrap_or(epochs))
+        .batch_size(arguments.batch_size.unwrap_or(batch_size))
+        .with_optimizer(optimizer)
+        .weight_decay(arguments.weight_decay)
+        .augment(arguments.augment.clone())
+        .label_smoothing(arguments.label_smoothing)
         .learning_rate(rate)
         .schedule(arguments.schedule.clone())
         .metric(burn_zoo::train::Metric::TrainLoss)
@@ -161,6 +249,7 @@ fn measure(
         preprocess,
         LoaderConfig {
             batch_size: 64,
+            views: arguments.tta,
             ..LoaderConfig::default()
         },
         &model.device(),
@@ -280,9 +369,12 @@ impl Results {
     }
 
     /// Mean, and lowest to highest, in percent.
-    fn table(&self) -> String {
+    fn table(&self, setting: &str) -> String {
         let mut rows: BTreeMap<(usize, String), BTreeMap<String, Vec<f64>>> = BTreeMap::new();
-        for ([_, per_class, recipe, weights, _], accuracy) in &self.accuracies {
+        for ([model, per_class, recipe, weights, _], accuracy) in &self.accuracies {
+            if model != setting {
+                continue;
+            }
             // All images of each class come last.
             let order = match per_class.parse().unwrap_or(0) {
                 0 => usize::MAX,

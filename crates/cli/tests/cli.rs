@@ -831,14 +831,14 @@ fn a_run_is_shown_and_judged_from_several_sides() {
     let plain = json(&eval);
     // Unasked, a run is judged by the images that it was validated on.
     assert_eq!(json(&["eval", &out, "--json"]), plain);
-    for views in ["flip", "five-crop", "ten-crop"] {
+    for views in ["flip", "flip-shift", "five-crop", "ten-crop"] {
         let judged = json(&[&eval[..], &["--tta", views]].concat());
         assert_ne!(judged["loss"], plain["loss"], "{views}");
         assert_eq!(judged["images"], 50);
     }
     let error = fail(2, &["eval", &out, "--tta", "many"]);
     assert!(
-        error.contains("[possible values: one, flip, five-crop, ten-crop]"),
+        error.contains("[possible values: one, flip, flip-shift, five-crop, ten-crop]"),
         "{error}"
     );
 }

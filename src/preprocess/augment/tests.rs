@@ -1263,10 +1263,43 @@ fn views_of_other_kinds_have_their_middle() {
     }
     let dot = Image::new(1, 1, 1, vec![3]).unwrap();
     assert_eq!(Views::FiveCrop.views(&own, &dot).len(), 5);
+    assert_eq!(Views::FlipShift.views(&own, &dot).len(), 6);
+
+    // Two channels of three rows and four columns, moved by one pixel with mirrored edges.
+    let pixels = (0..12).flat_map(|i| [i, 100 + i]).collect();
+    let image = Image::new(3, 4, 2, pixels).unwrap();
+    let as_bytes = Preprocess::new(
+        None,
+        Normalization::new(vec![0.0; 2], vec![1.0 / 255.0; 2]).unwrap(),
+    );
+    let six = Views::FlipShift.views(&as_bytes, &image);
+    let first_channel = |view: &[f32]| {
+        view[..12]
+            .iter()
+            .map(|v| v.round() as u8)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(first_channel(&six[0]), (0..12).collect::<Vec<_>>());
+    assert_eq!(
+        first_channel(&six[1]),
+        [5, 6, 7, 6, 9, 10, 11, 10, 5, 6, 7, 6]
+    );
+    assert_eq!(first_channel(&six[2]), [5, 4, 5, 6, 1, 0, 1, 2, 5, 4, 5, 6]);
+    for i in 0..3 {
+        let second: Vec<f32> = six[i][..12].iter().map(|v| v + 100.0).collect();
+        assert!(
+            second
+                .iter()
+                .zip(&six[i][12..])
+                .all(|(a, b)| (a - b).abs() < 1e-3)
+        );
+        assert_eq!(flipped(&six[i], 4), six[i + 3]);
+    }
 
     for (text, views) in [
         ("one", Views::One),
         ("flip", Views::Flip),
+        ("flip-shift", Views::FlipShift),
         ("five-crop", Views::FiveCrop),
         ("ten-crop", Views::TenCrop),
     ] {
@@ -1279,6 +1312,6 @@ fn views_of_other_kinds_have_their_middle() {
     let error = "two".parse::<Views>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "views: expected one, flip, five-crop or ten-crop, found `two`"
+        "views: expected one, flip, flip-shift, five-crop or ten-crop, found `two`"
     );
 }

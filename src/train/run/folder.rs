@@ -23,6 +23,7 @@ use crate::train::monitor::StepRecord;
 use crate::train::plan::Plan;
 use crate::train::recipe::Recipe;
 use crate::train::state::RunState;
+use crate::weights::EXPORTED;
 
 /// Of so many steps one is logged.
 const LOGGED_EVERY: usize = 10;
@@ -324,15 +325,34 @@ impl RunFolder {
         write_file(&self.path.join(name), text.as_bytes())
     }
 
-    /// Replaces the best model: there is a whole one at any time but for the moment between two
-    /// renames, after which resuming the run writes it again.
+    /// Replaces the best model.
     pub fn write_best(&self, model: &Classifier) -> Result<()> {
+        self.replace_best(|new| model.export(new))
+    }
+
+    /// The same, from a folder that the model was exported to just now: a copy is faster than another
+    /// export.
+    pub fn copy_best(&self, exported: &Path) -> Result<()> {
+        self.replace_best(|new| {
+            std::fs::create_dir_all(new).map_err(Error::io("create", new))?;
+            for name in EXPORTED {
+                let (from, to) = (exported.join(name), new.join(name));
+                let bytes = std::fs::read(&from).map_err(Error::io("read", &from))?;
+                write_file(&to, &bytes)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// There is a whole best model at any time but for the moment between two renames, after which
+    /// resuming the run writes it again.
+    fn replace_best(&self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let best = self.path.join(BEST);
         let new = self.path.join(".best-new");
         let old = self.path.join(".best-old");
         remove(&new)?;
         remove(&old)?;
-        model.export(&new)?;
+        write(&new)?;
         if best.exists() {
             std::fs::rename(&best, &old).map_err(Error::io("write", &best))?;
         }
