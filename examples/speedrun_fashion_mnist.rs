@@ -1,7 +1,37 @@
-//! 94 % of FashionMNIST's test images in a few minutes on two cores, from random weights: a small
-//! network that is no part of the zoo, what the speed runs on CIFAR-10 found, and the ordinary engine.
+//! 94 % of FashionMNIST's test images in five minutes on two cores, from random weights: a small network
+//! that is no part of the zoo, what the speed runs on CIFAR-10 found, and the ordinary engine.
 //!
 //! `cargo run --release --example speedrun_fashion_mnist [SEED] [WITHOUT] [DATA_FOLDER|mini] [EPOCHS]`
+//!
+//! | seed | test accuracy | from the start of the process |
+//! |---:|---:|---:|
+//! | 1 | 94.15 % | 301 s |
+//! | 2 | 94.41 % | 302 s |
+//! | 3 | 94.15 % | 311 s |
+//! | 4 | 94.08 % | 323 s |
+//! | 5 | 93.91 % | 316 s |
+//! | mean | 94.14 % | 311 s |
+//!
+//! (Two cores of an AMD EPYC with AVX-512.) 54,000 images are trained on, 6,000 choose the epoch, and the
+//! test images are looked at once. The network has 0.5 million parameters and 29 million
+//! multiply-accumulates for an image, a `resnet18` with a stem for small images 11.2 and 430.
+//!
+//! What helps was looked for on the 6,000 images with 2 x 2 patches, images moved by up to two pixels, four
+//! epochs and one seed, where 0.2 points may be chance:
+//!
+//! | change | validation accuracy |
+//! |---|---:|
+//! | none | 94.0 % |
+//! | a stem that trains, from random weights | 93.7 % |
+//! | patches of 3 x 3 pixels | 94.2 % |
+//! | ReLU for GELU | 93.9 % |
+//! | label smoothing 0.1 for 0.2 | 93.8 % |
+//! | moved by one pixel | 94.1 % |
+//! | mirrored at random, for in every other epoch | 93.9 % |
+//! | batches of 128 at a rate of 0.007 | 93.9 % |
+//! | a third convolution with a shortcut in stages 2 and 3 | 93.9 % |
+//! | judged by one view, and by two, for six | 93.8 %, 94.0 % |
+//! | three epochs, then with SGD for Muon, then at twice the width | 93.5 %, 93.1 %, 94.2 % |
 //!
 //! `WITHOUT` leaves one trick out: `whitening`, `muon`, `smoothing`, `moving`, `mirror`, `gelu`, `views`; or
 //! `nothing`.

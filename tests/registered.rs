@@ -99,7 +99,7 @@ fn a_registered_architecture_trains_exports_and_opens_again() {
 #[test]
 fn what_cannot_be_registered_or_built_is_named() {
     let refused = |architecture| Zoo::register(architecture).unwrap_err().to_string();
-    let taken = "architecture: expected a name that the zoo does not have yet, found `resnet18`";
+    let taken = "architecture: expected a name that the zoo does not have yet, found resnet18";
     assert_eq!(refused(tiny("resnet18")), taken);
 
     Zoo::register(tiny("tiny_once")).unwrap();
@@ -128,7 +128,7 @@ fn what_cannot_be_registered_or_built_is_named() {
     assert_eq!(
         error.to_string(),
         "weights: expected random ones or a file: tiny_once was registered and has no published \
-         weights, found `the default weights`"
+         weights, found the default tag"
     );
 
     // A group that is none, as a typing error makes it.
@@ -144,6 +144,6 @@ fn what_cannot_be_registered_or_built_is_named() {
     assert_eq!(
         error,
         "tiny_lost: expected parameters whose paths begin with the prefix of exactly one group, \
-         found `stage1.0.conv.weight`"
+         found stage1.0.conv.weight"
     );
 }
