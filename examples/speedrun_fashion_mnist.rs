@@ -301,8 +301,8 @@ fn principal_components(mut matrix: Matrix) -> ([f64; PATCH], Matrix) {
                 let angle = 0.5 * (2.0 * matrix[p][q]).atan2(matrix[p][p] - matrix[q][q]);
                 let (sin, cos) = angle.sin_cos();
                 let turn = |a: f64, b: f64| (cos * a + sin * b, cos * b - sin * a);
-                for i in 0..PATCH {
-                    (matrix[i][p], matrix[i][q]) = turn(matrix[i][p], matrix[i][q]);
+                for row in &mut matrix {
+                    (row[p], row[q]) = turn(row[p], row[q]);
                 }
                 for i in 0..PATCH {
                     (matrix[p][i], matrix[q][i]) = turn(matrix[p][i], matrix[q][i]);

@@ -28,7 +28,7 @@ fn build(options: &BackboneOptions, params: &ParamBuilder) -> Result<AnyBackbone
         ConvNorm::new(conv, Act::Relu, params)
     };
     let stages = Stages::new(vec![vec![conv(options.in_channels, 8)], vec![conv(8, 12)]]);
-    let description = Description::new(stages.groups(), options.in_channels, 12, "stage1.0.conv");
+    let description = Description::new(stages.groups(), options.in_channels, 12, "stage1.0");
     Ok(AnyBackbone::new(Tiny { stages }, description))
 }
 
@@ -139,11 +139,27 @@ fn what_cannot_be_registered_or_built_is_named() {
         let description = Description::new(groups, options.in_channels, 8, "stage1.0.conv");
         Ok(AnyBackbone::new(Tiny { stages }, description))
     });
-    let spec = Zoo::register(lost).unwrap().weights(Weights::Random(1));
-    let error = spec.build(&Device::default()).unwrap_err().to_string();
+    let built = |architecture| {
+        let spec = Zoo::register(architecture)
+            .unwrap()
+            .weights(Weights::Random(1));
+        spec.build(&Device::default()).unwrap_err().to_string()
+    };
     assert_eq!(
-        error,
+        built(lost),
         "tiny_lost: expected parameters whose paths begin with the prefix of exactly one group, \
-         found stage1.0.conv.weight"
+         found stage1.0.weight"
+    );
+
+    // A first convolution that there is not.
+    let blind = Architecture::new("tiny_blind", |options, params| {
+        let conv = Conv2dConfig::new(options.in_channels, 8, 3);
+        let stages = Stages::new(vec![vec![ConvNorm::new(conv, Act::Relu, params)]]);
+        let description = Description::new(stages.groups(), options.in_channels, 8, "stem.conv");
+        Ok(AnyBackbone::new(Tiny { stages }, description))
+    });
+    assert_eq!(
+        built(blind),
+        "tiny_blind: expected the path of a convolution for each that sees the image, found stem.conv"
     );
 }

@@ -194,8 +194,8 @@ impl Spec {
     }
 }
 
-/// Refuses two parameters of one path, as the types of another program may have them, and groups
-/// that are not those of all parameters.
+/// Refuses what a program of somebody else's may have got wrong: two parameters of one path, groups that
+/// are not those of all parameters, a first convolution that there is not.
 fn check_paths(model: &Classifier) -> Result<()> {
     let architecture = &model.info.architecture;
     let mut paths = BTreeSet::new();
@@ -212,9 +212,16 @@ fn check_paths(model: &Classifier) -> Result<()> {
         }
         if !paths.insert(path.clone()) {
             let expected = "a path of its own for each parameter";
-            let found = format!("`{path}` twice");
+            let found = format!("{path} twice");
             return Err(Error::argument(architecture, expected, found));
         }
     }
-    Ok(())
+    let mut first = model.backbone.describe().first_convs.iter();
+    match first.find(|first| !paths.contains(&first.weight())) {
+        None => Ok(()),
+        Some(missing) => {
+            let expected = "the path of a convolution for each that sees the image";
+            Err(Error::argument(architecture, expected, &missing.conv))
+        }
+    }
 }
