@@ -6,7 +6,7 @@
 pub(crate) mod bundled;
 mod inverted;
 mod numbers;
-mod registered;
+pub(crate) mod registered;
 mod residual;
 mod shifted_windows;
 mod transformer;

@@ -40,6 +40,21 @@ impl Zoo {
         }
     }
 
+    /// Adds an architecture of your own to the zoo, as timm's `register_model` does. From then on
+    /// this program finds it by its name, like any other: [`Zoo::get`] builds it, recipes train it,
+    /// and [`Classifier::open`](crate::Classifier::open) opens what was exported of it.
+    ///
+    /// There are no published weights of it: choose random ones or a file. An architecture is registered
+    /// once, before it is used. The command `burn-zoo` is another program: it does not know it, and
+    /// opens neither its runs nor what was exported of it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a name that the zoo has already, or that has anything but
+    /// letters, digits and `_`.
+    pub fn register(architecture: Architecture) -> Result<Spec> {
+        zoo::registered::add(architecture).map(Spec::of)
+    }
+
     /// The architectures whose name matches a pattern in which `*` stands for anything and `?` for
     /// one character.
     pub fn list(pattern: &str) -> Vec<&'static Architecture> {
