@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::Architecture;
+use super::{Architecture, OWN_LIBRARY};
 use crate::error::{Error, Result};
 
 /// What an architecture costs, with 3 channels, 1000 classes and images of upstream's size.
@@ -63,10 +63,7 @@ impl Architecture {
     /// [`Error::InvalidArgument`] for an architecture that was registered;
     /// [`Error::Folder`] if the crate was built with a table that lacks it.
     pub fn numbers(&self) -> Result<Numbers> {
-        if super::registered::all()
-            .iter()
-            .any(|own| own.name == self.name)
-        {
+        if self.library == OWN_LIBRARY {
             let expected = "one that comes with the crate: a registered one is measured by \
                             `Classifier::summary`";
             return Err(Error::argument("architecture", expected, self.name));

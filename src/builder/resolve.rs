@@ -18,7 +18,6 @@ impl Spec {
     /// # Errors
     /// [`Error::InvalidArgument`] if there is no such entry.
     pub fn entry(&self) -> Result<Option<Entry>> {
-        self.check_published()?;
         let name = match &self.weights {
             Weights::Default | Weights::Original(None) => self.architecture.to_owned(),
             Weights::Tag(tag) | Weights::Original(Some(tag)) => {
@@ -27,24 +26,23 @@ impl Spec {
             Weights::Bundled => return bundled_entry(self.architecture).map(Some),
             _ => return Ok(None),
         };
-        Manifest::with_user_files()?.get(&name).cloned().map(Some)
+        let manifest = Manifest::with_user_files()?;
+        let entry = manifest.get(&name).cloned();
+        entry.map(Some).map_err(|error| self.unpublished(error))
     }
 
-    /// Refuses weights by a tag for an architecture of which there are none.
-    fn check_published(&self) -> Result<()> {
-        let by_tag = matches!(
-            self.weights,
-            Weights::Default | Weights::Tag(_) | Weights::Original(_)
-        );
+    /// What is said of weights that no manifest has: of a registered architecture there are none but by an
+    /// entry of the user's own.
+    fn unpublished(&self, error: Error) -> Error {
         let is_own = |a: &Architecture| a.library == OWN_LIBRARY;
-        if by_tag && zoo::find(self.architecture).is_ok_and(is_own) {
-            let expected = format!(
-                "random ones or a file: {} was registered and has no published weights",
-                self.architecture
-            );
-            return Err(Error::argument("weights", expected, &self.weights));
+        if !zoo::find(self.architecture).is_ok_and(is_own) {
+            return error;
         }
-        Ok(())
+        let expected = format!(
+            "random ones or a file: {} was registered and has no published weights",
+            self.architecture
+        );
+        Error::argument("weights", expected, &self.weights)
     }
 
     /// The licence of the weights, from their entry in the manifest or from the configuration of

@@ -3,8 +3,8 @@
 //!
 //! `cargo run --release --example bundled_against_random -- --help`
 //!
-//! Every result is a line of the file `--out`, with the settings behind the model's name; what stands there already is not computed again, so
-//! that the whole may be interrupted and continued.
+//! Every result is a line of the file `--out`, with the settings behind the model's name; what stands
+//! there already is not computed again, so that the whole may be interrupted and continued.
 
 // The command's: memory stays with the program from step to step, which is a fifth faster.
 #[allow(dead_code)]

@@ -352,7 +352,11 @@ impl RunFolder {
         let old = self.path.join(".best-old");
         remove(&new)?;
         remove(&old)?;
-        write(&new)?;
+        if let Err(error) = write(&new) {
+            // Nothing half-written stays; the first error is the one that matters.
+            let _ = remove(&new);
+            return Err(error);
+        }
         if best.exists() {
             std::fs::rename(&best, &old).map_err(Error::io("write", &best))?;
         }
