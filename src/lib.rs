@@ -55,6 +55,7 @@
 //! | `dataset` | no | `Loader` as a burn `DataLoader` |
 //! | `plots` | no | curves of a run and its report as pictures |
 //! | `tensorboard` | no | TensorBoard's event files |
+//! | `tune` | no | hyper-parameter search |
 //! | `bundled-weights` | no | weights of a ResNet-18 inside the program, 23 MB |
 //! | `fashion-mnist-mini` | no | a sample of FashionMNIST inside the program, 3 MB |
 //!
@@ -91,6 +92,8 @@ pub mod preprocess;
 pub mod report;
 mod text;
 pub mod train;
+#[cfg(feature = "tune")]
+pub mod tune;
 pub mod weights;
 #[path = "../zoo/mod.rs"]
 pub mod zoo;

@@ -311,6 +311,15 @@ pub enum Error {
         /// The run folder.
         run: PathBuf,
     },
+
+    /// Trials of a search failed before any had reported anything.
+    #[error("{failures} trials failed, and none has reported anything; the last one: {cause}")]
+    Search {
+        /// How many.
+        failures: usize,
+        /// Why the last one did.
+        cause: String,
+    },
 }
 
 impl Error {

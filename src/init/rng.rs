@@ -67,7 +67,7 @@ impl Rng {
     /// One number of N(0, 1) restricted to `[low, high]`, of which `low` is finite or negative and
     /// `high` finite or positive. By the rejection of Robert (1995): each loop accepts 49 % of its
     /// proposals or more, whatever the bounds.
-    pub(super) fn truncated_normal(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn truncated_normal(&mut self, low: f64, high: f64) -> f64 {
         // The lower tail is the upper one mirrored.
         if high < 0.0 {
             return -self.truncated_normal(-high, -low);

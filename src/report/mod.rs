@@ -16,12 +16,17 @@
 //! | `confusion.svg` | the confusion matrix |
 //! | `mistakes.png` | the mistakes the model was surest of, in the order of the page |
 //!
+//! The page of a search, [`SearchResult::write_report`](crate::tune::SearchResult::write_report), has a script
+//! of its own (features `plots` and `tune`).
+//!
 //! Page and pictures follow the reader's choice of light or dark, and print in light colours.
 
 mod bitmap_font;
 mod image_grid;
 #[cfg(feature = "plots")]
 mod run_report;
+#[cfg(all(feature = "plots", feature = "tune"))]
+mod search_report;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
 

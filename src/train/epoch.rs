@@ -58,7 +58,7 @@ impl Training<'_> {
         Ok(self)
     }
 
-    fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         let state = &self.progress.state;
         state.epoch >= self.setup.recipe.epochs || state.stopped
     }

@@ -1,6 +1,6 @@
 //! A new run: [`Recipe::fit`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::classes::model_classes;
@@ -32,6 +32,10 @@ pub struct FitOptions {
     /// each, and [`Run::skipped_images`] lists them. Without it the first of them ends the run with
     /// [`Error::BrokenImage`].
     pub skip_broken: bool,
+    /// Where the features of frozen layers are kept, and stay: a folder that several runs share. What
+    /// one run has computed, others with the same frozen layers and images find. Without it, the
+    /// run folder, until the run ends.
+    pub feature_folder: Option<PathBuf>,
     /// For [`resume`](super::resume): trains on with a finished run.
     pub extend: Option<Extension>,
 }
@@ -87,7 +91,8 @@ impl Recipe {
             classes: train.classes().to_vec(),
             arguments: options.arguments.clone(),
         };
-        let (model, setup) = prepare(self, model, train, valid, options.skip_broken)?;
+        let (model, mut setup) = prepare(self, model, train, valid, options.skip_broken)?;
+        setup.feature_folder = options.feature_folder;
         let (names, notice) = model_classes(&data.classes, model.num_classes());
         let mut model = model.with_classes(names)?;
         // What the model was tuned at goes with it, so that it is used at the same size.

@@ -68,7 +68,9 @@ pub use optimizer::Optimizer;
 pub use plan::{Plan, StepRates};
 pub use rates::{BackboneRate, RateScaling, Rates};
 pub use recipe::{Checkpoints, Recipe};
-pub use resume::resume;
+pub use resume::{has_checkpoint, resume};
+#[cfg(feature = "tune")]
+pub(crate) use run::lock::FolderLock;
 pub use run::config::{RunConfig, RunData};
 pub use run::files::{LoggedStep, RunFiles};
 pub use run::finished::Run;

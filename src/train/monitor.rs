@@ -186,6 +186,8 @@ pub struct EpochEnd<'a> {
     pub model: &'a Classifier,
     /// Whether it is the best so far.
     pub best: bool,
+    /// Whether the run ends with it, unless the monitor ends it.
+    pub last: bool,
     /// Steps of the optimiser so far.
     pub global_step: usize,
 }

@@ -66,6 +66,7 @@ pub fn resume(
     let (model, mut setup) = prepare(&recipe, model, train, valid, options.skip_broken)
         .map_err(|error| unreadable_image(error, options.skip_broken, &path, dir))?;
     config.extended.iter().for_each(|added| setup.extend(added));
+    setup.feature_folder = options.feature_folder.take();
     let mut optimizer = recipe.optimizer(&model)?;
     checkpoint.restore_optimizer(&mut optimizer)?;
     let Checkpoint { mut state, ema, .. } = checkpoint;
@@ -94,6 +95,12 @@ pub fn resume(
         folder.write_best(progress.result())?;
     }
     run_epochs(&setup, progress, folder, monitor)
+}
+
+/// Whether a folder has a checkpoint from which [`resume`] goes on.
+pub fn has_checkpoint(dir: impl AsRef<Path>) -> bool {
+    let dir = dir.as_ref();
+    RunConfig::open(dir).is_ok() && checkpoint::newest(dir).is_ok_and(|path| path.is_some())
 }
 
 /// What is left to do of a run.

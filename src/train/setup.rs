@@ -1,5 +1,6 @@
 //! Recipe, model and data brought together: what stays the same from step to step.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module as _;
@@ -38,6 +39,8 @@ pub(super) struct Setup {
     pub image_size: [usize; 2],
     /// The smallest batch that trains.
     pub min_batch: usize,
+    /// A folder of features that the run shares with others.
+    pub feature_folder: Option<PathBuf>,
     /// The layers for whose sake the last image of an epoch is left out.
     pub single_value_layers: Vec<String>,
 }
@@ -106,6 +109,7 @@ pub(super) fn prepare(
         image_size,
         min_batch,
         single_value_layers,
+        feature_folder: None,
         recipe,
         plan,
         train,

@@ -120,6 +120,7 @@ impl Training<'_> {
                 evaluation: &validation.evaluation,
                 model: self.progress.result(),
                 best: is_best,
+                last: self.is_finished(),
                 global_step: self.progress.state.steps,
             },
             &mut self.control,

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::flags::{count, device_name};
-use crate::output::Stopped;
+use crate::output::{Stopped, Terminated};
 use crate::{
     bench, embed, eval, export, finetune, fractals, hub, info, list, logits, lr_find, notice,
-    predict, probe, recommend, report,
+    predict, probe, recommend, report, tune,
 };
 
 /// A transfer-learning model zoo: fine-tune, evaluate and export image classifiers.
@@ -36,6 +36,10 @@ enum Command {
     Info(info::InfoArgs),
     /// Fine-tune a model on labelled images
     Finetune(Box<finetune::FinetuneArgs>),
+    /// Search for the best recipe: values, who goes on, what it found
+    Tune(Box<tune::TuneArgs>),
+    /// Fine-tune with given values and print a line for each epoch, for a program that searches
+    Trial(Box<tune::TrialArgs>),
     /// Try learning rates from very small to very large, and suggest one
     LrFind(Box<lr_find::LrFindArgs>),
     /// Write a run's report: one HTML page, and pictures
@@ -66,7 +70,8 @@ enum Command {
 }
 
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let threads = match threads(&cli) {
         Ok(threads) => threads,
         Err(text) => {
@@ -88,6 +93,12 @@ pub fn run() -> ExitCode {
         Command::Recommend(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::Info(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Finetune(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
+        Command::Tune(args) => {
+            let given = matches.subcommand().map(|(_, given)| given);
+            let given = given.unwrap_or(&matches);
+            device().map_err(Into::into).and_then(|d| args.run(&cli.device, threads, d, given))
+        }
+        Command::Trial(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::LrFind(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::Report(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Eval(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
@@ -110,7 +121,10 @@ pub fn run() -> ExitCode {
                 error.downcast_ref(),
                 Some(burn_zoo::Error::Interrupted { .. })
             );
-            if interrupted || error.is::<Stopped>() {
+            if error.is::<Terminated>() {
+                // The shell's convention for a program ended by SIGTERM.
+                ExitCode::from(143)
+            } else if interrupted || error.is::<Stopped>() {
                 // The shell's convention for a program ended by Ctrl-C.
                 ExitCode::from(130)
             } else {
@@ -118,6 +132,23 @@ pub fn run() -> ExitCode {
             }
         }
     }
+}
+
+/// The command line. The flags of `trial` go by the names of fields as well, as programs that search
+/// write them: `--batch_size=32`.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("trial", |trial| {
+        trial.mut_args(|argument| {
+            let Some(flag) = argument.get_long().map(str::to_owned) else {
+                return argument;
+            };
+            match flag.as_str() {
+                "lr" => argument.alias("learning_rate"),
+                flag if flag.contains('-') => argument.alias(flag.replace('-', "_")),
+                _ => argument,
+            }
+        })
+    })
 }
 
 /// The threads that are asked for, by their own flag or by a budget.

@@ -249,7 +249,7 @@ impl FinetuneArgs {
             data: data.source.clone(),
             arguments: self.images.kept(&data.left_out)?,
             skip_broken: self.images.data.skip_broken,
-            extend: None,
+            ..FitOptions::default()
         };
         let out = Self::folder_against(out);
         let mut monitors = self.monitors(Some("off"))?;

@@ -30,6 +30,7 @@ mod recommend;
 mod report;
 mod source;
 mod task;
+mod tune;
 
 fn main() -> std::process::ExitCode {
     allocator::keep_blocks();

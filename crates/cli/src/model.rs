@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{model_folder, notice, progress};
 
 /// How a model is built from an architecture's name.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct ModelArgs {
     /// Channels of the images [default: those of the weights]
     #[arg(long, value_name = "N")]
@@ -93,7 +93,7 @@ impl ModelArgs {
 }
 
 /// Which tensors of a weights file are the model's.
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 pub struct WeightsArgs {
     /// The key of the weights file that is taken, such as state_dict_ema [default: found]
     #[arg(long, value_name = "KEY")]

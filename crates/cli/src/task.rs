@@ -200,7 +200,7 @@ fn is_builtin(data: &str) -> bool {
 }
 
 /// What the model starts from.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct StartArgs {
     /// bundled (part of the program), hub (the default tag), hub:TAG, original[:TAG] (upstream's own
     /// file), random, or a file: .safetensors, .pth, .pt, .bin [default: those that the model's name

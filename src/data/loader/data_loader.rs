@@ -159,6 +159,8 @@ impl Loader {
         loader.config.mixing = None;
         if !augmented {
             loader.config.augment = Augment::default();
+            // Nothing is random: what follows from the images is the same whatever the seed.
+            loader.config.seed = 0;
         }
         loader
     }

@@ -30,6 +30,8 @@ pub(super) struct CachedFeatures {
 /// Which features are computed, and where they go.
 pub(super) struct CacheRequest<'a> {
     pub cache: FeatureCache,
+    /// Whether other runs are to find them, which is what a file is for.
+    pub is_shared: bool,
     /// The images in the data's own order.
     pub loader: &'a Loader,
     /// Views of each.
@@ -208,7 +210,7 @@ impl Rows {
             half: request.cache.half,
         };
         let bytes = (rows * row.size()) as u64;
-        let mut writer = match choose_place(request.cache.place, bytes, request.dir) {
+        let mut writer = match choose_place(request, bytes) {
             CachePlace::Memory => Writer::memory(rows, row),
             CachePlace::Disk => {
                 let path = match (request.path)() {
@@ -270,15 +272,17 @@ impl Rows {
 }
 
 /// Where so many bytes go; `Auto` if there is no room for them.
-fn choose_place(place: CachePlace, bytes: u64, dir: &Path) -> CachePlace {
+fn choose_place(request: &CacheRequest<'_>, bytes: u64) -> CachePlace {
+    let place = request.cache.place;
     if place != CachePlace::Auto {
         return place;
     }
     let free = memory::available().unwrap_or(4 << 30);
-    let disk = fs4::available_space(dir).ok();
-    if bytes <= free / 4 {
+    let disk = fs4::available_space(request.dir).ok();
+    let fits_disk = disk.is_some_and(|disk| bytes <= disk / 2);
+    if bytes <= free / 4 && !(request.is_shared && fits_disk) {
         CachePlace::Memory
-    } else if disk.is_some_and(|disk| bytes <= disk / 2) {
+    } else if fits_disk {
         CachePlace::Disk
     } else {
         CachePlace::Auto

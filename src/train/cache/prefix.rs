@@ -1,5 +1,6 @@
 //! The groups at the input that do not train: computed without a graph, and if possible once.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::features::{CacheRequest, CachedFeatures, Outcome};
 use super::inputs::{Cast, Inputs, Source, forward_to};
 use crate::data::Loader;
-use crate::error::Result;
-use crate::files::hex;
+use crate::error::{Error, Result};
+use crate::files::{folder_of, hex};
 use crate::infer::Fused;
 use crate::memory;
 use crate::model::{Classifier, params};
@@ -65,7 +66,6 @@ impl FrozenPrefix {
         }
         // Frees memory before more is taken.
         drop(self);
-        let folder = folder(dir);
         let mut prefix = Self {
             groups,
             min_batch: setup.min_batch,
@@ -109,8 +109,8 @@ impl FrozenPrefix {
         // Of earlier boundaries, and of weights and images that have changed.
         if files.is_empty() {
             remove(dir);
-        } else {
-            remove_others(&folder, &files);
+        } else if setup.feature_folder.is_none() {
+            remove_others(&folder(setup, dir), &files);
         }
         prefix.announce(names, monitor);
         Ok(Some(prefix))
@@ -247,11 +247,15 @@ fn compute(
     let loader = part.loader.in_order(part.augmented);
     let path = || {
         let key = key(recipe, &loader, model.model(), groups, part.views)?;
-        Ok(folder(dir).join(format!("{}-{}", part.name, &key[..16])))
+        Ok(folder(setup, dir).join(format!("{}-{}", part.name, &key[..16])))
     };
+    let is_shared = setup.feature_folder.is_some();
+    // Of several runs that begin at once, one computes and the others wait for it.
+    let _turn = is_shared.then(|| take_turn(&path()?)).transpose()?;
     let device = model.model().device();
     let request = CacheRequest {
         cache: recipe.feature_cache,
+        is_shared,
         loader: &loader,
         views: part.views,
         device: &device,
@@ -311,14 +315,32 @@ fn key(
     Ok(hex(&hash.finalize()))
 }
 
-/// The folder of features in a run folder.
-fn folder(dir: &Path) -> PathBuf {
+/// The folder of features: one that runs share, or that in a run folder.
+fn folder(setup: &Setup, dir: &Path) -> PathBuf {
+    match &setup.feature_folder {
+        Some(shared) => shared.clone(),
+        None => own_folder(dir),
+    }
+}
+
+fn own_folder(dir: &Path) -> PathBuf {
     dir.join("features")
 }
 
-/// Removes the features of a run. They cost room and nothing else if they stay.
+/// Waits until no other run computes these features. Where files cannot be locked, each computes them.
+fn take_turn(features: &Path) -> Result<File> {
+    let folder = folder_of(features);
+    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let path = features.with_extension("lock");
+    let open = File::options().create(true).append(true).open(&path);
+    let file = open.map_err(Error::io("write", &path))?;
+    let _ = file.lock();
+    Ok(file)
+}
+
+/// Removes the features in a run folder. They cost room and nothing else if they stay.
 pub(in crate::train) fn remove(dir: &Path) {
-    let _ = std::fs::remove_dir_all(folder(dir));
+    let _ = std::fs::remove_dir_all(own_folder(dir));
 }
 
 /// Removes what is in the folder of features, but for these files.

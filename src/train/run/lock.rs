@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 ///
 /// The folder itself is locked, so that nothing is left of the lock however a process ends. Where
 /// folders cannot be locked (on Windows, in some network file systems) it keeps nobody out.
-pub(in crate::train) struct FolderLock {
+#[derive(Debug)]
+pub(crate) struct FolderLock {
     _folder: Option<File>,
 }
 

@@ -10,7 +10,7 @@ use burn_zoo::prelude::*;
 use clap::Args;
 use serde_json::json;
 
-use self::budget::Budget;
+pub use self::budget::Budget;
 use self::candidates::{Candidate, Speed, candidates};
 use self::rules::Rule;
 use crate::flags::{count, positive};

@@ -1,0 +1,105 @@
+//! Fields of the spec by their names, beside those of the recipe.
+
+use anyhow::{Context as _, Result, bail};
+use burn_zoo::prelude::*;
+use burn_zoo::tune::{Params, with_values};
+use serde_json::Value;
+
+use crate::recipe::{BatchSizeArg, RecipeArgs};
+use crate::task::StartArgs;
+
+/// What a trial trains, and how.
+pub struct Choice {
+    pub model: String,
+    pub start: StartArgs,
+    pub recipe: Recipe,
+}
+
+/// Fields that are no recipe's.
+const SPEC: [&str; 10] = [
+    "model",
+    "weights",
+    "tag",
+    "stem_rule",
+    "small_images",
+    "stem_stride",
+    "stem_pool",
+    "head_init",
+    "pool",
+    "in_channels",
+];
+
+impl Choice {
+    /// What the flags say, with these values in place of theirs.
+    pub fn new(model: &str, start: &StartArgs, recipe: &RecipeArgs, params: &Params) -> Result<Self> {
+        if recipe.batch_size == Some(BatchSizeArg::Auto) {
+            bail!("--batch-size: expected a number in a search, found auto");
+        }
+        let mut choice = Self {
+            model: model.to_owned(),
+            start: start.clone(),
+            recipe: recipe.recipe(start.options.image_size)?,
+        };
+        let is_spec = |name: &String| SPEC.contains(&name.as_str());
+        for (name, value) in params.iter().filter(|(name, _)| is_spec(name)) {
+            choice.set(name, value).with_context(|| name.clone())?;
+        }
+        let mut fields = params.clone();
+        fields.retain(|name, _| !is_spec(name));
+        choice.recipe = with_values(&choice.recipe, &fields).map_err(|error| match error {
+            burn_zoo::Error::InvalidArgument {
+                argument,
+                expected,
+                found,
+            } if found.starts_with("unknown field") => burn_zoo::Error::InvalidArgument {
+                argument,
+                expected: format!("{expected}, or of the model {}", SPEC.join(", ")),
+                found,
+            },
+            error => error,
+        })?;
+        Ok(choice)
+    }
+
+    fn set(&mut self, name: &str, value: &Value) -> Result<()> {
+        let text = || match value {
+            Value::String(text) => Ok(text.clone()),
+            other => bail!("expected a text, found {other}"),
+        };
+        let truth = || match value {
+            Value::Bool(truth) => Ok(*truth),
+            other => bail!("expected true or false, found {other}"),
+        };
+        let count = || match value.as_u64() {
+            Some(count) if count > 0 => Ok(count as usize),
+            _ => bail!("expected a whole number of at least 1, found {value}"),
+        };
+        let options = &mut self.start.options;
+        match name {
+            "model" => self.model = text()?,
+            "weights" => self.start.weights = Some(text()?),
+            "tag" => self.start.weights = Some(format!("hub:{}", text()?)),
+            "stem_rule" => options.stem = text()?.parse()?,
+            "small_images" => options.small_images = truth()?,
+            "stem_stride" => options.stem_stride = Some(count()?),
+            "stem_pool" => options.no_stem_pool = !truth()?,
+            "head_init" => options.head_init = Some(text()?.parse()?),
+            "pool" => options.pool = Some(Pool::from_timm_name(&text()?)?),
+            "in_channels" => options.in_channels = Some(count()?),
+            _ => bail!("expected one of {}", SPEC.join(", ")),
+        }
+        Ok(())
+    }
+
+    /// Whether such a model can be built, without its weights.
+    pub fn check(&self, device: &Device) -> Result<()> {
+        let StartArgs {
+            weights,
+            choice,
+            options,
+        } = &self.start;
+        let spec = options.spec(&self.model, weights.as_deref(), self.recipe.seed)?;
+        choice.choose(spec).build_zeros(device)?;
+        Ok(())
+    }
+}

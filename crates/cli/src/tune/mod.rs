@@ -1,0 +1,513 @@
+//! `tune`: a search for the best recipe. `trial`: one run of it.
+
+mod child;
+mod fields;
+mod table;
+mod trial;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use burn_zoo::prelude::*;
+use burn_zoo::tune::{
+    Params, Sampler, Scheduler, Search, SearchResult, Space, TrialRecord, check_values,
+    trial_folder,
+};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, Command, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::child::ChildPlan;
+use self::fields::Choice;
+use self::table::Watch;
+pub use self::trial::TrialArgs;
+use crate::flags::{count, device_name, positive};
+use crate::output::{Stopped, print, print_json};
+use crate::progress::Stop;
+use crate::recipe::RecipeArgs;
+use crate::recommend::Budget;
+use crate::task::{ImageArgs, StartArgs};
+use crate::{notice, progress};
+
+/// Flags that `tune` has beside those of `finetune`.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct TuneArgs {
+    #[command(subcommand)]
+    command: Option<TuneCommand>,
+    /// An architecture (see `burn-zoo list`), arch.tag, hf-hub:OWNER/REPO or local-dir:DIR
+    #[arg(required_unless_present = "go_on")]
+    model: Option<String>,
+    /// Go on with the search in this folder; nothing else is needed. --trials N makes it longer,
+    /// --time-budget and --jobs are for what is left
+    #[arg(long = "resume", id = "go_on", value_name = "DIR")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    images: ImageArgs,
+    #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// What is searched: a TOML file with a table [search], such as
+    /// learning_rate = { loguniform = [1e-5, 1e-2] }
+    #[arg(long, value_name = "FILE", required_unless_present = "go_on")]
+    search: Option<PathBuf>,
+    /// Trials, at most [default: 10; of a grid all of it]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    trials: Option<usize>,
+    /// How values are chosen: grid[:points=N], random, tpe[:multivariate=false] or bohb
+    #[arg(long = "sampler", id = "search_sampler", value_name = "NAME", default_value_t)]
+    search_sampler: Sampler,
+    /// Which trials go on: none, asha:max_t=9,grace=1,eta=4, hyperband:max_t=9,eta=3 or
+    /// median:grace=1,min_samples=3
+    #[arg(long, value_name = "NAME", default_value_t)]
+    scheduler: Scheduler,
+    /// Trials at once, each with its share of the threads [default: 1, or one for each of --devices]
+    #[arg(long, value_name = "N", value_parser = count::<1024>)]
+    jobs: Option<usize>,
+    /// A device for each job, such as cuda:0,cuda:1
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = device_name)]
+    devices: Vec<String>,
+    /// End after this time, such as 30m: no trial begins, and each that runs ends with its epoch
+    #[arg(long, value_name = "TIME")]
+    time_budget: Option<Budget>,
+    /// The folder of the search [default: runs/tune-MODEL-1, or the next number that is free]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write no report.html at the end
+    #[arg(long)]
+    no_report: bool,
+    /// End with one JSON document on standard output, and print nothing else there
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum TuneCommand {
+    /// Write the page of a search, and show its trials
+    Report {
+        /// The folder of the search
+        dir: PathBuf,
+        /// Print one JSON document on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The file of `--search`.
+#[derive(Deserialize)]
+struct SearchFile {
+    search: Space,
+}
+
+/// Flags that go with `--resume`.
+const WITH_RESUME: [&str; 7] = [
+    "go_on",
+    "trials",
+    "jobs",
+    "devices",
+    "time_budget",
+    "no_report",
+    "json",
+];
+
+impl TuneArgs {
+    pub fn run(self, device_name: &str, threads: Option<usize>, device: Device, given: &ArgMatches) -> Result<()> {
+        if let Some(TuneCommand::Report { dir, json }) = &self.command {
+            return report(dir, *json);
+        }
+        let started = Instant::now();
+        let budget = self.budget()?;
+        let (search, dir, plan, is_new) = match &self.resume {
+            Some(dir) => {
+                refuse_beside_resume(given)?;
+                let (search, plan) = self.go_on(dir)?;
+                (search, dir.clone(), plan, false)
+            }
+            None => {
+                let plan = ChildPlan {
+                    command: shared_arguments(given)?,
+                    folder: std::env::current_dir().context("the current folder")?,
+                    devices: vec![device_name.to_owned()],
+                    threads: 1,
+                };
+                (self.new_search(&device)?, self.folder(), plan, true)
+            }
+        };
+        drop(device);
+        let (plan, jobs) = self.divide(plan, threads);
+        let mut search = search.jobs(jobs);
+        if let Some(budget) = budget {
+            search = search.time_budget(budget);
+        }
+        let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json);
+        let run = |trial: &mut burn_zoo::tune::Trial<'_>| plan.run(trial);
+        let found = if is_new {
+            let arguments = toml::Table::try_from(&plan)?;
+            search.run_with(&dir, arguments, &mut watch, run)
+        } else {
+            search.resume(&dir, &mut watch, run)
+        };
+        watch.finish();
+        let found = match found {
+            Err(burn_zoo::Error::Interrupted { .. }) => {
+                let dir = dir.display();
+                return Err(Stopped(format!("interrupted; burn-zoo tune --resume {dir} goes on")).into());
+            }
+            found => found?,
+        };
+        let files = write_best(&found, &plan)?;
+        let page = match self.no_report {
+            true => None,
+            false => Some(progress::report(|| found.write_report())?),
+        };
+        if self.json {
+            let mut document = document(&found);
+            document["search"] = json!(found.dir());
+            document["seconds"] = json!(started.elapsed().as_secs_f64());
+            document["report"] = json!(page);
+            return print_json(&document);
+        }
+        show(&found)?;
+        if let Some(files) = files {
+            print(format!(
+                "recipe: {}\nmodel: {}\nonce more: {}",
+                files.recipe.display(),
+                files.model.display(),
+                files.command
+            ))?;
+        }
+        match page {
+            Some(page) => print(format!("report: {}", page.display())),
+            None => Ok(()),
+        }
+    }
+
+    fn budget(&self) -> Result<Option<Duration>> {
+        let Some(budget) = self.time_budget else {
+            return Ok(None);
+        };
+        if budget.cores.is_some() {
+            bail!("--time-budget: expected a time alone, such as 30m; --threads says how many cores");
+        }
+        let duration = Duration::try_from_secs_f64(budget.seconds);
+        let duration = duration.map_err(|error| anyhow!("--time-budget: {error}"))?;
+        Ok(Some(duration))
+    }
+
+    /// The search that the flags ask for. Every value of a choice and both ends of a range are tried on
+    /// the recipe and on the model.
+    fn new_search(&self, device: &Device) -> Result<Search> {
+        let model = self.model.as_deref().unwrap_or_default();
+        let path = self.search.as_deref().unwrap_or(Path::new(""));
+        let named = || format!("--search {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(named)?;
+        let file: SearchFile = toml::from_str(&text)
+            .map_err(|error| anyhow!("{}: {}", named(), error.to_string().trim_end()))?;
+        file.search.validate().with_context(named)?;
+        let base = Choice::new(model, &self.start, &self.recipe, &Params::new())?;
+        base.check(device)?;
+        let choose = |values: &Params| Choice::new(model, &self.start, &self.recipe, values);
+        let mut checked = BTreeSet::new();
+        check_values(&file.search, |name, values| {
+            let wrong = |error: anyhow::Error| burn_zoo::Error::InvalidArgument {
+                argument: format!("{}: {name}", named()),
+                expected: "values that model and recipe take".to_owned(),
+                found: format!("{}: {error:#}", values.get(name).unwrap_or(&Value::Null)),
+            };
+            let choice = choose(values).map_err(wrong)?;
+            // Building a model takes a moment: once for each.
+            if checked.insert(model_key(values)) {
+                choice.check(device).map_err(wrong)?;
+            }
+            Ok(())
+        })?;
+        // Images that are not there are found before the first trial, too.
+        drop(self.images.open()?);
+        let recipe = base.recipe;
+        let mut search = file
+            .search
+            .iter()
+            .fold(Search::new(recipe.clone()), |search, (name, parameter)| {
+                search.vary_own(name, parameter.clone())
+            })
+            .sampler(self.search_sampler)
+            .scheduler(self.scheduler)
+            .seed(self.recipe.seed.unwrap_or(recipe.seed));
+        let of_grid = search.grid_size()?;
+        search = search.trials(self.trials.or(of_grid).unwrap_or(10));
+        self.tell(&search, of_grid);
+        Ok(search)
+    }
+
+    fn tell(&self, search: &Search, of_grid: Option<usize>) {
+        let settings = search.settings();
+        if let (Some(all), Some(asked)) = (of_grid, self.trials) {
+            match asked.cmp(&all) {
+                std::cmp::Ordering::Less => notice::tell(format!(
+                    "--trials {asked}: the first of {all} combinations of the grid"
+                )),
+                std::cmp::Ordering::Greater => notice::tell(format!(
+                    "--trials {asked}: the grid has {all} combinations"
+                )),
+                std::cmp::Ordering::Equal => {}
+            }
+        }
+        let is_searched = settings.search.get("epochs").is_some();
+        let last = match settings.scheduler {
+            Scheduler::Asha { max_t, .. } if max_t < settings.epochs => Some(max_t),
+            Scheduler::Hyperband {
+                max_t: Some(max_t), ..
+            } if max_t < settings.epochs => Some(max_t),
+            _ => None,
+        };
+        if let (Some(last), false) = (last, is_searched) {
+            notice::tell(format!(
+                "--scheduler {}: no trial comes further than epoch {last} of {}",
+                settings.scheduler, settings.epochs
+            ));
+        }
+    }
+
+    /// The search of a folder, and how it runs its trials.
+    fn go_on(&self, dir: &Path) -> Result<(Search, ChildPlan)> {
+        let (mut settings, arguments) = SearchResult::settings_of(dir)?;
+        let plan: ChildPlan = arguments
+            .try_into()
+            .with_context(|| format!("{}: it is the search of another program", dir.display()))?;
+        if let Some(trials) = self.trials {
+            if trials < settings.trials {
+                bail!(
+                    "--trials: expected at least the {} of the search, found {trials}",
+                    settings.trials
+                );
+            }
+            settings.trials = trials;
+        }
+        Ok((Search::of_settings(settings), plan))
+    }
+
+    /// What each job gets.
+    fn divide(&self, mut plan: ChildPlan, threads: Option<usize>) -> (ChildPlan, usize) {
+        if !self.devices.is_empty() {
+            plan.devices.clone_from(&self.devices);
+        }
+        let jobs = self.jobs.unwrap_or(self.devices.len().max(1));
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = threads.unwrap_or(all);
+        plan.threads = (all / jobs).max(1);
+        if jobs > all && self.devices.is_empty() {
+            notice::tell(format!("--jobs {jobs}: more than the {all} threads that there are"));
+        }
+        (plan, jobs)
+    }
+
+    fn folder(&self) -> PathBuf {
+        if let Some(out) = &self.out {
+            return out.clone();
+        }
+        let model = self.model.as_deref().unwrap_or_default();
+        let name = model.replace(['/', ':', '@', ',', '='], "-");
+        (1usize..)
+            .map(|number| Path::new("runs").join(format!("tune-{name}-{number}")))
+            .find(|dir| !dir.exists())
+            .unwrap_or_default()
+    }
+}
+
+/// The values that say which model is built.
+fn model_key(values: &Params) -> String {
+    let of_model = ["model", "small_images", "stem_stride", "stem_pool", "pool", "in_channels"];
+    let values = values.iter().filter(|(name, _)| of_model.contains(&name.as_str()));
+    values.map(|(name, value)| format!("{name}={value} ")).collect()
+}
+
+/// What was typed.
+fn is_given(given: &ArgMatches, id: &str) -> bool {
+    let known = given.try_contains_id(id).unwrap_or(false);
+    known && given.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+fn refuse_beside_resume(given: &ArgMatches) -> Result<()> {
+    let ids = given.ids().map(clap::Id::as_str);
+    let refused: Vec<String> = ids
+        .filter(|id| !id.starts_with(char::is_uppercase) && is_given(given, id))
+        .filter(|id| !WITH_RESUME.contains(id) && !["device", "threads"].contains(id))
+        .map(|id| match id {
+            "model" => "MODEL".to_owned(),
+            "search_sampler" => "--sampler".to_owned(),
+            id => format!("--{}", id.replace('_', "-")),
+        })
+        .collect();
+    if !refused.is_empty() {
+        bail!(
+            "{} cannot be used with --resume: the search goes on with what it began with",
+            refused.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The arguments that `trial` takes as `tune` got them.
+fn shared_arguments(given: &ArgMatches) -> Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    for argument in TrialArgs::augment_args(Command::new("trial")).get_arguments() {
+        let id = argument.get_id().as_str();
+        if !is_given(given, id) {
+            continue;
+        }
+        let Some(flag) = argument.get_long() else {
+            let values = given.get_raw(id).into_iter().flatten();
+            arguments.extend(values.map(|value| value.to_string_lossy().into_owned()));
+            continue;
+        };
+        if matches!(argument.get_action(), ArgAction::SetTrue) {
+            arguments.push(format!("--{flag}"));
+            continue;
+        }
+        let values: Vec<&str> = given
+            .get_raw(id)
+            .into_iter()
+            .flatten()
+            .map(|value| value.to_str().ok_or_else(|| anyhow!("--{flag}: expected UTF-8")))
+            .collect::<Result<_>>()?;
+        arguments.push(format!("--{flag}={}", values.join(",")));
+    }
+    Ok(arguments)
+}
+
+/// What is left of the best trial.
+struct BestFiles {
+    recipe: PathBuf,
+    model: PathBuf,
+    command: String,
+}
+
+/// The best trial's recipe as a file for `finetune --config`. Its model stays in its run folder.
+fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestFiles>> {
+    let Some(best) = found.best() else {
+        return Ok(None);
+    };
+    let folder = trial_folder(found.dir(), best.trial);
+    let config = burn_zoo::train::RunConfig::open(&folder)?;
+    let recipe = found.dir().join("best.toml");
+    burn_zoo::write_file(&recipe, config.recipe.to_toml()?.as_bytes())?;
+    // Flags of the recipe would override the file.
+    let of_recipe: Vec<String> = RecipeArgs::augment_args(Command::new("recipe"))
+        .get_arguments()
+        .filter_map(|argument| argument.get_long().map(|flag| format!("--{flag}")))
+        .collect();
+    let is_recipe = |argument: &&String| {
+        let flag = argument.split('=').next().unwrap_or_default();
+        of_recipe.iter().any(|known| known == flag)
+    };
+    let mut command: Vec<String> =
+        plan.command.iter().filter(|argument| !is_recipe(argument)).cloned().collect();
+    for (name, value) in &best.params {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match name.as_str() {
+            "model" => {
+                if let Some(model) = command.iter_mut().find(|argument| !argument.starts_with("--")) {
+                    *model = text;
+                }
+            }
+            "weights" => set_flag(&mut command, "--weights", &text),
+            "tag" => set_flag(&mut command, "--weights", &format!("hub:{text}")),
+            "stem_rule" => set_flag(&mut command, "--stem", &text),
+            "stem_stride" => set_flag(&mut command, "--stem-stride", &text),
+            "head_init" => set_flag(&mut command, "--head-init", &text),
+            "pool" => set_flag(&mut command, "--pool", &text),
+            "in_channels" => set_flag(&mut command, "--in-channels", &text),
+            "small_images" if value == &Value::Bool(true) => command.push("--small-images".to_owned()),
+            "stem_pool" if value == &Value::Bool(false) => command.push("--no-stem-pool".to_owned()),
+            _ => {}
+        }
+    }
+    let command = format!("burn-zoo finetune {} --config {}", command.join(" "), recipe.display());
+    Ok(Some(BestFiles {
+        recipe,
+        model: folder.join("best"),
+        command,
+    }))
+}
+
+fn set_flag(command: &mut Vec<String>, flag: &str, value: &str) {
+    command.retain(|argument| !argument.starts_with(&format!("{flag}=")));
+    command.push(format!("{flag}={value}"));
+}
+
+/// `{"best": .., "trials": [..]}`.
+fn document(found: &SearchResult) -> Value {
+    let settings = found.settings();
+    let metric = settings.metric.as_str();
+    let figure = |trial: &TrialRecord, name: &str| {
+        trial.best(settings).and_then(|best| best.metrics.get(name).copied())
+    };
+    let best = found.best().map(|trial| {
+        let mut best = json!({
+            "trial": trial.trial,
+            "epoch": trial.best(settings).map(|best| best.epoch),
+            "valid_accuracy": figure(trial, "valid_accuracy"),
+            "params": trial.params,
+            "run": trial_folder(found.dir(), trial.trial),
+        });
+        best[metric] = json!(figure(trial, metric));
+        best
+    });
+    let trials = found.trials().iter().map(|trial| {
+        let mut row = json!({
+            "trial": trial.trial,
+            "state": trial.state.name(),
+            "epochs": trial.reports.len(),
+            "valid_accuracy": figure(trial, "valid_accuracy"),
+            "params": trial.params,
+            "seconds": trial.seconds,
+            "cause": trial.cause,
+        });
+        row[metric] = json!(figure(trial, metric));
+        row
+    });
+    json!({ "best": best, "trials": trials.collect::<Vec<_>>() })
+}
+
+/// The trials as a table, the best first.
+fn show(found: &SearchResult) -> Result<()> {
+    let settings = found.settings();
+    let mut trials: Vec<&TrialRecord> = found.trials().iter().collect();
+    table::sort(settings, &mut trials);
+    print(format!("\n{}", table::table(settings, trials.into_iter())))?;
+    print(format!("\n{}", table::summary(settings, found.trials())))?;
+    let importance = found.importance();
+    if !importance.is_empty() {
+        let shares = importance.iter().map(|(name, share)| format!("{name} {:.0} %", 100.0 * share));
+        print(format!(
+            "importance (fANOVA): {}",
+            shares.collect::<Vec<_>>().join(", ")
+        ))?;
+    }
+    match found.best() {
+        Some(best) => print(format!(
+            "best: trial {}, {} {}: {}",
+            best.trial,
+            settings.metric,
+            table::value(best.best(settings).and_then(|b| b.metrics.get(&settings.metric))),
+            table::params(&best.params)
+        )),
+        None => print("no trial has a result"),
+    }
+}
+
+fn report(dir: &Path, json: bool) -> Result<()> {
+    let found = SearchResult::open(dir)?;
+    let page = progress::report(|| found.write_report())?;
+    if json {
+        let mut document = document(&found);
+        document["report"] = json!(page);
+        return print_json(&document);
+    }
+    show(&found)?;
+    print(format!("report: {}", page.display()))
+}

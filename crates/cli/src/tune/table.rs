@@ -1,0 +1,168 @@
+//! What a person sees of a search.
+
+use std::collections::BTreeMap;
+
+use burn_zoo::tune::{Params, SearchWatch, Settings, TrialRecord, TrialState};
+use comfy_table::Table;
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+use crate::notice;
+use crate::output::print;
+use crate::progress::Stop;
+
+/// Rows of the live table.
+const ROWS: usize = 12;
+
+/// A table that changes on a terminal, and a line for each trial that ends.
+pub struct Watch {
+    stop: Stop,
+    bar: ProgressBar,
+    lines: bool,
+    /// The states that were shown.
+    shown: BTreeMap<usize, TrialState>,
+}
+
+impl Watch {
+    pub fn new(stop: Stop, lines: bool) -> Self {
+        let bar = ProgressBar::new_spinner();
+        Self {
+            stop,
+            bar,
+            lines,
+            shown: BTreeMap::new(),
+        }
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn line(&self, settings: &Settings, trial: &TrialRecord) {
+        let best = trial.best(settings).map_or("nothing reported".to_owned(), |best| {
+            format!(
+                "{} {} at epoch {}",
+                settings.metric,
+                value(best.metrics.get(&settings.metric)),
+                best.epoch
+            )
+        });
+        let cause = trial.cause.as_ref().map_or(String::new(), |cause| format!(": {cause}"));
+        let text = format!(
+            "trial {}: {}{cause}; {best}; {}; {:.0} s",
+            trial.trial,
+            trial.state.name(),
+            params(&trial.params),
+            trial.seconds
+        );
+        self.bar.suspend(|| {
+            if self.lines {
+                let _ = print(notice::plain(text));
+            } else {
+                notice::say(text);
+            }
+        });
+    }
+}
+
+impl SearchWatch for Watch {
+    fn changed(&mut self, settings: &Settings, trials: &[TrialRecord]) {
+        for trial in trials {
+            let has_ended = !matches!(trial.state, TrialState::Running | TrialState::Paused);
+            let before = self.shown.insert(trial.trial, trial.state);
+            if has_ended && before != Some(trial.state) {
+                self.line(settings, trial);
+            }
+        }
+        let text = format!("{}\n{}", live_table(settings, trials), summary(settings, trials));
+        self.bar.set_message(notice::plain(text));
+        self.bar.tick();
+    }
+
+    fn should_stop(&mut self) -> bool {
+        self.stop.asked()
+    }
+}
+
+/// Those that run, then the best.
+fn live_table(settings: &Settings, trials: &[TrialRecord]) -> Table {
+    let is_open = |trial: &&TrialRecord| matches!(trial.state, TrialState::Running | TrialState::Paused);
+    let open = trials.iter().filter(is_open);
+    let mut ended: Vec<&TrialRecord> = trials.iter().filter(|trial| !is_open(trial)).collect();
+    sort(settings, &mut ended);
+    table(settings, open.chain(ended).take(ROWS))
+}
+
+/// The best first; those without a figure last.
+pub fn sort(settings: &Settings, trials: &mut [&TrialRecord]) {
+    let score = |trial: &TrialRecord| {
+        let best = trial.best(settings).and_then(|best| best.metrics.get(&settings.metric));
+        best.map_or(f64::NEG_INFINITY, |v| if settings.maximize { *v } else { -*v })
+    };
+    trials.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.trial.cmp(&b.trial)));
+}
+
+/// A row for each trial.
+pub fn table<'a>(settings: &Settings, trials: impl Iterator<Item = &'a TrialRecord>) -> Table {
+    let names: Vec<&str> = settings.search.iter().map(|(name, _)| name).collect();
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let header = ["trial", "state", "epoch", settings.metric.as_str()].into_iter();
+    table.set_header(header.chain(names.iter().copied()).chain(["seconds"]));
+    for trial in trials {
+        let best = trial.best(settings);
+        let last = trial.reports.last().map_or(0, |report| report.epoch);
+        let mut row = vec![
+            trial.trial.to_string(),
+            trial.state.name().to_owned(),
+            last.to_string(),
+            value(best.and_then(|best| best.metrics.get(&settings.metric))),
+        ];
+        row.extend(names.iter().map(|name| trial.params.get(*name).map_or("-".to_owned(), short)));
+        row.push(format!("{:.0}", trial.seconds));
+        table.add_row(row);
+    }
+    table
+}
+
+pub fn summary(settings: &Settings, trials: &[TrialRecord]) -> String {
+    let count = |state: TrialState| trials.iter().filter(|trial| trial.state == state).count();
+    let states = [
+        TrialState::Running,
+        TrialState::Paused,
+        TrialState::Completed,
+        TrialState::Stopped,
+        TrialState::Failed,
+    ];
+    let counts: Vec<String> = states
+        .into_iter()
+        .filter(|state| count(*state) > 0)
+        .map(|state| format!("{} {}", count(state), state.name()))
+        .collect();
+    format!("{} of {} trials: {}", trials.len(), settings.trials, counts.join(", "))
+}
+
+pub fn value(value: Option<&f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+}
+
+/// A value for a table.
+pub fn short(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().unwrap_or_default();
+            match number.abs() {
+                0.001..1e5 => format!("{number:.4}"),
+                0.0 => "0".to_owned(),
+                _ => format!("{number:.2e}"),
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+pub fn params(params: &Params) -> String {
+    let values = params.iter().map(|(name, value)| format!("{name} {}", short(value)));
+    values.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,296 @@
+//! `trial`: a run for a program that searches, which reads a line for each epoch.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use burn_zoo::prelude::*;
+use burn_zoo::report::tensorboard::TensorBoardMonitor;
+use burn_zoo::train::{
+    Control, EpochEnd, EpochRecord, FitOptions, Monitor, Monitors, RunFiles, has_checkpoint, resume,
+};
+use burn_zoo::tune::{Decision, Params, figures};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
+
+use super::fields::Choice;
+use crate::model::with_image_size;
+use crate::notice;
+use crate::output::{Terminated, print};
+use crate::progress::Stop;
+use crate::recipe::RecipeArgs;
+use crate::task::{ImageArgs, StartArgs, Task, task};
+
+#[derive(Args)]
+pub struct TrialArgs {
+    /// An architecture (see `burn-zoo list`), arch.tag, hf-hub:OWNER/REPO or local-dir:DIR
+    model: String,
+    #[command(flatten)]
+    images: ImageArgs,
+    #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Values that take the place of those of the flags, as a JSON object: its keys are fields of the
+    /// recipe as they stand in TOML (learning_rate, optimizer.momentum), or model, weights, tag,
+    /// stem_rule, small_images, stem_stride, stem_pool, head_init, pool, in_channels. With - it is read
+    /// from standard input
+    #[arg(long, value_name = "FILE|-")]
+    params_json: Option<PathBuf>,
+    /// A name for the trial, in each line
+    #[arg(long, value_name = "ID")]
+    trial_id: Option<String>,
+    /// The run folder
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Go on from the last checkpoint in the folder; begin if there is none
+    #[arg(long)]
+    resume: bool,
+    /// What is printed after each epoch: a JSON object, or NAME=VALUE for each figure
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "json")]
+    metrics_format: MetricsFormat,
+    /// Wait for an answer on standard input after each epoch: a line with continue, stop or pause.
+    /// When standard input ends, a checkpoint is written and the trial ends
+    #[arg(long)]
+    wait_for_answer: bool,
+    /// Keep features of frozen layers here, for other trials that have the same [default: in the run
+    /// folder]
+    #[arg(long, value_name = "DIR")]
+    feature_folder: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum MetricsFormat {
+    Json,
+    #[value(name = "name=value")]
+    NameValue,
+}
+
+impl TrialArgs {
+    pub fn run(self, device: Device) -> Result<()> {
+        let params = self.params()?;
+        let choice = Choice::new(&self.model, &self.start, &self.recipe, &params)?;
+        let mut lines = Lines::new(&self)?;
+        let mut options = FitOptions {
+            overwrite: self.resume,
+            skip_broken: self.images.data.skip_broken,
+            feature_folder: self.feature_folder.clone(),
+            ..FitOptions::default()
+        };
+        let goes_on = self.resume && has_checkpoint(&self.dir);
+        let run = if goes_on {
+            let data = self.images.open()?;
+            options.arguments = self.images.kept(&data.left_out)?;
+            let mut monitors = lines.monitors();
+            let monitors = &mut monitors;
+            resume(&self.dir, &device, data.train, data.valid, options, monitors)
+        } else {
+            let Choice {
+                model,
+                start,
+                recipe,
+            } = choice;
+            let Task {
+                model,
+                data,
+                recipe,
+            } = task(
+                &model,
+                &self.images,
+                &start.options,
+                start.weights.as_deref(),
+                &start.choice,
+                recipe,
+                device,
+            )?;
+            options.data = data.source.clone();
+            options.arguments = self.images.kept(&data.left_out)?;
+            let mut monitors = lines.monitors();
+            let monitors = &mut monitors;
+            recipe.fit_with(model, data.train, data.valid, &self.dir, options, monitors)
+        };
+        match run {
+            Ok(run) => {
+                // A run that was finished before has nothing to train, and its last line may be lost.
+                if goes_on && !lines.has_printed() && let Some(last) = run.epochs().last() {
+                    lines.print(last, true)?;
+                }
+                Ok(())
+            }
+            Err(burn_zoo::Error::Interrupted { .. }) if lines.is_paused() => Ok(()),
+            Err(error @ burn_zoo::Error::Interrupted { .. }) if lines.is_terminated() => {
+                Err(Terminated(error.to_string()).into())
+            }
+            Err(error) => Err(with_image_size(error)),
+        }
+    }
+
+    fn params(&self) -> Result<Params> {
+        let Some(path) = &self.params_json else {
+            return Ok(Params::new());
+        };
+        let expected = || {
+            format!(
+                "--params-json {}: expected a JSON object such as {{\"learning_rate\": 0.001}}",
+                path.display()
+            )
+        };
+        if path.as_os_str() == "-" {
+            // The first value, and no more: answers may follow.
+            let mut values = serde_json::Deserializer::from_reader(std::io::stdin().lock()).into_iter();
+            let Some(value) = values.next() else {
+                bail!("{}, found nothing", expected());
+            };
+            return value.with_context(expected);
+        }
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("--params-json: cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(expected)
+    }
+}
+
+/// What is printed and asked after each epoch.
+#[derive(Clone)]
+struct Lines {
+    format: MetricsFormat,
+    trial_id: Option<String>,
+    stop: Arc<Stop>,
+    terminated: Arc<AtomicBool>,
+    /// Standard input has ended.
+    is_alone: Arc<AtomicBool>,
+    answers: Option<Arc<Mutex<Receiver<String>>>>,
+    is_paused: Arc<AtomicBool>,
+    has_printed: Arc<AtomicBool>,
+}
+
+impl Lines {
+    fn new(args: &TrialArgs) -> Result<Self> {
+        let terminated = Arc::new(AtomicBool::new(false));
+        #[cfg(unix)]
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, terminated.clone())
+            .context("SIGTERM cannot be waited for")?;
+        let is_alone = Arc::new(AtomicBool::new(false));
+        let answers = args.wait_for_answer.then(|| {
+            let (sender, receiver) = channel();
+            let is_alone = is_alone.clone();
+            // It waits for lines as long as the process lives.
+            std::thread::spawn(move || {
+                for line in std::io::stdin().lines() {
+                    let Ok(line) = line else { break };
+                    if sender.send(line).is_err() {
+                        break;
+                    }
+                }
+                is_alone.store(true, Ordering::Relaxed);
+            });
+            Arc::new(Mutex::new(receiver))
+        });
+        Ok(Self {
+            format: args.metrics_format,
+            trial_id: args.trial_id.clone(),
+            stop: Arc::new(Stop::on_ctrl_c()?),
+            terminated,
+            is_alone,
+            answers,
+            is_paused: Arc::default(),
+            has_printed: Arc::default(),
+        })
+    }
+
+    fn monitors(&mut self) -> Monitors<'static> {
+        Monitors(vec![
+            Box::new(TensorBoardMonitor::default()),
+            Box::new(self.clone()),
+        ])
+    }
+
+    fn has_printed(&self) -> bool {
+        self.has_printed.load(Ordering::Relaxed)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed)
+    }
+
+    fn is_terminated(&self) -> bool {
+        self.terminated.load(Ordering::Relaxed)
+    }
+
+    fn print(&self, record: &EpochRecord, done: bool) -> Result<()> {
+        self.has_printed.store(true, Ordering::Relaxed);
+        let mut values: Map<String, Value> = Map::new();
+        if let Some(id) = &self.trial_id {
+            values.insert("trial_id".to_owned(), id.clone().into());
+        }
+        values.insert("training_iteration".to_owned(), record.epoch.into());
+        let figures = figures(record).into_iter();
+        values.extend(figures.map(|(name, value)| (name, value.into())));
+        values.insert("done".to_owned(), done.into());
+        match self.format {
+            MetricsFormat::Json => print(serde_json::to_string(&values)?)?,
+            MetricsFormat::NameValue => {
+                let numbers = values.iter().filter(|(_, value)| value.is_number());
+                let pairs: Vec<String> =
+                    numbers.map(|(name, value)| format!("{name}={value}")).collect();
+                print(pairs.join(" "))?;
+            }
+        }
+        std::io::stdout().flush().context("standard output")
+    }
+
+    fn answer(&self) -> Result<Decision> {
+        let Some(answers) = &self.answers else {
+            return Ok(Decision::Continue);
+        };
+        let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Without one the process is alone, and stops with a checkpoint.
+        let Ok(answer) = answers.recv() else {
+            return Ok(Decision::Continue);
+        };
+        match answer.trim() {
+            "continue" => Ok(Decision::Continue),
+            "stop" => Ok(Decision::Stop),
+            "pause" => Ok(Decision::Pause),
+            other => bail!(
+                "standard input: expected continue, stop or pause after an epoch, found `{other}`"
+            ),
+        }
+    }
+}
+
+impl Monitor for Lines {
+    fn epoch_finished(
+        &mut self,
+        epoch: &EpochEnd<'_>,
+        control: &mut Control,
+    ) -> burn_zoo::Result<()> {
+        let as_argument = |error: anyhow::Error| burn_zoo::Error::InvalidArgument {
+            argument: "--wait-for-answer".to_owned(),
+            expected: "an answer for each line".to_owned(),
+            found: format!("{error:#}"),
+        };
+        self.print(epoch.record, epoch.last).map_err(as_argument)?;
+        match self.answer().map_err(as_argument)? {
+            Decision::Continue => {}
+            Decision::Stop => control.stop(),
+            Decision::Pause => self.is_paused.store(true, Ordering::Relaxed),
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, text: &str) {
+        notice::tell(text);
+    }
+
+    fn should_stop(&mut self) -> bool {
+        self.is_paused() || self.is_terminated() || self.stop.asked() || self.is_alone.load(Ordering::Relaxed)
+    }
+}
+
+/// The epochs that a run folder tells of.
+pub fn epochs_of(dir: &std::path::Path) -> Vec<EpochRecord> {
+    RunFiles::open(dir).map_or_else(|_| Vec::new(), |files| files.epochs)
+}

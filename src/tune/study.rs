@@ -1,0 +1,512 @@
+//! What was tried, and what is tried next. It follows from the settings and the events so far, so that a
+//! search that was interrupted goes on as if it had not been.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::sampler::{Observation, Sampler};
+use super::scheduler::{Decider, Decision, Scheduler};
+use super::space::{Params, Space};
+use crate::error::{Error, Result};
+use crate::train::Metric;
+
+/// Failures one after the other, before any trial has reported anything, after which a search ends.
+const FAILURES: usize = 5;
+
+/// What a search does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Trials, at most.
+    pub trials: usize,
+    /// Epochs of a trial, unless they are searched.
+    pub epochs: usize,
+    /// How values are chosen.
+    pub sampler: Sampler,
+    /// Which trials go on.
+    pub scheduler: Scheduler,
+    /// The figure by which trials are compared.
+    pub metric: String,
+    /// Whether more of it is better.
+    pub maximize: bool,
+    /// Of everything random in the choice of values.
+    pub seed: u64,
+    /// What is searched.
+    pub search: Space,
+}
+
+impl Settings {
+    /// Of a search over these parameters: 10 trials of multivariate TPE, none stopped early, by
+    /// validation accuracy.
+    pub fn new(search: Space) -> Self {
+        Self {
+            trials: 10,
+            epochs: 1,
+            sampler: Sampler::default(),
+            scheduler: Scheduler::default(),
+            metric: Metric::default().to_string(),
+            maximize: true,
+            seed: 42,
+            search,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a space or a number that cannot be.
+    pub fn validate(&self) -> Result<()> {
+        self.search.validate()?;
+        self.scheduler.validate()?;
+        if self.trials == 0 {
+            return Err(Error::argument("trials", "at least 1", 0));
+        }
+        self.sampler.num_trials(&self.search).map(drop)
+    }
+}
+
+/// Figures of an epoch, by name.
+pub type Metrics = BTreeMap<String, f64>;
+
+/// What a trial reported after an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Its figures.
+    pub metrics: Metrics,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// Where a trial stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialState {
+    /// It runs, or was interrupted and is to go on.
+    Running,
+    /// It waits until others have come as far.
+    Paused,
+    /// It ran to its end.
+    Completed,
+    /// It ended before, because others did better or the time was over.
+    Stopped,
+    /// It ended with an error.
+    Failed,
+}
+
+impl TrialState {
+    /// As in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            TrialState::Running => "running",
+            TrialState::Paused => "paused",
+            TrialState::Completed => "completed",
+            TrialState::Stopped => "stopped",
+            TrialState::Failed => "failed",
+        }
+    }
+}
+
+/// A trial.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialRecord {
+    /// Counted from 0, in the order of proposal.
+    pub trial: usize,
+    /// Its values.
+    pub params: Params,
+    /// What it has reported.
+    pub reports: Vec<Report>,
+    /// Where it stands.
+    pub state: TrialState,
+    /// Why it failed or was stopped, in words.
+    pub cause: Option<String>,
+    /// Seconds that it ran.
+    pub seconds: f64,
+}
+
+impl TrialRecord {
+    /// The best report by a metric, the earlier of equals.
+    pub fn best(&self, settings: &Settings) -> Option<&Report> {
+        let score = |report: &Report| settings.score(&report.metrics);
+        let mut best: Option<&Report> = None;
+        for report in &self.reports {
+            if best.is_none_or(|best| score(report) > score(best)) {
+                best = Some(report);
+            }
+        }
+        best
+    }
+}
+
+impl Settings {
+    /// The figure that trials are compared by, better the larger it is.
+    pub(super) fn score(&self, metrics: &Metrics) -> f64 {
+        let value = metrics.get(&self.metric).copied().unwrap_or(f64::NAN);
+        if self.maximize { value } else { -value }
+    }
+}
+
+impl Settings {
+    /// Whether the scheduler ends every trial at this epoch.
+    fn is_end(&self, epoch: usize) -> bool {
+        match self.scheduler {
+            Scheduler::Asha { max_t, .. } => epoch >= max_t,
+            Scheduler::Hyperband { max_t, .. } => epoch >= max_t.unwrap_or(self.epochs),
+            Scheduler::None | Scheduler::Median { .. } => false,
+        }
+    }
+}
+
+/// What happens in a search: a line of `tune.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event {
+    Proposed {
+        trial: usize,
+        params: Params,
+    },
+    Reported {
+        trial: usize,
+        #[serde(flatten)]
+        report: Report,
+    },
+    /// A trial that waited goes on.
+    Resumed { trial: usize },
+    Ended {
+        trial: usize,
+        state: TrialState,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
+        #[serde(default)]
+        seconds: f64,
+    },
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Next {
+    /// To run a trial, or to go on with it.
+    Run(usize),
+    /// To wait until a trial that runs reports or ends.
+    Wait,
+    /// Nothing.
+    Done,
+}
+
+/// The state of a search.
+#[derive(Debug)]
+pub(super) struct Study {
+    settings: Settings,
+    trials: Vec<TrialRecord>,
+    decider: Decider,
+    /// Trials to go on with.
+    pending: VecDeque<usize>,
+    /// Whether no more trials are proposed.
+    is_closed: bool,
+    /// Whether a trial has reported anything.
+    has_reports: bool,
+    /// Failures since the beginning.
+    failures: usize,
+}
+
+impl Study {
+    pub fn new(settings: Settings) -> Self {
+        let decider = settings.scheduler.start(settings.epochs);
+        Self {
+            settings,
+            trials: Vec::new(),
+            decider,
+            pending: VecDeque::new(),
+            is_closed: false,
+            has_reports: false,
+            failures: 0,
+        }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A search may get more trials than it had.
+    pub fn set_trials(&mut self, trials: usize) {
+        self.settings.trials = trials;
+    }
+
+    pub fn trials(&self) -> &[TrialRecord] {
+        &self.trials
+    }
+
+    /// Takes what was recorded: all but the decisions, which follow.
+    pub fn replay(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Proposed { trial, params } if trial == self.trials.len() => {
+                self.add(params);
+            }
+            Event::Reported { trial, report } if trial < self.trials.len() => {
+                // The scheduler takes it as it did; what was decided may have had another reason.
+                self.decide(trial, report.epoch, &report.metrics);
+                self.push_report(trial, report);
+            }
+            Event::Resumed { trial } if trial < self.trials.len() => {
+                self.trials[trial].state = TrialState::Running;
+            }
+            Event::Ended {
+                trial,
+                state,
+                cause,
+                seconds,
+            } if trial < self.trials.len() => self.set_ended(trial, state, cause, seconds),
+            other => {
+                let found = format!("{other:?} after {} trials", self.trials.len());
+                return Err(Error::argument("tune.jsonl", "events in their order", found));
+            }
+        }
+        Ok(())
+    }
+
+    /// After all was taken that was recorded: trials that ran are to go on.
+    pub fn reopen(&mut self) {
+        let running = self.trials.iter().filter(|t| t.state == TrialState::Running);
+        self.pending = running.map(|trial| trial.trial).collect();
+    }
+
+    /// No trial is proposed from now on, and none that waits goes on.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// What is to be done next, and what happened with that.
+    ///
+    /// # Errors
+    /// [`Error::Search`] after failures only.
+    pub fn next(&mut self) -> Result<(Next, Vec<Event>)> {
+        let mut events = Vec::new();
+        self.check_failures()?;
+        if let Some(trial) = self.pending.pop_front() {
+            return Ok((Next::Run(trial), events));
+        }
+        let all = self.is_closed || self.trials.len() >= self.settings.trials;
+        for (trial, decision) in self.decider.waiting(self.trials.len(), all) {
+            if decision == Decision::Continue && !self.is_closed {
+                self.trials[trial].state = TrialState::Running;
+                self.pending.push_back(trial);
+                events.push(Event::Resumed { trial });
+            } else {
+                let cause = if decision == Decision::Continue {
+                    "the time was over"
+                } else {
+                    "others of its bracket did better"
+                };
+                let (state, cause) = (TrialState::Stopped, Some(cause.to_owned()));
+                let seconds = self.trials[trial].seconds;
+                self.set_ended(trial, state, cause.clone(), seconds);
+                events.push(Event::Ended {
+                    trial,
+                    state,
+                    cause,
+                    seconds,
+                });
+            }
+        }
+        if let Some(trial) = self.pending.pop_front() {
+            return Ok((Next::Run(trial), events));
+        }
+        if !all && let Some(params) = self.propose()? {
+            let trial = self.add(params.clone());
+            events.push(Event::Proposed { trial, params });
+            return Ok((Next::Run(trial), events));
+        }
+        let is_open = |trial: &TrialRecord| {
+            matches!(trial.state, TrialState::Running | TrialState::Paused)
+        };
+        let next = match self.trials.iter().any(is_open) {
+            true => Next::Wait,
+            false => Next::Done,
+        };
+        Ok((next, events))
+    }
+
+    fn check_failures(&self) -> Result<()> {
+        if self.has_reports || self.failures < FAILURES {
+            return Ok(());
+        }
+        let causes = self.trials.iter().rev().filter_map(|trial| trial.cause.clone());
+        Err(Error::Search {
+            failures: self.failures,
+            cause: causes.into_iter().next().unwrap_or_default(),
+        })
+    }
+
+    fn propose(&self) -> Result<Option<Params>> {
+        let settings = &self.settings;
+        let history: Vec<Observation> = self
+            .trials
+            .iter()
+            .filter(|trial| !matches!(trial.state, TrialState::Failed | TrialState::Running))
+            .map(|trial| self.observation(trial))
+            .collect();
+        let trial = self.trials.len();
+        settings
+            .sampler
+            .propose(&settings.search, &history, trial, settings.seed)
+    }
+
+    fn observation(&self, trial: &TrialRecord) -> Observation {
+        let reports = trial.reports.iter().map(|report| {
+            (report.epoch, -self.settings.score(&report.metrics))
+        });
+        Observation {
+            params: trial.params.clone(),
+            losses: reports.filter(|(_, loss)| !loss.is_nan()).collect(),
+            is_complete: trial.state == TrialState::Completed,
+        }
+    }
+
+    fn add(&mut self, params: Params) -> usize {
+        let trial = self.trials.len();
+        self.trials.push(TrialRecord {
+            trial,
+            params,
+            reports: Vec::new(),
+            state: TrialState::Running,
+            cause: None,
+            seconds: 0.0,
+        });
+        trial
+    }
+
+    /// Takes what a trial reports. What it has reported before an interruption is decided already.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] without the figure that trials are compared by.
+    pub fn report(
+        &mut self,
+        trial: usize,
+        epoch: usize,
+        metrics: Metrics,
+    ) -> Result<(Decision, Option<Event>)> {
+        if self.settings.score(&metrics).is_nan() {
+            let found = match metrics.contains_key(&self.settings.metric) {
+                true => "NaN".to_owned(),
+                false => {
+                    let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
+                    format!("only {}", names.join(", "))
+                }
+            };
+            let expected = format!("the figure that trials are compared by, {}", self.settings.metric);
+            return Err(Error::argument(format!("report of trial {trial}"), expected, found));
+        }
+        let reports = &self.trials[trial].reports;
+        if let Some(known) = reports.iter().rev().find(|report| report.epoch == epoch) {
+            return Ok((known.decision, None));
+        }
+        if let Some(last) = reports.last()
+            && last.epoch > epoch
+        {
+            return Ok((Decision::Continue, None));
+        }
+        let decided = self.decide(trial, epoch, &metrics);
+        let decision = match decided {
+            // What waits would wait for nothing.
+            Decision::Continue | Decision::Pause if self.is_closed && !self.is_last(trial, epoch) => {
+                Decision::Stop
+            }
+            decided => decided,
+        };
+        let report = Report {
+            epoch,
+            metrics,
+            decision,
+        };
+        self.push_report(trial, report.clone());
+        Ok((decision, Some(Event::Reported { trial, report })))
+    }
+
+    /// Whether a trial ends at this epoch by itself.
+    fn is_last(&self, trial: usize, epoch: usize) -> bool {
+        let own = self.trials[trial].params.get("epochs");
+        let own = own.and_then(serde_json::Value::as_u64);
+        epoch >= own.map_or(self.settings.epochs, |epochs| epochs as usize)
+    }
+
+    /// What the scheduler says. Of a trial's last epoch it takes notice, as Ray's do, and decides
+    /// nothing.
+    fn decide(&mut self, trial: usize, epoch: usize, metrics: &Metrics) -> Decision {
+        let score = self.settings.score(metrics);
+        let decision = self.decider.report(trial, epoch, score);
+        if self.is_last(trial, epoch) {
+            return Decision::Continue;
+        }
+        decision
+    }
+
+    fn push_report(&mut self, trial: usize, report: Report) {
+        let record = &mut self.trials[trial];
+        if report.decision == Decision::Pause {
+            record.state = TrialState::Paused;
+        }
+        record.reports.push(report);
+        self.has_reports = true;
+    }
+
+    /// A trial's function has returned: by itself, or as it was told to. One that waits has not
+    /// ended.
+    pub fn returned(&mut self, trial: usize, failure: Option<String>, seconds: f64) -> Option<Event> {
+        let record = &mut self.trials[trial];
+        if failure.is_none() && record.state == TrialState::Paused {
+            record.seconds += seconds;
+            return None;
+        }
+        let seconds = record.seconds + seconds;
+        let last = record.reports.last();
+        let decided = last.map(|report| (report.epoch, report.decision));
+        let (state, cause) = match (failure, decided) {
+            (Some(failure), _) => (TrialState::Failed, Some(failure)),
+            (None, Some((epoch, Decision::Stop))) if !self.settings.is_end(epoch) => {
+                let cause = match self.is_closed {
+                    true => "the time was over",
+                    false => "others did better",
+                };
+                (TrialState::Stopped, Some(cause.to_owned()))
+            }
+            (None, Some(_)) => (TrialState::Completed, None),
+            (None, None) => {
+                let cause = "it reported nothing".to_owned();
+                (TrialState::Failed, Some(cause))
+            }
+        };
+        self.set_ended(trial, state, cause.clone(), seconds);
+        Some(Event::Ended {
+            trial,
+            state,
+            cause,
+            seconds,
+        })
+    }
+
+    fn set_ended(&mut self, trial: usize, state: TrialState, cause: Option<String>, seconds: f64) {
+        self.decider.ended(trial);
+        self.failures += usize::from(state == TrialState::Failed);
+        let record = &mut self.trials[trial];
+        record.state = state;
+        record.cause = cause;
+        record.seconds = seconds;
+    }
+}
+
+/// The best of some trials, the earlier of equals.
+pub(super) fn best<'a>(trials: &'a [TrialRecord], settings: &Settings) -> Option<&'a TrialRecord> {
+    let score = |trial: &TrialRecord| {
+        let best = trial.best(settings)?;
+        Some(settings.score(&best.metrics))
+    };
+    let mut best: Option<(&TrialRecord, f64)> = None;
+    for trial in trials.iter().filter(|trial| trial.state != TrialState::Failed) {
+        if let Some(value) = score(trial)
+            && best.is_none_or(|(_, most)| value > most)
+        {
+            best = Some((trial, value));
+        }
+    }
+    best.map(|(trial, _)| trial)
+}
