@@ -137,7 +137,8 @@ fn main() -> Result<()> {
         let augment: Augment = std::mem::take(&mut recipe.augment);
         recipe = recipe.augment(augment.then("horizontal-flip".parse()?));
     }
-    let erasing = std::mem::take(&mut recipe.augment).then("random-erasing:p=0.5:scale=0.02..0.2".parse()?);
+    let erasing =
+        std::mem::take(&mut recipe.augment).then("random-erasing:p=0.5:scale=0.02..0.2".parse()?);
     recipe = recipe.augment(erasing);
     if with("whitening") {
         let kernels = whitening(&train, &model.preprocess(None))?;

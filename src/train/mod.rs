@@ -69,11 +69,11 @@ pub use plan::{Plan, StepRates};
 pub use rates::{BackboneRate, RateScaling, Rates};
 pub use recipe::{Checkpoints, Recipe};
 pub use resume::{has_checkpoint, resume};
-#[cfg(feature = "tune")]
-pub(crate) use run::lock::FolderLock;
 pub use run::config::{RunConfig, RunData};
 pub use run::files::{LoggedStep, RunFiles};
 pub use run::finished::Run;
+#[cfg(feature = "tune")]
+pub(crate) use run::lock::FolderLock;
 pub use run::tested::TestRecord;
 pub use schedule::{Per, Plateau, Schedule, Threshold, Warmup, WarmupMode};
 pub use stopping::{EarlyStopping, Metric};

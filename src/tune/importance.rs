@@ -27,7 +27,9 @@ impl SearchResult {
                 place.unwrap_or(0.5)
             };
             let score = self.settings().score(&best.metrics);
-            score.is_finite().then(|| (space.iter().map(place).collect(), score))
+            score
+                .is_finite()
+                .then(|| (space.iter().map(place).collect(), score))
         };
         let results: Vec<(Vec<f64>, f64)> = self.trials().iter().filter_map(result).collect();
         let shares = main_effects(&results, space.len());
@@ -69,7 +71,10 @@ fn main_effects(results: &[(Vec<f64>, f64)], parameters: usize) -> Vec<f64> {
         let mut leaves = Vec::new();
         let whole = vec![[0.0, 1.0]; parameters];
         grow(sample, whole, DEEPEST, &mut leaves);
-        let mean: f64 = leaves.iter().map(|leaf| leaf.volume(None) * leaf.value).sum();
+        let mean: f64 = leaves
+            .iter()
+            .map(|leaf| leaf.volume(None) * leaf.value)
+            .sum();
         let variance: f64 = leaves
             .iter()
             .map(|leaf| leaf.volume(None) * (leaf.value - mean).powi(2))
@@ -84,7 +89,10 @@ fn main_effects(results: &[(Vec<f64>, f64)], parameters: usize) -> Vec<f64> {
     }
     match counted {
         0 => Vec::new(),
-        _ => sums.into_iter().map(|sum| sum / f64::from(counted)).collect(),
+        _ => sums
+            .into_iter()
+            .map(|sum| sum / f64::from(counted))
+            .collect(),
     }
 }
 
@@ -105,7 +113,10 @@ impl Leaf {
 
 /// The variance of what is expected where a parameter alone is known.
 fn effect(leaves: &[Leaf], parameter: usize, mean: f64) -> f64 {
-    let mut ends: Vec<f64> = leaves.iter().flat_map(|leaf| leaf.sides[parameter]).collect();
+    let mut ends: Vec<f64> = leaves
+        .iter()
+        .flat_map(|leaf| leaf.sides[parameter])
+        .collect();
     ends.sort_by(f64::total_cmp);
     ends.dedup();
     let interval = |ends: &[f64]| {
@@ -114,19 +125,16 @@ fn effect(leaves: &[Leaf], parameter: usize, mean: f64) -> f64 {
             let [low, high] = leaf.sides[parameter];
             low < middle && middle < high
         });
-        let expected: f64 = here.map(|leaf| leaf.volume(Some(parameter)) * leaf.value).sum();
+        let expected: f64 = here
+            .map(|leaf| leaf.volume(Some(parameter)) * leaf.value)
+            .sum();
         (ends[1] - ends[0]) * (expected - mean).powi(2)
     };
     ends.windows(2).map(interval).sum()
 }
 
 /// Splits a box where the values on both sides differ least among themselves.
-fn grow(
-    sample: Vec<&(Vec<f64>, f64)>,
-    sides: Vec<[f64; 2]>,
-    depth: usize,
-    leaves: &mut Vec<Leaf>,
-) {
+fn grow(sample: Vec<&(Vec<f64>, f64)>, sides: Vec<[f64; 2]>, depth: usize, leaves: &mut Vec<Leaf>) {
     let count = sample.len() as f64;
     let mean = sample.iter().map(|(_, value)| value).sum::<f64>() / count;
     let mut best: Option<(f64, usize, f64)> = None;
@@ -153,8 +161,9 @@ fn grow(
         leaves.push(Leaf { sides, value: mean });
         return;
     };
-    let (left, right): (Vec<_>, Vec<_>) =
-        sample.into_iter().partition(|(place, _)| place[parameter] < at);
+    let (left, right): (Vec<_>, Vec<_>) = sample
+        .into_iter()
+        .partition(|(place, _)| place[parameter] < at);
     let (mut below, mut above) = (sides.clone(), sides);
     below[parameter][1] = at;
     above[parameter][0] = at;
@@ -181,7 +190,10 @@ mod tests {
         // Variances 4/12 and 1/12 of a whole of 5/12.
         let shares = points(|a, b, _| 2.0 * a + b);
         assert!((shares[0] - 0.8).abs() < 0.06, "{shares:?}");
-        assert!((shares[1] - 0.2).abs() < 0.06 && shares[2] < 0.02, "{shares:?}");
+        assert!(
+            (shares[1] - 0.2).abs() < 0.06 && shares[2] < 0.02,
+            "{shares:?}"
+        );
         // What two explain only together is in no share.
         let shares = points(|a, b, _| if (a < 0.5) == (b < 0.5) { 1.0 } else { 0.0 });
         assert!(shares.iter().all(|share| *share < 0.15), "{shares:?}");

@@ -67,7 +67,10 @@ fn read_events(dir: &Path, study: &mut Study) -> Result<u64> {
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
     // A line without its end was being written when a process was killed: its event did not happen.
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let whole = text
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
     for (index, line) in text[..whole].split(|byte| *byte == b'\n').enumerate() {
         if line.is_empty() {
             continue;
@@ -77,7 +80,9 @@ fn read_events(dir: &Path, study: &mut Study) -> Result<u64> {
             reason: format!("line {}: {reason}", index + 1),
         };
         let event: Event = serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
-        study.replay(event).map_err(|error| bad(error.to_string()))?;
+        study
+            .replay(event)
+            .map_err(|error| bad(error.to_string()))?;
     }
     study.reopen();
     Ok(whole as u64)

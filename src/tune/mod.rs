@@ -14,6 +14,8 @@ mod scheduler;
 mod search;
 mod space;
 mod study;
+#[cfg(test)]
+mod tests;
 
 pub use recipe::{check_values, with_values};
 pub use sampler::Sampler;

@@ -52,19 +52,21 @@ fn with(recipe: &Recipe, values: &[(&String, &Value)]) -> Result<Recipe> {
             Error::argument(name.as_str(), expected, found)
         })?;
     }
-    toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-        let shown: Vec<String> = values.iter().map(|(_, value)| value.to_string()).collect();
-        let message = error.message().trim();
-        let (reason, expected) = match message.rsplit_once("expected ") {
-            Some((reason, expected)) => (reason.trim_end_matches([',', ' ']), expected),
-            None => (message, "a value that the recipe takes"),
-        };
-        let found = match reason.starts_with("unknown field") {
-            true => reason.to_owned(),
-            false => shown.join(", "),
-        };
-        Error::argument(names.as_str(), expected, found)
-    })
+    toml::Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| {
+            let shown: Vec<String> = values.iter().map(|(_, value)| value.to_string()).collect();
+            let message = error.message().trim();
+            let (reason, expected) = match message.rsplit_once("expected ") {
+                Some((reason, expected)) => (reason.trim_end_matches([',', ' ']), expected),
+                None => (message, "a value that the recipe takes"),
+            };
+            let found = match reason.starts_with("unknown field") {
+                true => reason.to_owned(),
+                false => shown.join(", "),
+            };
+            Error::argument(names.as_str(), expected, found)
+        })
 }
 
 /// Sets a field; else what is there instead of a table.
@@ -72,7 +74,9 @@ fn set(table: &mut toml::Table, name: &str, value: toml::Value) -> Result<(), St
     let Some((first, rest)) = name.split_once('.') else {
         let value = match (table.get(name), value) {
             // Steps of a range are numbers with a point.
-            (Some(toml::Value::Integer(_)), toml::Value::Float(number)) if number.fract() == 0.0 => {
+            (Some(toml::Value::Integer(_)), toml::Value::Float(number))
+                if number.fract() == 0.0 =>
+            {
                 toml::Value::Integer(number as i64)
             }
             (_, value) => value,
@@ -116,7 +120,9 @@ mod tests {
 
     fn params(values: &[(&str, Value)]) -> Params {
         let values = values.iter().cloned();
-        values.map(|(name, value)| (name.to_owned(), value)).collect()
+        values
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     #[test]
@@ -153,7 +159,10 @@ mod tests {
         ] {
             let error = with_values(&Recipe::full(), &params(&[(name, value)])).unwrap_err();
             let error = error.to_string();
-            assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
+            assert!(
+                error.contains(expected) && error.contains(name),
+                "{name}: {error}"
+            );
         }
     }
 }

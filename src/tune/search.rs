@@ -144,7 +144,11 @@ impl Search {
     pub fn of_settings(settings: Settings) -> Self {
         Self {
             recipe: Recipe::full(),
-            own: settings.search.iter().map(|(name, _)| name.to_owned()).collect(),
+            own: settings
+                .search
+                .iter()
+                .map(|(name, _)| name.to_owned())
+                .collect(),
             settings,
             jobs: 1,
             time_budget: None,
@@ -171,7 +175,9 @@ impl Search {
         if self.jobs == 0 {
             return Err(Error::argument("jobs", "at least 1", 0));
         }
-        check_values(&self.settings.search, |_, values| self.recipe(values).map(drop))
+        check_values(&self.settings.search, |_, values| {
+            self.recipe(values).map(drop)
+        })
     }
 
     /// The recipe with the values of a trial.
@@ -254,7 +260,9 @@ impl Search {
                 error: None,
             }),
             changed: Condvar::new(),
-            deadline: self.time_budget.and_then(|budget| Instant::now().checked_add(budget)),
+            deadline: self
+                .time_budget
+                .and_then(|budget| Instant::now().checked_add(budget)),
         };
         std::thread::scope(|scope| {
             for job in 0..self.jobs {
@@ -313,7 +321,8 @@ impl Inner<'_> {
         for event in events {
             self.journal.record(&event)?;
         }
-        self.watch.changed(self.study.settings(), self.study.trials());
+        self.watch
+            .changed(self.study.settings(), self.study.trials());
         Ok(())
     }
 }
@@ -331,11 +340,16 @@ impl<'a> Shared<'a> {
             if inner.error.is_some() {
                 return None;
             }
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
                 inner.study.close();
             }
             let next = inner.study.next().and_then(|(next, events)| {
-                let is_new = events.iter().any(|event| matches!(event, Event::Proposed { .. }));
+                let is_new = events
+                    .iter()
+                    .any(|event| matches!(event, Event::Proposed { .. }));
                 inner.record(events)?;
                 Ok((next, is_new))
             });
@@ -349,7 +363,10 @@ impl<'a> Shared<'a> {
                     return None;
                 }
                 Ok((Next::Wait, _)) => {
-                    inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                    inner = self
+                        .changed
+                        .wait(inner)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
                 Err(error) => {
                     inner.error = Some(error);
@@ -466,7 +483,11 @@ impl Trial<'_> {
     /// [`Error::InvalidArgument`] without the figure that the search compares, or if that is NaN.
     pub fn report(&mut self, epoch: usize, metrics: Metrics) -> Result<Decision> {
         let mut inner = self.shared.lock();
-        if self.shared.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self
+            .shared
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
             inner.study.close();
         }
         let (decision, event) = inner.study.report(self.number, epoch, metrics)?;
@@ -544,7 +565,9 @@ pub fn figures(record: &EpochRecord) -> Metrics {
         ("seconds", record.seconds),
     ];
     let finite = figures.into_iter().filter(|(_, value)| value.is_finite());
-    finite.map(|(name, value)| (name.to_owned(), value)).collect()
+    finite
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// Reports the epochs of a run.
@@ -555,7 +578,9 @@ struct Reporter<'a, 'b> {
 
 impl Monitor for Reporter<'_, '_> {
     fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, control: &mut Control) -> Result<()> {
-        self.decision = self.trial.report(epoch.record.epoch, figures(epoch.record))?;
+        self.decision = self
+            .trial
+            .report(epoch.record.epoch, figures(epoch.record))?;
         if self.decision == Decision::Stop {
             control.stop();
         }

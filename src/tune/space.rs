@@ -253,9 +253,9 @@ impl Distribution {
                 let count = (place / step).round() as i64;
                 (count.clamp(first, last) as f64 * step).into()
             }
-            Distribution::RandInt(range) => {
-                (place.round() as i64).clamp(range.start, range.end - 1).into()
-            }
+            Distribution::RandInt(range) => (place.round() as i64)
+                .clamp(range.start, range.end - 1)
+                .into(),
             Distribution::Normal(..) => place.into(),
         }
     }
@@ -310,7 +310,8 @@ impl Axis {
     /// With half a step beyond the first and the last of values that have steps.
     pub fn with_half_steps(distribution: &Distribution) -> Self {
         let axis = Self::of(distribution);
-        let (Some((first, last)), Distribution::QUniform(_, step)) = (distribution.steps(), distribution)
+        let (Some((first, last)), Distribution::QUniform(_, step)) =
+            (distribution.steps(), distribution)
         else {
             return axis;
         };
@@ -380,7 +381,9 @@ impl Space {
 
     /// The parameters, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
-        self.0.iter().map(|(name, parameter)| (name.as_str(), parameter))
+        self.0
+            .iter()
+            .map(|(name, parameter)| (name.as_str(), parameter))
     }
 
     /// A parameter.
@@ -403,7 +406,8 @@ impl Space {
     /// condition that no value of the other parameter meets, conditions in a circle.
     pub fn validate(&self) -> Result<()> {
         if self.is_empty() {
-            let example = "at least one parameter, such as learning_rate = { loguniform = [1e-5, 1e-2] }";
+            let example =
+                "at least one parameter, such as learning_rate = { loguniform = [1e-5, 1e-2] }";
             return Err(Error::argument("search", example, "none"));
         }
         for (name, parameter) in &self.0 {
@@ -568,7 +572,9 @@ impl Space {
                 self.insert(name, parameter);
             }
             [one, two, ..] => {
-                return Err(named(format!("expected one distribution, found {one} and {two}")));
+                return Err(named(format!(
+                    "expected one distribution, found {one} and {two}"
+                )));
             }
         }
         for (key, value) in table {
@@ -577,7 +583,10 @@ impl Space {
             }
             if !value.is_object() {
                 let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
-                return Err(named(format!("expected {}, found `{key}`", names.join(", "))));
+                return Err(named(format!(
+                    "expected {}, found `{key}`",
+                    names.join(", ")
+                )));
             }
             self.read(&format!("{name}.{key}"), value)?;
         }
@@ -631,8 +640,17 @@ mod tests {
         let again: Space = toml::from_str(&toml::to_string(&read).unwrap()).unwrap();
         assert_eq!(read, again);
         let smoothing = &read.get("label_smoothing").unwrap().distribution;
-        let grid: Vec<f64> = smoothing.grid(None).unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
-        assert!(grid.iter().zip([0.0, 0.1, 0.2, 0.3]).all(|(a, b)| (a - b).abs() < 1e-12));
+        let grid: Vec<f64> = smoothing
+            .grid(None)
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap())
+            .collect();
+        assert!(
+            grid.iter()
+                .zip([0.0, 0.1, 0.2, 0.3])
+                .all(|(a, b)| (a - b).abs() < 1e-12)
+        );
         let nested = space("warmup.epochs = { uniform = [0.0, 2.0] }").unwrap();
         assert!(nested.get("warmup.epochs").is_some());
     }
@@ -643,14 +661,29 @@ mod tests {
             ("", "at least one parameter"),
             ("a = 3", "a: expected a distribution"),
             ("a = { unifrm = [0, 1] }", "found `unifrm`"),
-            ("a = { uniform = [1, 0] }", "a: expected a first number below the second"),
-            ("a = { uniform = [1, 1] }", "a: expected a first number below"),
+            (
+                "a = { uniform = [1, 0] }",
+                "a: expected a first number below the second",
+            ),
+            (
+                "a = { uniform = [1, 1] }",
+                "a: expected a first number below",
+            ),
             ("a = { uniform = [0, inf] }", "a: "),
             ("a = { loguniform = [0, 1] }", "a: expected numbers above 0"),
-            ("a = { loguniform = [-1, 1] }", "a: expected numbers above 0"),
+            (
+                "a = { loguniform = [-1, 1] }",
+                "a: expected numbers above 0",
+            ),
             ("a = { uniform = [0] }", "a: uniform: expected [LOW, HIGH]"),
-            ("a = { randint = [0.5, 2] }", "a: randint: expected [LOW, HIGH]"),
-            ("a = { randint = [2, 2] }", "a: expected a first number below"),
+            (
+                "a = { randint = [0.5, 2] }",
+                "a: randint: expected [LOW, HIGH]",
+            ),
+            (
+                "a = { randint = [2, 2] }",
+                "a: expected a first number below",
+            ),
             ("a = { quniform = [0, 1, 0] }", "a step above 0"),
             ("a = { quniform = [0.1, 0.2, 5] }", "a multiple of the step"),
             ("a = { normal = [0, 0] }", "a standard deviation above 0"),
@@ -658,7 +691,10 @@ mod tests {
             ("a = { choice = [1, 1] }", "a: expected each value once"),
             ("a = { choice = [[1], [2]] }", "a: expected numbers, texts"),
             ("a = { choice = [1], uniform = [0, 1] }", "one distribution"),
-            ("a = { choice = [1], when = { b = 1 } }", "a parameter of the search"),
+            (
+                "a = { choice = [1], when = { b = 1 } }",
+                "a parameter of the search",
+            ),
             (
                 "a = { choice = [1], when = { b = 3 } }\nb = { choice = [1, 2] }",
                 "a when: expected values that b takes",
@@ -683,18 +719,27 @@ mod tests {
         let mut space = Space::default();
         space.insert("a", choice([1, 2]));
         space.insert("b", Parameter::from(choice(["x", "y"])).when("a", [2]));
-        space.insert("c", Parameter::from(Distribution::Uniform(0.0..1.0)).when("b", ["y"]));
+        space.insert(
+            "c",
+            Parameter::from(Distribution::Uniform(0.0..1.0)).when("b", ["y"]),
+        );
         space.validate().unwrap();
         let mut lengths = BTreeMap::new();
         for trial in 0..400 {
             let params = space.sample(7, trial);
             assert_eq!(params.contains_key("b"), params["a"] == 2);
-            assert_eq!(params.contains_key("c"), params.get("b").is_some_and(|b| b == "y"));
+            assert_eq!(
+                params.contains_key("c"),
+                params.get("b").is_some_and(|b| b == "y")
+            );
             *lengths.entry(params.len()).or_insert(0) += 1;
         }
         // A half, a quarter, a quarter.
         assert!((160..=240).contains(&lengths[&1]) && (70..=130).contains(&lengths[&3]));
         let under = space.under_which("c");
-        assert_eq!((&under["b"], &under["a"]), (&Value::from("y"), &Value::from(2)));
+        assert_eq!(
+            (&under["b"], &under["a"]),
+            (&Value::from("y"), &Value::from(2))
+        );
     }
 }

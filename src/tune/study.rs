@@ -171,7 +171,9 @@ pub(super) enum Event {
         report: Report,
     },
     /// A trial that waited goes on.
-    Resumed { trial: usize },
+    Resumed {
+        trial: usize,
+    },
     Ended {
         trial: usize,
         state: TrialState,
@@ -258,7 +260,11 @@ impl Study {
             } if trial < self.trials.len() => self.set_ended(trial, state, cause, seconds),
             other => {
                 let found = format!("{other:?} after {} trials", self.trials.len());
-                return Err(Error::argument("tune.jsonl", "events in their order", found));
+                return Err(Error::argument(
+                    "tune.jsonl",
+                    "events in their order",
+                    found,
+                ));
             }
         }
         Ok(())
@@ -266,7 +272,10 @@ impl Study {
 
     /// After all was taken that was recorded: trials that ran are to go on.
     pub fn reopen(&mut self) {
-        let running = self.trials.iter().filter(|t| t.state == TrialState::Running);
+        let running = self
+            .trials
+            .iter()
+            .filter(|t| t.state == TrialState::Running);
         self.pending = running.map(|trial| trial.trial).collect();
     }
 
@@ -316,9 +325,8 @@ impl Study {
             events.push(Event::Proposed { trial, params });
             return Ok((Next::Run(trial), events));
         }
-        let is_open = |trial: &TrialRecord| {
-            matches!(trial.state, TrialState::Running | TrialState::Paused)
-        };
+        let is_open =
+            |trial: &TrialRecord| matches!(trial.state, TrialState::Running | TrialState::Paused);
         let next = match self.trials.iter().any(is_open) {
             true => Next::Wait,
             false => Next::Done,
@@ -330,7 +338,11 @@ impl Study {
         if self.has_reports || self.failures < FAILURES {
             return Ok(());
         }
-        let causes = self.trials.iter().rev().filter_map(|trial| trial.cause.clone());
+        let causes = self
+            .trials
+            .iter()
+            .rev()
+            .filter_map(|trial| trial.cause.clone());
         Err(Error::Search {
             failures: self.failures,
             cause: causes.into_iter().next().unwrap_or_default(),
@@ -352,9 +364,10 @@ impl Study {
     }
 
     fn observation(&self, trial: &TrialRecord) -> Observation {
-        let reports = trial.reports.iter().map(|report| {
-            (report.epoch, -self.settings.score(&report.metrics))
-        });
+        let reports = trial
+            .reports
+            .iter()
+            .map(|report| (report.epoch, -self.settings.score(&report.metrics)));
         Observation {
             params: trial.params.clone(),
             losses: reports.filter(|(_, loss)| !loss.is_nan()).collect(),
@@ -393,12 +406,24 @@ impl Study {
                     format!("only {}", names.join(", "))
                 }
             };
-            let expected = format!("the figure that trials are compared by, {}", self.settings.metric);
-            return Err(Error::argument(format!("report of trial {trial}"), expected, found));
+            let expected = format!(
+                "the figure that trials are compared by, {}",
+                self.settings.metric
+            );
+            return Err(Error::argument(
+                format!("report of trial {trial}"),
+                expected,
+                found,
+            ));
         }
         let reports = &self.trials[trial].reports;
         if let Some(known) = reports.iter().rev().find(|report| report.epoch == epoch) {
-            return Ok((known.decision, None));
+            // What waited goes on now.
+            let decision = match known.decision {
+                Decision::Pause => Decision::Continue,
+                decision => decision,
+            };
+            return Ok((decision, None));
         }
         if let Some(last) = reports.last()
             && last.epoch > epoch
@@ -408,7 +433,9 @@ impl Study {
         let decided = self.decide(trial, epoch, &metrics);
         let decision = match decided {
             // What waits would wait for nothing.
-            Decision::Continue | Decision::Pause if self.is_closed && !self.is_last(trial, epoch) => {
+            Decision::Continue | Decision::Pause
+                if self.is_closed && !self.is_last(trial, epoch) =>
+            {
                 Decision::Stop
             }
             decided => decided,
@@ -451,7 +478,12 @@ impl Study {
 
     /// A trial's function has returned: by itself, or as it was told to. One that waits has not
     /// ended.
-    pub fn returned(&mut self, trial: usize, failure: Option<String>, seconds: f64) -> Option<Event> {
+    pub fn returned(
+        &mut self,
+        trial: usize,
+        failure: Option<String>,
+        seconds: f64,
+    ) -> Option<Event> {
         let record = &mut self.trials[trial];
         if failure.is_none() && record.state == TrialState::Paused {
             record.seconds += seconds;
@@ -501,7 +533,10 @@ pub(super) fn best<'a>(trials: &'a [TrialRecord], settings: &Settings) -> Option
         Some(settings.score(&best.metrics))
     };
     let mut best: Option<(&TrialRecord, f64)> = None;
-    for trial in trials.iter().filter(|trial| trial.state != TrialState::Failed) {
+    for trial in trials
+        .iter()
+        .filter(|trial| trial.state != TrialState::Failed)
+    {
         if let Some(value) = score(trial)
             && best.is_none_or(|(_, most)| value > most)
         {

@@ -96,7 +96,9 @@ pub fn run() -> ExitCode {
         Command::Tune(args) => {
             let given = matches.subcommand().map(|(_, given)| given);
             let given = given.unwrap_or(&matches);
-            device().map_err(Into::into).and_then(|d| args.run(&cli.device, threads, d, given))
+            device()
+                .map_err(Into::into)
+                .and_then(|d| args.run(&cli.device, threads, d, given))
         }
         Command::Trial(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::LrFind(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
@@ -135,9 +137,12 @@ pub fn run() -> ExitCode {
 }
 
 /// The command line. The flags of `trial` go by the names of fields as well, as programs that search
-/// write them: `--batch_size=32`.
+/// write them: `--batch_size=32`. `tune` has a sampler of its own.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommand("trial", |trial| {
+    let command = Cli::command().mut_subcommand("tune", |tune| {
+        tune.mut_arg("sampler", |argument| argument.long("image-sampler"))
+    });
+    command.mut_subcommand("trial", |trial| {
         trial.mut_args(|argument| {
             let Some(flag) = argument.get_long().map(str::to_owned) else {
                 return argument;
@@ -190,7 +195,12 @@ fn in_words(error: &anyhow::Error) -> String {
 mod tests {
     use anyhow::anyhow;
 
-    use super::in_words;
+    use super::{command, in_words};
+
+    #[test]
+    fn no_two_flags_have_one_name() {
+        command().debug_assert();
+    }
 
     #[test]
     fn a_cause_is_said_once() {

@@ -165,6 +165,12 @@ impl Loader {
         loader
     }
 
+    /// The same with batches of another size.
+    pub(crate) fn with_batch_size(mut self, batch_size: usize) -> Self {
+        self.config.batch_size = batch_size;
+        self
+    }
+
     /// The label of every image, in the data's own order.
     pub(crate) fn labels(&self) -> Result<Vec<usize>> {
         self.range.clone().map(|i| self.data.label(i)).collect()

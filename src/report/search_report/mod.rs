@@ -42,7 +42,10 @@ impl SearchResult {
         let metric = &settings.metric;
         let trials = self.trials().iter().map(|trial| {
             let best = trial.best(settings);
-            let curve = trial.reports.iter().map(|report| (report.epoch, report.metrics.get(metric)));
+            let curve = trial
+                .reports
+                .iter()
+                .map(|report| (report.epoch, report.metrics.get(metric)));
             json!({
                 "trial": trial.trial,
                 "state": trial.state.name(),
@@ -57,21 +60,32 @@ impl SearchResult {
         let params = settings.search.iter().map(|(name, parameter)| {
             let (kind, low, high, values) = match &parameter.distribution {
                 Distribution::Choice(values) => ("choice", None, None, Some(values.clone())),
-                Distribution::LogUniform(range) => ("log", Some(range.start), Some(range.end), None),
+                Distribution::LogUniform(range) => {
+                    ("log", Some(range.start), Some(range.end), None)
+                }
                 Distribution::Uniform(range) | Distribution::QUniform(range, _) => {
                     ("linear", Some(range.start), Some(range.end), None)
                 }
-                Distribution::RandInt(range) => {
-                    ("linear", Some(range.start as f64), Some((range.end - 1) as f64), None)
-                }
-                Distribution::Normal(mean, deviation) => {
-                    ("linear", Some(mean - 3.0 * deviation), Some(mean + 3.0 * deviation), None)
-                }
+                Distribution::RandInt(range) => (
+                    "linear",
+                    Some(range.start as f64),
+                    Some((range.end - 1) as f64),
+                    None,
+                ),
+                Distribution::Normal(mean, deviation) => (
+                    "linear",
+                    Some(mean - 3.0 * deviation),
+                    Some(mean + 3.0 * deviation),
+                    None,
+                ),
             };
             json!({ "name": name, "kind": kind, "low": low, "high": high, "values": values })
         });
         let epochs = self.trials().iter().flat_map(|trial| &trial.reports);
-        let epochs = epochs.map(|report| report.epoch).max().unwrap_or(settings.epochs);
+        let epochs = epochs
+            .map(|report| report.epoch)
+            .max()
+            .unwrap_or(settings.epochs);
         let count = |state: TrialState| {
             let is = |trial: &&TrialRecord| trial.state == state;
             self.trials().iter().filter(is).count()

@@ -234,6 +234,9 @@ fn end_of_prefix(setup: &Setup, progress: &Progress, now: usize, groups: usize) 
     Ok(end)
 }
 
+/// Images that go through the frozen groups at once where several runs share what comes out.
+const SHARED_BATCH: usize = 64;
+
 /// Computes the features of a part of the data.
 fn compute(
     part: &Part<'_>,
@@ -244,12 +247,16 @@ fn compute(
     monitor: &mut dyn Monitor,
 ) -> Result<Outcome> {
     let recipe = &setup.recipe;
-    let loader = part.loader.in_order(part.augmented);
+    let mut loader = part.loader.in_order(part.augmented);
+    let is_shared = setup.feature_folder.is_some();
+    if is_shared {
+        // Whoever computes them, they are the same to the last bit, which depends on the batch.
+        loader = loader.with_batch_size(SHARED_BATCH);
+    }
     let path = || {
         let key = key(recipe, &loader, model.model(), groups, part.views)?;
         Ok(folder(setup, dir).join(format!("{}-{}", part.name, &key[..16])))
     };
-    let is_shared = setup.feature_folder.is_some();
     // Of several runs that begin at once, one computes and the others wait for it.
     let _turn = is_shared.then(|| take_turn(&path()?)).transpose()?;
     let device = model.model().device();

@@ -72,9 +72,13 @@ impl Model {
         trials.sort_by(|a, b| a.0.total_cmp(&b.0));
         let count = trials.len();
         let good = least.max(GOOD_PERCENT * count / 100);
-        let bad = least.max((100 - GOOD_PERCENT) * count / 100).min(count - good);
-        let distributions: Vec<&Distribution> =
-            space.iter().map(|(_, parameter)| &parameter.distribution).collect();
+        let bad = least
+            .max((100 - GOOD_PERCENT) * count / 100)
+            .min(count - good);
+        let distributions: Vec<&Distribution> = space
+            .iter()
+            .map(|(_, parameter)| &parameter.distribution)
+            .collect();
         let kinds: Vec<Kind> = distributions.iter().map(|d| Kind::of(d)).collect();
         let rows = |trials: &[(f64, &Observation)], rng: &mut Rng| {
             let row = |(_, trial): &(f64, &Observation)| -> Vec<Option<f64>> {
@@ -82,7 +86,10 @@ impl Model {
                 values
                     .map(|(name, parameter)| {
                         let value = trial.params.get(name)?;
-                        unit(&parameter.distribution, parameter.distribution.place(value)?)
+                        unit(
+                            &parameter.distribution,
+                            parameter.distribution.place(value)?,
+                        )
                     })
                     .collect()
             };
@@ -99,14 +106,18 @@ impl Model {
         let mut best = (f64::INFINITY, Vec::new());
         for _ in 0..CANDIDATES {
             let place = self.good.near_one(&self.kinds, rng);
-            let ratio = self.bad.at(&place).max(LEAST_DENSITY) / self.good.at(&place).max(LEAST_DENSITY);
+            let ratio =
+                self.bad.at(&place).max(LEAST_DENSITY) / self.good.at(&place).max(LEAST_DENSITY);
             if ratio < best.0 {
                 best = (ratio, place);
             }
         }
         let values = space.iter().zip(&best.1).map(|((name, parameter), place)| {
             let distribution = &parameter.distribution;
-            (name.to_owned(), distribution.value_at(from_unit(distribution, *place)))
+            (
+                name.to_owned(),
+                distribution.value_at(from_unit(distribution, *place)),
+            )
         });
         space.active(values.collect())
     }
@@ -114,7 +125,9 @@ impl Model {
 
 /// A place of an axis between 0 and 1; of a normal distribution its quantile.
 fn unit(distribution: &Distribution, place: f64) -> Option<f64> {
-    let Axis { low, high, prior, .. } = Axis::of(distribution);
+    let Axis {
+        low, high, prior, ..
+    } = Axis::of(distribution);
     Some(match distribution {
         Distribution::Choice(_) => place,
         Distribution::Normal(..) => {
@@ -125,7 +138,9 @@ fn unit(distribution: &Distribution, place: f64) -> Option<f64> {
 }
 
 fn from_unit(distribution: &Distribution, unit: f64) -> f64 {
-    let Axis { low, high, prior, .. } = Axis::of(distribution);
+    let Axis {
+        low, high, prior, ..
+    } = Axis::of(distribution);
     match distribution {
         Distribution::Choice(_) => unit,
         Distribution::Normal(..) => prior[0] + prior[1] * normal_quantile(unit),
@@ -160,7 +175,9 @@ fn impute(rows: Vec<Vec<Option<f64>>>, kinds: &[Kind], rng: &mut Rng) -> Vec<Vec
     rows.into_iter()
         .map(|row| {
             let values = row.into_iter().enumerate();
-            values.map(|(index, value)| value.unwrap_or_else(|| fill(index))).collect()
+            values
+                .map(|(index, value)| value.unwrap_or_else(|| fill(index)))
+                .collect()
         })
         .collect()
 }
@@ -193,7 +210,10 @@ impl Density {
 
     pub fn at(&self, place: &[f64]) -> f64 {
         let kernel = |row: &Vec<f64>| -> f64 {
-            let parameters = row.iter().zip(place).zip(self.kinds.iter().zip(&self.widths));
+            let parameters = row
+                .iter()
+                .zip(place)
+                .zip(self.kinds.iter().zip(&self.widths));
             parameters
                 .map(|((middle, place), (kind, width))| match kind {
                     Kind::Continuous => {

@@ -19,15 +19,22 @@ pub(super) fn combinations(space: &Space, points: Option<usize>) -> Result<Vec<P
         let count = all.len().saturating_mul(values.len());
         if count > MOST {
             let expected = format!("a grid of at most {MOST} combinations");
-            return Err(Error::argument("sampler", expected, format!("{count} and more")));
+            return Err(Error::argument(
+                "sampler",
+                expected,
+                format!("{count} and more"),
+            ));
         }
         let with = |params: &Params| {
             let params = params.clone();
-            values.iter().map(move |value| {
-                let mut params = params.clone();
-                params.insert(name.to_owned(), value.clone());
-                params
-            }).collect::<Vec<_>>()
+            values
+                .iter()
+                .map(move |value| {
+                    let mut params = params.clone();
+                    params.insert(name.to_owned(), value.clone());
+                    params
+                })
+                .collect::<Vec<_>>()
         };
         all = all.iter().flat_map(with).collect();
     }

@@ -60,11 +60,9 @@ impl Sampler {
 
     fn validate(&self) -> Result<()> {
         match self {
-            Sampler::Grid { points: Some(points) } if *points < 2 => Err(Error::argument(
-                "sampler grid points",
-                "at least 2",
-                points,
-            )),
+            Sampler::Grid {
+                points: Some(points),
+            } if *points < 2 => Err(Error::argument("sampler grid points", "at least 2", points)),
             _ => Ok(()),
         }
     }
@@ -89,9 +87,7 @@ impl Sampler {
         seed: u64,
     ) -> Result<Option<Params>> {
         Ok(match self {
-            Sampler::Grid { points } => {
-                grid::combinations(space, *points)?.into_iter().nth(trial)
-            }
+            Sampler::Grid { points } => grid::combinations(space, *points)?.into_iter().nth(trial),
             Sampler::Random => Some(space.sample(seed, trial)),
             Sampler::Tpe { multivariate } => {
                 Some(tpe::propose(space, history, trial, seed, *multivariate))
@@ -144,7 +140,12 @@ impl<'a> Ranked<'a> {
             .filter_map(|(index, trial)| Some((trial.rank()?, index, &trial.params)))
             .collect();
         ranked.sort_by(|(a, ..), (b, ..)| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
-        Self(ranked.into_iter().map(|(_, index, params)| (index, params)).collect())
+        Self(
+            ranked
+                .into_iter()
+                .map(|(_, index, params)| (index, params))
+                .collect(),
+        )
     }
 
     fn len(&self) -> usize {

@@ -152,7 +152,9 @@ impl Univariate {
             Univariate::Categories { first, weights } => {
                 let total: f64 = weights.iter().sum();
                 let index = (place - first) as usize;
-                return weights.get(index).map_or(f64::NEG_INFINITY, |w| (w / total).ln());
+                return weights
+                    .get(index)
+                    .map_or(f64::NEG_INFINITY, |w| (w / total).ln());
             }
             Univariate::Kernels { axis, kernels } => (axis, kernels),
         };
@@ -166,7 +168,10 @@ impl Univariate {
         if axis.step > 0.0 {
             let half = axis.step / 2.0;
             let low = (place - half).max(axis.low);
-            return within(low, (place + half).min(axis.high)).max(f64::MIN_POSITIVE).ln() - all;
+            return within(low, (place + half).min(axis.high))
+                .max(f64::MIN_POSITIVE)
+                .ln()
+                - all;
         }
         let part = |[weight, middle, width]: &[f64; 3]| {
             let z = (place - middle) / width;
@@ -201,13 +206,16 @@ impl Multivariate {
         weights.push(1.0);
         let total: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|weight| *weight /= total);
-        let parameters = distributions.iter().enumerate().map(|(index, distribution)| {
-            let places = observations.iter().map(|row| row[index]);
-            match distribution {
-                Distribution::Choice(values) => categories(places, values.len()),
-                _ => normal(places, Axis::with_half_steps(distribution)),
-            }
-        });
+        let parameters = distributions
+            .iter()
+            .enumerate()
+            .map(|(index, distribution)| {
+                let places = observations.iter().map(|row| row[index]);
+                match distribution {
+                    Distribution::Choice(values) => categories(places, values.len()),
+                    _ => normal(places, Axis::with_half_steps(distribution)),
+                }
+            });
         Self {
             weights,
             parameters: parameters.collect(),

@@ -38,16 +38,12 @@ pub(super) fn propose(
 }
 
 /// Each parameter by itself.
-fn apart(
-    space: &Space,
-    good: &[&Params],
-    bad: &[&Params],
-    trial: usize,
-    seed: u64,
-) -> Params {
+fn apart(space: &Space, good: &[&Params], bad: &[&Params], trial: usize, seed: u64) -> Params {
     let places = |name: &str, distribution: &Distribution, trials: &[&Params]| -> Vec<f64> {
         let values = trials.iter().map(|params| params.get(name));
-        values.filter_map(|value| place(distribution, value)).collect()
+        values
+            .filter_map(|value| place(distribution, value))
+            .collect()
     };
     let best = |(name, parameter): (&str, &crate::tune::Parameter)| {
         let distribution = &parameter.distribution;
@@ -64,19 +60,17 @@ fn apart(
 }
 
 /// All parameters together.
-fn together(
-    space: &Space,
-    good: &[&Params],
-    bad: &[&Params],
-    trial: usize,
-    seed: u64,
-) -> Params {
+fn together(space: &Space, good: &[&Params], bad: &[&Params], trial: usize, seed: u64) -> Params {
     let names: Vec<&str> = space.iter().map(|(name, _)| name).collect();
-    let distributions: Vec<&Distribution> =
-        space.iter().map(|(_, parameter)| &parameter.distribution).collect();
+    let distributions: Vec<&Distribution> = space
+        .iter()
+        .map(|(_, parameter)| &parameter.distribution)
+        .collect();
     let row = |params: &Params| -> Vec<Option<f64>> {
         let values = names.iter().zip(&distributions);
-        values.map(|(name, distribution)| place(distribution, params.get(*name))).collect()
+        values
+            .map(|(name, distribution)| place(distribution, params.get(*name)))
+            .collect()
     };
     let rows = |trials: &[&Params]| -> Vec<Vec<Option<f64>>> {
         trials.iter().map(|params| row(params)).collect()

@@ -18,7 +18,10 @@ pub(super) struct Bracket {
 pub(super) fn brackets(max_t: usize, eta: usize) -> Vec<Bracket> {
     // The largest s with eta^s <= max_t, in whole numbers.
     let mut most = 0u32;
-    while eta.checked_pow(most + 1).is_some_and(|power| power <= max_t) {
+    while eta
+        .checked_pow(most + 1)
+        .is_some_and(|power| power <= max_t)
+    {
         most += 1;
     }
     let bracket = |s: u32| {
@@ -112,8 +115,10 @@ impl Hyperband {
             if !is_filled || here.iter().any(|member| !self.waiting.contains_key(member)) {
                 continue;
             }
-            let mut ranked: Vec<(usize, f64)> =
-                here.iter().map(|member| (*member, self.waiting[member])).collect();
+            let mut ranked: Vec<(usize, f64)> = here
+                .iter()
+                .map(|member| (*member, self.waiting[member]))
+                .collect();
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             let best = (ranked.len() / self.eta).max(1);
             for (index, (member, _)) in ranked.into_iter().enumerate() {

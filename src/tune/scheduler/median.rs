@@ -46,7 +46,9 @@ impl Median {
 
     /// The mean of what was reported from the first epoch that counts to this one.
     fn mean(&self, reports: &[(usize, f64)], epoch: usize) -> f64 {
-        let counted = reports.iter().filter(|(at, _)| (self.grace..=epoch).contains(at));
+        let counted = reports
+            .iter()
+            .filter(|(at, _)| (self.grace..=epoch).contains(at));
         let (count, sum) = counted.fold((0, 0.0), |(n, sum), (_, score)| (n + 1, sum + score));
         sum / f64::from(count)
     }

@@ -125,15 +125,19 @@ impl Scheduler {
             Scheduler::Asha { max_t, grace, eta } => {
                 let last = max_t.min(epochs);
                 let rungs = asha::rungs(max_t, grace, eta).into_iter();
-                let mut rungs: Vec<usize> =
-                    rungs.map(|rung| rung.ceil() as usize).filter(|rung| *rung < last).collect();
+                let mut rungs: Vec<usize> = rungs
+                    .map(|rung| rung.ceil() as usize)
+                    .filter(|rung| *rung < last)
+                    .collect();
                 rungs.push(last);
                 rungs
             }
             Scheduler::Hyperband { max_t, eta } => {
                 let max_t = max_t.unwrap_or(epochs);
                 let most = hyperband::brackets(max_t, eta);
-                most.into_iter().next().map_or(Vec::new(), |bracket| bracket.epochs)
+                most.into_iter()
+                    .next()
+                    .map_or(Vec::new(), |bracket| bracket.epochs)
             }
             Scheduler::None | Scheduler::Median { .. } => (1..=epochs).collect(),
         }

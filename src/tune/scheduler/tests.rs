@@ -59,7 +59,9 @@ fn a_bracket_waits_for_all_and_lets_the_best_go_on() {
     }
     let decisions = decider.waiting(9, false);
     let on = |decisions: &[(usize, Decision)]| -> Vec<usize> {
-        let on = decisions.iter().filter(|(_, decision)| *decision == Decision::Continue);
+        let on = decisions
+            .iter()
+            .filter(|(_, decision)| *decision == Decision::Continue);
         on.map(|(trial, _)| *trial).collect()
     };
     // 4·2 mod 9 = 8, 4·4 = 7, 4·6 = 6.
@@ -75,7 +77,10 @@ fn a_bracket_waits_for_all_and_lets_the_best_go_on() {
     decider.ended(6);
     // The next bracket: of a search that ends within it, those that there are.
     for trial in 9..12 {
-        assert_eq!(decider.report(trial, 3, f64::from(trial as u32)), Decision::Pause);
+        assert_eq!(
+            decider.report(trial, 3, f64::from(trial as u32)),
+            Decision::Pause
+        );
     }
     assert!(decider.waiting(12, false).is_empty());
     assert_eq!(on(&decider.waiting(12, true)), [11]);
@@ -86,7 +91,10 @@ fn texts_are_read_and_written() {
     let parse = |text: &str| text.parse::<Scheduler>().map(|s| s.to_string());
     assert_eq!(parse("asha:max_t=9,grace=1,eta=4").unwrap(), "asha:max_t=9");
     assert_eq!(parse("asha").unwrap(), "asha");
-    assert_eq!(parse("hyperband:eta=2,max_t=8").unwrap(), "hyperband:max_t=8:eta=2");
+    assert_eq!(
+        parse("hyperband:eta=2,max_t=8").unwrap(),
+        "hyperband:max_t=8:eta=2"
+    );
     assert_eq!(parse("median:grace=2").unwrap(), "median:grace=2");
     assert_eq!(parse("none").unwrap(), "none");
     for (text, named) in [

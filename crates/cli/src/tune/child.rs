@@ -37,14 +37,18 @@ impl ChildPlan {
         let mut child = self.spawn(trial, &dir, &log)?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let (Some(mut input), Some(output)) = (input, output) else {
-            return Err(failed(&log, "its standard input and output cannot be used".to_owned()));
+            return Err(failed(
+                &log,
+                "its standard input and output cannot be used".to_owned(),
+            ));
         };
         let mut last = 0;
         let mut decision = Decision::Continue;
         for line in BufReader::new(output).lines() {
             let line = line.map_err(io("read", &log))?;
             let Some((epoch, metrics)) = read_line(&line) else {
-                let reason = format!("expected a JSON object with a training_iteration, found `{line}`");
+                let reason =
+                    format!("expected a JSON object with a training_iteration, found `{line}`");
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(failed(&log, reason));
@@ -98,7 +102,10 @@ impl ChildPlan {
             ("--threads", self.threads.to_string().into()),
         ];
         let mut command = Command::new(&program);
-        command.arg("trial").args(&self.command).arg("--wait-for-answer");
+        command
+            .arg("trial")
+            .args(&self.command)
+            .arg("--wait-for-answer");
         for (flag, value) in flags {
             command.arg(flag).arg(value);
         }
@@ -126,8 +133,15 @@ fn read_line(line: &str) -> Option<(usize, Metrics)> {
         return None;
     };
     let epoch = values.get("training_iteration")?.as_u64()? as usize;
-    let numbers = values.into_iter().filter_map(|(name, value)| Some((name, value.as_f64()?)));
-    Some((epoch, numbers.filter(|(name, _)| name != "training_iteration").collect()))
+    let numbers = values
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_f64()?)));
+    Some((
+        epoch,
+        numbers
+            .filter(|(name, _)| name != "training_iteration")
+            .collect(),
+    ))
 }
 
 /// Why a process failed, in words.

@@ -31,7 +31,12 @@ const SPEC: [&str; 10] = [
 
 impl Choice {
     /// What the flags say, with these values in place of theirs.
-    pub fn new(model: &str, start: &StartArgs, recipe: &RecipeArgs, params: &Params) -> Result<Self> {
+    pub fn new(
+        model: &str,
+        start: &StartArgs,
+        recipe: &RecipeArgs,
+        params: &Params,
+    ) -> Result<Self> {
         if recipe.batch_size == Some(BatchSizeArg::Auto) {
             bail!("--batch-size: expected a number in a search, found auto");
         }

@@ -59,7 +59,12 @@ pub struct TuneArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     trials: Option<usize>,
     /// How values are chosen: grid[:points=N], random, tpe[:multivariate=false] or bohb
-    #[arg(long = "sampler", id = "search_sampler", value_name = "NAME", default_value_t)]
+    #[arg(
+        long = "sampler",
+        id = "search_sampler",
+        value_name = "NAME",
+        default_value_t
+    )]
     search_sampler: Sampler,
     /// Which trials go on: none, asha:max_t=9,grace=1,eta=4, hyperband:max_t=9,eta=3 or
     /// median:grace=1,min_samples=3
@@ -115,7 +120,13 @@ const WITH_RESUME: [&str; 7] = [
 ];
 
 impl TuneArgs {
-    pub fn run(self, device_name: &str, threads: Option<usize>, device: Device, given: &ArgMatches) -> Result<()> {
+    pub fn run(
+        self,
+        device_name: &str,
+        threads: Option<usize>,
+        device: Device,
+        given: &ArgMatches,
+    ) -> Result<()> {
         if let Some(TuneCommand::Report { dir, json }) = &self.command {
             return report(dir, *json);
         }
@@ -155,7 +166,9 @@ impl TuneArgs {
         let found = match found {
             Err(burn_zoo::Error::Interrupted { .. }) => {
                 let dir = dir.display();
-                return Err(Stopped(format!("interrupted; burn-zoo tune --resume {dir} goes on")).into());
+                return Err(
+                    Stopped(format!("interrupted; burn-zoo tune --resume {dir} goes on")).into(),
+                );
             }
             found => found?,
         };
@@ -191,7 +204,9 @@ impl TuneArgs {
             return Ok(None);
         };
         if budget.cores.is_some() {
-            bail!("--time-budget: expected a time alone, such as 30m; --threads says how many cores");
+            bail!(
+                "--time-budget: expected a time alone, such as 30m; --threads says how many cores"
+            );
         }
         let duration = Duration::try_from_secs_f64(budget.seconds);
         let duration = duration.map_err(|error| anyhow!("--time-budget: {error}"))?;
@@ -250,9 +265,9 @@ impl TuneArgs {
                 std::cmp::Ordering::Less => notice::tell(format!(
                     "--trials {asked}: the first of {all} combinations of the grid"
                 )),
-                std::cmp::Ordering::Greater => notice::tell(format!(
-                    "--trials {asked}: the grid has {all} combinations"
-                )),
+                std::cmp::Ordering::Greater => {
+                    notice::tell(format!("--trials {asked}: the grid has {all} combinations"))
+                }
                 std::cmp::Ordering::Equal => {}
             }
         }
@@ -300,7 +315,9 @@ impl TuneArgs {
         let all = threads.unwrap_or(all);
         plan.threads = (all / jobs).max(1);
         if jobs > all && self.devices.is_empty() {
-            notice::tell(format!("--jobs {jobs}: more than the {all} threads that there are"));
+            notice::tell(format!(
+                "--jobs {jobs}: more than the {all} threads that there are"
+            ));
         }
         (plan, jobs)
     }
@@ -320,9 +337,20 @@ impl TuneArgs {
 
 /// The values that say which model is built.
 fn model_key(values: &Params) -> String {
-    let of_model = ["model", "small_images", "stem_stride", "stem_pool", "pool", "in_channels"];
-    let values = values.iter().filter(|(name, _)| of_model.contains(&name.as_str()));
-    values.map(|(name, value)| format!("{name}={value} ")).collect()
+    let of_model = [
+        "model",
+        "small_images",
+        "stem_stride",
+        "stem_pool",
+        "pool",
+        "in_channels",
+    ];
+    let values = values
+        .iter()
+        .filter(|(name, _)| of_model.contains(&name.as_str()));
+    values
+        .map(|(name, value)| format!("{name}={value} "))
+        .collect()
 }
 
 /// What was typed.
@@ -372,7 +400,11 @@ fn shared_arguments(given: &ArgMatches) -> Result<Vec<String>> {
             .get_raw(id)
             .into_iter()
             .flatten()
-            .map(|value| value.to_str().ok_or_else(|| anyhow!("--{flag}: expected UTF-8")))
+            .map(|value| {
+                value
+                    .to_str()
+                    .ok_or_else(|| anyhow!("--{flag}: expected UTF-8"))
+            })
             .collect::<Result<_>>()?;
         arguments.push(format!("--{flag}={}", values.join(",")));
     }
@@ -404,13 +436,22 @@ fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestFiles
         let flag = argument.split('=').next().unwrap_or_default();
         of_recipe.iter().any(|known| known == flag)
     };
-    let mut command: Vec<String> =
-        plan.command.iter().filter(|argument| !is_recipe(argument)).cloned().collect();
+    let mut command: Vec<String> = plan
+        .command
+        .iter()
+        .filter(|argument| !is_recipe(argument))
+        .cloned()
+        .collect();
     for (name, value) in &best.params {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
         match name.as_str() {
             "model" => {
-                if let Some(model) = command.iter_mut().find(|argument| !argument.starts_with("--")) {
+                if let Some(model) = command
+                    .iter_mut()
+                    .find(|argument| !argument.starts_with("--"))
+                {
                     *model = text;
                 }
             }
@@ -421,12 +462,20 @@ fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestFiles
             "head_init" => set_flag(&mut command, "--head-init", &text),
             "pool" => set_flag(&mut command, "--pool", &text),
             "in_channels" => set_flag(&mut command, "--in-channels", &text),
-            "small_images" if value == &Value::Bool(true) => command.push("--small-images".to_owned()),
-            "stem_pool" if value == &Value::Bool(false) => command.push("--no-stem-pool".to_owned()),
+            "small_images" if value == &Value::Bool(true) => {
+                command.push("--small-images".to_owned())
+            }
+            "stem_pool" if value == &Value::Bool(false) => {
+                command.push("--no-stem-pool".to_owned())
+            }
             _ => {}
         }
     }
-    let command = format!("burn-zoo finetune {} --config {}", command.join(" "), recipe.display());
+    let command = format!(
+        "burn-zoo finetune {} --config {}",
+        command.join(" "),
+        recipe.display()
+    );
     Ok(Some(BestFiles {
         recipe,
         model: folder.join("best"),
@@ -444,7 +493,9 @@ fn document(found: &SearchResult) -> Value {
     let settings = found.settings();
     let metric = settings.metric.as_str();
     let figure = |trial: &TrialRecord, name: &str| {
-        trial.best(settings).and_then(|best| best.metrics.get(name).copied())
+        trial
+            .best(settings)
+            .and_then(|best| best.metrics.get(name).copied())
     };
     let best = found.best().map(|trial| {
         let mut best = json!({
@@ -482,7 +533,9 @@ fn show(found: &SearchResult) -> Result<()> {
     print(format!("\n{}", table::summary(settings, found.trials())))?;
     let importance = found.importance();
     if !importance.is_empty() {
-        let shares = importance.iter().map(|(name, share)| format!("{name} {:.0} %", 100.0 * share));
+        let shares = importance
+            .iter()
+            .map(|(name, share)| format!("{name} {:.0} %", 100.0 * share));
         print(format!(
             "importance (fANOVA): {}",
             shares.collect::<Vec<_>>().join(", ")
@@ -493,7 +546,10 @@ fn show(found: &SearchResult) -> Result<()> {
             "best: trial {}, {} {}: {}",
             best.trial,
             settings.metric,
-            table::value(best.best(settings).and_then(|b| b.metrics.get(&settings.metric))),
+            table::value(
+                best.best(settings)
+                    .and_then(|b| b.metrics.get(&settings.metric))
+            ),
             table::params(&best.params)
         )),
         None => print("no trial has a result"),

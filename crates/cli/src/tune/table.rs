@@ -39,15 +39,20 @@ impl Watch {
     }
 
     fn line(&self, settings: &Settings, trial: &TrialRecord) {
-        let best = trial.best(settings).map_or("nothing reported".to_owned(), |best| {
-            format!(
-                "{} {} at epoch {}",
-                settings.metric,
-                value(best.metrics.get(&settings.metric)),
-                best.epoch
-            )
-        });
-        let cause = trial.cause.as_ref().map_or(String::new(), |cause| format!(": {cause}"));
+        let best = trial
+            .best(settings)
+            .map_or("nothing reported".to_owned(), |best| {
+                format!(
+                    "{} {} at epoch {}",
+                    settings.metric,
+                    value(best.metrics.get(&settings.metric)),
+                    best.epoch
+                )
+            });
+        let cause = trial
+            .cause
+            .as_ref()
+            .map_or(String::new(), |cause| format!(": {cause}"));
         let text = format!(
             "trial {}: {}{cause}; {best}; {}; {:.0} s",
             trial.trial,
@@ -74,7 +79,11 @@ impl SearchWatch for Watch {
                 self.line(settings, trial);
             }
         }
-        let text = format!("{}\n{}", live_table(settings, trials), summary(settings, trials));
+        let text = format!(
+            "{}\n{}",
+            live_table(settings, trials),
+            summary(settings, trials)
+        );
         self.bar.set_message(notice::plain(text));
         self.bar.tick();
     }
@@ -86,7 +95,8 @@ impl SearchWatch for Watch {
 
 /// Those that run, then the best.
 fn live_table(settings: &Settings, trials: &[TrialRecord]) -> Table {
-    let is_open = |trial: &&TrialRecord| matches!(trial.state, TrialState::Running | TrialState::Paused);
+    let is_open =
+        |trial: &&TrialRecord| matches!(trial.state, TrialState::Running | TrialState::Paused);
     let open = trials.iter().filter(is_open);
     let mut ended: Vec<&TrialRecord> = trials.iter().filter(|trial| !is_open(trial)).collect();
     sort(settings, &mut ended);
@@ -96,8 +106,13 @@ fn live_table(settings: &Settings, trials: &[TrialRecord]) -> Table {
 /// The best first; those without a figure last.
 pub fn sort(settings: &Settings, trials: &mut [&TrialRecord]) {
     let score = |trial: &TrialRecord| {
-        let best = trial.best(settings).and_then(|best| best.metrics.get(&settings.metric));
-        best.map_or(f64::NEG_INFINITY, |v| if settings.maximize { *v } else { -*v })
+        let best = trial
+            .best(settings)
+            .and_then(|best| best.metrics.get(&settings.metric));
+        best.map_or(
+            f64::NEG_INFINITY,
+            |v| if settings.maximize { *v } else { -*v },
+        )
     };
     trials.sort_by(|a, b| score(b).total_cmp(&score(a)).then(a.trial.cmp(&b.trial)));
 }
@@ -118,7 +133,11 @@ pub fn table<'a>(settings: &Settings, trials: impl Iterator<Item = &'a TrialReco
             last.to_string(),
             value(best.and_then(|best| best.metrics.get(&settings.metric))),
         ];
-        row.extend(names.iter().map(|name| trial.params.get(*name).map_or("-".to_owned(), short)));
+        row.extend(
+            names
+                .iter()
+                .map(|name| trial.params.get(*name).map_or("-".to_owned(), short)),
+        );
         row.push(format!("{:.0}", trial.seconds));
         table.add_row(row);
     }
@@ -139,7 +158,12 @@ pub fn summary(settings: &Settings, trials: &[TrialRecord]) -> String {
         .filter(|state| count(*state) > 0)
         .map(|state| format!("{} {}", count(state), state.name()))
         .collect();
-    format!("{} of {} trials: {}", trials.len(), settings.trials, counts.join(", "))
+    format!(
+        "{} of {} trials: {}",
+        trials.len(),
+        settings.trials,
+        counts.join(", ")
+    )
 }
 
 pub fn value(value: Option<&f64>) -> String {
@@ -163,6 +187,8 @@ pub fn short(value: &Value) -> String {
 }
 
 pub fn params(params: &Params) -> String {
-    let values = params.iter().map(|(name, value)| format!("{name} {}", short(value)));
+    let values = params
+        .iter()
+        .map(|(name, value)| format!("{name} {}", short(value)));
     values.collect::<Vec<_>>().join(", ")
 }

@@ -1,10 +1,12 @@
 //! `trial`: a run for a program that searches, which reads a line for each epoch.
 
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use burn_zoo::prelude::*;
@@ -80,13 +82,20 @@ impl TrialArgs {
             feature_folder: self.feature_folder.clone(),
             ..FitOptions::default()
         };
+        let _turn = match self.wait_for_answer {
+            true => Some(wait_for_turn(&self.dir)?),
+            false => None,
+        };
+        lines.check_not_alone()?;
         let goes_on = self.resume && has_checkpoint(&self.dir);
         let run = if goes_on {
             let data = self.images.open()?;
             options.arguments = self.images.kept(&data.left_out)?;
             let mut monitors = lines.monitors();
             let monitors = &mut monitors;
-            resume(&self.dir, &device, data.train, data.valid, options, monitors)
+            resume(
+                &self.dir, &device, data.train, data.valid, options, monitors,
+            )
         } else {
             let Choice {
                 model,
@@ -115,7 +124,10 @@ impl TrialArgs {
         match run {
             Ok(run) => {
                 // A run that was finished before has nothing to train, and its last line may be lost.
-                if goes_on && !lines.has_printed() && let Some(last) = run.epochs().last() {
+                if goes_on
+                    && !lines.has_printed()
+                    && let Some(last) = run.epochs().last()
+                {
                     lines.print(last, true)?;
                 }
                 Ok(())
@@ -140,7 +152,8 @@ impl TrialArgs {
         };
         if path.as_os_str() == "-" {
             // The first value, and no more: answers may follow.
-            let mut values = serde_json::Deserializer::from_reader(std::io::stdin().lock()).into_iter();
+            let mut values =
+                serde_json::Deserializer::from_reader(std::io::stdin().lock()).into_iter();
             let Some(value) = values.next() else {
                 bail!("{}, found nothing", expected());
             };
@@ -151,6 +164,26 @@ impl TrialArgs {
         serde_json::from_str(&text).with_context(expected)
     }
 }
+
+/// Waits until a process that ran this trial, and whose search was killed, has seen that and ended. It
+/// may not have come to its run folder yet: so a file beside that is locked. Where files cannot be locked
+/// nobody is waited for.
+fn wait_for_turn(dir: &Path) -> Result<File> {
+    let path = dir.with_extension("lock");
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.with_context(|| format!("--dir: cannot write {}", path.display()))?;
+    let started = Instant::now();
+    while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        if started.elapsed() > PATIENCE {
+            bail!("--dir {}: another process runs this trial", dir.display());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(file)
+}
+
+/// A step and the checkpoint after it take less.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is printed and asked after each epoch.
 #[derive(Clone)]
@@ -200,6 +233,15 @@ impl Lines {
         })
     }
 
+    /// # Errors
+    /// If standard input has ended, so that nobody waits for the trial.
+    fn check_not_alone(&self) -> Result<()> {
+        if self.is_alone.load(Ordering::Relaxed) {
+            bail!("--wait-for-answer: standard input has ended before the trial began");
+        }
+        Ok(())
+    }
+
     fn monitors(&mut self) -> Monitors<'static> {
         Monitors(vec![
             Box::new(TensorBoardMonitor::default()),
@@ -233,8 +275,9 @@ impl Lines {
             MetricsFormat::Json => print(serde_json::to_string(&values)?)?,
             MetricsFormat::NameValue => {
                 let numbers = values.iter().filter(|(_, value)| value.is_number());
-                let pairs: Vec<String> =
-                    numbers.map(|(name, value)| format!("{name}={value}")).collect();
+                let pairs: Vec<String> = numbers
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
                 print(pairs.join(" "))?;
             }
         }
@@ -286,11 +329,14 @@ impl Monitor for Lines {
     }
 
     fn should_stop(&mut self) -> bool {
-        self.is_paused() || self.is_terminated() || self.stop.asked() || self.is_alone.load(Ordering::Relaxed)
+        self.is_paused()
+            || self.is_terminated()
+            || self.stop.asked()
+            || self.is_alone.load(Ordering::Relaxed)
     }
 }
 
 /// The epochs that a run folder tells of.
-pub fn epochs_of(dir: &std::path::Path) -> Vec<EpochRecord> {
+pub fn epochs_of(dir: &Path) -> Vec<EpochRecord> {
     RunFiles::open(dir).map_or_else(|_| Vec::new(), |files| files.epochs)
 }
