@@ -170,9 +170,13 @@ pub(super) enum Event {
         #[serde(flatten)]
         report: Report,
     },
-    /// A trial that waited goes on.
-    Resumed {
-        trial: usize,
+    /// Trials that waited were compared. One event, so that it is recorded whole.
+    Compared {
+        /// Those that go on.
+        continued: Vec<usize>,
+        /// Those that end.
+        stopped: Vec<usize>,
+        cause: String,
     },
     Ended {
         trial: usize,
@@ -249,8 +253,19 @@ impl Study {
                 self.decide(trial, report.epoch, &report.metrics);
                 self.push_report(trial, report);
             }
-            Event::Resumed { trial } if trial < self.trials.len() => {
-                self.trials[trial].state = TrialState::Running;
+            Event::Compared {
+                continued,
+                stopped,
+                cause,
+            } if continued
+                .iter()
+                .chain(&stopped)
+                .all(|t| *t < self.trials.len()) =>
+            {
+                continued
+                    .iter()
+                    .for_each(|trial| self.decider.resumed(*trial));
+                self.compared(&continued, &stopped, &cause);
             }
             Event::Ended {
                 trial,
@@ -295,27 +310,28 @@ impl Study {
             return Ok((Next::Run(trial), events));
         }
         let all = self.is_closed || self.trials.len() >= self.settings.trials;
-        for (trial, decision) in self.decider.waiting(self.trials.len(), all) {
-            if decision == Decision::Continue && !self.is_closed {
-                self.trials[trial].state = TrialState::Running;
-                self.pending.push_back(trial);
-                events.push(Event::Resumed { trial });
-            } else {
-                let cause = if decision == Decision::Continue {
-                    "the time was over"
-                } else {
-                    "others of its bracket did better"
-                };
-                let (state, cause) = (TrialState::Stopped, Some(cause.to_owned()));
-                let seconds = self.trials[trial].seconds;
-                self.set_ended(trial, state, cause.clone(), seconds);
-                events.push(Event::Ended {
-                    trial,
-                    state,
-                    cause,
-                    seconds,
-                });
-            }
+        let decisions = self.decider.waiting(self.trials.len(), all);
+        if !decisions.is_empty() {
+            let goes_on = |(_, decision): &(usize, Decision)| {
+                *decision == Decision::Continue && !self.is_closed
+            };
+            let (continued, stopped): (Vec<_>, Vec<_>) = decisions.into_iter().partition(goes_on);
+            let numbers = |decisions: Vec<(usize, Decision)>| -> Vec<usize> {
+                decisions.into_iter().map(|(trial, _)| trial).collect()
+            };
+            let (continued, stopped) = (numbers(continued), numbers(stopped));
+            let cause = match self.is_closed {
+                true => "the time was over",
+                false => "others of its bracket did better",
+            };
+            self.compared(&continued, &stopped, cause);
+            self.pending.extend(&continued);
+            let cause = cause.to_owned();
+            events.push(Event::Compared {
+                continued,
+                stopped,
+                cause,
+            });
         }
         if let Some(trial) = self.pending.pop_front() {
             return Ok((Next::Run(trial), events));
@@ -332,6 +348,17 @@ impl Study {
             false => Next::Done,
         };
         Ok((next, events))
+    }
+
+    fn compared(&mut self, continued: &[usize], stopped: &[usize], cause: &str) {
+        for trial in continued {
+            self.trials[*trial].state = TrialState::Running;
+        }
+        for trial in stopped {
+            let seconds = self.trials[*trial].seconds;
+            let cause = Some(cause.to_owned());
+            self.set_ended(*trial, TrialState::Stopped, cause, seconds);
+        }
     }
 
     fn check_failures(&self) -> Result<()> {

@@ -113,7 +113,7 @@ fn a_search_cut_off_anywhere_goes_on_as_if_it_had_not_been() {
             part.push_str(&lines[kept][..lines[kept].len() / 2]);
             std::fs::write(dir.join("tune.jsonl"), part).unwrap();
             let found = search.resume(&dir, &mut (), train).unwrap();
-            assert_eq!(told(&found), told(&expected), "{scheduler}, {kept} lines");
+            assert!(told(&found) == told(&expected), "{scheduler}, {kept} lines");
             let again = std::fs::read_to_string(dir.join("tune.jsonl")).unwrap();
             assert_eq!(again.lines().count(), lines.len());
         }

@@ -98,6 +98,12 @@ impl Hyperband {
         self.ended.insert(trial);
     }
 
+    /// A trial goes on to its next rung.
+    pub fn resumed(&mut self, trial: usize) {
+        self.waiting.remove(&trial);
+        *self.rung.entry(trial).or_default() += 1;
+    }
+
     /// Of the trials that wait at a rung where nobody is missing, the best go on.
     pub fn waiting(&mut self, trials: usize, all: bool) -> Vec<(usize, Decision)> {
         let mut decisions = Vec::new();
@@ -122,12 +128,11 @@ impl Hyperband {
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             let best = (ranked.len() / self.eta).max(1);
             for (index, (member, _)) in ranked.into_iter().enumerate() {
-                self.waiting.remove(&member);
                 if index < best {
-                    self.rung.insert(member, lowest + 1);
+                    self.resumed(member);
                     decisions.push((member, Decision::Continue));
                 } else {
-                    self.ended.insert(member);
+                    self.ended(member);
                     decisions.push((member, Decision::Stop));
                 }
             }

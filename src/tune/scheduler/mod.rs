@@ -214,6 +214,13 @@ impl Decider {
         }
     }
 
+    /// A trial that waited goes on, as was decided before.
+    pub fn resumed(&mut self, trial: usize) {
+        if let Decider::Hyperband(hyperband) = self {
+            hyperband.resumed(trial);
+        }
+    }
+
     /// Of the trials that wait, those that go on and those that end. `all` says that no trial
     /// will be added.
     pub fn waiting(&mut self, trials: usize, all: bool) -> Vec<(usize, Decision)> {
