@@ -145,4 +145,8 @@ mod documents {
 
     #[doc = include_str!("../docs/features.md")]
     struct Features;
+
+    #[cfg(feature = "tune")]
+    #[doc = include_str!("../docs/tuning.md")]
+    struct Tuning;
 }

@@ -26,6 +26,14 @@ pub(super) struct Kept {
     pub settings: Settings,
 }
 
+impl Kept {
+    fn write(&self, dir: &Path) -> Result<()> {
+        let text = toml::to_string(self)
+            .map_err(|error| Error::argument("search", "values that TOML can hold", error))?;
+        write_file(&dir.join(SETTINGS), text.as_bytes())
+    }
+}
+
 /// The folder of a search that is under way.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -116,9 +124,7 @@ impl Journal {
             arguments,
             settings: settings.clone(),
         };
-        let text = toml::to_string(&kept)
-            .map_err(|error| Error::argument("search", "values that TOML can hold", error))?;
-        write_file(&dir.join(SETTINGS), text.as_bytes())?;
+        kept.write(dir)?;
         Self::open_events(dir, lock, 0)
     }
 
@@ -128,6 +134,15 @@ impl Journal {
         let lock = FolderLock::take(dir)?;
         let whole = read_events(dir, &mut study)?;
         Ok((Self::open_events(dir, lock, whole)?, study))
+    }
+
+    /// Keeps other settings from now on.
+    pub fn write_settings(&self, settings: &Settings) -> Result<()> {
+        let kept = Kept {
+            settings: settings.clone(),
+            ..read_settings(&self.dir)?
+        };
+        kept.write(&self.dir)
     }
 
     fn open_events(dir: &Path, lock: FolderLock, whole: u64) -> Result<Self> {

@@ -235,11 +235,15 @@ impl Search {
     ) -> Result<SearchResult> {
         self.validate()?;
         let (journal, mut study) = Journal::resume(dir.as_ref())?;
+        let trials_before = study.settings().trials;
         study.set_trials(self.settings.trials);
         if *study.settings() != self.settings {
             let show = |settings: &Settings| toml::to_string(settings).unwrap_or_default();
             let expected = format!("the search of the folder:\n{}", show(study.settings()));
             return Err(Error::argument("search", expected, show(&self.settings)));
+        }
+        if self.settings.trials != trials_before {
+            journal.write_settings(&self.settings)?;
         }
         self.drive(journal, study, watch, function)
     }
@@ -355,6 +359,8 @@ impl<'a> Shared<'a> {
             });
             match next {
                 Ok((Next::Run(trial), is_new)) => {
+                    // There may be more to do.
+                    self.changed.notify_all();
                     let params = inner.study.trials()[trial].params.clone();
                     return Some((trial, params, !is_new));
                 }

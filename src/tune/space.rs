@@ -41,6 +41,9 @@ pub fn choice<T: Into<Value>>(values: impl IntoIterator<Item = T>) -> Distributi
     Distribution::Choice(values.into_iter().map(Into::into).collect())
 }
 
+/// Values of a range that is taken for a list.
+const MOST: i64 = 100_000;
+
 /// The names of distributions, as they stand in files, and what follows them.
 const NAMES: [(&str, &str); 6] = [
     ("choice", "a list of values"),
@@ -137,10 +140,17 @@ impl Distribution {
                     _ => bad("a multiple of the step between both numbers", shown),
                 }
             }
-            Distribution::RandInt(range)
-                if range.is_empty() || range.start.checked_sub(range.end).is_none() =>
-            {
+            Distribution::RandInt(range) if range.is_empty() => {
                 bad("a first number below the second, which is not taken", shown)
+            }
+            Distribution::RandInt(range)
+                if range
+                    .end
+                    .checked_sub(range.start)
+                    .is_none_or(|count| count > MOST) =>
+            {
+                let expected = format!("at most {MOST} values; uniform and quniform take more");
+                bad(&expected, shown)
             }
             Distribution::Normal(mean, deviation)
                 if !(mean.is_finite() && *deviation > 0.0 && deviation.is_finite()) =>
@@ -188,7 +198,7 @@ impl Distribution {
             Distribution::Choice(values) => Some(values.clone()),
             Distribution::RandInt(range) => Some(range.clone().map(Value::from).collect()),
             Distribution::QUniform(_, step) => {
-                let (first, last) = self.steps()?;
+                let (first, last) = self.steps().filter(|(first, last)| last - first < MOST)?;
                 let values = (first..=last).map(|count| Value::from(count as f64 * step));
                 Some(values.collect())
             }

@@ -1,7 +1,7 @@
 //! What was tried, and what is tried next. It follows from the settings and the events so far, so that a
 //! search that was interrupted goes on as if it had not been.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -207,6 +207,10 @@ pub(super) struct Study {
     decider: Decider,
     /// Trials to go on with.
     pending: VecDeque<usize>,
+    /// Trials whose function has not returned.
+    busy: BTreeSet<usize>,
+    /// Whether the sampler has no more values.
+    is_exhausted: bool,
     /// Whether no more trials are proposed.
     is_closed: bool,
     /// Whether a trial has reported anything.
@@ -223,6 +227,8 @@ impl Study {
             trials: Vec::new(),
             decider,
             pending: VecDeque::new(),
+            busy: BTreeSet::new(),
+            is_exhausted: false,
             is_closed: false,
             has_reports: false,
             failures: 0,
@@ -306,11 +312,51 @@ impl Study {
     pub fn next(&mut self) -> Result<(Next, Vec<Event>)> {
         let mut events = Vec::new();
         self.check_failures()?;
-        if let Some(trial) = self.pending.pop_front() {
-            return Ok((Next::Run(trial), events));
+        let next = self.choose(&mut events)?;
+        if let Next::Run(trial) = next {
+            self.busy.insert(trial);
         }
-        let all = self.is_closed || self.trials.len() >= self.settings.trials;
-        let decisions = self.decider.waiting(self.trials.len(), all);
+        Ok((next, events))
+    }
+
+    fn choose(&mut self, events: &mut Vec<Event>) -> Result<Next> {
+        if self.pending.is_empty() {
+            self.compare(events);
+        }
+        if let Some(trial) = self.pending.pop_front() {
+            return Ok(Next::Run(trial));
+        }
+        if !self.is_full() {
+            if let Some(params) = self.propose()? {
+                let trial = self.add(params.clone());
+                events.push(Event::Proposed { trial, params });
+                return Ok(Next::Run(trial));
+            }
+            // Those that wait for trials to come wait no longer.
+            self.is_exhausted = true;
+            return self.choose(events);
+        }
+        let is_open =
+            |trial: &TrialRecord| matches!(trial.state, TrialState::Running | TrialState::Paused);
+        Ok(match self.trials.iter().any(is_open) {
+            true => Next::Wait,
+            false => Next::Done,
+        })
+    }
+
+    /// Whether no trial will be added.
+    fn is_full(&self) -> bool {
+        self.is_closed || self.is_exhausted || self.trials.len() >= self.settings.trials
+    }
+
+    /// Compares the trials that wait.
+    fn compare(&mut self, events: &mut Vec<Event>) {
+        // A trial may still be writing the checkpoint from which it would go on.
+        let mut busy = self.busy.iter();
+        if busy.any(|trial| self.trials[*trial].state == TrialState::Paused) {
+            return;
+        }
+        let decisions = self.decider.waiting(self.trials.len(), self.is_full());
         if !decisions.is_empty() {
             let goes_on = |(_, decision): &(usize, Decision)| {
                 *decision == Decision::Continue && !self.is_closed
@@ -333,21 +379,6 @@ impl Study {
                 cause,
             });
         }
-        if let Some(trial) = self.pending.pop_front() {
-            return Ok((Next::Run(trial), events));
-        }
-        if !all && let Some(params) = self.propose()? {
-            let trial = self.add(params.clone());
-            events.push(Event::Proposed { trial, params });
-            return Ok((Next::Run(trial), events));
-        }
-        let is_open =
-            |trial: &TrialRecord| matches!(trial.state, TrialState::Running | TrialState::Paused);
-        let next = match self.trials.iter().any(is_open) {
-            true => Next::Wait,
-            false => Next::Done,
-        };
-        Ok((next, events))
     }
 
     fn compared(&mut self, continued: &[usize], stopped: &[usize], cause: &str) {
@@ -511,6 +542,7 @@ impl Study {
         failure: Option<String>,
         seconds: f64,
     ) -> Option<Event> {
+        self.busy.remove(&trial);
         let record = &mut self.trials[trial];
         if failure.is_none() && record.state == TrialState::Paused {
             record.seconds += seconds;

@@ -280,11 +280,18 @@ fn a_search_of_what_fails_says_why() {
     let space = "[search]\nlearning_rate = { loguniform = [1e30, 1e35] }\n";
     let file = write(folder.path(), "space.toml", space);
     let dir = folder.path().join("search");
-    let error = fail(&search_arguments(&file, text(&dir)));
+    let output = command(&search_arguments(&file, text(&dir)))
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
     assert!(
         error.contains("5 trials failed") && error.contains("rate"),
         "{error}"
     );
+    // Each of them was told with its cause.
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(told.matches("failed: ").count(), 5, "{told}");
 }
 
 fn lines(text: &str) -> Vec<Value> {

@@ -115,7 +115,9 @@ function parallel() {
     add(svg, "text", { class: "mid", x: at, y: 16 }, entry.name);
     add(svg, "line", { class: "axis", x1: at, x2: at, y1: top, y2: top + height });
     for (const [place, label] of entry.axis.ticks) {
-      add(svg, "text", { class: "soft end", x: at - 6, y: y(place) + 4 }, label);
+      // The result's labels stand where no lines are.
+      const side = index === axes.length - 1 ? { class: "soft label", x: at + 6 } : { class: "soft label end", x: at - 6 };
+      add(svg, "text", { ...side, y: y(place) + 4 }, label);
     }
     const brush = add(svg, "rect", { class: "brush", x: at - 7, width: 14, y: 0, height: 0, visibility: "hidden" });
     const hit = add(svg, "rect", { class: "hit", x: at - 16, width: 32, y: top - 8, height: height + 16 });
