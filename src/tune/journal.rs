@@ -170,6 +170,8 @@ impl Journal {
             .map_err(|error| Error::argument(EVENTS, "values that JSON can hold", error))?;
         line.push('\n');
         let written = self.events.write_all(line.as_bytes());
+        // Events are rare, and what is recorded survives a power cut.
+        let written = written.and_then(|()| self.events.sync_data());
         written.map_err(Error::io("write", &path))
     }
 }

@@ -13,9 +13,11 @@ use super::space::{Parameter, Params, Space};
 use super::study::{Event, Metrics, Next, Settings, Study, TrialRecord, TrialState};
 use crate::data::ImageData;
 use crate::error::{Error, Result};
+use crate::files::TEMPORARY;
 use crate::model::Classifier;
 use crate::train::{
-    Control, EpochEnd, EpochRecord, FitOptions, Monitor, Recipe, Run, has_checkpoint, resume,
+    Control, EpochEnd, EpochRecord, FitOptions, Monitor, Recipe, Run, RunFiles, has_checkpoint,
+    resume,
 };
 
 /// A search for the best values of a recipe, or of a training function of one's own.
@@ -50,7 +52,7 @@ use crate::train::{
 /// proposals are those of an uninterrupted search.
 #[derive(Debug, Clone)]
 pub struct Search {
-    recipe: Recipe,
+    recipe: Option<Recipe>,
     settings: Settings,
     own: Vec<String>,
     jobs: usize,
@@ -66,7 +68,7 @@ impl Search {
         settings.metric = recipe.metric.to_string();
         settings.maximize = recipe.metric.larger_is_better();
         Self {
-            recipe,
+            recipe: Some(recipe),
             settings,
             own: Vec::new(),
             jobs: 1,
@@ -140,10 +142,10 @@ impl Search {
     }
 
     /// The search that a folder keeps, to go on with it by a function that takes its values from
-    /// [`Trial::params`].
+    /// [`Trial::params`]: it has no recipe.
     pub fn of_settings(settings: Settings) -> Self {
         Self {
-            recipe: Recipe::full(),
+            recipe: None,
             own: settings
                 .search
                 .iter()
@@ -175,6 +177,9 @@ impl Search {
         if self.jobs == 0 {
             return Err(Error::argument("jobs", "at least 1", 0));
         }
+        if self.recipe.is_none() {
+            return Ok(());
+        }
         check_values(&self.settings.search, |_, values| {
             self.recipe(values).map(drop)
         })
@@ -184,7 +189,11 @@ impl Search {
     fn recipe(&self, params: &Params) -> Result<Recipe> {
         let mut fields = params.clone();
         fields.retain(|name, _| !self.own.contains(name));
-        with_values(&self.recipe, &fields)
+        let Some(recipe) = &self.recipe else {
+            let found = "the settings of a folder, which have none";
+            return Err(Error::argument("search", "one with a recipe", found));
+        };
+        with_values(recipe, &fields)
     }
 
     /// Runs `function` for each trial, in the caller's process, in a new folder. It reports each epoch
@@ -226,7 +235,8 @@ impl Search {
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`Error::InvalidArgument`] if this search is another one than that of
-    /// the folder. More trials are none: a search may be extended.
+    /// the folder; more trials are none, as a search may be extended. The recipe is not kept there: it
+    /// has to be the same.
     pub fn resume(
         &self,
         dir: impl AsRef<Path>,
@@ -256,6 +266,7 @@ impl Search {
         function: impl Fn(&mut Trial<'_>) -> Result<()> + Sync,
     ) -> Result<SearchResult> {
         let dir = journal.dir().to_path_buf();
+        remove_temporary_files(&dir.join("features"));
         let shared = Shared {
             inner: Mutex::new(Inner {
                 journal,
@@ -300,6 +311,9 @@ impl Search {
     }
 }
 
+/// How often somebody who watches is asked whether to stop, while jobs wait.
+const ASKED_EVERY: Duration = Duration::from_millis(200);
+
 /// The run folder of a trial in that of its search.
 pub fn trial_folder(search: &Path, trial: usize) -> PathBuf {
     search.join(format!("trial-{trial:04}"))
@@ -341,7 +355,13 @@ impl<'a> Shared<'a> {
     fn next(&self) -> Option<(usize, Params, bool)> {
         let mut inner = self.lock();
         loop {
+            if inner.watch.should_stop() && inner.error.is_none() {
+                let run = inner.journal.dir().to_path_buf();
+                let checkpoint = None;
+                inner.error = Some(Error::Interrupted { checkpoint, run });
+            }
             if inner.error.is_some() {
+                self.changed.notify_all();
                 return None;
             }
             if self
@@ -369,10 +389,8 @@ impl<'a> Shared<'a> {
                     return None;
                 }
                 Ok((Next::Wait, _)) => {
-                    inner = self
-                        .changed
-                        .wait(inner)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    let waited = self.changed.wait_timeout(inner, ASKED_EVERY);
+                    inner = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 Err(error) => {
                     inner.error = Some(error);
@@ -410,6 +428,15 @@ impl<'a> Shared<'a> {
             inner.error.get_or_insert(error);
         }
         self.changed.notify_all();
+    }
+}
+
+/// Removes what trials were writing when they were killed. It costs room and nothing else if it stays.
+fn remove_temporary_files(features: &Path) {
+    for entry in features.read_dir().into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -534,7 +561,17 @@ impl Trial<'_> {
             trial: self,
             decision: Decision::Continue,
         };
-        let run = if monitor.trial.begun && has_checkpoint(&dir) {
+        let goes_on = monitor.trial.begun && has_checkpoint(&dir);
+        if goes_on {
+            // What was decided of the last epoch may have been lost with the search.
+            for record in RunFiles::open(&dir)?.epochs {
+                monitor.decision = monitor.trial.report(record.epoch, figures(&record))?;
+            }
+            if monitor.decision != Decision::Continue {
+                return Ok(());
+            }
+        }
+        let run = if goes_on {
             let device = model.device();
             drop(model);
             resume(&dir, &device, train, valid, options, &mut monitor)
@@ -605,8 +642,8 @@ pub trait SearchWatch: Send {
         let _ = (settings, trials);
     }
 
-    /// Whether the search is to end at once: trials that run write a checkpoint, and
-    /// [`Search::resume`] goes on.
+    /// Whether the search is to end at once: trials that [`Trial::fit`] runs write a checkpoint, a function
+    /// of one's own asks [`Trial::should_stop`], and [`Search::resume`] goes on.
     fn should_stop(&mut self) -> bool {
         false
     }

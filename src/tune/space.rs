@@ -130,9 +130,12 @@ impl Distribution {
             Distribution::LogUniform(range) if range.start <= 0.0 => {
                 bad("numbers above 0, of which there are logarithms", shown)
             }
+            Distribution::LogUniform(range) if range.start.ln() >= range.end.ln() => {
+                bad("numbers whose logarithms differ", shown)
+            }
             Distribution::QUniform(range, step) => {
                 let fits = range.start < range.end && (range.end - range.start).is_finite();
-                if !(fits && *step > 0.0 && (range.end / step).abs() < 1e15) {
+                if !(fits && *step > 0.0 && range.start.abs().max(range.end.abs()) / step < 1e15) {
                     return bad("a first number below the second, and a step above 0", shown);
                 }
                 match self.steps() {
@@ -149,7 +152,8 @@ impl Distribution {
                     .checked_sub(range.start)
                     .is_none_or(|count| count > MOST) =>
             {
-                let expected = format!("at most {MOST} values; uniform and quniform take more");
+                let expected =
+                    format!("at most {MOST} values, below 2^53; uniform and quniform take more");
                 bad(&expected, shown)
             }
             Distribution::Normal(mean, deviation)
@@ -245,6 +249,9 @@ impl Distribution {
                 index.map(|index| index as f64)
             }
             Distribution::LogUniform(_) => value.as_f64().filter(|v| *v > 0.0).map(f64::ln),
+            Distribution::RandInt(range) => value
+                .as_f64()
+                .filter(|v| range.contains(&(*v as i64)) && v.fract() == 0.0),
             _ => value.as_f64(),
         }
     }

@@ -209,13 +209,15 @@ pub(super) struct Study {
     pending: VecDeque<usize>,
     /// Trials whose function has not returned.
     busy: BTreeSet<usize>,
+    /// Trials that were told to stop because the time was over.
+    timed_out: BTreeSet<usize>,
     /// Whether the sampler has no more values.
     is_exhausted: bool,
     /// Whether no more trials are proposed.
     is_closed: bool,
     /// Whether a trial has reported anything.
     has_reports: bool,
-    /// Failures since the beginning.
+    /// Failures since the search began or went on.
     failures: usize,
 }
 
@@ -228,6 +230,7 @@ impl Study {
             decider,
             pending: VecDeque::new(),
             busy: BTreeSet::new(),
+            timed_out: BTreeSet::new(),
             is_exhausted: false,
             is_closed: false,
             has_reports: false,
@@ -256,8 +259,8 @@ impl Study {
             }
             Event::Reported { trial, report } if trial < self.trials.len() => {
                 // The scheduler takes it as it did; what was decided may have had another reason.
-                self.decide(trial, report.epoch, &report.metrics);
-                self.push_report(trial, report);
+                let decided = self.decide(trial, report.epoch, &report.metrics);
+                self.push_report(trial, decided, report);
             }
             Event::Compared {
                 continued,
@@ -298,6 +301,8 @@ impl Study {
             .iter()
             .filter(|t| t.state == TrialState::Running);
         self.pending = running.map(|trial| trial.trial).collect();
+        // What made trials fail may have been mended.
+        self.failures = 0;
     }
 
     /// No trial is proposed from now on, and none that waits goes on.
@@ -456,23 +461,19 @@ impl Study {
         epoch: usize,
         metrics: Metrics,
     ) -> Result<(Decision, Option<Event>)> {
-        if self.settings.score(&metrics).is_nan() {
-            let found = match metrics.contains_key(&self.settings.metric) {
-                true => "NaN".to_owned(),
-                false => {
-                    let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
-                    format!("only {}", names.join(", "))
-                }
-            };
+        let argument = || format!("report of trial {trial}");
+        if !metrics.contains_key(&self.settings.metric) {
+            let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
             let expected = format!(
                 "the figure that trials are compared by, {}",
                 self.settings.metric
             );
-            return Err(Error::argument(
-                format!("report of trial {trial}"),
-                expected,
-                found,
-            ));
+            let found = format!("only {}", names.join(", "));
+            return Err(Error::argument(argument(), expected, found));
+        }
+        if let Some((name, value)) = metrics.iter().find(|(_, value)| !value.is_finite()) {
+            let found = format!("{name} {value}");
+            return Err(Error::argument(argument(), "finite figures", found));
         }
         let reports = &self.trials[trial].reports;
         if let Some(known) = reports.iter().rev().find(|report| report.epoch == epoch) {
@@ -503,14 +504,15 @@ impl Study {
             metrics,
             decision,
         };
-        self.push_report(trial, report.clone());
+        self.push_report(trial, decided, report.clone());
         Ok((decision, Some(Event::Reported { trial, report })))
     }
 
     /// Whether a trial ends at this epoch by itself.
     fn is_last(&self, trial: usize, epoch: usize) -> bool {
         let own = self.trials[trial].params.get("epochs");
-        let own = own.and_then(serde_json::Value::as_u64);
+        // A step of a range is a number with a point.
+        let own = own.and_then(serde_json::Value::as_f64);
         epoch >= own.map_or(self.settings.epochs, |epochs| epochs as usize)
     }
 
@@ -525,10 +527,15 @@ impl Study {
         decision
     }
 
-    fn push_report(&mut self, trial: usize, report: Report) {
+    fn push_report(&mut self, trial: usize, decided: Decision, report: Report) {
         let record = &mut self.trials[trial];
         if report.decision == Decision::Pause {
             record.state = TrialState::Paused;
+        } else {
+            self.decider.withdraw(trial);
+        }
+        if report.decision == Decision::Stop && decided != Decision::Stop {
+            self.timed_out.insert(trial);
         }
         record.reports.push(report);
         self.has_reports = true;
@@ -554,7 +561,7 @@ impl Study {
         let (state, cause) = match (failure, decided) {
             (Some(failure), _) => (TrialState::Failed, Some(failure)),
             (None, Some((epoch, Decision::Stop))) if !self.settings.is_end(epoch) => {
-                let cause = match self.is_closed {
+                let cause = match self.timed_out.contains(&trial) {
                     true => "the time was over",
                     false => "others did better",
                 };

@@ -451,7 +451,7 @@ fn a_trial_takes_answers() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert_eq!(epochs(&told), [1, 2]);
-    let (told, output) = answer("pause", &["continue", "continue"], &["--resume"]);
+    let (told, output) = answer("pause", &["continue"; 2], &["--resume"]);
     assert!(output.status.success());
     assert_eq!(epochs(&told), [3, 4]);
     let (told, output) = answer("other", &["perhaps"], &[]);

@@ -81,11 +81,6 @@ impl SearchResult {
             };
             json!({ "name": name, "kind": kind, "low": low, "high": high, "values": values })
         });
-        let epochs = self.trials().iter().flat_map(|trial| &trial.reports);
-        let epochs = epochs
-            .map(|report| report.epoch)
-            .max()
-            .unwrap_or(settings.epochs);
         let count = |state: TrialState| {
             let is = |trial: &&TrialRecord| trial.state == state;
             self.trials().iter().filter(is).count()
@@ -101,7 +96,7 @@ impl SearchResult {
             "best": self.best().map(|trial| trial.trial),
             "stopped": count(TrialState::Stopped),
             "failed": count(TrialState::Failed),
-            "rungs": settings.scheduler.rungs(epochs),
+            "rungs": settings.scheduler.rungs(settings.epochs),
             "importance": self.importance(),
             "params": params.collect::<Vec<_>>(),
             "trials": trials.collect::<Vec<_>>(),

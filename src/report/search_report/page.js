@@ -1,6 +1,8 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
+const least = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
+const largest = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 const SVG = "http://www.w3.org/2000/svg";
 
 function add(parent, name, attributes = {}, text) {
@@ -47,7 +49,7 @@ function axisOf(param) {
   const to = log ? Math.log : (v) => v;
   const back = log ? Math.exp : (v) => v;
   const seen = data.trials.map((t) => t.params[param.name]).filter((v) => typeof v === "number");
-  let low = to(Math.min(param.low, ...seen)), high = to(Math.max(param.high, ...seen));
+  let low = to(least([param.low, ...seen])), high = to(largest([param.high, ...seen]));
   if (low === high) { low -= 0.5; high += 0.5; }
   const place = (v) => (to(v) - low) / (high - low);
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((t) => [t, show(back(low + t * (high - low)))]);
@@ -55,7 +57,7 @@ function axisOf(param) {
 }
 
 function rangeAxis(values) {
-  let low = Math.min(...values), high = Math.max(...values);
+  let low = least(values), high = largest(values);
   if (!values.length) { low = 0; high = 1; }
   if (low === high) { low -= 0.5 * (Math.abs(low) || 1) * 0.1; high += 0.5 * (Math.abs(high) || 1) * 0.1; }
   const place = (v) => (v - low) / (high - low);
@@ -186,7 +188,7 @@ function scatter() {
 function curves() {
   const points = data.trials.flatMap((t) => t.curve).filter(([, v]) => v !== null);
   const up = rangeAxis(points.map(([, v]) => v));
-  const last = Math.max(1, ...points.map(([e]) => e));
+  const last = largest([1, ...points.map(([e]) => e)]);
   const place = (epoch) => last === 1 ? 0.5 : (epoch - 1) / (last - 1);
   const step = Math.ceil(last / 10);
   const ticks = [];

@@ -258,7 +258,19 @@ fn compute(
         Ok(folder(setup, dir).join(format!("{}-{}", part.name, &key[..16])))
     };
     // Of several runs that begin at once, one computes and the others wait for it.
-    let _turn = is_shared.then(|| take_turn(&path()?)).transpose()?;
+    let is_file = !matches!(
+        recipe.feature_cache.place,
+        CachePlace::Memory | CachePlace::Off
+    );
+    let _turn = match is_shared && is_file {
+        true => match path() {
+            Ok(path) => Some(take_turn(&path)?),
+            // The name follows from all images: where some cannot be read, nothing is shared.
+            Err(_) if setup.train.config().skip_broken => None,
+            Err(error) => return Err(error),
+        },
+        false => None,
+    };
     let device = model.model().device();
     let request = CacheRequest {
         cache: recipe.feature_cache,

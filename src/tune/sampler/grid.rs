@@ -12,7 +12,7 @@ pub(super) fn combinations(space: &Space, points: Option<usize>) -> Result<Vec<P
     for (name, parameter) in space.iter() {
         let distribution = &parameter.distribution;
         let Some(values) = distribution.grid(points) else {
-            let expected = "a choice, a randint or a quniform for a grid, or with grid:points=N a \
+            let expected = "a choice, a randint or a quniform of few values for a grid, or with grid:points=N a \
                             uniform or a loguniform";
             return Err(Error::argument(name, expected, distribution));
         };

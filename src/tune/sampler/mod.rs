@@ -62,7 +62,9 @@ impl Sampler {
         match self {
             Sampler::Grid {
                 points: Some(points),
-            } if *points < 2 => Err(Error::argument("sampler grid points", "at least 2", points)),
+            } if !(2..=1000).contains(points) => {
+                Err(Error::argument("sampler grid points", "2 to 1000", points))
+            }
             _ => Ok(()),
         }
     }

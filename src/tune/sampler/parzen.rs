@@ -91,7 +91,10 @@ impl Univariate {
         if let Some((first, count)) = categories {
             let mut weights = vec![1.0; count];
             for (place, weight) in places.iter().zip(forgetting(places.len())) {
-                weights[(place - first) as usize] += weight;
+                // Values that another space had are none of this one's.
+                if let Some(sum) = weights.get_mut((place - first) as usize) {
+                    *sum += weight;
+                }
             }
             return Univariate::Categories { first, weights };
         }

@@ -93,6 +93,10 @@ impl Hyperband {
         Decision::Pause
     }
 
+    pub fn withdraw(&mut self, trial: usize) {
+        self.waiting.remove(&trial);
+    }
+
     pub fn ended(&mut self, trial: usize) {
         self.waiting.remove(&trial);
         self.ended.insert(trial);

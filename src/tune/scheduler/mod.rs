@@ -91,22 +91,27 @@ impl Scheduler {
             0 => Err(Error::argument(named(field), "at least 1", 0)),
             _ => Ok(()),
         };
+        let epochs = |field: &str, count: usize| match count {
+            1..=1_000_000 => Ok(()),
+            _ => Err(Error::argument(named(field), "1 to 1000000", count)),
+        };
         match *self {
             Scheduler::None => Ok(()),
             Scheduler::Asha { max_t, grace, eta } => {
-                at_least_one("asha max_t", max_t)?;
+                epochs("asha max_t", max_t)?;
                 at_least_one("asha grace", grace)?;
                 if grace > max_t {
                     let expected = format!("at most max_t, {max_t}");
                     return Err(Error::argument(named("asha grace"), expected, grace));
                 }
-                if !(eta > 1.0 && eta.is_finite()) {
-                    return Err(Error::argument(named("asha eta"), "a number above 1", eta));
+                if !(1.01..=1e6).contains(&eta) {
+                    let expected = "a number from 1.01 to 1000000";
+                    return Err(Error::argument(named("asha eta"), expected, eta));
                 }
                 Ok(())
             }
             Scheduler::Hyperband { max_t, eta } => {
-                at_least_one("hyperband max_t", max_t.unwrap_or(1))?;
+                epochs("hyperband max_t", max_t.unwrap_or(1))?;
                 match eta {
                     0 | 1 => Err(Error::argument(named("hyperband eta"), "at least 2", eta)),
                     _ => Ok(()),
@@ -211,6 +216,13 @@ impl Decider {
     pub fn ended(&mut self, trial: usize) {
         if let Decider::Hyperband(hyperband) = self {
             hyperband.ended(trial);
+        }
+    }
+
+    /// A trial that has come to a rung does not wait there after all: it ends by itself.
+    pub fn withdraw(&mut self, trial: usize) {
+        if let Decider::Hyperband(hyperband) = self {
+            hyperband.withdraw(trial);
         }
     }
 

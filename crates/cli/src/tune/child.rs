@@ -3,14 +3,16 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use burn_zoo::tune::{Decision, Metrics, Trial, figures};
 use burn_zoo::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::trial::epochs_of;
+use super::trial::{epochs_of, wait_for_turn};
 
 /// How the trials of a search are run; kept in its folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,9 +21,11 @@ pub struct ChildPlan {
     pub command: Vec<String>,
     /// The folder that they were given in.
     pub folder: PathBuf,
+    /// Trials at once.
+    pub jobs: usize,
     /// A device for each job.
     pub devices: Vec<String>,
-    /// Threads of each trial.
+    /// Threads of all trials together.
     pub threads: usize,
 }
 
@@ -34,41 +38,58 @@ impl ChildPlan {
     pub fn run(&self, trial: &mut Trial<'_>) -> Result<()> {
         let dir = std::path::absolute(trial.dir()).map_err(io("find", trial.dir()))?;
         let log = dir.with_extension("log");
-        let mut child = self.spawn(trial, &dir, &log)?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let (Some(mut input), Some(output)) = (input, output) else {
+        if trial.has_begun() && self.has_decided(trial, &dir)? {
+            return Ok(());
+        }
+        let said_before = log.metadata().map_or(0, |log| log.len());
+        let mut child = Running(self.spawn(trial, &dir, &log)?);
+        let mut input = child.0.stdin.take();
+        let Some(output) = child.0.stdout.take() else {
             return Err(failed(
                 &log,
-                "its standard input and output cannot be used".to_owned(),
+                "its standard output cannot be read".to_owned(),
             ));
         };
+        let lines = read_lines(output);
         let mut last = 0;
         let mut decision = Decision::Continue;
-        for line in BufReader::new(output).lines() {
-            let line = line.map_err(io("read", &log))?;
-            let Some((epoch, metrics)) = read_line(&line) else {
-                let reason =
-                    format!("expected a JSON object with a training_iteration, found `{line}`");
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(failed(&log, reason));
+        loop {
+            let line = match lines.recv_timeout(ASKED_EVERY) {
+                Ok(line) => line.map_err(io("read", &log))?,
+                Err(RecvTimeoutError::Timeout) => {
+                    if trial.should_stop() {
+                        // Without an input it writes a checkpoint and ends.
+                        input = None;
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
             };
-            if epoch > last + 1 {
-                // Epochs of a run that goes on, of which nobody may have heard.
-                report_earlier(trial, &dir, epoch)?;
-            }
+            let Some((epoch, metrics)) = read_line(&line) else {
+                let expected = "expected a JSON object with a training_iteration";
+                return Err(failed(&log, format!("{expected}, found `{line}`")));
+            };
+            // Epochs of a run that goes on, of which nobody may have heard.
+            decision = match epoch > last + 1 {
+                true => report_earlier(trial, &dir, epoch)?,
+                false => Decision::Continue,
+            };
             last = epoch;
-            decision = trial.report(epoch, metrics)?;
+            if decision == Decision::Continue {
+                decision = trial.report(epoch, metrics)?;
+            }
             let answer = match decision {
                 Decision::Continue => "continue",
                 Decision::Stop => "stop",
                 Decision::Pause => "pause",
             };
-            // A process that has ended says why below.
-            let _ = writeln!(input, "{answer}").and_then(|()| input.flush());
+            if let Some(input) = &mut input {
+                // A process that has ended says why below.
+                let _ = writeln!(input, "{answer}").and_then(|()| input.flush());
+            }
         }
         drop(input);
-        let status = child.wait().map_err(io("wait for", &log))?;
+        let status = child.0.wait().map_err(io("wait for", &log))?;
         if status.success() {
             return Ok(());
         }
@@ -78,7 +99,21 @@ impl ChildPlan {
                 run: dir,
             });
         }
-        Err(failed(&log, cause(status, &log)))
+        Err(failed(&log, cause(status, &log, said_before)))
+    }
+
+    /// Whether a trial that had begun is not to go on: the answer to its last epoch may have been lost
+    /// with the search.
+    fn has_decided(&self, trial: &mut Trial<'_>, dir: &Path) -> Result<bool> {
+        let Some(turn) = wait_for_turn(dir, || trial.should_stop())? else {
+            return Err(Error::Interrupted {
+                checkpoint: None,
+                run: dir.to_path_buf(),
+            });
+        };
+        let decision = report_earlier(trial, dir, usize::MAX)?;
+        drop(turn);
+        Ok(decision != Decision::Continue)
     }
 
     fn spawn(&self, trial: &Trial<'_>, dir: &Path, log: &Path) -> Result<Child> {
@@ -99,7 +134,10 @@ impl ChildPlan {
             ("--dir", dir.into()),
             ("--feature-folder", features.into()),
             ("--device", device.into()),
-            ("--threads", self.threads.to_string().into()),
+            (
+                "--threads",
+                (self.threads / self.jobs).max(1).to_string().into(),
+            ),
         ];
         let mut command = Command::new(&program);
         command
@@ -120,11 +158,41 @@ impl ChildPlan {
     }
 }
 
-fn report_earlier(trial: &mut Trial<'_>, dir: &Path, epoch: usize) -> Result<()> {
-    for record in epochs_of(dir).iter().filter(|record| record.epoch < epoch) {
-        trial.report(record.epoch, figures(record))?;
+/// How often it is asked whether the search is to end.
+const ASKED_EVERY: Duration = Duration::from_millis(200);
+
+/// A process that does not outlive the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
     }
-    Ok(())
+}
+
+/// The lines of an output, as they come.
+fn read_lines(output: ChildStdout) -> Receiver<std::io::Result<String>> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// Reports the epochs before one that a run folder tells of; what was decided of the last of them.
+fn report_earlier(trial: &mut Trial<'_>, dir: &Path, epoch: usize) -> Result<Decision> {
+    let mut decision = Decision::Continue;
+    for record in epochs_of(dir).iter().filter(|record| record.epoch < epoch) {
+        decision = trial.report(record.epoch, figures(record))?;
+    }
+    Ok(decision)
 }
 
 /// The epoch and the figures of a line.
@@ -144,8 +212,8 @@ fn read_line(line: &str) -> Option<(usize, Metrics)> {
     ))
 }
 
-/// Why a process failed, in words.
-fn cause(status: ExitStatus, log: &Path) -> String {
+/// Why a process failed, in words; what is in the log before a place was said by another.
+fn cause(status: ExitStatus, log: &Path, said_before: u64) -> String {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return match signal {
@@ -153,12 +221,20 @@ fn cause(status: ExitStatus, log: &Path) -> String {
             signal => format!("killed by signal {signal}"),
         };
     }
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let said = text.lines().rev().find_map(|line| {
-        let panicked = line.contains("panicked at").then_some(line);
-        line.strip_prefix("error: ").or(panicked)
+    let text = std::fs::read(log).unwrap_or_default();
+    let own = text.get(said_before as usize..).unwrap_or_default();
+    let own = String::from_utf8_lossy(own);
+    let lines: Vec<&str> = own.lines().collect();
+    let said = (0..lines.len()).rev().find_map(|index| {
+        let line = lines[index];
+        if line.contains("panicked at") {
+            // What it said stands in the next line.
+            let text = lines.get(index + 1).copied().unwrap_or_default();
+            return Some(format!("{line} {text}"));
+        }
+        line.strip_prefix("error: ").map(str::to_owned)
     });
-    said.map_or_else(|| status.to_string(), str::to_owned)
+    said.unwrap_or_else(|| status.to_string())
 }
 
 fn failed(path: &Path, reason: String) -> Error {

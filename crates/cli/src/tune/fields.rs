@@ -45,6 +45,9 @@ impl Choice {
             start: start.clone(),
             recipe: recipe.recipe(start.options.image_size)?,
         };
+        if params.contains_key("weights") && params.contains_key("tag") {
+            bail!("weights and tag: expected one of them, found both");
+        }
         let is_spec = |name: &String| SPEC.contains(&name.as_str());
         for (name, value) in params.iter().filter(|(name, _)| is_spec(name)) {
             choice.set(name, value).with_context(|| name.clone())?;
@@ -96,15 +99,14 @@ impl Choice {
         Ok(())
     }
 
-    /// Whether such a model can be built, without its weights.
-    pub fn check(&self, device: &Device) -> Result<()> {
+    /// What model and weights stand for.
+    pub fn spec(&self) -> Result<Spec> {
         let StartArgs {
             weights,
             choice,
             options,
         } = &self.start;
         let spec = options.spec(&self.model, weights.as_deref(), self.recipe.seed)?;
-        choice.choose(spec).build_zeros(device)?;
-        Ok(())
+        Ok(choice.choose(spec))
     }
 }

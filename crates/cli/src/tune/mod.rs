@@ -142,19 +142,25 @@ impl TuneArgs {
                 let plan = ChildPlan {
                     command: shared_arguments(given)?,
                     folder: std::env::current_dir().context("the current folder")?,
+                    jobs: self.devices.len().max(1),
                     devices: vec![device_name.to_owned()],
-                    threads: 1,
+                    threads: std::thread::available_parallelism().map_or(1, usize::from),
                 };
                 (self.new_search(&device)?, self.folder(), plan, true)
             }
         };
         drop(device);
-        let (plan, jobs) = self.divide(plan, threads);
-        let mut search = search.jobs(jobs);
+        let device = is_given(given, "device").then_some(device_name);
+        let plan = self.divide(plan, device, threads)?;
+        let mut search = search.jobs(plan.jobs);
         if let Some(budget) = budget {
             search = search.time_budget(budget);
         }
-        let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json);
+        let known = match is_new {
+            true => Vec::new(),
+            false => SearchResult::open(&dir)?.trials().to_vec(),
+        };
+        let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json, &known);
         let run = |trial: &mut burn_zoo::tune::Trial<'_>| plan.run(trial);
         let found = if is_new {
             let arguments = toml::Table::try_from(&plan)?;
@@ -182,6 +188,8 @@ impl TuneArgs {
             document["search"] = json!(found.dir());
             document["seconds"] = json!(started.elapsed().as_secs_f64());
             document["report"] = json!(page);
+            document["recipe"] = json!(files.as_ref().map(|files| &files.recipe));
+            document["model"] = json!(files.as_ref().map(|files| &files.model));
             return print_json(&document);
         }
         show(&found)?;
@@ -224,7 +232,7 @@ impl TuneArgs {
             .map_err(|error| anyhow!("{}: {}", named(), error.to_string().trim_end()))?;
         file.search.validate().with_context(named)?;
         let base = Choice::new(model, &self.start, &self.recipe, &Params::new())?;
-        base.check(device)?;
+        base.spec()?.build_zeros(device)?;
         let choose = |values: &Params| Choice::new(model, &self.start, &self.recipe, values);
         let mut checked = BTreeSet::new();
         check_values(&file.search, |name, values| {
@@ -233,10 +241,13 @@ impl TuneArgs {
                 expected: "values that model and recipe take".to_owned(),
                 found: format!("{}: {error:#}", values.get(name).unwrap_or(&Value::Null)),
             };
-            let choice = choose(values).map_err(wrong)?;
+            let spec = choose(values)
+                .and_then(|choice| choice.spec())
+                .map_err(wrong)?;
             // Building a model takes a moment: once for each.
             if checked.insert(model_key(values)) {
-                choice.check(device).map_err(wrong)?;
+                spec.build_zeros(device)
+                    .map_err(|error| wrong(error.into()))?;
             }
             Ok(())
         })?;
@@ -271,6 +282,18 @@ impl TuneArgs {
                 std::cmp::Ordering::Equal => {}
             }
         }
+        let startup = match settings.sampler {
+            Sampler::Tpe { .. } => Some(("TPE", 20)),
+            // As many as both densities need.
+            Sampler::Bohb => Some(("BOHB", 2 * (settings.search.len() + 1))),
+            _ => None,
+        };
+        if let Some((name, startup)) = startup.filter(|(_, startup)| settings.trials <= *startup) {
+            notice::tell(format!(
+                "--trials {}: all are random, as {name} begins after {startup}",
+                settings.trials
+            ));
+        }
         let is_searched = settings.search.get("epochs").is_some();
         let last = match settings.scheduler {
             Scheduler::Asha { max_t, .. } if max_t < settings.epochs => Some(max_t),
@@ -279,6 +302,17 @@ impl TuneArgs {
             } if max_t < settings.epochs => Some(max_t),
             _ => None,
         };
+        if let Scheduler::Hyperband {
+            max_t: Some(max_t), ..
+        } = settings.scheduler
+            && max_t > settings.epochs
+            && !is_searched
+        {
+            notice::tell(format!(
+                "--scheduler {}: trials end after their {} epochs, before the last comparison",
+                settings.scheduler, settings.epochs
+            ));
+        }
         if let (Some(last), false) = (last, is_searched) {
             notice::tell(format!(
                 "--scheduler {}: no trial comes further than epoch {last} of {}",
@@ -305,21 +339,31 @@ impl TuneArgs {
         Ok((Search::of_settings(settings), plan))
     }
 
-    /// What each job gets.
-    fn divide(&self, mut plan: ChildPlan, threads: Option<usize>) -> (ChildPlan, usize) {
-        if !self.devices.is_empty() {
-            plan.devices.clone_from(&self.devices);
+    /// What the jobs get: what is asked for now, else what they had.
+    fn divide(
+        &self,
+        mut plan: ChildPlan,
+        device: Option<&str>,
+        threads: Option<usize>,
+    ) -> Result<ChildPlan> {
+        match (device, self.devices.as_slice()) {
+            (Some(_), [_, ..]) => bail!("--device: expected only one of it and --devices"),
+            (Some(device), []) => plan.devices = vec![device.to_owned()],
+            (None, []) => {}
+            (None, devices) => {
+                plan.devices = devices.to_vec();
+                plan.jobs = devices.len();
+            }
         }
-        let jobs = self.jobs.unwrap_or(self.devices.len().max(1));
-        let all = std::thread::available_parallelism().map_or(1, usize::from);
-        let all = threads.unwrap_or(all);
-        plan.threads = (all / jobs).max(1);
-        if jobs > all && self.devices.is_empty() {
+        plan.jobs = self.jobs.unwrap_or(plan.jobs);
+        plan.threads = threads.unwrap_or(plan.threads);
+        if plan.jobs > plan.threads && plan.devices.len() == 1 {
             notice::tell(format!(
-                "--jobs {jobs}: more than the {all} threads that there are"
+                "--jobs {}: more than the {} threads that there are",
+                plan.jobs, plan.threads
             ));
         }
-        (plan, jobs)
+        Ok(plan)
     }
 
     fn folder(&self) -> PathBuf {
@@ -418,7 +462,7 @@ struct BestFiles {
     command: String,
 }
 
-/// The best trial's recipe as a file for `finetune --config`. Its model stays in its run folder.
+/// The best trial's recipe as a file for `finetune --config`, and its model.
 fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestFiles>> {
     let Some(best) = found.best() else {
         return Ok(None);
@@ -427,6 +471,8 @@ fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestFiles
     let config = burn_zoo::train::RunConfig::open(&folder)?;
     let recipe = found.dir().join("best.toml");
     burn_zoo::write_file(&recipe, config.recipe.to_toml()?.as_bytes())?;
+    let model = found.dir().join("best");
+    copy_model(&folder.join("best"), &model)?;
     // Flags of the recipe would override the file.
     let of_recipe: Vec<String> = RecipeArgs::augment_args(Command::new("recipe"))
         .get_arguments()
@@ -462,25 +508,58 @@ fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestFiles
             "head_init" => set_flag(&mut command, "--head-init", &text),
             "pool" => set_flag(&mut command, "--pool", &text),
             "in_channels" => set_flag(&mut command, "--in-channels", &text),
-            "small_images" if value == &Value::Bool(true) => {
-                command.push("--small-images".to_owned())
+            "small_images" => {
+                set_switch(&mut command, "--small-images", value == &Value::Bool(true))
             }
-            "stem_pool" if value == &Value::Bool(false) => {
-                command.push("--no-stem-pool".to_owned())
-            }
+
+            "stem_pool" => set_switch(&mut command, "--no-stem-pool", value == &Value::Bool(false)),
+
             _ => {}
         }
     }
-    let command = format!(
-        "burn-zoo finetune {} --config {}",
-        command.join(" "),
-        recipe.display()
-    );
+    command.push("--config".to_owned());
+    command.push(recipe.display().to_string());
+    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    let command = format!("burn-zoo finetune {}", words.join(" "));
     Ok(Some(BestFiles {
         recipe,
-        model: folder.join("best"),
+        model,
         command,
     }))
+}
+
+/// Copies the files of an exported model, the weights last: without them it is none.
+fn copy_model(from: &Path, to: &Path) -> Result<()> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let entries =
+        std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort_by_key(|path| path.extension().is_some_and(|e| e == "safetensors"));
+    for file in files {
+        if let Some(name) = file.file_name() {
+            burn_zoo::write_file(&to.join(name), &read(&file)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn set_switch(command: &mut Vec<String>, flag: &str, on: bool) {
+    command.retain(|argument| argument != flag);
+    if on {
+        command.push(flag.to_owned());
+    }
 }
 
 fn set_flag(command: &mut Vec<String>, flag: &str, value: &str) {

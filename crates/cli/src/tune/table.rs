@@ -24,13 +24,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(stop: Stop, lines: bool) -> Self {
+    /// `known` are trials of which nothing new is to be said.
+    pub fn new(stop: Stop, lines: bool, known: &[TrialRecord]) -> Self {
         let bar = ProgressBar::new_spinner();
         Self {
             stop,
             bar,
             lines,
-            shown: BTreeMap::new(),
+            shown: known
+                .iter()
+                .map(|trial| (trial.trial, trial.state))
+                .collect(),
         }
     }
 
@@ -93,14 +97,21 @@ impl SearchWatch for Watch {
     }
 }
 
-/// Those that run, then the best.
-fn live_table(settings: &Settings, trials: &[TrialRecord]) -> Table {
-    let is_open =
-        |trial: &&TrialRecord| matches!(trial.state, TrialState::Running | TrialState::Paused);
-    let open = trials.iter().filter(is_open);
-    let mut ended: Vec<&TrialRecord> = trials.iter().filter(|trial| !is_open(trial)).collect();
-    sort(settings, &mut ended);
-    table(settings, open.chain(ended).take(ROWS))
+/// The best, then those that run; how many more there are.
+fn live_table(settings: &Settings, trials: &[TrialRecord]) -> String {
+    let mut best: Vec<&TrialRecord> = trials.iter().collect();
+    sort(settings, &mut best);
+    let (running, rest): (Vec<&TrialRecord>, Vec<&TrialRecord>) = best
+        .into_iter()
+        .partition(|trial| trial.state == TrialState::Running);
+    let places = ROWS.saturating_sub(running.len()).max(1);
+    let more = rest.len().saturating_sub(places);
+    let rows = rest.into_iter().take(places).chain(running);
+    let mut text = table(settings, rows).to_string();
+    if more > 0 {
+        text.push_str(&format!("\n and {more} more"));
+    }
+    text
 }
 
 /// The best first; those without a figure last.

@@ -1,18 +1,20 @@
 //! `trial`: a run for a program that searches, which reads a line for each epoch.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use burn_zoo::prelude::*;
 use burn_zoo::report::tensorboard::TensorBoardMonitor;
 use burn_zoo::train::{
-    Control, EpochEnd, EpochRecord, FitOptions, Monitor, Monitors, RunFiles, has_checkpoint, resume,
+    Control, EpochEnd, EpochRecord, FitOptions, Monitor, Monitors, RunConfig, RunFiles,
+    has_checkpoint, resume,
 };
 use burn_zoo::tune::{Decision, Params, figures};
 use clap::{Args, ValueEnum};
@@ -21,7 +23,7 @@ use serde_json::{Map, Value};
 use super::fields::Choice;
 use crate::model::with_image_size;
 use crate::notice;
-use crate::output::{Terminated, print};
+use crate::output::Terminated;
 use crate::progress::Stop;
 use crate::recipe::RecipeArgs;
 use crate::task::{ImageArgs, StartArgs, Task, task};
@@ -83,11 +85,29 @@ impl TrialArgs {
             ..FitOptions::default()
         };
         let _turn = match self.wait_for_answer {
-            true => Some(wait_for_turn(&self.dir)?),
+            true => match wait_for_turn(&self.dir, || lines.is_stopped())? {
+                Some(turn) => Some(turn),
+                None => bail!(
+                    "--dir {}: stopped while another process ran this trial",
+                    self.dir.display()
+                ),
+            },
             false => None,
         };
         lines.check_not_alone()?;
         let goes_on = self.resume && has_checkpoint(&self.dir);
+        if goes_on {
+            let run = RunConfig::open(&self.dir)?;
+            let differing = differing_fields(&run.recipe, &choice.recipe)?;
+            if !differing.is_empty() {
+                bail!(
+                    "--resume: expected the values with which the run in {} began, found others of {}; \
+                     another --dir begins anew",
+                    self.dir.display(),
+                    differing.join(", ")
+                );
+            }
+        }
         let run = if goes_on {
             let data = self.images.open()?;
             options.arguments = self.images.kept(&data.left_out)?;
@@ -165,25 +185,37 @@ impl TrialArgs {
     }
 }
 
-/// Waits until a process that ran this trial, and whose search was killed, has seen that and ended. It
-/// may not have come to its run folder yet: so a file beside that is locked. Where files cannot be locked
-/// nobody is waited for.
-fn wait_for_turn(dir: &Path) -> Result<File> {
+/// Waits until no other process runs a trial: one whose search was killed may not have seen that yet, nor
+/// have come to its run folder, so that a file beside that is locked. `None` if it is to stop. Where files
+/// cannot be locked nobody is waited for.
+pub fn wait_for_turn(dir: &Path, should_stop: impl Fn() -> bool) -> burn_zoo::Result<Option<File>> {
     let path = dir.with_extension("lock");
     let file = File::options().create(true).append(true).open(&path);
-    let file = file.with_context(|| format!("--dir: cannot write {}", path.display()))?;
-    let started = Instant::now();
+    let file = file.map_err(|source| burn_zoo::Error::Io {
+        action: "write",
+        path,
+        source,
+    })?;
     while let Err(TryLockError::WouldBlock) = file.try_lock() {
-        if started.elapsed() > PATIENCE {
-            bail!("--dir {}: another process runs this trial", dir.display());
+        if should_stop() {
+            return Ok(None);
         }
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(ASKED_EVERY);
     }
-    Ok(file)
+    Ok(Some(file))
 }
 
-/// A step and the checkpoint after it take less.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a process that waits looks whether it is to stop.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
+
+/// The fields in which a run differs from what it is to go on with.
+fn differing_fields(run: &Recipe, asked: &Recipe) -> Result<Vec<String>> {
+    let (run, asked) = (toml::Table::try_from(run)?, toml::Table::try_from(asked)?);
+    let names: BTreeSet<&String> = run.keys().chain(asked.keys()).collect();
+    // The size of the images is worked out when a run begins.
+    let differs = |name: &&String| *name != "image_size" && run.get(*name) != asked.get(*name);
+    Ok(names.into_iter().filter(differs).cloned().collect())
+}
 
 /// What is printed and asked after each epoch.
 #[derive(Clone)]
@@ -261,6 +293,11 @@ impl Lines {
         self.terminated.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody asked it to stop, or nobody waits for it any more.
+    fn is_stopped(&self) -> bool {
+        self.is_terminated() || self.stop.asked() || self.is_alone.load(Ordering::Relaxed)
+    }
+
     fn print(&self, record: &EpochRecord, done: bool) -> Result<()> {
         self.has_printed.store(true, Ordering::Relaxed);
         let mut values: Map<String, Value> = Map::new();
@@ -271,17 +308,25 @@ impl Lines {
         let figures = figures(record).into_iter();
         values.extend(figures.map(|(name, value)| (name, value.into())));
         values.insert("done".to_owned(), done.into());
-        match self.format {
-            MetricsFormat::Json => print(serde_json::to_string(&values)?)?,
+        let line = match self.format {
+            MetricsFormat::Json => serde_json::to_string(&values)?,
             MetricsFormat::NameValue => {
                 let numbers = values.iter().filter(|(_, value)| value.is_number());
                 let pairs: Vec<String> = numbers
                     .map(|(name, value)| format!("{name}={value}"))
                     .collect();
-                print(pairs.join(" "))?;
+                pairs.join(" ")
             }
+        };
+        let mut output = std::io::stdout();
+        match writeln!(output, "{line}").and_then(|()| output.flush()) {
+            // Nobody reads: it stops with a checkpoint.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.is_alone.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            result => result.context("standard output"),
         }
-        std::io::stdout().flush().context("standard output")
     }
 
     fn answer(&self) -> Result<Decision> {
@@ -289,9 +334,13 @@ impl Lines {
             return Ok(Decision::Continue);
         };
         let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-        // Without one the process is alone, and stops with a checkpoint.
-        let Ok(answer) = answers.recv() else {
-            return Ok(Decision::Continue);
+        let answer = loop {
+            match answers.recv_timeout(ASKED_EVERY) {
+                Ok(answer) => break answer,
+                Err(RecvTimeoutError::Timeout) if !self.is_stopped() => {}
+                // Nobody answers any more: it stops with a checkpoint.
+                Err(_) => return Ok(Decision::Continue),
+            }
         };
         match answer.trim() {
             "continue" => Ok(Decision::Continue),
@@ -329,10 +378,7 @@ impl Monitor for Lines {
     }
 
     fn should_stop(&mut self) -> bool {
-        self.is_paused()
-            || self.is_terminated()
-            || self.stop.asked()
-            || self.is_alone.load(Ordering::Relaxed)
+        self.is_paused() || self.is_stopped()
     }
 }
 
