@@ -12,7 +12,8 @@ checkpoint where the folder --runs is shared, and begins anew elsewhere. How wor
 - A database: by Optuna's heartbeat, after twice --heartbeat seconds.
 - A journal file, which has no heartbeat: each worker locks a file in --runs for as long as it runs a trial.
   So --runs has to be one folder for all workers, on a file system with `flock` (local, NFS 4, Lustre
-  with `-o flock`).
+  with `-o flock`). A worker that is killed while it writes the journal leaves Optuna's own lock, which the
+  others break after 30 seconds.
 
 With a journal file, the study has exactly --trials trials, those of killed workers not counted. With a
 database and workers on several machines there may be one more for each machine. There, start the first

@@ -18,7 +18,8 @@ def log_of(run):
 
 def processes(text):
     """The parents and the command lines of the running processes that have this in their arguments."""
-    shown = subprocess.run(["ps", "-ww", "-e", "-o", "ppid=", "-o", "args="], capture_output=True, text=True, check=True)
+    command = ["ps", "-ww", "-e", "-o", "ppid=", "-o", "args="]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
     return [(int(parent), args) for parent, args in rows if text in args]
 

@@ -454,6 +454,13 @@ fn a_trial_takes_answers() {
     let (told, output) = answer("pause", &["continue"; 2], &["--resume"]);
     assert!(output.status.success());
     assert_eq!(epochs(&told), [3, 4]);
+    // Two folders whose names differ behind a point are two trials.
+    for name in ["deep/lr=0.1", "deep/lr=0.2"] {
+        let (told, output) = answer(name, &["stop"], &[]);
+        assert!(output.status.success());
+        assert_eq!(epochs(&told), [1]);
+    }
+    assert!(folder.path().join("deep/lr=0.1.lock").exists());
     let (told, output) = answer("other", &["perhaps"], &[]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(

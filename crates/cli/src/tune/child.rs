@@ -12,7 +12,7 @@ use burn_zoo::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::trial::{epochs_of, wait_for_turn};
+use super::trial::{beside, epochs_of, wait_for_turn};
 
 /// How the trials of a search are run; kept in its folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl ChildPlan {
     /// stopped.
     pub fn run(&self, trial: &mut Trial<'_>) -> Result<()> {
         let dir = std::path::absolute(trial.dir()).map_err(io("find", trial.dir()))?;
-        let log = dir.with_extension("log");
+        let log = beside(&dir, "log");
         if trial.has_begun() && self.has_decided(trial, &dir)? {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl ChildPlan {
     }
 
     fn spawn(&self, trial: &Trial<'_>, dir: &Path, log: &Path) -> Result<Child> {
-        let params = dir.with_extension("json");
+        let params = beside(dir, "json");
         let text = serde_json::to_string_pretty(trial.params())
             .map_err(|error| failed(&params, error.to_string()))?;
         burn_zoo::write_file(&params, text.as_bytes())?;

@@ -189,7 +189,14 @@ impl TrialArgs {
 /// have come to its run folder, so that a file beside that is locked. `None` if it is to stop. Where files
 /// cannot be locked nobody is waited for.
 pub fn wait_for_turn(dir: &Path, should_stop: impl Fn() -> bool) -> burn_zoo::Result<Option<File>> {
-    let path = dir.with_extension("lock");
+    let path = beside(dir, "lock");
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|source| burn_zoo::Error::Io {
+            action: "create",
+            path: parent.to_path_buf(),
+            source,
+        })?;
+    }
     let file = File::options().create(true).append(true).open(&path);
     let file = file.map_err(|source| burn_zoo::Error::Io {
         action: "write",
@@ -203,6 +210,14 @@ pub fn wait_for_turn(dir: &Path, should_stop: impl Fn() -> bool) -> burn_zoo::Re
         std::thread::sleep(ASKED_EVERY);
     }
     Ok(Some(file))
+}
+
+/// A file beside a folder, whose name may have points in it.
+pub fn beside(dir: &Path, extension: &str) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
 }
 
 /// How often a process that waits looks whether it is to stop.
@@ -245,6 +260,10 @@ impl Lines {
             std::thread::spawn(move || {
                 for line in std::io::stdin().lines() {
                     let Ok(line) = line else { break };
+                    // Such as the rest of the line with the values.
+                    if line.trim().is_empty() {
+                        continue;
+                    }
                     if sender.send(line).is_err() {
                         break;
                     }
