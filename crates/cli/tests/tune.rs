@@ -277,7 +277,7 @@ fn mistakes_end_a_search_before_the_first_trial() {
 #[test]
 fn a_search_of_what_fails_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let space = "[search]\nlearning_rate = { loguniform = [1e30, 1e35] }\n";
+    let space = "[search]\nclass_weights = { choice = ['1,2', '1,2,3'] }\n";
     let file = write(folder.path(), "space.toml", space);
     let dir = folder.path().join("search");
     let output = command(&search_arguments(&file, text(&dir)))
@@ -286,7 +286,7 @@ fn a_search_of_what_fails_says_why() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(
-        error.contains("5 trials failed") && error.contains("rate"),
+        error.contains("5 trials failed") && error.contains("each of the 10 classes"),
         "{error}"
     );
     // Each of them was told with its cause.
@@ -300,7 +300,7 @@ fn lines(text: &str) -> Vec<Value> {
         .collect()
 }
 
-fn trial_arguments<'a>(dir: &'a str) -> Vec<&'a str> {
+fn trial_arguments(dir: &str) -> Vec<&str> {
     let images = IMAGES.iter().copied();
     std::iter::once("trial")
         .chain(images)
