@@ -87,18 +87,19 @@ class BurnZooTrainable(tune.Trainable):
         shutil.rmtree(self.dir)
 
     def _start(self):
-        begun = {"params": self.params, "epochs_before": 0}
-        changes = {}
+        begun = {"params": self.params, "epochs_before": 0, "changes": {}}
         if self.begun.exists():
             begun = json.loads(self.begun.read_text())
         if begun["params"] != self.params:
             changes, done = self._take_weights()
-            begun = {"params": self.params, "epochs_before": begun["epochs_before"] + done}
+            done += begun["epochs_before"]
+            begun = {"params": self.params, "epochs_before": done, "changes": changes}
         self.begun.write_text(json.dumps(begun))
         self.epochs_before = begun["epochs_before"]
         cpus = self.trial_resources.required_resources.get("CPU", 1)
         params = self.dir / "params.json"
-        params.write_text(json.dumps(self.params | changes))
+        # A run that goes on is told the values that it began with.
+        params.write_text(json.dumps(self.params | begun["changes"]))
         flags = [f"--params-json={params}", f"--trial-id={self.trial_id}", f"--dir={self.run}"]
         flags += ["--resume", "--wait-for-answer", f"--threads={max(1, int(cpus))}"]
         with self.log.open("a") as log:
