@@ -149,11 +149,8 @@ impl Settings {
 impl Settings {
     /// Whether the scheduler ends every trial at this epoch.
     fn is_end(&self, epoch: usize) -> bool {
-        match self.scheduler {
-            Scheduler::Asha { max_t, .. } => epoch >= max_t,
-            Scheduler::Hyperband { max_t, .. } => epoch >= max_t.unwrap_or(self.epochs),
-            Scheduler::None | Scheduler::Median { .. } => false,
-        }
+        let last = self.scheduler.last_epoch(self.epochs);
+        last.is_some_and(|last| epoch >= last)
     }
 }
 
@@ -251,7 +248,7 @@ impl Study {
         &self.trials
     }
 
-    /// Takes what was recorded: all but the decisions, which follow.
+    /// Takes what was recorded, decisions included.
     pub fn replay(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Proposed { trial, params } if trial == self.trials.len() => {

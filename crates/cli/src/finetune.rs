@@ -17,6 +17,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::json;
 
 use crate::model::{WeightsArgs, names_weights, with_image_size};
+use crate::model_folder::{for_path, plain_name};
 use crate::output::{print, print_json};
 use crate::progress::{Stop, Watch};
 use crate::recipe::{BatchSizeArg, RecipeArgs};
@@ -380,11 +381,8 @@ impl FinetuneArgs {
         let data = Path::new(self.images.data.name())
             .file_name()
             .unwrap_or_default();
-        // A folder of a model goes by its own name.
-        let folder = crate::model_folder::folder_of(model).and_then(Path::file_name);
-        let model = folder.map_or(model.into(), |name| name.to_string_lossy());
-        let name = format!("{model}-{}", data.to_string_lossy());
-        let name = name.replace(['/', ':', '@', ',', '='], "-");
+        let data = for_path(&data.to_string_lossy());
+        let name = format!("{}-{data}", plain_name(model));
         (1usize..)
             .map(|number| Path::new("runs").join(format!("{name}-{number}")))
             .find(|dir| !dir.exists() && !Self::folder_against(dir).exists())

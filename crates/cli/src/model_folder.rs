@@ -153,3 +153,15 @@ fn alike(a: &str, b: &str) -> usize {
     let end = a.chars().rev().zip(b.chars().rev()).take_while(same);
     beginning + end.count()
 }
+
+/// A model's name for use in the name of a folder; a folder of a model goes by its own.
+pub fn plain_name(model: &str) -> String {
+    let folder = folder_of(model).and_then(Path::file_name);
+    let name = folder.map_or(model.into(), |name| name.to_string_lossy());
+    for_path(&name)
+}
+
+/// A text without the characters that mean something in a path or a name of a model.
+pub fn for_path(text: &str) -> String {
+    text.replace(['/', ':', '@', ',', '='], "-")
+}

@@ -124,6 +124,16 @@ impl Scheduler {
         }
     }
 
+    /// The epoch at which every trial ends, in a search whose trials have so many; `None` if trials end
+    /// by themselves.
+    pub fn last_epoch(&self, epochs: usize) -> Option<usize> {
+        match *self {
+            Scheduler::Asha { max_t, .. } => Some(max_t),
+            Scheduler::Hyperband { max_t, .. } => Some(max_t.unwrap_or(epochs)),
+            Scheduler::None | Scheduler::Median { .. } => None,
+        }
+    }
+
     /// Epochs at which trials are compared, the last one included, for pictures.
     pub fn rungs(&self, epochs: usize) -> Vec<usize> {
         match *self {

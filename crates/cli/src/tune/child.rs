@@ -189,7 +189,7 @@ fn read_lines(output: ChildStdout) -> Receiver<std::io::Result<String>> {
 /// Reports the epochs before one that a run folder tells of; what was decided of the last of them.
 fn report_earlier(trial: &mut Trial<'_>, dir: &Path, epoch: usize) -> Result<Decision> {
     let mut decision = Decision::Continue;
-    for record in epochs_of(dir).iter().filter(|record| record.epoch < epoch) {
+    for record in epochs_of(dir)?.iter().filter(|record| record.epoch < epoch) {
         decision = trial.report(record.epoch, figures(record))?;
     }
     Ok(decision)

@@ -1,5 +1,7 @@
 //! `tune`: a search for the best recipe. `trial`: one run of it.
 
+mod arguments;
+mod best;
 mod child;
 mod fields;
 mod table;
@@ -15,16 +17,18 @@ use burn_zoo::tune::{
     Params, Sampler, Scheduler, Search, SearchResult, Space, TrialRecord, check_values,
     trial_folder,
 };
-use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Args, Command, Subcommand};
+use clap::{ArgMatches, Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::arguments::{is_given, refuse_beside_resume, shared_arguments};
+use self::best::write_best;
 use self::child::ChildPlan;
 use self::fields::Choice;
 use self::table::Watch;
 pub use self::trial::TrialArgs;
 use crate::flags::{count, device_name, positive};
+use crate::model_folder::plain_name;
 use crate::output::{Stopped, print, print_json};
 use crate::progress::Stop;
 use crate::recipe::RecipeArgs;
@@ -107,17 +111,6 @@ enum TuneCommand {
 struct SearchFile {
     search: Space,
 }
-
-/// Flags that go with `--resume`.
-const WITH_RESUME: [&str; 7] = [
-    "go_on",
-    "trials",
-    "jobs",
-    "devices",
-    "time_budget",
-    "no_report",
-    "json",
-];
 
 impl TuneArgs {
     pub fn run(
@@ -295,13 +288,8 @@ impl TuneArgs {
             ));
         }
         let is_searched = settings.search.get("epochs").is_some();
-        let last = match settings.scheduler {
-            Scheduler::Asha { max_t, .. } if max_t < settings.epochs => Some(max_t),
-            Scheduler::Hyperband {
-                max_t: Some(max_t), ..
-            } if max_t < settings.epochs => Some(max_t),
-            _ => None,
-        };
+        let last = settings.scheduler.last_epoch(settings.epochs);
+        let last = last.filter(|last| *last < settings.epochs);
         if let Scheduler::Hyperband {
             max_t: Some(max_t), ..
         } = settings.scheduler
@@ -370,8 +358,7 @@ impl TuneArgs {
         if let Some(out) = &self.out {
             return out.clone();
         }
-        let model = self.model.as_deref().unwrap_or_default();
-        let name = model.replace(['/', ':', '@', ',', '='], "-");
+        let name = plain_name(self.model.as_deref().unwrap_or_default());
         (1usize..)
             .map(|number| Path::new("runs").join(format!("tune-{name}-{number}")))
             .find(|dir| !dir.exists())
@@ -395,176 +382,6 @@ fn model_key(values: &Params) -> String {
     values
         .map(|(name, value)| format!("{name}={value} "))
         .collect()
-}
-
-/// What was typed.
-fn is_given(given: &ArgMatches, id: &str) -> bool {
-    let known = given.try_contains_id(id).unwrap_or(false);
-    known && given.value_source(id) == Some(ValueSource::CommandLine)
-}
-
-fn refuse_beside_resume(given: &ArgMatches) -> Result<()> {
-    let ids = given.ids().map(clap::Id::as_str);
-    let refused: Vec<String> = ids
-        .filter(|id| !id.starts_with(char::is_uppercase) && is_given(given, id))
-        .filter(|id| !WITH_RESUME.contains(id) && !["device", "threads"].contains(id))
-        .map(|id| match id {
-            "model" => "MODEL".to_owned(),
-            "search_sampler" => "--sampler".to_owned(),
-            id => format!("--{}", id.replace('_', "-")),
-        })
-        .collect();
-    if !refused.is_empty() {
-        bail!(
-            "{} cannot be used with --resume: the search goes on with what it began with",
-            refused.join(", ")
-        );
-    }
-    Ok(())
-}
-
-/// The arguments that `trial` takes as `tune` got them.
-fn shared_arguments(given: &ArgMatches) -> Result<Vec<String>> {
-    let mut arguments = Vec::new();
-    for argument in TrialArgs::augment_args(Command::new("trial")).get_arguments() {
-        let id = argument.get_id().as_str();
-        if !is_given(given, id) {
-            continue;
-        }
-        let Some(flag) = argument.get_long() else {
-            let values = given.get_raw(id).into_iter().flatten();
-            arguments.extend(values.map(|value| value.to_string_lossy().into_owned()));
-            continue;
-        };
-        if matches!(argument.get_action(), ArgAction::SetTrue) {
-            arguments.push(format!("--{flag}"));
-            continue;
-        }
-        let values: Vec<&str> = given
-            .get_raw(id)
-            .into_iter()
-            .flatten()
-            .map(|value| {
-                value
-                    .to_str()
-                    .ok_or_else(|| anyhow!("--{flag}: expected UTF-8"))
-            })
-            .collect::<Result<_>>()?;
-        arguments.push(format!("--{flag}={}", values.join(",")));
-    }
-    Ok(arguments)
-}
-
-/// What is left of the best trial.
-struct BestFiles {
-    recipe: PathBuf,
-    model: PathBuf,
-    command: String,
-}
-
-/// The best trial's recipe as a file for `finetune --config`, and its model.
-fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestFiles>> {
-    let Some(best) = found.best() else {
-        return Ok(None);
-    };
-    let folder = trial_folder(found.dir(), best.trial);
-    let config = burn_zoo::train::RunConfig::open(&folder)?;
-    let recipe = found.dir().join("best.toml");
-    burn_zoo::write_file(&recipe, config.recipe.to_toml()?.as_bytes())?;
-    let model = found.dir().join("best");
-    copy_model(&folder.join("best"), &model)?;
-    // Flags of the recipe would override the file.
-    let of_recipe: Vec<String> = RecipeArgs::augment_args(Command::new("recipe"))
-        .get_arguments()
-        .filter_map(|argument| argument.get_long().map(|flag| format!("--{flag}")))
-        .collect();
-    let is_recipe = |argument: &&String| {
-        let flag = argument.split('=').next().unwrap_or_default();
-        of_recipe.iter().any(|known| known == flag)
-    };
-    let mut command: Vec<String> = plan
-        .command
-        .iter()
-        .filter(|argument| !is_recipe(argument))
-        .cloned()
-        .collect();
-    for (name, value) in &best.params {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        match name.as_str() {
-            "model" => {
-                if let Some(model) = command
-                    .iter_mut()
-                    .find(|argument| !argument.starts_with("--"))
-                {
-                    *model = text;
-                }
-            }
-            "weights" => set_flag(&mut command, "--weights", &text),
-            "tag" => set_flag(&mut command, "--weights", &format!("hub:{text}")),
-            "stem_rule" => set_flag(&mut command, "--stem", &text),
-            "stem_stride" => set_flag(&mut command, "--stem-stride", &text),
-            "head_init" => set_flag(&mut command, "--head-init", &text),
-            "pool" => set_flag(&mut command, "--pool", &text),
-            "in_channels" => set_flag(&mut command, "--in-channels", &text),
-            "small_images" => {
-                set_switch(&mut command, "--small-images", value == &Value::Bool(true))
-            }
-
-            "stem_pool" => set_switch(&mut command, "--no-stem-pool", value == &Value::Bool(false)),
-
-            _ => {}
-        }
-    }
-    command.push("--config".to_owned());
-    command.push(recipe.display().to_string());
-    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-    let command = format!("burn-zoo finetune {}", words.join(" "));
-    Ok(Some(BestFiles {
-        recipe,
-        model,
-        command,
-    }))
-}
-
-/// Copies the files of an exported model, the weights last: without them it is none.
-fn copy_model(from: &Path, to: &Path) -> Result<()> {
-    let read = |path: &Path| {
-        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    let entries =
-        std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.sort_by_key(|path| path.extension().is_some_and(|e| e == "safetensors"));
-    for file in files {
-        if let Some(name) = file.file_name() {
-            burn_zoo::write_file(&to.join(name), &read(&file)?)?;
-        }
-    }
-    Ok(())
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn set_switch(command: &mut Vec<String>, flag: &str, on: bool) {
-    command.retain(|argument| argument != flag);
-    if on {
-        command.push(flag.to_owned());
-    }
-}
-
-fn set_flag(command: &mut Vec<String>, flag: &str, value: &str) {
-    command.retain(|argument| !argument.starts_with(&format!("{flag}=")));
-    command.push(format!("{flag}={value}"));
 }
 
 /// `{"best": .., "trials": [..]}`.

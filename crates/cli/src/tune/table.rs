@@ -83,6 +83,9 @@ impl SearchWatch for Watch {
                 self.line(settings, trial);
             }
         }
+        if self.bar.is_hidden() {
+            return;
+        }
         let text = format!(
             "{}\n{}",
             live_table(settings, trials),

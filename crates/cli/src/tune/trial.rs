@@ -401,7 +401,10 @@ impl Monitor for Lines {
     }
 }
 
-/// The epochs that a run folder tells of.
-pub fn epochs_of(dir: &Path) -> Vec<EpochRecord> {
-    RunFiles::open(dir).map_or_else(|_| Vec::new(), |files| files.epochs)
+/// The epochs that a run folder tells of; none before its first checkpoint.
+pub fn epochs_of(dir: &Path) -> burn_zoo::Result<Vec<EpochRecord>> {
+    if !has_checkpoint(dir) {
+        return Ok(Vec::new());
+    }
+    Ok(RunFiles::open(dir)?.epochs)
 }

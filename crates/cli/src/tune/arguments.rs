@@ -1,0 +1,76 @@
+//! What was typed behind `tune`, for the trials and beside `--resume`.
+
+use anyhow::{Result, anyhow, bail};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args as _, Command};
+
+use super::trial::TrialArgs;
+
+/// Flags that go with `--resume`.
+const WITH_RESUME: [&str; 7] = [
+    "go_on",
+    "trials",
+    "jobs",
+    "devices",
+    "time_budget",
+    "no_report",
+    "json",
+];
+
+/// What was typed.
+pub fn is_given(given: &ArgMatches, id: &str) -> bool {
+    let known = given.try_contains_id(id).unwrap_or(false);
+    known && given.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+pub fn refuse_beside_resume(given: &ArgMatches) -> Result<()> {
+    let ids = given.ids().map(clap::Id::as_str);
+    let refused: Vec<String> = ids
+        .filter(|id| !id.starts_with(char::is_uppercase) && is_given(given, id))
+        .filter(|id| !WITH_RESUME.contains(id) && !["device", "threads"].contains(id))
+        .map(|id| match id {
+            "model" => "MODEL".to_owned(),
+            "search_sampler" => "--sampler".to_owned(),
+            id => format!("--{}", id.replace('_', "-")),
+        })
+        .collect();
+    if !refused.is_empty() {
+        bail!(
+            "{} cannot be used with --resume: the search goes on with what it began with",
+            refused.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The arguments that `trial` takes as `tune` got them.
+pub fn shared_arguments(given: &ArgMatches) -> Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    for argument in TrialArgs::augment_args(Command::new("trial")).get_arguments() {
+        let id = argument.get_id().as_str();
+        if !is_given(given, id) {
+            continue;
+        }
+        let Some(flag) = argument.get_long() else {
+            let values = given.get_raw(id).into_iter().flatten();
+            arguments.extend(values.map(|value| value.to_string_lossy().into_owned()));
+            continue;
+        };
+        if matches!(argument.get_action(), ArgAction::SetTrue) {
+            arguments.push(format!("--{flag}"));
+            continue;
+        }
+        let values: Vec<&str> = given
+            .get_raw(id)
+            .into_iter()
+            .flatten()
+            .map(|value| {
+                value
+                    .to_str()
+                    .ok_or_else(|| anyhow!("--{flag}: expected UTF-8"))
+            })
+            .collect::<Result<_>>()?;
+        arguments.push(format!("--{flag}={}", values.join(",")));
+    }
+    Ok(arguments)
+}
