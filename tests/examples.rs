@@ -54,6 +54,14 @@ fn feature_extraction() {
 }
 
 #[test]
+fn model_parallel() {
+    let (text, dir) = run("model_parallel", &["cpu", "cpu", "64"]);
+    assert!(text.starts_with("groups: stem, stage1, "), "{text}");
+    assert!(text.contains("\nepoch 2: validation accuracy "), "{text}");
+    assert!(dir.path().join("runs/model-parallel/log.jsonl").is_file());
+}
+
+#[test]
 fn fine_tune_fashion_mnist() {
     let arguments = ["test_resnet", "2", "mini", "256"];
     let (text, dir) = run("fine_tune_fashion_mnist", &arguments);

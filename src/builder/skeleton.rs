@@ -9,7 +9,7 @@ use super::checks::{check_channels, check_classes, check_pool};
 use super::spec::{IMAGENET_CLASSES, Spec};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::model::{Classifier, Group, HEAD, Head, ModelInfo, Pool, StemShape, params};
+use crate::model::{Classifier, Group, HEAD, Head, ModelInfo, Placement, Pool, StemShape, params};
 use crate::nn::{ParamBuilder, Start};
 use crate::preprocess::{ImageSize, Normalization};
 use crate::zoo::{self, BackboneOptions, OWN_LIBRARY};
@@ -157,6 +157,7 @@ impl Spec {
             params,
         );
         let model = Classifier {
+            placement: Placement::default(),
             backbone,
             head,
             info: Arc::new(ModelInfo {

@@ -18,7 +18,6 @@ mod image_set;
 mod loader;
 mod message;
 mod mirror;
-#[cfg(feature = "plots")]
 mod subset;
 mod valid_share;
 
@@ -33,8 +32,7 @@ pub use folder::{
 };
 pub use image_data::ImageData;
 pub use image_set::ImageSet;
-pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler};
+pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler, Shard};
 pub(crate) use loader::{EpochBatch, check_loading, labels};
 pub use mirror::Progress;
-#[cfg(feature = "plots")]
 pub(crate) use subset::Subset;

@@ -23,6 +23,14 @@ impl Subset {
         }
     }
 
+    /// Every `size`-th image, from `rank` on.
+    pub fn every(data: Arc<dyn ImageData>, rank: usize, size: usize) -> Self {
+        Self {
+            indices: (rank..data.len()).step_by(size).collect(),
+            data,
+        }
+    }
+
     fn index(&self, index: usize) -> Result<usize> {
         let found = self.indices.get(index).copied();
         found.ok_or_else(|| no_image(index, self.indices.len()))

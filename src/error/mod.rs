@@ -312,6 +312,17 @@ pub enum Error {
         run: PathBuf,
     },
 
+    /// One of the ranks that train together has ended, by an error of its own or without a word.
+    #[error("rank {rank} on {host}: {reason}")]
+    Rank {
+        /// The rank, counted from 0.
+        rank: usize,
+        /// The machine that it ran on.
+        host: String,
+        /// Its error, or what was noticed.
+        reason: String,
+    },
+
     /// Trials of a search failed before any had reported anything.
     #[error("{failures} trials failed, and none has reported anything; the last one: {cause}")]
     Search {

@@ -55,6 +55,29 @@ pub struct ClassScore {
     pub accuracy: f64,
 }
 
+/// What was counted over some images; the counts of parts of a set add up to those of the whole.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    pub images: usize,
+    /// The sum over the images.
+    pub loss: f64,
+    pub top5: usize,
+    /// How often an image of the first class was taken for the second.
+    pub taken_for: BTreeMap<(usize, usize), usize>,
+}
+
+impl Counts {
+    /// Adds those of other images.
+    pub fn add(&mut self, other: &Self) {
+        self.images += other.images;
+        self.loss += other.loss;
+        self.top5 += other.top5;
+        for (pair, count) in &other.taken_for {
+            *self.taken_for.entry(*pair).or_default() += count;
+        }
+    }
+}
+
 /// A batch that was looked at.
 #[cfg_attr(not(feature = "plots"), allow(dead_code))] // the report looks at single images
 pub(crate) struct BatchScores<'a> {
@@ -140,6 +163,17 @@ impl Classifier {
         precision: Precision,
         visit: impl FnMut(&BatchScores<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
+        let counts = self.count_while(loader, precision, visit)?;
+        counts.map(|counts| self.evaluation(&counts)).transpose()
+    }
+
+    /// [`evaluate_while`](Self::evaluate_while), as counts that can be added to others.
+    pub(crate) fn count_while(
+        &self,
+        loader: &Loader,
+        precision: Precision,
+        visit: impl FnMut(&BatchScores<'_>) -> bool,
+    ) -> Result<Option<Counts>> {
         let model = self.valid();
         let device = model.device();
         let prepared = fused::current().unwrap_or_default();
@@ -162,11 +196,9 @@ impl Classifier {
         &self,
         batches: impl Iterator<Item = Result<BatchLogits>>,
         mut visit: impl FnMut(&BatchScores<'_>) -> bool,
-    ) -> Result<Option<Evaluation>> {
+    ) -> Result<Option<Counts>> {
         let classes = self.num_classes();
-        let mut loss = 0.0;
-        let (mut images, mut top5) = (0, 0);
-        let mut taken_for: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        let mut counts = Counts::default();
         for (index, batch) in batches.enumerate() {
             let BatchLogits {
                 logits,
@@ -175,30 +207,42 @@ impl Classifier {
             } = batch?;
             check_labels(&targets, classes)?;
             let count = targets.len();
-            loss += scalar(cross_entropy(logits.clone(), labels))? * count as f64;
+            counts.loss += scalar(cross_entropy(logits.clone(), labels))? * count as f64;
             let scores = host_vec(logits.into_data())?;
             for (row, &label) in scores.chunks_exact(classes).zip(&targets) {
                 let better = rank(row, label);
-                top5 += usize::from(better < 5);
-                *taken_for.entry((label, best(row))).or_default() += 1;
+                counts.top5 += usize::from(better < 5);
+                *counts.taken_for.entry((label, best(row))).or_default() += 1;
             }
             let batch_scores = BatchScores {
                 batch: index + 1,
-                first: images,
+                first: counts.images,
                 scores: &scores,
                 targets: &targets,
             };
             if !visit(&batch_scores) {
                 return Ok(None);
             }
-            images += count;
+            counts.images += count;
         }
-        if images == 0 {
+        Ok(Some(counts))
+    }
+
+    /// What was counted, in shares.
+    pub(crate) fn evaluation(&self, counts: &Counts) -> Result<Evaluation> {
+        let classes = self.num_classes();
+        let Counts {
+            images,
+            loss,
+            top5,
+            taken_for,
+        } = counts;
+        if *images == 0 {
             let expected = "at least one image that can be read";
             return Err(Error::argument("data", expected, "none"));
         }
         let mut of_class = vec![[0; 2]; classes];
-        for ((label, class), count) in &taken_for {
+        for ((label, class), count) in taken_for {
             of_class[*label][0] += count;
             of_class[*label][1] += if label == class { *count } else { 0 };
         }
@@ -217,17 +261,17 @@ impl Classifier {
         if classes <= LARGEST_CONFUSION {
             confusion = vec![vec![0; classes]; classes];
             for ((label, class), count) in taken_for {
-                confusion[label][class] = count;
+                confusion[*label][*class] = *count;
             }
         }
-        Ok(Some(Evaluation {
-            images,
-            loss: loss / images.max(1) as f64,
-            accuracy: share(right, images),
-            top5_accuracy: share(top5, images),
+        Ok(Evaluation {
+            images: *images,
+            loss: loss / *images as f64,
+            accuracy: share(right, *images),
+            top5_accuracy: share(*top5, *images),
             per_class,
             confusion,
-        }))
+        })
     }
 
     pub(crate) fn class_name(&self, class: usize) -> String {

@@ -7,7 +7,7 @@ mod probe;
 
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::LARGEST_CONFUSION;
-pub(crate) use evaluate::{BatchLogits, BatchScores, best, check_labels, scalar};
+pub(crate) use evaluate::{BatchLogits, BatchScores, Counts, best, check_labels, scalar};
 pub use evaluate::{ClassScore, Evaluation};
 pub use fused::Fused;
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};

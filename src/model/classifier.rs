@@ -11,6 +11,7 @@ use super::backbone::{Group, InputSize};
 use super::features::{Features, Pooling};
 use super::group_output::GroupOutput;
 use super::head::{HEAD, Head};
+use super::placement::Placement;
 use crate::error::{Error, LoadReport, Result};
 use crate::nn::{Epilogue, channels_last, from_channels_last};
 use crate::preprocess::{ImageSize, Normalization, Preprocess, Resizing};
@@ -52,6 +53,8 @@ pub struct Classifier {
     pub head: Head,
     #[module(skip)]
     pub(crate) info: Arc<ModelInfo>,
+    /// Where the groups are, if they are on several devices.
+    pub(crate) placement: Placement,
 }
 
 impl Classifier {
@@ -79,8 +82,11 @@ impl Classifier {
         self.forward_groups(0..groups, Features::Map(images))
     }
 
-    fn forward_groups(&self, mut groups: Range<usize>, x: Features) -> Result<Features> {
-        groups.try_fold(x, |x, index| self.backbone.forward_group(index, x))
+    pub(super) fn forward_groups(&self, mut groups: Range<usize>, x: Features) -> Result<Features> {
+        groups.try_fold(x, |x, index| {
+            let x = self.at_group(index, x);
+            self.backbone.forward_group(index, x)
+        })
     }
 
     /// From the features of the last group to scores, or, with `pre_logits`, to the vector before
@@ -96,17 +102,19 @@ impl Classifier {
         if let (false, Some(act)) = (pre_logits, self.backbone.describe().score_act)
             && let Some(fc) = &self.head.fc
         {
-            let positions = self.head.dropout.forward(features.into_map()?);
+            let map = self.at_head(features.into_map()?);
+            let positions = self.head.dropout.forward(map);
             let scores = fc.forward_with(channels_last(positions), Epilogue::act(act));
             let scores = Features::Map(from_channels_last(scores));
-            return Ok(self.pooling().vector(scores));
+            return Ok(self.at_start(self.pooling().vector(scores)));
         }
         let vector = self.head_input(features)?;
-        Ok(if pre_logits {
+        let output = if pre_logits {
             self.head.vector(vector)
         } else {
-            self.head.score(vector)
-        })
+            self.head.score(self.at_head(vector))
+        };
+        Ok(self.at_start(output))
     }
 
     /// Whether the features are as long as the last group's, and there is something to pool.
@@ -138,6 +146,9 @@ impl Classifier {
 
     /// What the head gets: a vector for each classifier.
     fn head_input(&self, features: Features) -> Result<Tensor<2>> {
+        let description = self.backbone.describe();
+        let group = description.all_groups().len().saturating_sub(1);
+        let features = self.at_group(group, features);
         self.backbone.pre_logits(features, self.pooling())
     }
 
@@ -175,7 +186,10 @@ impl Classifier {
                 let rest = groups..self.backbone.describe().groups.len();
                 self.forward_head(self.forward_groups(rest, x)?, false)
             }
-            GroupOutput::Vector(vector) => Ok(self.head.score(vector)),
+            GroupOutput::Vector(vector) => {
+                let scores = self.head.score(self.at_head(vector));
+                Ok(self.at_start(scores))
+            }
         }
     }
 
@@ -201,7 +215,9 @@ impl Classifier {
         let mut x = Features::Map(images);
         let mut outputs = Vec::with_capacity(groups.len());
         for (index, group) in all.into_iter().enumerate() {
-            x = self.backbone.forward_group(index, x)?;
+            x = self
+                .backbone
+                .forward_group(index, self.at_group(index, x))?;
             if groups.contains(&group.name.as_str()) {
                 outputs.push((group.name, x.clone()));
             }

@@ -6,7 +6,7 @@ use burn::tensor::{FloatDType, Tensor};
 use burn_zoo_cpu::Epilogue;
 
 use super::fused::Folded;
-use super::{Buffer, ParamBuilder, trace};
+use super::{Buffer, ParamBuilder, norm_sync, trace};
 
 /// `torch.nn.BatchNorm2d`.
 ///
@@ -166,41 +166,36 @@ impl BatchNorm2d {
     fn normalize_by_batch(&self, input: Tensor<4>, epilogue: Epilogue<'_, 4>) -> Tensor<4> {
         let [n, _, h, w] = input.dims();
         let (weight, bias) = (self.weight.val(), self.bias.val());
+        let sync = norm_sync::current();
         let norm = burn_zoo_cpu::BatchNormTrain {
             weight: &weight,
             bias: &bias,
             epsilon: self.config.epsilon,
+            sync: sync.as_ref(),
         };
         let (output, statistics) = match burn_zoo_cpu::batch_norm_train(&input, norm, epilogue) {
-            Some(result) => (result.output, [result.mean, result.variance]),
+            Some(result) => (result.output, [result.mean, result.unbiased_variance]),
             None => {
                 let result = batch_norm_train(input, weight, bias, self.config.epsilon);
-                (
-                    epilogue.apply(result.output),
-                    [result.mean, result.variance],
-                )
+                // Over a single value there is no unbiased variance; PyTorch refuses such a batch, here
+                // its variance (zero) is taken as it is so that nothing becomes NaN.
+                let count = (n * h * w) as f64;
+                let unbiased = result.variance.mul_scalar(count / (count - 1.0).max(1.0));
+                (epilogue.apply(result.output), [result.mean, unbiased])
             }
         };
-        self.follow(statistics, n * h * w);
+        self.follow(statistics);
         output
     }
 
-    /// Moves the running statistics towards a batch's mean and biased variance over so many values.
-    fn follow(&self, [mean, variance]: [Tensor<1>; 2], count: usize) {
-        // Over a single value there is no unbiased variance; PyTorch refuses such a batch, here its
-        // variance (zero) is taken as it is so that nothing becomes NaN.
-        let count = count as f64;
-        let unbiased = if count > 1.0 {
-            count / (count - 1.0)
-        } else {
-            1.0
-        };
+    /// Moves the running statistics towards a batch's mean and unbiased variance.
+    fn follow(&self, [mean, variance]: [Tensor<1>; 2]) {
         let blend = |running: &Buffer<1>, batch: Tensor<1>| {
             let kept = running.value().mul_scalar(1.0 - self.config.momentum);
             running.set(kept + batch.detach().mul_scalar(self.config.momentum));
         };
         blend(&self.running_mean, mean);
-        blend(&self.running_var, variance.mul_scalar(unbiased));
+        blend(&self.running_var, variance);
     }
 
     /// The kernels of a convolution before this layer, multiplied with what it multiplies with, and

@@ -36,6 +36,7 @@ mod mlp;
 mod multi_query;
 pub(crate) mod noise;
 mod norm;
+pub(crate) mod norm_sync;
 mod param_builder;
 mod pointwise;
 mod pool;
@@ -61,6 +62,7 @@ pub use attention_pool::AttentionPool;
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use block_spec::{BlockKind, BlockSpec, divisible_by_8, nearest_divisible_by_8};
 pub use buffer::Buffer;
+pub(crate) use burn_zoo_cpu::StatisticsSync;
 pub use burn_zoo_cpu::{Act, Epilogue};
 pub use channel_attention::{
     ChannelAttention, EfficientAttention, GlobalContext, nearest_multiple_of_8,

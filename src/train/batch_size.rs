@@ -144,17 +144,17 @@ fn budget(model: &Classifier, search: &BatchSearch) -> Option<u64> {
 }
 
 /// What a batch size is looked for.
-struct Searched<'a> {
-    recipe: &'a Recipe,
-    model: &'a Classifier,
-    train: &'a Arc<dyn ImageData>,
-    skip_broken: bool,
-    budget: Option<u64>,
+pub(super) struct Searched<'a> {
+    pub recipe: &'a Recipe,
+    pub model: &'a Classifier,
+    pub train: &'a Arc<dyn ImageData>,
+    pub skip_broken: bool,
+    pub budget: Option<u64>,
 }
 
 impl Searched<'_> {
     /// Model and data for a few steps in batches of this size.
-    fn prepare(&self, batch_size: usize) -> Result<(Classifier, Setup)> {
+    pub fn prepare(&self, batch_size: usize) -> Result<(Classifier, Setup)> {
         let recipe = Recipe {
             batch_size,
             workers: 0,
@@ -162,11 +162,18 @@ impl Searched<'_> {
             ..self.recipe.clone()
         };
         let (train, valid) = (self.train.clone(), self.train.clone());
-        prepare(&recipe, self.model.clone(), train, valid, self.skip_broken)
+        prepare(
+            &recipe,
+            self.model.clone(),
+            train,
+            valid,
+            self.skip_broken,
+            Arc::default(),
+        )
     }
 
     /// The smallest batch that trains.
-    fn min_batch(&self) -> Result<usize> {
+    pub fn min_batch(&self) -> Result<usize> {
         if self.train.is_empty() {
             return Err(Error::argument("data", "at least one image", "none"));
         }
@@ -184,7 +191,7 @@ impl Searched<'_> {
         })
     }
 
-    fn try_batch(&self, batch_size: usize) -> Result<Trial> {
+    pub fn try_batch(&self, batch_size: usize) -> Result<Trial> {
         let is_measured = memory::reset_peak();
         let fits = match self.two_steps(batch_size) {
             Ok(()) => true,
@@ -194,7 +201,12 @@ impl Searched<'_> {
             }
             Err(error) => return Err(error),
         };
-        let peak = Memory::peak_resident().filter(|_| is_measured);
+        // A device with a pool of its own says what it has reserved.
+        let reserved = self.model.device().memory_pool_usage();
+        let peak = match reserved {
+            Some(pool) => Some(pool.bytes_reserved),
+            None => Memory::peak_resident().filter(|_| is_measured),
+        };
         let within = peak.zip(self.budget).is_none_or(|(peak, max)| peak <= max);
         Ok(Trial {
             batch_size,

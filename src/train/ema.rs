@@ -65,6 +65,11 @@ impl Ema {
         &self.model
     }
 
+    /// Puts another average in its place.
+    pub(super) fn replace(&mut self, model: Classifier) {
+        self.model = model;
+    }
+
     /// Moves the average towards the model's values. `step` counts optimiser steps from 1.
     pub fn update(&mut self, model: &Classifier, step: usize) {
         let decay = ema_decay(self.config.decay, self.config.warmup, step);

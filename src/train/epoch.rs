@@ -12,13 +12,14 @@ use super::training::{EpochClock, Training};
 use crate::data::Batch;
 use crate::error::Result;
 
-/// Trains to the last epoch, or until early stopping or the monitor ends the run.
+/// Trains to the last epoch, or until early stopping or the monitor ends the run. The rank that writes
+/// has the finished run, the others nothing.
 pub(super) fn run_epochs(
     setup: &Setup,
     progress: Progress,
     folder: RunFolder,
     monitor: &mut dyn Monitor,
-) -> Result<Run> {
+) -> Result<Option<Run>> {
     let mut training = Training::new(setup, progress, folder, monitor);
     training.start_run()?;
     while !training.is_finished() {
@@ -45,6 +46,7 @@ impl Training<'_> {
                 continue;
             }
             self = self.optimizer_step(step, inputs.is_empty())?;
+            self.decide_together()?;
             if self.control.stop {
                 break;
             }
@@ -53,6 +55,7 @@ impl Training<'_> {
         let complete = inputs.is_empty();
         drop(inputs);
         self.check_trained()?;
+        self.take_statistics()?;
         let validation = self.validate()?;
         self.finish_epoch(validation, complete)?;
         Ok(self)
@@ -75,7 +78,7 @@ impl Training<'_> {
             images: &train.images,
             valid_images: &valid.images,
             valid_labels: &valid.targets,
-            num_images: [self.setup.train.num_images(), self.setup.valid.num_images()],
+            num_images: self.setup.num_images,
             steps: self.setup.steps_per_epoch,
             epochs_done: self.progress.state.epoch,
             steps_done: self.progress.state.steps,
@@ -125,13 +128,18 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn finish_run(self) -> Result<Run> {
+    fn finish_run(self) -> Result<Option<Run>> {
+        // Whoever ends now must not be missed by another.
+        self.setup.group.exchange("end", ())?;
+        if !self.folder.is_written() {
+            return Ok(None);
+        }
         prefix::remove(self.folder.path());
         let model = self.progress.model.valid();
         let state = self.progress.state;
         let run = self.folder.finish(state, &self.setup.device, &model)?;
         self.monitor.run_finished(run.best())?;
-        Ok(run)
+        Ok(Some(run))
     }
 }
 

@@ -8,6 +8,8 @@ use super::ema::Ema;
 use super::epoch::run_epochs;
 use super::extend::Extension;
 use super::monitor::Monitor;
+use super::parallel::{Group, Parallel, run_replicas};
+use super::place::Place;
 use super::progress::Progress;
 use super::recipe::Recipe;
 use super::run::config::RunData;
@@ -38,6 +40,10 @@ pub struct FitOptions {
     pub feature_folder: Option<PathBuf>,
     /// For [`resume`](super::resume): trains on with a finished run.
     pub extend: Option<Extension>,
+    /// Several devices or processes that train together.
+    pub parallel: Parallel,
+    /// How the model is cut over devices.
+    pub place: Place,
 }
 
 impl Recipe {
@@ -69,7 +75,8 @@ impl Recipe {
     /// change what is frozen and stop the run.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit), and [`Error::Interrupted`] if the monitor stopped it.
+    /// As [`fit`](Self::fit), [`Error::Interrupted`] if the monitor stopped it, and [`Error::Rank`] if one
+    /// of several ranks has ended.
     pub fn fit_with(
         &self,
         model: Classifier,
@@ -79,11 +86,57 @@ impl Recipe {
         options: FitOptions,
         monitor: &mut dyn Monitor,
     ) -> Result<Run> {
+        let run = self.fit_rank(model, train, valid, dir, options, monitor)?;
+        run.ok_or_else(only_rank_0)
+    }
+
+    /// [`fit_with`](Self::fit_with) where this process may be any of several ranks: only rank 0 writes the
+    /// run folder and has the run, the others have nothing.
+    ///
+    /// # Errors
+    /// As [`fit_with`](Self::fit_with).
+    pub fn fit_rank(
+        &self,
+        model: Classifier,
+        train: Arc<dyn ImageData>,
+        valid: Arc<dyn ImageData>,
+        dir: impl AsRef<Path>,
+        options: FitOptions,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<Run>> {
         self.validate()?;
         if options.extend.is_some() {
             let expected = "nothing where a run begins: its recipe says how many epochs it has";
             return Err(Error::argument("extend", expected, "an extension"));
         }
+        let model = options.place.apply(model)?;
+        let models = options.parallel.models(&model);
+        // Replicas have their own.
+        drop(model);
+        let dir = dir.as_ref();
+        run_replicas(
+            &options.parallel,
+            models,
+            monitor,
+            |group, model, monitor| {
+                let group = Arc::new(group);
+                let images = [train.clone(), valid.clone()];
+                let run = self.fit_in(group.clone(), model, images, dir, &options, monitor);
+                run.inspect_err(|error| group.fail(error))
+            },
+        )
+    }
+
+    /// A rank's part of a new run.
+    fn fit_in(
+        &self,
+        group: Arc<Group>,
+        model: Classifier,
+        [train, valid]: [Arc<dyn ImageData>; 2],
+        dir: &Path,
+        options: &FitOptions,
+        monitor: &mut dyn Monitor,
+    ) -> Result<Option<Run>> {
         let data = RunData {
             source: options.data.clone(),
             train_images: train.len(),
@@ -91,8 +144,10 @@ impl Recipe {
             classes: train.classes().to_vec(),
             arguments: options.arguments.clone(),
         };
-        let (model, mut setup) = prepare(self, model, train, valid, options.skip_broken)?;
-        setup.feature_folder = options.feature_folder;
+        group.check_alike(self, &data)?;
+        let skip_broken = options.skip_broken;
+        let (model, mut setup) = prepare(self, model, train, valid, skip_broken, group.clone())?;
+        setup.feature_folder.clone_from(&options.feature_folder);
         let (names, notice) = model_classes(&data.classes, model.num_classes());
         let mut model = model.with_classes(names)?;
         // What the model was tuned at goes with it, so that it is used at the same size.
@@ -102,9 +157,16 @@ impl Recipe {
             // The images were taken as they are: nothing is cut off when they are used again.
             model.set_crop_pct(1.0);
         }
+        options.place.prepare(&mut setup)?;
+        let model = group.broadcast_model(model)?;
 
-        let folder = RunFolder::create(dir.as_ref(), options.overwrite, &setup.plan)?;
-        folder.write_config(&setup.recipe, &model, &data)?;
+        let folder = if group.leads() {
+            let folder = RunFolder::create(dir, options.overwrite, &setup.plan)?;
+            folder.write_config(&setup.recipe, &model, &data)?;
+            folder
+        } else {
+            RunFolder::none()?
+        };
         if let Some(notice) = notice {
             monitor.notice(&notice);
         }
@@ -112,8 +174,17 @@ impl Recipe {
             optimizer: setup.recipe.optimizer(&model)?,
             ema: setup.recipe.ema.map(|ema| Ema::new(ema, &model)),
             model,
-            state: RunState::default(),
+            state: RunState {
+                ranks: group.size(),
+                ..RunState::default()
+            },
         };
         run_epochs(&setup, progress, folder, monitor)
     }
+}
+
+/// What a rank beside rank 0 says that is asked for its run.
+pub(super) fn only_rank_0() -> Error {
+    let expected = "rank 0, which alone has the run; the others use `fit_rank` and `resume_rank`";
+    Error::argument("communicator", expected, "another rank")
 }

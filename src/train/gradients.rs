@@ -90,7 +90,11 @@ pub fn gradient_norm(model: &Classifier, gradients: &GradientsParams) -> Result<
                     self.here += sum;
                     return;
                 }
-                self.sums.push(gradient.square().sum());
+                // Parts of a model may be on several devices.
+                let sum = gradient.square().sum();
+                let first = self.sums.first().map(Tensor::device);
+                self.sums
+                    .push(first.map_or(sum.clone(), |first| sum.to_device(&first)));
             }
         }
     }

@@ -19,10 +19,14 @@ mod fit;
 mod gradients;
 mod loss;
 mod loss_scale;
+mod memory_use;
 mod model_optimizer;
 mod monitor;
 mod optimizer;
 mod out_of_memory;
+mod parallel;
+mod pipeline;
+mod place;
 mod plan;
 mod progress;
 mod ranges;
@@ -60,15 +64,20 @@ pub use finder::{RateSweep, Suggestions, Sweep};
 pub use fit::FitOptions;
 pub use gradients::{Clip, clip_gradients, gradient_norm};
 pub use loss::{ClassWeights, Loss};
+pub use memory_use::{GroupMemory, MemoryUse};
 pub use model_optimizer::ModelOptimizer;
 pub use monitor::{
     Backward, Control, EpochEnd, EpochStart, Monitor, Monitors, RunStart, StepRecord,
 };
 pub use optimizer::Optimizer;
+#[cfg(feature = "mpi")]
+pub use parallel::Mpi;
+pub use parallel::{Communicator, Launched, Parallel, agree};
+pub use place::Place;
 pub use plan::{Plan, StepRates};
 pub use rates::{BackboneRate, RateScaling, Rates};
 pub use recipe::{Checkpoints, Recipe};
-pub use resume::{has_checkpoint, resume};
+pub use resume::{has_checkpoint, resume, resume_rank};
 pub use run::config::{RunConfig, RunData};
 pub use run::files::{LoggedStep, RunFiles};
 pub use run::finished::Run;

@@ -20,7 +20,7 @@ use crate::model::{Classifier, Freeze, params};
 /// [`backward`](Monitor::backward) and [`step`](Monitor::step), for each batch of validation
 /// [`validated`](Monitor::validated), and [`epoch_finished`](Monitor::epoch_finished), at last
 /// [`run_finished`](Monitor::run_finished).
-pub trait Monitor {
+pub trait Monitor: Send {
     /// A run begins, or goes on.
     fn run_started(&mut self, run: &RunStart<'_>) -> Result<()> {
         let _ = run;

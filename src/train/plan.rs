@@ -75,13 +75,28 @@ impl Recipe {
     /// [`UnknownGroup`](crate::Error::UnknownGroup) or [`Pattern`](crate::Error::Pattern) for
     /// something to freeze that the model does not have.
     pub fn plan(&self, model: &Classifier, steps_per_epoch: usize) -> Result<Plan> {
+        self.plan_of_ranks(model, steps_per_epoch, 1)
+    }
+
+    /// The same for several ranks, each with batches of its own.
+    pub(super) fn plan_of_ranks(
+        &self,
+        model: &Classifier,
+        steps_per_epoch: usize,
+        ranks: usize,
+    ) -> Result<Plan> {
         self.validate()?;
-        Plan::new(self, model, steps_per_epoch)
+        Plan::new(self, model, steps_per_epoch, self.effective_batch() * ranks)
     }
 }
 
 impl Plan {
-    fn new(recipe: &Recipe, model: &Classifier, steps_per_epoch: usize) -> Result<Self> {
+    fn new(
+        recipe: &Recipe,
+        model: &Classifier,
+        steps_per_epoch: usize,
+        images_per_step: usize,
+    ) -> Result<Self> {
         let model_groups = model.all_groups();
         let groups = rate_groups(model, matches!(recipe.rates, Rates::LayerDecay { .. }));
         let steps_per_epoch = steps_per_epoch.max(1);
@@ -95,7 +110,7 @@ impl Plan {
         Ok(Self {
             steps_per_epoch,
             per: recipe.per,
-            phases: phases(recipe, &groups, head, steps_per_epoch),
+            phases: phases(recipe, &groups, head, steps_per_epoch, images_per_step),
             groups,
             changes,
             joins: match recipe.unfreeze {
@@ -268,8 +283,9 @@ fn phases(
     groups: &[RateGroup],
     head: usize,
     steps_per_epoch: usize,
+    images_per_step: usize,
 ) -> Vec<Phase> {
-    let rate = recipe.learning_rate * recipe.rate_scaling.factor(recipe.effective_batch());
+    let rate = recipe.learning_rate * recipe.rate_scaling.factor(images_per_step);
     let Unfreeze::FineTune {
         freeze_epochs,
         lr_mult,

@@ -79,6 +79,10 @@ pub struct Recipe {
     /// Computes activations that need much memory and little time a second time in the backward
     /// pass instead of keeping them.
     pub gradient_checkpointing: bool,
+    /// Of several ranks that train together: batch normalisations normalise by the images of all of
+    /// them, as PyTorch's `SyncBatchNorm`, and not each by its own. On the CPU only.
+    #[serde(skip_serializing_if = "is_false")]
+    pub sync_batch_norm: bool,
     /// Whether and where the output of frozen layers is kept from epoch to epoch.
     #[serde(serialize_with = "text::serialize")]
     #[serde(deserialize_with = "text::deserialize::<_, FeatureCache, _>")]
@@ -149,6 +153,11 @@ impl Default for Recipe {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// A setter for each field that is set most often.
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident($field:ident: $type:ty);)+) => {$(
@@ -183,6 +192,7 @@ impl Recipe {
             drop_path_rate: None,
             precision: Precision::default(),
             gradient_checkpointing: false,
+            sync_batch_norm: false,
             feature_cache: FeatureCache::default(),
             metric: Metric::default(),
             augment: Augment::default(),
@@ -348,6 +358,8 @@ impl Recipe {
         precision(precision: Precision);
         /// Keeps fewer activations for the backward pass.
         gradient_checkpointing(gradient_checkpointing: bool);
+        /// Normalises by the images of all ranks.
+        sync_batch_norm(sync_batch_norm: bool);
         /// Sets whether and where the output of frozen layers is kept.
         feature_cache(feature_cache: FeatureCache);
         /// Sets the dropout before the head.

@@ -11,8 +11,9 @@ use super::classes::check_same_classes;
 use super::ema::Ema;
 use super::epoch::run_epochs;
 use super::extend::{AddedEpochs, Extension};
-use super::fit::FitOptions;
+use super::fit::{FitOptions, only_rank_0};
 use super::monitor::Monitor;
+use super::parallel::{Group, run_replicas};
 use super::progress::Progress;
 use super::run::config::RunConfig;
 use super::run::finished::Run;
@@ -36,25 +37,88 @@ pub fn resume(
     device: &Device,
     train: Arc<dyn ImageData>,
     valid: Arc<dyn ImageData>,
-    mut options: FitOptions,
+    options: FitOptions,
     monitor: &mut dyn Monitor,
 ) -> Result<Run> {
+    let run = resume_rank(dir, device, train, valid, options, monitor)?;
+    run.ok_or_else(only_rank_0)
+}
+
+/// [`resume`] where this process may be any of several ranks, of which there may be more or fewer than
+/// before: only rank 0 reads and writes the run folder and has the run, the others have nothing.
+///
+/// # Errors
+/// As [`resume`].
+pub fn resume_rank(
+    dir: impl AsRef<Path>,
+    device: &Device,
+    train: Arc<dyn ImageData>,
+    valid: Arc<dyn ImageData>,
+    options: FitOptions,
+    monitor: &mut dyn Monitor,
+) -> Result<Option<Run>> {
     let dir = dir.as_ref();
-    let mut config = RunConfig::open(dir)?;
-    let lock = FolderLock::take(dir)?;
-    check_same_images(&config, train.as_ref(), valid.as_ref())?;
-    let Some(path) = checkpoint::newest(dir)? else {
-        return Err(Error::Folder {
+    let devices = match &options.parallel.devices[..] {
+        [] => vec![device.clone()],
+        devices => devices.to_vec(),
+    };
+    run_replicas(
+        &options.parallel,
+        devices,
+        monitor,
+        |group, device, monitor| {
+            let group = Arc::new(group);
+            let images = [train.clone(), valid.clone()];
+            let options = options.clone();
+            let run = resume_in(group.clone(), dir, &device, images, options, monitor);
+            run.inspect_err(|error| group.fail(error))
+        },
+    )
+}
+
+/// A rank's part of a run that goes on.
+fn resume_in(
+    group: Arc<Group>,
+    dir: &Path,
+    device: &Device,
+    [train, valid]: [Arc<dyn ImageData>; 2],
+    mut options: FitOptions,
+    monitor: &mut dyn Monitor,
+) -> Result<Option<Run>> {
+    let newest = |dir: &Path| {
+        checkpoint::newest(dir)?.ok_or_else(|| Error::Folder {
             path: dir.to_path_buf(),
             reason: "the run has no checkpoint yet; start it again with overwriting allowed"
                 .to_owned(),
-        });
+        })
     };
+    // The folder need not be on the other ranks' machines.
+    let lock = if group.leads() {
+        // Whether it is a run's folder, before it is locked.
+        RunConfig::open(dir)?;
+        Some(FolderLock::take(dir)?)
+    } else {
+        None
+    };
+    let own = if group.leads() {
+        Some(newest(dir)?)
+    } else {
+        None
+    };
+    let copy = group.broadcast_run(dir, own.as_deref())?;
+    let source = copy.as_ref().map_or(dir, |copy| copy.path());
+    let mut config = RunConfig::open(source)?;
+    check_same_images(&config, train.as_ref(), valid.as_ref())?;
+    let path = newest(source)?;
     let device = device.clone().autodiff();
     let checkpoint = checkpoint::read(&path, &device)?;
     let added = match next_step(&config, &checkpoint, options.extend.take())? {
         NextStep::Nothing => {
-            return read_finished(dir, lock, &config, checkpoint, &device, monitor);
+            group.exchange("end", ())?;
+            let Some(lock) = lock else {
+                return Ok(None);
+            };
+            return read_finished(dir, lock, &config, checkpoint, &device, monitor).map(Some);
         }
         NextStep::Finish => None,
         NextStep::Extend(added) => Some(added),
@@ -62,21 +126,31 @@ pub fn resume(
     config.extended.extend(added.clone());
 
     let recipe = config.recipe.clone();
-    let model = checkpoint.model.clone();
-    let (model, mut setup) = prepare(&recipe, model, train, valid, options.skip_broken)
-        .map_err(|error| unreadable_image(error, options.skip_broken, &path, dir))?;
+    let model = options.place.apply(checkpoint.model.clone())?;
+    let skip_broken = options.skip_broken;
+    let (model, mut setup) = prepare(&recipe, model, train, valid, skip_broken, group.clone())
+        .map_err(|error| unreadable_image(error, skip_broken, &path, dir))?;
     config.extended.iter().for_each(|added| setup.extend(added));
     setup.feature_folder = options.feature_folder.take();
+    options.place.prepare(&mut setup)?;
     let mut optimizer = recipe.optimizer(&model)?;
     checkpoint.restore_optimizer(&mut optimizer)?;
     let Checkpoint { mut state, ema, .. } = checkpoint;
     if state.extended < config.extended.len() {
         state.extend(config.extended.len());
     }
+    state.continue_with(group.size());
+    let ema = ema.map(|ema| options.place.apply(ema)).transpose()?;
     let ema = recipe.ema.zip(ema);
     let ema = ema.map(|(config, average)| Ema::new(config, &average));
-    let folder = RunFolder::resume(dir, lock, &state, &setup.plan)?;
-    folder.update_config(&options.arguments, added.as_ref())?;
+    let folder = match lock {
+        Some(lock) => {
+            let folder = RunFolder::resume(dir, lock, &state, &setup.plan)?;
+            folder.update_config(&options.arguments, added.as_ref())?;
+            folder
+        }
+        None => RunFolder::none()?,
+    };
     if let Some(added) = added {
         let frozen = setup.freeze_at(setup.plan_step(&state), &state)?;
         let again = match recipe.early_stopping {
@@ -91,7 +165,7 @@ pub fn resume(
         ema,
         state,
     };
-    if progress.state.may_lack_best() {
+    if progress.state.may_lack_best() && folder.is_written() {
         folder.write_best(progress.result())?;
     }
     run_epochs(&setup, progress, folder, monitor)

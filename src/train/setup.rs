@@ -1,5 +1,6 @@
 //! Recipe, model and data brought together: what stays the same from step to step.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,14 +12,17 @@ use super::classes::check_same_classes;
 use super::extend::AddedEpochs;
 use super::feature_cache::CachePlace;
 use super::loss::{ClassWeights, Loss};
+use super::parallel::Group;
 use super::plan::{Plan, StepRates};
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Warmup};
 use super::state::RunState;
-use crate::data::{self, ImageData, Loader, LoaderConfig};
+use crate::data::{self, ImageData, Loader, LoaderConfig, Shard, Subset};
+use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::infer::check_labels;
 use crate::model::{Classifier, Freeze, InputSize, params};
+use crate::nn::StatisticsSync;
 
 /// Everything that stays the same from step to step.
 pub(super) struct Setup {
@@ -43,6 +47,14 @@ pub(super) struct Setup {
     pub feature_folder: Option<PathBuf>,
     /// The layers for whose sake the last image of an epoch is left out.
     pub single_value_layers: Vec<String>,
+    /// Those who train with this one.
+    pub group: Arc<Group>,
+    /// Of several ranks: images of this rank's own, the same in each epoch, whose features can be kept.
+    pub own_train: Option<Loader>,
+    /// Parts of a batch that go through a model on several devices one after the other.
+    pub micro_batches: usize,
+    /// Images for training and validation, those of all ranks.
+    pub num_images: [usize; 2],
 }
 
 /// Checks that recipe, model and data fit each other, and makes of them what a run needs.
@@ -52,7 +64,9 @@ pub(super) fn prepare(
     train: Arc<dyn ImageData>,
     valid: Arc<dyn ImageData>,
     skip_broken: bool,
+    group: Arc<Group>,
 ) -> Result<(Classifier, Setup)> {
+    let num_images = [train.len(), valid.len()];
     check_data(&model, train.as_ref(), valid.as_ref())?;
     let model = training_model(recipe, model)?;
     let mut device = model.device();
@@ -60,8 +74,17 @@ pub(super) fn prepare(
         device = device.gradient_checkpointing();
     }
     recipe.precision.check(&device)?;
+    if recipe.sync_batch_norm && !group.is_alone() && !on_cpu(&device) {
+        let expected = "false, on devices other than the CPU (flex)";
+        return Err(Error::argument("sync_batch_norm", expected, true));
+    }
     let loss = loss(recipe, model.num_classes(), train.as_ref(), &device)?;
-    let [mut train, valid] = loaders(recipe, &model, [train, valid], skip_broken, &device)?;
+    let parts = [train, valid];
+    let Loaders {
+        mut train,
+        valid,
+        mut own_train,
+    } = loaders(recipe, &model, parts, skip_broken, &device, &group)?;
     let image_size = check_first_image(&model, &train)?;
     check_first_image(&model, &valid)?;
 
@@ -74,7 +97,8 @@ pub(super) fn prepare(
         ..recipe.clone()
     };
     let steps = |train: &Loader| train.num_batches().div_ceil(recipe.accumulate);
-    let mut plan = recipe.plan(&model, steps(&train))?;
+    let ranks = group.size();
+    let mut plan = recipe.plan_of_ranks(&model, steps(&train), ranks)?;
     let checked = check_plan(&recipe, &model, &plan, steps(&train), image_size)?;
     let mut single_value_layers = checked.single_value_layers;
     let min_batch = if single_value_layers.is_empty() { 1 } else { 2 };
@@ -91,7 +115,8 @@ pub(super) fn prepare(
         single_value_layers.clear();
     } else if !single_value_layers.is_empty() {
         train.drop_single();
-        plan = recipe.plan(&model, steps(&train))?;
+        own_train.iter_mut().for_each(Loader::drop_single);
+        plan = recipe.plan_of_ranks(&model, steps(&train), ranks)?;
     }
     let must_cache = matches!(
         recipe.feature_cache.place,
@@ -116,8 +141,17 @@ pub(super) fn prepare(
         valid,
         loss,
         device,
+        group,
+        own_train,
+        micro_batches: 1,
+        num_images,
     };
     Ok((model, setup))
+}
+
+/// Whether the fast operations are there, of which the shared normalisation is one.
+fn on_cpu(device: &Device) -> bool {
+    cfg!(feature = "flex") && device_name(&device.clone().without_autodiff()) == "cpu"
 }
 
 fn check_data(model: &Classifier, train: &dyn ImageData, valid: &dyn ImageData) -> Result<()> {
@@ -166,14 +200,21 @@ fn loss(
     Loss::new(recipe.label_smoothing, weights.as_deref(), device)
 }
 
-/// The loaders for training and validation.
+struct Loaders {
+    train: Loader,
+    valid: Loader,
+    own_train: Option<Loader>,
+}
+
+/// The loaders for training and validation; of several ranks, those of this one's share.
 fn loaders(
     recipe: &Recipe,
     model: &Classifier,
     [train, valid]: [Arc<dyn ImageData>; 2],
     skip_broken: bool,
     device: &Device,
-) -> Result<[Loader; 2]> {
+    group: &Group,
+) -> Result<Loaders> {
     let size = match model.backbone.describe().input_size {
         InputSize::Exactly(size) => Some(recipe.image_size.unwrap_or(size.into())),
         _ => recipe.image_size,
@@ -192,12 +233,34 @@ fn loaders(
         sampler: recipe.sampler,
         augment: recipe.augment.clone(),
         mixing: recipe.mixing,
+        shard: group.shard(),
         ..config.clone()
     };
-    Ok([
-        Loader::new(train, preprocess.clone(), training, device)?,
-        Loader::new(valid, preprocess, config, device)?,
-    ])
+    let Some(Shard { rank, size }) = group.shard() else {
+        return Ok(Loaders {
+            train: Loader::new(train, preprocess.clone(), training, device)?,
+            valid: Loader::new(valid, preprocess, config, device)?,
+            own_train: None,
+        });
+    };
+    if train.len().min(valid.len()) < size {
+        let expected = format!("at least {size} training and validation images, one for each rank");
+        let found = format!("{} and {}", train.len(), valid.len());
+        return Err(Error::argument("data", expected, found));
+    }
+    let part = |data: &Arc<dyn ImageData>| Arc::new(Subset::every(data.clone(), rank, size));
+    let own = LoaderConfig {
+        shard: None,
+        ..training.clone()
+    };
+    let valid = Loader::new(part(&valid), preprocess.clone(), config, device)?;
+    let own_train = Loader::new(part(&train), preprocess.clone(), own, device)?;
+    let train = Loader::new(train, preprocess, training, device)?;
+    Ok(Loaders {
+        own_train: Some(own_train.repeated_to(train.num_images())),
+        train,
+        valid,
+    })
 }
 
 /// Takes one image through the model's checks, so that a size that does not fit is an error before
@@ -291,9 +354,16 @@ impl Setup {
         rates
     }
 
+    /// By what batch normalisations share their statistics, if they do.
+    pub fn statistics_sync(&self) -> Option<Arc<dyn StatisticsSync>> {
+        let sync = self.group.statistics_sync();
+        sync.filter(|_| self.recipe.sync_batch_norm)
+    }
+
     /// What a person should know before the run begins.
     pub fn notices(&self) -> Vec<String> {
         let mut notices: Vec<String> = self.unused_schedule().into_iter().collect();
+        notices.extend(self.ranks_in_words());
         let end = self.recipe.epochs * self.steps_per_epoch;
         for (step, freeze) in self.plan.changes().iter().filter(|(step, _)| *step >= end) {
             notices.push(format!(
@@ -305,10 +375,32 @@ impl Setup {
             notices.push(format!(
                 "1 of {} training images is left out of each epoch, another one each time: the \
                  last would be alone in its batch, and give `{layer}` one value per channel",
-                self.train.num_images()
+                self.num_images[0]
             ));
         }
         notices
+    }
+
+    /// What several ranks make of the recipe.
+    fn ranks_in_words(&self) -> Option<String> {
+        let ranks = self.group.in_words()?;
+        let (recipe, size) = (&self.recipe, self.group.size());
+        let [train, _] = self.num_images;
+        let own = self.train.num_images();
+        let images = match (size * own).cmp(&train) {
+            Ordering::Greater => format!("; {} images come twice in an epoch", size * own - train),
+            Ordering::Less => format!("; {} images are left out of each epoch", train - size * own),
+            Ordering::Equal => String::new(),
+        };
+        let norm = match recipe.sync_batch_norm {
+            true => "; batch normalisations over all ranks",
+            false => "",
+        };
+        Some(format!(
+            "{ranks}{norm}; batches of {} on each, {} images a step{images}",
+            recipe.batch_size,
+            size * recipe.effective_batch()
+        ))
     }
 
     /// What of its schedule the last phase never comes to, in words.
@@ -323,7 +415,7 @@ impl Setup {
 
     /// Appends epochs that were added to the finished run.
     pub fn extend(&mut self, added: &AddedEpochs) {
-        let images = self.recipe.effective_batch();
+        let images = self.recipe.effective_batch() * self.group.size();
         let scaling = self.recipe.rate_scaling.factor(images);
         self.plan.extend(added, scaling);
         self.schedule = added.schedule.clone();

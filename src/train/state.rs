@@ -16,8 +16,11 @@ pub(super) struct RunState {
     pub version: u32,
     /// Epochs that are complete.
     pub epoch: usize,
-    /// Batches of the next epoch that are done.
+    /// Batches of the next epoch that are done, on each rank.
     pub batches: usize,
+    /// Ranks that train together; older checkpoints are of one.
+    #[serde(default)]
+    pub ranks: usize,
     /// Steps of the optimiser that are done.
     pub steps: usize,
     /// `steps` at the start of the next epoch; `None` between epochs, and in older checkpoints.
@@ -74,6 +77,13 @@ impl RunState {
         self.stopped = false;
         self.patience = Patience::default();
         self.plateau = PlateauState::default();
+    }
+
+    /// Goes on with so many ranks. In the middle of an epoch as many of its images are done, up to a
+    /// batch, though not the same ones.
+    pub fn continue_with(&mut self, ranks: usize) {
+        self.batches = self.batches * self.ranks.max(1) / ranks;
+        self.ranks = ranks;
     }
 
     /// The best epoch so far.

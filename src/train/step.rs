@@ -2,13 +2,17 @@
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 
 use super::batch_norm_check::{single_value_error, single_value_norms};
 use super::cache::inputs::{Inputs, ModelInput};
 use super::gradients::{Clip, accumulate, clip_gradients, gradient_norm, scale};
+use super::memory_use::Growth;
 use super::model_optimizer::ModelOptimizer;
 use super::monitor::{Backward, StepRecord};
 use super::out_of_memory::catch_out_of_memory;
+use super::parallel::StepReport;
+use super::pipeline::Pipeline;
 use super::plan::StepRates;
 use super::setup::Setup;
 use super::state::TrainTotals;
@@ -16,9 +20,9 @@ use super::training::Training;
 use crate::data::Batch;
 use crate::error::Result;
 use crate::infer::{best, check_labels, scalar};
+use crate::memory;
 use crate::model::{Classifier, Freeze, host_vec};
-use crate::nn::Precision;
-use crate::nn::noise;
+use crate::nn::{Precision, noise, norm_sync};
 
 /// The mean over the batches of a step.
 pub(super) struct StepGradients {
@@ -27,6 +31,14 @@ pub(super) struct StepGradients {
     rates: StepRates,
     /// The norm of all gradients, if somebody asks for it: it is read from the device.
     norm: Option<f64>,
+}
+
+/// The sums over a rank's batches of a step.
+#[derive(Default)]
+struct StepBatches {
+    gradients: GradientsParams,
+    loss: f64,
+    batches: usize,
 }
 
 impl Training<'_> {
@@ -50,6 +62,8 @@ impl Training<'_> {
         self.frozen = Some(freeze);
         self.single_image_sizes.clear();
         let prefix = std::mem::take(&mut self.prefix);
+        // What the phase before held goes back to the device.
+        setup.device.memory_cleanup();
         let dir = self.folder.path();
         match prefix.update(setup, &self.progress, dir, self.monitor) {
             Ok(Some(prefix)) => {
@@ -61,9 +75,9 @@ impl Training<'_> {
         }
     }
 
-    /// The gradients of the next step, averaged over its batches. `None` if there is nothing to
-    /// learn from in its first batch: the step then begins with a later one, for which the plan is
-    /// asked anew.
+    /// The gradients of the next step, averaged over its batches and over all ranks. `None` if there is
+    /// nothing to learn from in its first batch: the step then begins with a later one, for which the
+    /// plan is asked anew.
     pub fn accumulate_gradients(
         &mut self,
         inputs: &mut Inputs<'_>,
@@ -76,42 +90,28 @@ impl Training<'_> {
             Precision::F16 => state.loss_scale.factor(),
             _ => 1.0,
         };
-        let mut start = (recipe.accumulate > 1).then(|| self.progress.step_start());
-        let mut gradients = GradientsParams::new();
-        let (mut loss, mut batches) = (0.0, 0);
-        while batches < recipe.accumulate
-            && let Some(batch) = inputs.next_batch()
-        {
-            let batch = batch.map_err(|error| {
-                if let Some(start) = start.take() {
-                    self.progress.restore(start);
-                }
-                self.checkpoint_if_unreadable(error)
-            })?;
-            let state = &mut self.progress.state;
-            state.batches += 1;
-            self.reported
-                .in_batch(&setup.train, batch.skipped, state, self.monitor);
-            let input = match batch.input {
-                Some(input) if self.can_train_on(&input)? => input,
-                _ if batches == 0 => return Ok(None),
-                _ => continue,
-            };
-            let (batch_loss, batch_gradients) = self.backward(input, loss_scale)?;
-            if !batch_loss.is_finite() {
-                return Err(self.diverged(batch_loss, &rates));
-            }
-            accumulate(&self.progress.model, &mut gradients, batch_gradients);
-            loss += batch_loss;
-            batches += 1;
-        }
-        drop(start);
-        if batches == 0 {
+        let before = state.totals;
+        let Some(batches) = self.accumulate_batches(inputs, loss_scale)? else {
             return Ok(None);
-        }
+        };
+        let StepBatches {
+            mut gradients,
+            loss,
+            batches,
+        } = batches;
         let divisor = batches as f64 * loss_scale;
-        if divisor != 1.0 {
+        if divisor != 1.0 && batches > 0 {
             scale(&self.progress.model, &mut gradients, 1.0 / divisor);
+        }
+        let mut loss = loss / batches as f64;
+        if !setup.group.is_alone() {
+            match self.average_over_ranks(&mut gradients, loss, before)? {
+                Some(mean) => loss = mean,
+                None => return Ok(None),
+            }
+        }
+        if !loss.is_finite() {
+            return Err(self.diverged(loss, &rates));
         }
         let is_shown = (self.progress.state.steps + 1).is_multiple_of(10);
         let is_needed =
@@ -121,10 +121,64 @@ impl Training<'_> {
             .transpose()?;
         Ok(Some(StepGradients {
             gradients,
-            loss: loss / batches as f64,
+            loss,
             rates,
             norm,
         }))
+    }
+
+    /// The sums over this rank's batches of a step.
+    fn accumulate_batches(
+        &mut self,
+        inputs: &mut Inputs<'_>,
+        loss_scale: f64,
+    ) -> Result<Option<StepBatches>> {
+        let setup = self.setup;
+        let recipe = &setup.recipe;
+        let is_alone = setup.group.is_alone();
+        let mut start = (recipe.accumulate > 1).then(|| self.progress.step_start());
+        let mut step = StepBatches::default();
+        let mut taken = 0;
+        while taken < recipe.accumulate
+            && let Some(batch) = inputs.next_batch()
+        {
+            let batch = batch.map_err(|error| {
+                if let Some(start) = start.take() {
+                    self.progress.restore(start);
+                }
+                self.checkpoint_if_unreadable(error)
+            })?;
+            let loader = self.prefix.loader(setup);
+            let state = &mut self.progress.state;
+            state.batches += 1;
+            let part = self.prefix.part(setup);
+            self.reported
+                .in_batch(loader, part, batch.skipped, state, self.monitor);
+            let input = match batch.input {
+                Some(input) if self.can_train_on(&input)? => Some(input),
+                _ => None,
+            };
+            let Some((input, weight)) = self.with_all_ranks(input)? else {
+                if is_alone && step.batches == 0 {
+                    return Ok(None);
+                }
+                // Ranks stay in step, whatever they have.
+                taken += usize::from(!is_alone);
+                continue;
+            };
+            taken += 1;
+            let (batch_loss, batch_gradients) = self.backward(input, weight * loss_scale)?;
+            if is_alone && !batch_loss.is_finite() {
+                step.loss = batch_loss;
+                step.batches = 1;
+                return Ok(Some(step));
+            }
+            accumulate(&self.progress.model, &mut step.gradients, batch_gradients);
+            step.loss += batch_loss;
+            step.batches += 1;
+        }
+        drop(start);
+        Ok((step.batches > 0 || !is_alone).then_some(step))
     }
 
     /// Whether a batch is not one image from which a batch normalisation would get one value per
@@ -161,14 +215,75 @@ impl Training<'_> {
         let (setup, epoch) = (self.setup, self.epoch_number());
         check_labels(&input.targets, self.progress.model.num_classes())?;
         // Dropout is the same whether or not the run was interrupted before.
-        let stream = format!("noise {epoch} {}", self.progress.state.batches);
+        let mut stream = format!("noise {epoch} {}", self.progress.state.batches);
+        if !setup.group.leads() {
+            stream += &format!(" rank {}", setup.group.rank());
+        }
         let model = &self.progress.model;
         let totals = &mut self.progress.state.totals;
         noise::with(setup.recipe.seed, &stream, || {
-            catch_out_of_memory(&setup.recipe, setup.min_batch, || {
-                forward_backward(setup, model, loss_scale, totals, input)
+            norm_sync::with(setup.statistics_sync(), || {
+                catch_out_of_memory(&setup.recipe, setup.min_batch, || {
+                    forward_backward(setup, model, loss_scale, totals, input, &stream)
+                })
             })
         })
+    }
+
+    /// A batch, and the weight of its loss. Where batch normalisations are of all ranks, none can go on
+    /// without the others, so that all have a batch or none; and what flows back through them is the
+    /// gradient of the loss over all images, in which each rank weighs by those that it has.
+    fn with_all_ranks(&mut self, input: Option<ModelInput>) -> Result<Option<(ModelInput, f64)>> {
+        let group = &self.setup.group;
+        if self.setup.statistics_sync().is_none() {
+            return Ok(input.map(|input| (input, 1.0)));
+        }
+        let own = input.as_ref().map_or(0, |input| input.targets.len());
+        let all = group.exchange("batch", own)?;
+        let Some(rank) = all.iter().position(|images| *images == 0) else {
+            let mean = all.iter().sum::<usize>() as f64 / all.len() as f64;
+            return Ok(input.map(|input| (input, own as f64 / mean)));
+        };
+        self.monitor.notice(&format!(
+            "batch {} of epoch {} is left out on all ranks: rank {rank} can learn from none of its images",
+            self.progress.state.batches,
+            self.epoch_number()
+        ));
+        Ok(None)
+    }
+
+    /// Averages a step's gradients over the images of all ranks: the mean loss. `None` if no rank had an
+    /// image. `before` is what was counted before the step.
+    fn average_over_ranks(
+        &mut self,
+        gradients: &mut GradientsParams,
+        loss: f64,
+        before: TrainTotals,
+    ) -> Result<Option<f64>> {
+        let (epoch, state) = (self.epoch_number(), &mut self.progress.state);
+        let own = state.totals;
+        let report = StepReport {
+            epoch,
+            batches: state.batches,
+            steps: state.steps,
+            images: own.images - before.images,
+            correct: own.correct - before.correct,
+            loss_sum: (own.loss - before.loss).to_bits(),
+            loss: loss.to_bits(),
+            present: Vec::new(),
+            lengths: Vec::new(),
+        };
+        state.totals = TrainTotals {
+            seconds: own.seconds,
+            ..before
+        };
+        let totals = &mut state.totals;
+        let model = &self.progress.model;
+        let setup = self.setup;
+        let is_weighted = setup.statistics_sync().is_some();
+        let group = &setup.group;
+        let loss = group.average(model, is_weighted, report, gradients, totals)?;
+        Ok((totals.images > before.images).then_some(loss))
     }
 
     /// In f16: whether gradients overflowed, so that the step is skipped.
@@ -190,7 +305,7 @@ impl Training<'_> {
             "step {}: gradients overflowed in f16; the step is left out",
             state.steps
         ));
-        if self.monitor.should_stop() {
+        if self.should_stop() {
             return Err(self.interrupted());
         }
         Ok(true)
@@ -226,38 +341,63 @@ impl Training<'_> {
             images_per_second: state.totals.images_per_second(),
             accuracy: state.totals.accuracy(),
         };
+        if record.global_step.is_multiple_of(Growth::EVERY) {
+            let pool = self.setup.device.memory_pool_usage();
+            let held = pool.map(|pool| pool.bytes_in_use).or_else(memory::resident);
+            if let Some(text) = self.growth.look(held) {
+                self.monitor.notice(&text);
+            }
+        }
         let is_special = std::mem::take(&mut self.freeze_changed);
         self.folder.log_step(&record, is_special);
         self.monitor.step(&record, &mut self.control)?;
-        if self.monitor.should_stop() {
+        if self.should_stop() {
             return Err(self.interrupted());
         }
         Ok(self)
     }
 }
 
-/// One batch: its loss, and the gradients of the loss times `loss_scale`.
+/// One batch: its loss, and the gradients of the loss times `loss_scale`. `stream` names its random
+/// numbers.
 fn forward_backward(
     setup: &Setup,
     model: &Classifier,
     loss_scale: f64,
     totals: &mut TrainTotals,
     mut input: ModelInput,
+    stream: &str,
 ) -> Result<(f64, GradientsParams)> {
     let labels = std::mem::take(&mut input.targets);
     let soft = input.soft.take();
     let hard = input.labels.clone();
-    let logits = input.forward(model, &setup.recipe)?;
-    let logits = logits.cast(Precision::F32.dtype());
-    let mut loss = match soft {
-        Some(soft) => setup.loss.forward_soft(logits.clone(), soft),
-        None => setup.loss.forward(logits.clone(), hard),
+    let backward = |logits: Tensor<2>| {
+        let logits = logits.cast(Precision::F32.dtype());
+        let mut loss = match soft {
+            Some(soft) => setup.loss.forward_soft(logits.clone(), soft),
+            None => setup.loss.forward(logits.clone(), hard),
+        };
+        let value = scalar(loss.clone().detach())?;
+        if loss_scale != 1.0 {
+            loss = loss.mul_scalar(loss_scale);
+        }
+        Ok(((value, logits), loss.backward()))
     };
-    let value = scalar(loss.clone().detach())?;
-    if loss_scale != 1.0 {
-        loss = loss.mul_scalar(loss_scale);
-    }
-    let gradients = GradientsParams::from_grads(loss.backward(), model);
+    let ((value, logits), gradients) = match input.pipeline_parts(setup, model) {
+        Some(parts) => {
+            let pipeline = Pipeline {
+                setup,
+                model,
+                parts,
+                stream,
+            };
+            pipeline.run(input.onto_graph(&setup.recipe)?, backward)?
+        }
+        None => {
+            let (result, gradients) = backward(input.forward(model, &setup.recipe)?)?;
+            (result, GradientsParams::from_grads(gradients, model))
+        }
+    };
 
     let scores = host_vec(logits.into_data())?;
     let classes = scores.len() / labels.len().max(1);
@@ -280,7 +420,8 @@ pub(super) fn single_step(
     check_labels(&batch.targets, model.num_classes())?;
     catch_out_of_memory(&setup.recipe, setup.min_batch, || {
         let mut totals = TrainTotals::default();
-        let (loss, gradients) = forward_backward(setup, &model, 1.0, &mut totals, batch.into())?;
+        let (loss, gradients) =
+            forward_backward(setup, &model, 1.0, &mut totals, batch.into(), "search")?;
         Ok((loss, optimizer.step(rates, model, gradients)))
     })
 }

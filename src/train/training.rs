@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::cache::inputs::Inputs;
 use super::cache::prefix::FrozenPrefix;
 use super::checkpoint;
+use super::memory_use::Growth;
 use super::monitor::{Control, Monitor};
 use super::plan::StepRates;
 use super::progress::Progress;
@@ -36,6 +37,10 @@ pub(super) struct Training<'a> {
     pub single_image_sizes: HashSet<[usize; 2]>,
     /// Whether the monitor was told of a batch of one image that was left out.
     pub reported_single_image: bool,
+    /// Memory that is held from step to step.
+    pub growth: Growth,
+    /// Whether this rank's monitor asked to stop, and the others do not know yet.
+    pub asked_to_stop: bool,
 }
 
 /// Seconds of an epoch, those before an interruption among them.
@@ -75,6 +80,8 @@ impl<'a> Training<'a> {
             prefix: FrozenPrefix::default(),
             single_image_sizes: HashSet::new(),
             reported_single_image: false,
+            growth: Growth::default(),
+            asked_to_stop: false,
         }
     }
 
@@ -86,8 +93,7 @@ impl<'a> Training<'a> {
     /// What this epoch has still to train on.
     pub fn inputs(&self) -> Inputs<'a> {
         let (epoch, batches) = (self.epoch_number(), self.progress.state.batches);
-        let Setup { train, recipe, .. } = self.setup;
-        self.prefix.epoch(train, recipe, epoch as u64, batches)
+        self.prefix.epoch(self.setup, epoch as u64, batches)
     }
 
     /// The rates of those groups of which something trains, 0 for the others.
@@ -102,6 +108,51 @@ impl<'a> Training<'a> {
             .collect()
     }
 
+    /// What rank 0's monitor asked for is what all do; any rank may ask to stop.
+    pub fn decide_together(&mut self) -> Result<()> {
+        let group = &self.setup.group;
+        if group.is_alone() {
+            return Ok(());
+        }
+        let freeze = self.control.freeze.take();
+        let own = (
+            self.control.stop,
+            freeze.map(|freeze| freeze.to_string()),
+            self.asked_to_stop,
+        );
+        let all = group.exchange("decision", own)?;
+        if all.iter().any(|(_, _, interrupted)| *interrupted) {
+            return Err(self.interrupted());
+        }
+        let (stop, freeze, _) = all.into_iter().next().unwrap_or_default();
+        self.control.stop = stop;
+        self.control.freeze = freeze.map(|freeze| freeze.parse()).transpose()?;
+        Ok(())
+    }
+
+    /// Whether the monitor asks for a stop now. Of several ranks, all have to hear of it first.
+    pub fn should_stop(&mut self) -> bool {
+        if !self.monitor.should_stop() {
+            return false;
+        }
+        self.asked_to_stop = true;
+        self.setup.group.is_alone()
+    }
+
+    /// Rank 0's running statistics of batch normalisations are those of the model.
+    pub fn take_statistics(&mut self) -> Result<()> {
+        let group = &self.setup.group;
+        if group.is_alone() {
+            return Ok(());
+        }
+        let model = self.progress.model.clone();
+        self.progress.model = group.broadcast_statistics(model)?;
+        if let Some(average) = &mut self.progress.ema {
+            average.replace(group.broadcast_statistics(average.model().clone())?);
+        }
+        Ok(())
+    }
+
     /// Does what the monitor asked for.
     pub fn apply_control(&mut self) -> Result<()> {
         if let Some(freeze) = self.control.freeze.take() {
@@ -112,7 +163,11 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
+    /// Writes a checkpoint, if this rank is the one that writes: where it is.
     pub fn checkpoint(&self) -> Result<PathBuf> {
+        if !self.folder.is_written() {
+            return Ok(self.folder.path().to_path_buf());
+        }
         // First, so that a checkpoint never knows of more steps than the log.
         self.folder.write_steps()?;
         self.folder.write_skipped(&self.progress.state.skipped)?;
@@ -123,7 +178,7 @@ impl<'a> Training<'a> {
     pub fn interrupted(&self) -> Error {
         match self.checkpoint() {
             Ok(path) => Error::Interrupted {
-                checkpoint: Some(path),
+                checkpoint: self.folder.is_written().then_some(path),
                 run: self.folder.path().to_path_buf(),
             },
             Err(error) => error,
@@ -134,8 +189,11 @@ impl<'a> Training<'a> {
     /// error is left as it is.
     pub fn checkpoint_if_unreadable(&self, error: Error) -> Error {
         let Setup { train, valid, .. } = self.setup;
-        let met_one = !train.broken().is_empty() || !valid.broken().is_empty();
-        if !is_unreadable_image(&error) || !met_one || train.config().skip_broken {
+        let own = self.setup.own_train.iter();
+        let mut loaders = own.chain([train, valid]);
+        let met_one = loaders.any(|loader| !loader.broken().is_empty());
+        let is_other = !is_unreadable_image(&error) || !met_one;
+        if is_other || train.config().skip_broken || !self.folder.is_written() {
             return error;
         }
         match self.checkpoint() {

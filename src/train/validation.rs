@@ -6,6 +6,7 @@ use super::monitor::EpochEnd;
 use super::schedule::Schedule;
 use super::state::TrainTotals;
 use super::training::Training;
+use super::unreadable::VALID;
 use crate::error::{Error, Result};
 use crate::infer::{BatchScores, Evaluation};
 use crate::memory::Memory;
@@ -65,9 +66,8 @@ impl Training<'_> {
             None
         };
         let evaluation = self.evaluate(has_average)?;
-        let (state, images) = (&mut self.progress.state, evaluation.images);
-        self.reported
-            .in_validation(&setup.valid, images, state, self.monitor);
+        self.share_unreadable(&evaluation)?;
+        let state = &self.progress.state;
         if !evaluation.loss.is_finite() {
             let rates = setup.rates_at(plan_step, state);
             return Err(self.diverged(evaluation.loss, &rates));
@@ -91,15 +91,41 @@ impl Training<'_> {
             self.monitor.validated(scores.batch, valid.num_batches());
             !self.monitor.should_stop()
         };
-        let evaluation = match self.prefix.validation(valid, recipe, averaged) {
+        let counts = match self.prefix.validation(valid, recipe, averaged) {
             Some(inputs) => inputs.evaluate(model, watch),
-            None => model.evaluate_while(valid, recipe.precision, watch),
+            None => model.count_while(valid, recipe.precision, watch),
         };
-        match evaluation {
-            Ok(Some(evaluation)) => Ok(evaluation),
-            Ok(None) => Err(self.interrupted()),
-            Err(error) => Err(self.checkpoint_if_unreadable(error)),
+        let counts = match counts {
+            Ok(Some(counts)) => counts,
+            Ok(None) => return Err(self.interrupted()),
+            Err(error) => return Err(self.checkpoint_if_unreadable(error)),
+        };
+        let (state, group) = (&mut self.progress.state, &self.setup.group);
+        let part = group.shard();
+        self.reported
+            .in_validation(valid, part, counts.images, state, self.monitor);
+        let counts = counts.over_ranks(group)?;
+        self.progress.model.evaluation(&counts)
+    }
+
+    /// Tells the other ranks which images could not be read, and a person how many there were.
+    fn share_unreadable(&mut self, evaluation: &Evaluation) -> Result<()> {
+        let [_, all] = self.setup.num_images;
+        let state = &mut self.progress.state;
+        let new = self.reported.take_new();
+        let mut is_new = new.iter().any(|image| image.part == VALID);
+        let own = (new, state.unreadable_in_epoch.clone());
+        for (skipped, unreadable) in self.setup.group.exchange("unreadable", own)? {
+            is_new |= skipped.iter().any(|image| image.part == VALID);
+            self.reported.of_others(skipped, state, self.monitor);
+            state.unreadable_in_epoch.extend(unreadable);
         }
+        let images = evaluation.images;
+        if is_new && images < all {
+            self.monitor
+                .notice(&format!("validation looks at {images} of {all} images"));
+        }
+        Ok(())
     }
 
     /// Records the epoch, decides whether the run goes on, and writes the checkpoint, the best model
@@ -111,6 +137,8 @@ impl Training<'_> {
             self.report_missing_steps();
         }
         self.close_epoch();
+        // Training and validation need other blocks of memory.
+        setup.device.memory_cleanup();
         self.update_plateau(&record);
         let early_stop = self.early_stop(&record);
         let is_best = self.push_record(&record);
@@ -125,9 +153,13 @@ impl Training<'_> {
             },
             &mut self.control,
         )?;
+        self.decide_together()?;
         self.apply_control()?;
         self.progress.state.stopped |= self.control.stop;
         let checkpoint = self.checkpoint()?;
+        if !self.folder.is_written() {
+            return Ok(());
+        }
         if is_best {
             let exported = checkpoint::result(&checkpoint, &self.progress);
             self.folder.copy_best(&exported)?;
@@ -156,7 +188,7 @@ impl Training<'_> {
             Some(freeze) => freeze.to_string(),
             None => setup.freeze_at(plan_step, state)?.to_string(),
         };
-        let valid_images = setup.valid.num_images();
+        let [_, valid_images] = setup.num_images;
         Ok(EpochRecord {
             epoch: self.epoch_number(),
             train_loss: state.totals.mean_loss(),

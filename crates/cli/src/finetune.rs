@@ -9,7 +9,8 @@ use burn_zoo::prelude::*;
 use burn_zoo::report::CurvesMonitor;
 use burn_zoo::report::tensorboard::TensorBoardMonitor;
 use burn_zoo::train::{
-    BatchSearch, Extension, FitOptions, Monitor, Monitors, Run, RunConfig, RunFiles, TestRecord,
+    BatchSearch, Extension, FitOptions, Monitor, Monitors, Place, Run, RunFiles, TestRecord,
+    resume_rank,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -19,7 +20,9 @@ use serde_json::json;
 use crate::model::{WeightsArgs, names_weights, with_image_size};
 use crate::model_folder::{for_path, plain_name};
 use crate::output::{print, print_json};
+use crate::place::PlaceArgs;
 use crate::progress::{Stop, Watch};
+use crate::ranks::{Ranks, RanksArgs};
 use crate::recipe::{BatchSizeArg, RecipeArgs};
 use crate::task::{ImageArgs, StartArgs, Task, task};
 use crate::{notice, progress};
@@ -48,6 +51,10 @@ pub struct FinetuneArgs {
     start: StartArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
+    #[command(flatten)]
+    ranks: RanksArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// The run folder [default: runs/MODEL-DATA-1, or the next number that is free]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -77,7 +84,13 @@ pub struct FinetuneArgs {
 }
 
 impl FinetuneArgs {
-    pub fn run(mut self, device: Device) -> Result<()> {
+    pub fn run(self, device: Device) -> Result<()> {
+        let ranks = self.ranks.join(device)?;
+        let result = self.train(&ranks);
+        ranks.finish(result)
+    }
+
+    fn train(mut self, ranks: &Ranks) -> Result<()> {
         self.images.test = self.test;
         let started = Instant::now();
         if let Some(gib) = self.memory_budget
@@ -91,61 +104,45 @@ impl FinetuneArgs {
         let mut options = FitOptions {
             overwrite: self.overwrite,
             skip_broken: self.images.data.skip_broken,
+            parallel: ranks.parallel.clone(),
             ..FitOptions::default()
         };
         let mut against = None;
         let (tuned, valid) = match &self.resume {
-            Some(dir) => self.go_on(dir, device, options)?,
+            Some(dir) => match self.go_on(dir, ranks, options)? {
+                Some(tuned) => tuned,
+                None => return Ok(()),
+            },
             None => {
-                let name = self.model.as_deref().unwrap_or_default();
-                let recipe = self.recipe.recipe(self.start.options.image_size)?;
-                let folders = self.out.as_deref().map(|out| {
-                    let other = self.against.as_ref().map(|_| Self::folder_against(out));
-                    std::iter::once(out.to_path_buf()).chain(other)
-                });
-                for out in folders.into_iter().flatten() {
-                    // The library speaks of choosing; here that has a flag.
-                    Run::check_folder(&out, self.overwrite).map_err(|error| match error {
-                        burn_zoo::Error::Exists { path, .. } if !self.overwrite => anyhow!(
-                            "{} exists already; choose another folder with --out, or replace an \
-                             old run with --overwrite",
-                            path.display()
-                        ),
-                        error => error.into(),
-                    })?;
-                }
-                let weights = self.start.weights.as_deref();
-                let choice = &self.start.choice;
-                let mut task = self.task(name, weights, choice, recipe, device.clone())?;
-                let test = self.images.to_test(&task.data)?;
-                if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
-                    self.find_batch_size(&mut task)?;
-                }
-                let Task {
-                    model,
-                    data,
-                    recipe,
-                } = task;
-                let out = self
-                    .out
-                    .clone()
-                    .unwrap_or_else(|| self.default_folder(name));
-                // Before anything trains, so that a mistake in them shows at once.
-                let other = match &self.against {
-                    Some(weights) => Some(self.task_against(&model, weights, device)?),
-                    None => None,
-                };
+                let prepared = ranks.agree(self.prepare(ranks))?;
+                let Prepared {
+                    task:
+                        Task {
+                            model,
+                            data,
+                            recipe,
+                        },
+                    test,
+                    out,
+                    other,
+                    place,
+                } = prepared;
+                options.place = place;
                 options.data = data.source.clone();
                 options.arguments = self.images.kept(&data.left_out)?;
-                let mut monitors = self.monitors(self.tensorboard.as_deref())?;
+                let mut monitors = self.monitors(self.tensorboard.as_deref(), ranks)?;
                 let valid = data.valid.clone();
                 let monitors = &mut monitors;
                 let run = recipe
-                    .fit_with(model, data.train, data.valid, &out, options, monitors)
+                    .fit_rank(model, data.train, data.valid, &out, options, monitors)
                     .map_err(with_image_size)?;
+                // Rank 0 has it.
+                let Some(run) = run else {
+                    return Ok(());
+                };
                 let tuned = Tuned::judge(run, test, &self.images)?;
                 against = match other {
-                    Some(task) => Some(self.fit_against(task, &out)?),
+                    Some(task) => Some(self.fit_against(task, &out, ranks)?),
                     None => None,
                 };
                 (tuned, valid)
@@ -201,6 +198,69 @@ impl FinetuneArgs {
         }
     }
 
+    /// Everything that comes before training, so that a mistake in it shows at once.
+    fn prepare(&self, ranks: &Ranks) -> Result<Prepared> {
+        let device = &ranks.device;
+        let name = self.model.as_deref().unwrap_or_default();
+        let recipe = self.recipe.recipe(self.start.options.image_size)?;
+        if self.place.is_given() && self.against.is_some() {
+            bail!("--against: not with --place");
+        }
+        if ranks.has_processes() && self.against.is_some() {
+            bail!("--against: only in one process");
+        }
+        let is_auto = self.recipe.batch_size == Some(BatchSizeArg::Auto);
+        if ranks.has_processes() && is_auto {
+            bail!(
+                "--batch-size: expected a number where several processes train together, found auto"
+            );
+        }
+        let folders = self.out.as_deref().map(|out| {
+            let other = self.against.as_ref().map(|_| Self::folder_against(out));
+            std::iter::once(out.to_path_buf()).chain(other)
+        });
+        for out in folders.into_iter().flatten().filter(|_| ranks.leads()) {
+            // The library speaks of choosing; here that has a flag.
+            Run::check_folder(&out, self.overwrite).map_err(|error| match error {
+                burn_zoo::Error::Exists { path, .. } if !self.overwrite => anyhow!(
+                    "{} exists already; choose another folder with --out, or replace an \
+                     old run with --overwrite",
+                    path.display()
+                ),
+                error => error.into(),
+            })?;
+        }
+        let weights = self.start.weights.as_deref();
+        let choice = &self.start.choice;
+        let mut task = self.task(name, weights, choice, recipe, device.clone())?;
+        let test = self.images.to_test(&task.data)?;
+        if is_auto {
+            self.find_batch_size(&mut task)?;
+        }
+        let place = self.place.place(|| {
+            let (model, train) = (&task.model, task.data.train.clone());
+            let between = crate::allocator::give_back;
+            let whole = progress::wait("measuring", || {
+                task.recipe.memory_use(model, train, false, between)
+            })?;
+            let size = task.recipe.image_size;
+            Ok(task.recipe.memory_by_group(model, size, &whole)?)
+        })?;
+        let out = self.out.clone();
+        let out = out.unwrap_or_else(|| self.default_folder(name));
+        let other = match &self.against {
+            Some(weights) => Some(self.task_against(&task.model, weights, device.clone())?),
+            None => None,
+        };
+        Ok(Prepared {
+            task,
+            test,
+            out,
+            other,
+            place,
+        })
+    }
+
     fn task(
         &self,
         name: &str,
@@ -240,7 +300,7 @@ impl FinetuneArgs {
         Ok(task)
     }
 
-    fn fit_against(&self, task: Task, out: &Path) -> Result<Tuned> {
+    fn fit_against(&self, task: Task, out: &Path, ranks: &Ranks) -> Result<Tuned> {
         if let (Some(weights), false) = (&self.against, self.json) {
             print(format!("\nThe same from weights: {weights}"))?;
         }
@@ -250,10 +310,11 @@ impl FinetuneArgs {
             data: data.source.clone(),
             arguments: self.images.kept(&data.left_out)?,
             skip_broken: self.images.data.skip_broken,
+            parallel: ranks.parallel.clone(),
             ..FitOptions::default()
         };
         let out = Self::folder_against(out);
-        let mut monitors = self.monitors(Some("off"))?;
+        let mut monitors = self.monitors(Some("off"), ranks)?;
         let monitors = &mut monitors;
         let run = task
             .recipe
@@ -297,17 +358,23 @@ impl FinetuneArgs {
         table
     }
 
+    /// Goes on with a run; of several processes rank 0 alone has what came of it.
     fn go_on(
         &self,
         dir: &Path,
-        device: Device,
+        ranks: &Ranks,
         mut options: FitOptions,
-    ) -> Result<(Tuned, Arc<dyn ImageData>)> {
-        let config = RunConfig::open(dir)?;
-        let mut images = ImageArgs::to_go_on(dir, &config, &self.images)?;
-        images.test |= self.test;
-        let data = images.open_again(&config)?;
-        let test = images.to_test(&data)?;
+    ) -> Result<Option<(Tuned, Arc<dyn ImageData>)>> {
+        let config = ranks.run_config(dir);
+        let opened = || -> Result<_> {
+            let config = config?;
+            let mut images = ImageArgs::to_go_on(dir, &config, &self.images)?;
+            images.test |= self.test;
+            let data = images.open_again(&config)?;
+            let test = images.to_test(&data)?;
+            Ok((images, data, test))
+        };
+        let (images, data, test) = ranks.agree(opened())?;
         options.arguments = images.kept(&[])?;
         options.skip_broken = images.data.skip_broken;
         options.extend = self.recipe.epochs.map(|epochs| Extension {
@@ -315,18 +382,29 @@ impl FinetuneArgs {
             schedule: self.recipe.schedule.clone(),
             learning_rate: self.recipe.lr,
         });
-        let mut monitors = self.monitors(self.tensorboard.as_deref())?;
+        options.place = self.place.place(|| {
+            bail!("--place auto: expected the groups and devices of the cut where a run goes on")
+        })?;
+        let mut monitors = self.monitors(self.tensorboard.as_deref(), ranks)?;
         let valid = data.valid.clone();
         let monitors = &mut monitors;
-        let run = burn_zoo::train::resume(dir, &device, data.train, data.valid, options, monitors)?;
+        let device = &ranks.device;
+        let run = resume_rank(dir, device, data.train, data.valid, options, monitors)?;
+        let Some(run) = run else {
+            return Ok(None);
+        };
         // A finished run starts no monitor, and its picture may lack the last epoch.
         run.write_curves()?;
-        Ok((Tuned::judge(run, test, &images)?, valid))
+        Ok(Some((Tuned::judge(run, test, &images)?, valid)))
     }
 
     /// Those who watch a run: event files into a folder (by default the run's own, `off` for none),
     /// curves, and what a person sees.
-    fn monitors(&self, tensorboard: Option<&str>) -> Result<Monitors<'static>> {
+    fn monitors(&self, tensorboard: Option<&str>, ranks: &Ranks) -> Result<Monitors<'static>> {
+        if !ranks.leads() {
+            let stop = Stop::on_ctrl_c()?;
+            return Ok(Monitors(vec![Box::new(Watch::new(stop, false))]));
+        }
         let mut monitors: Vec<Box<dyn Monitor>> = Vec::new();
         match tensorboard {
             None => monitors.push(Box::new(TensorBoardMonitor::default())),
@@ -373,6 +451,47 @@ impl FinetuneArgs {
                 })?;
         notice::say(format_args!("batch size: {found}"));
         task.recipe.batch_size = found;
+        Self::propose_savings(task)
+    }
+
+    /// Says what would need less memory, and how much less.
+    fn propose_savings(task: &Task) -> Result<()> {
+        let recipe = &task.recipe;
+        let memory_use = |recipe: &Recipe| {
+            let between = crate::allocator::give_back;
+            recipe.memory_use(&task.model, task.data.train.clone(), false, between)
+        };
+        let whole = memory_use(recipe)?;
+        let (Some(all), Some(kept)) = (whole.predicted, whole.activations) else {
+            return Ok(());
+        };
+        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let mut rows = crate::list::table(["what would need less", "saves", "of"]);
+        let mut row = |flag: String, saved: u64| {
+            rows.add_row([
+                flag,
+                format!("{:.0} MiB", mebibytes(saved)),
+                format!("{:.0} MiB", mebibytes(all)),
+            ]);
+        };
+        if recipe.batch_size > 1 {
+            let half = recipe.batch_size / 2;
+            let times = recipe.effective_batch().div_ceil(half);
+            let flags = format!("--batch-size {half} --accumulate {times}, the same images a step");
+            row(flags, kept - kept * half as u64 / recipe.batch_size as u64);
+        }
+        if !recipe.gradient_checkpointing {
+            let less = memory_use(&recipe.clone().gradient_checkpointing(true))?;
+            let saved = less.predicted.map_or(0, |less| all.saturating_sub(less));
+            row("--gradient-checkpointing, measured".to_owned(), saved);
+        }
+        if recipe.precision == burn_zoo::nn::Precision::F32 {
+            row(
+                "--precision bf16, on a device that computes in it".to_owned(),
+                kept / 2,
+            );
+        }
+        notice::say(rows);
         Ok(())
     }
 
@@ -388,6 +507,17 @@ impl FinetuneArgs {
             .find(|dir| !dir.exists() && !Self::folder_against(dir).exists())
             .unwrap_or_default()
     }
+}
+
+/// What is there before training begins.
+struct Prepared {
+    task: Task,
+    test: Option<Arc<dyn ImageData>>,
+    /// The run folder.
+    out: PathBuf,
+    /// The same with other weights.
+    other: Option<Task>,
+    place: Place,
 }
 
 /// A run, and how its model does on the test images, if that was asked for.
@@ -423,7 +553,7 @@ struct ForResume;
 
 impl ForResume {
     /// What goes with `--resume`.
-    const TAKEN: [&str; 13] = [
+    const TAKEN: [&str; 19] = [
         "resume",
         "test",
         "epochs",
@@ -437,6 +567,12 @@ impl ForResume {
         "tui",
         "device",
         "threads",
+        "devices",
+        "parallel_timeout",
+        "bucket",
+        "no_overlap",
+        "place",
+        "micro_batches",
     ];
 
     fn check(given: &[&str]) -> Result<(), String> {

@@ -1,17 +1,24 @@
 //! `info`.
 
-use anyhow::Result;
-use burn_zoo::InputSize;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
 use burn_zoo::manifest::{Entry, Manifest, Terms, licence_in_words, licence_source_in_words};
 use burn_zoo::prelude::*;
+use burn_zoo::preprocess::Image;
+use burn_zoo::train::{GroupMemory, MemoryUse};
 use burn_zoo::zoo::Architecture;
+use burn_zoo::{ImageSize, InputSize, Summary};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::flags::count;
 use crate::list::{INHERITED, align_right, extend, licence, table, top1};
 use crate::model::{ModelArgs, chosen, warn_of_licence, warn_of_unseen_edge};
 use crate::model_folder;
 use crate::output::{print, print_json};
+use crate::place::{Cut, cut, part_table, parts};
+use crate::progress;
 
 #[derive(Args)]
 pub struct InfoArgs {
@@ -22,6 +29,23 @@ pub struct InfoArgs {
     /// What is frozen: nothing, backbone, up-to:GROUP, only:GROUP,.. or matching:REGEX
     #[arg(long, default_value_t)]
     freeze: Freeze,
+    /// Show what training takes memory for, by use: predicted from steps with small batches of random
+    /// images, and measured with one of --batch-size
+    #[arg(long)]
+    memory: bool,
+    /// Images that go through the model at once, for --memory and --place
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = count::<65_536>)]
+    batch_size: usize,
+    /// The optimiser, for --memory and --place
+    #[arg(long, value_name = "NAME", default_value_t = Optimizer::adam())]
+    optimizer: Optimizer,
+    /// Keep fewer activations for the backward pass, for --memory and --place
+    #[arg(long)]
+    gradient_checkpointing: bool,
+    /// Show what each part needs of a model that is cut over devices: stem..stage2=cuda:0,.., each group
+    /// once; or auto:N, which proposes an even cut. The devices need not be here
+    #[arg(long, value_name = "GROUPS=DEVICE,..", value_parser = cut)]
+    place: Option<Cut>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -36,7 +60,8 @@ impl InfoArgs {
         warn_of_licence(&spec);
         let entry = spec.entry().ok().flatten();
         let (licence, licence_source) = (spec.licence(), spec.licence_source());
-        let model = self.options.adapt(spec)?.build_zeros(device)?;
+        let spec = self.options.adapt(spec)?;
+        let model = spec.clone().build_zeros(device)?;
         warn_of_unseen_edge(&model);
         let size = self.options.image_size.or(model.info().image_size);
         let facts = Facts {
@@ -48,13 +73,106 @@ impl InfoArgs {
         };
         let model = model.freeze(&self.freeze)?;
         let summary = model.summary(size)?;
+        let memory = if self.memory || self.place.is_some() {
+            let spec = spec.weights(Weights::Random(0));
+            let model = spec.build(&device.clone().autodiff())?;
+            Some(self.memory(&model, &summary)?)
+        } else {
+            None
+        };
         if self.json {
             let mut document = serde_json::to_value(&summary)?;
             extend(&mut document, facts.document(&model));
+            if let Some((whole, parts)) = memory {
+                let parts = parts.into_iter().map(|(device, part)| {
+                    let mut part = serde_json::to_value(part)?;
+                    extend(&mut part, json!({ "device": device }));
+                    Ok(part)
+                });
+                let parts = parts.collect::<Result<Vec<Value>>>()?;
+                extend(&mut document, json!({ "memory": whole, "place": parts }));
+            }
             return print_json(&document);
         }
         print(&summary)?;
-        facts.print(&model)
+        facts.print(&model)?;
+        let Some((whole, parts)) = memory else {
+            return Ok(());
+        };
+        print(format!("\n{whole}"))?;
+        if parts.is_empty() {
+            return Ok(());
+        }
+        print(part_table(&parts))
+    }
+
+    /// What training takes memory for, and of that each part of a cut.
+    fn memory(
+        &self,
+        model: &Classifier,
+        summary: &Summary,
+    ) -> Result<(MemoryUse, Vec<(String, GroupMemory)>)> {
+        let [channels, height, width] = summary.input[..] else {
+            bail!("the model takes no images");
+        };
+        let images = Arc::new(RandomImages {
+            sides: [height, width, channels],
+            count: self.batch_size.max(4),
+            classes: (0..model.num_classes())
+                .map(|class| class.to_string())
+                .collect(),
+        });
+        let mut recipe = Recipe::full()
+            .batch_size(self.batch_size)
+            .with_optimizer(self.optimizer)
+            .freeze(self.freeze.clone())
+            .image_size(ImageSize { height, width })
+            .gradient_checkpointing(self.gradient_checkpointing);
+        recipe.workers = 0;
+        let between = crate::allocator::give_back;
+        let whole = progress::wait("measuring", || {
+            recipe.memory_use(model, images, self.memory, between)
+        })?;
+        let Some(cut) = &self.place else {
+            return Ok((whole, Vec::new()));
+        };
+        let size = Some(ImageSize { height, width });
+        let groups = recipe.memory_by_group(model, size, &whole)?;
+        let parts = parts(cut, model, &groups)?;
+        Ok((whole, parts))
+    }
+}
+
+/// Images that nobody has to have.
+struct RandomImages {
+    /// Height, width, channels.
+    sides: [usize; 3],
+    count: usize,
+    classes: Vec<String>,
+}
+
+impl ImageData for RandomImages {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        let [height, width, channels] = self.sides;
+        let mut state = index as u32 + 1;
+        let pixels = std::iter::repeat_with(|| {
+            // Any numbers do: a linear congruential generator's.
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        let pixels = pixels.take(height * width * channels).collect();
+        Ok((
+            Image::new(height, width, channels, pixels)?,
+            index % self.classes.len().max(1),
+        ))
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
     }
 }
 

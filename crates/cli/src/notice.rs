@@ -2,7 +2,11 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// Whether nothing is said: of several processes one speaks.
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -20,8 +24,28 @@ pub fn plain(text: impl Display) -> String {
     plain
 }
 
+/// From now on another process speaks.
+#[cfg(feature = "mpi")]
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// From now on this process speaks for itself.
+#[cfg(feature = "mpi")]
+pub fn be_loud() {
+    QUIET.store(false, Ordering::Relaxed);
+}
+
+/// Whether another process speaks for this one.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// Says it on standard error. Where nobody reads that any more, nobody is told.
 pub fn say(text: impl Display) {
+    if is_quiet() {
+        return;
+    }
     let _ = writeln!(std::io::stderr(), "{}", plain(text));
 }
 

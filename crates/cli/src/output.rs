@@ -8,6 +8,9 @@ use crate::notice;
 
 /// Prints on standard output. A reader that has seen enough (`| head`) ends the program quietly.
 pub fn print(text: impl std::fmt::Display) -> Result<()> {
+    if notice::is_quiet() {
+        return Ok(());
+    }
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result.context("standard output"),

@@ -115,6 +115,9 @@ pub struct RecipeArgs {
     /// Keep fewer activations for the backward pass, and compute them twice
     #[arg(long)]
     pub gradient_checkpointing: bool,
+    /// Of several ranks: batch normalisations normalise by the images of all, and not each by its own
+    #[arg(long)]
+    pub sync_batch_norm: bool,
     /// Stop after N epochs without improvement
     #[arg(long, value_name = "N", value_parser = positive)]
     pub early_stopping: Option<usize>,
@@ -210,6 +213,7 @@ impl RecipeArgs {
         recipe.image_size = image_size.or(recipe.image_size);
         recipe.drop_last |= self.drop_last;
         recipe.gradient_checkpointing |= self.gradient_checkpointing;
+        recipe.sync_batch_norm |= self.sync_batch_norm;
         if let Some(decay) = self.ema {
             let ema = recipe.ema.unwrap_or(EmaConfig::new(decay));
             recipe.ema = Some(EmaConfig { decay, ..ema });

@@ -68,6 +68,15 @@ pub struct BatchNormTrain<'a> {
     pub bias: &'a Tensor<1>,
     /// Added to the variance.
     pub epsilon: f64,
+    /// Replicas whose batches are normalised as one.
+    pub sync: Option<&'a std::sync::Arc<dyn StatisticsSync>>,
+}
+
+/// Replicas of a model whose batch normalisations normalise by the images of all of them.
+pub trait StatisticsSync: std::fmt::Debug + Send + Sync {
+    /// The values that each replica gives. All make the same calls in the same order, in the forward
+    /// pass and in the backward pass, and give as many values.
+    fn all(&self, values: &[f64]) -> Vec<Vec<f64>>;
 }
 
 /// What [`batch_norm_train`](crate::batch_norm_train) gives.
@@ -77,8 +86,9 @@ pub struct BatchNormTrainOutput {
     pub output: Tensor<4>,
     /// The batch's mean, `[channels]`; no gradient flows through it.
     pub mean: Tensor<1>,
-    /// The batch's biased variance, `[channels]`; no gradient flows through it.
-    pub variance: Tensor<1>,
+    /// The batch's unbiased variance, `[channels]` (over a single value: zero); no gradient flows
+    /// through it.
+    pub unbiased_variance: Tensor<1>,
 }
 
 /// A max pooling with square windows (`torch.nn.MaxPool2d`) for

@@ -36,6 +36,8 @@ pub struct LoaderConfig {
     pub views: Views,
     /// The seed of what is random beside the order.
     pub seed: u64,
+    /// Takes a share of the images, for one of several ranks that train together.
+    pub shard: Option<Shard>,
 }
 
 impl Default for LoaderConfig {
@@ -53,6 +55,7 @@ impl Default for LoaderConfig {
             mixing: None,
             views: Views::One,
             seed: 0,
+            shard: None,
         }
     }
 }
@@ -73,6 +76,35 @@ pub enum Sampler {
 
 text_choice!(Sampler, "sampler");
 
+/// One rank's share of each epoch: every `size`-th image of the order of all, from `rank` on, as PyTorch's
+/// `DistributedSampler`. All ranks have as many: where the images do not go up, the first of the
+/// order come once more, or with [`drop_last`](LoaderConfig::drop_last) the last are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// The rank, counted from 0.
+    pub rank: usize,
+    /// How many ranks there are.
+    pub size: usize,
+}
+
+impl Shard {
+    /// How many images of so many each rank has.
+    pub(super) fn num_images(self, images: usize, drop_last: bool) -> usize {
+        if drop_last {
+            images / self.size
+        } else {
+            images.div_ceil(self.size)
+        }
+    }
+
+    /// This rank's part of an order.
+    pub(super) fn of(self, order: &[usize], drop_last: bool) -> Vec<usize> {
+        let own = self.num_images(order.len(), drop_last);
+        let place = |index| order[(index * self.size + self.rank) % order.len()];
+        (0..own).map(place).collect()
+    }
+}
+
 impl LoaderConfig {
     /// Whether batches can be made so of this many images.
     pub(super) fn check(&self, num_images: usize) -> Result<()> {
@@ -85,9 +117,19 @@ impl LoaderConfig {
             let expected = "one, where images are augmented or mixed";
             return Err(Error::argument("views", expected, self.views));
         }
+        if let Some(Shard { rank, size }) = self.shard
+            && rank >= size
+        {
+            let expected = format!("a rank below the size, {size}");
+            return Err(Error::argument("shard", expected, rank));
+        }
         if num_images == 0 {
             return Err(Error::argument("data", "at least one image", "none"));
         }
+        let num_images = match self.shard {
+            Some(shard) => shard.num_images(num_images, self.drop_last),
+            None => num_images,
+        };
         if self.drop_last && num_images < self.batch_size {
             let expected = format!("at least one full batch of {}", self.batch_size);
             return Err(Error::argument(

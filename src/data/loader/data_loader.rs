@@ -30,6 +30,8 @@ pub struct Loader {
     /// The label of every image, where the sampler needs them.
     labels: Arc<Vec<usize>>,
     broken: BrokenImages,
+    /// Each epoch has so many images: the first come once more, or the last do not come.
+    repeated_to: Option<usize>,
     /// The epoch that the next call of burn's `iter` starts.
     pub(super) next_epoch: AtomicU64,
 }
@@ -60,13 +62,19 @@ impl Loader {
             device: device.clone(),
             labels: Arc::new(labels),
             broken: BrokenImages::default(),
+            repeated_to: None,
             next_epoch: AtomicU64::new(0),
         })
     }
 
     /// Images in the set.
     pub fn num_images(&self) -> usize {
-        self.range.len()
+        let images = self.range.len();
+        match (self.repeated_to, self.config.shard) {
+            (Some(own), _) => own,
+            (None, Some(shard)) => shard.num_images(images, self.config.drop_last),
+            (None, None) => images,
+        }
     }
 
     /// Batches of an epoch.
@@ -157,6 +165,8 @@ impl Loader {
         loader.config.drop_last = false;
         loader.config.drop_single = false;
         loader.config.mixing = None;
+        loader.config.shard = None;
+        loader.repeated_to = None;
         if !augmented {
             loader.config.augment = Augment::default();
             // Nothing is random: what follows from the images is the same whatever the seed.
@@ -203,10 +213,21 @@ impl Loader {
     /// The images of an epoch in the order in which they are seen.
     pub(crate) fn order(&self, epoch: u64) -> Vec<usize> {
         let range = self.range.clone();
-        match self.config.shuffle {
+        let order: Vec<usize> = match self.config.shuffle {
             Some(seed) => shuffled(range, &self.labels, self.config.sampler, seed, epoch),
             None => range.collect(),
+        };
+        match (self.repeated_to, self.config.shard) {
+            (Some(own), _) => order.iter().copied().cycle().take(own).collect(),
+            (None, Some(shard)) => shard.of(&order, self.config.drop_last),
+            (None, None) => order,
         }
+    }
+
+    /// The loader with so many images an epoch, as many as other ranks have.
+    pub(crate) fn repeated_to(mut self, images: usize) -> Self {
+        self.repeated_to = Some(images);
+        self
     }
 
     pub(super) fn with(&self, range: Range<usize>, device: &Device) -> Self {
@@ -218,6 +239,7 @@ impl Loader {
             device: device.clone(),
             labels: self.labels.clone(),
             broken: self.broken.clone(),
+            repeated_to: self.repeated_to,
             next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::Relaxed)),
         }
     }

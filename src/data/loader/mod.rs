@@ -15,6 +15,6 @@ pub(crate) use batch::EpochBatch;
 pub use batches::Batches;
 pub use broken::BrokenImage;
 pub(crate) use config::check_loading;
-pub use config::{LoaderConfig, Sampler};
+pub use config::{LoaderConfig, Sampler, Shard};
 pub use data_loader::Loader;
 pub(crate) use data_loader::labels;

@@ -1,5 +1,6 @@
 //! What goes into the part of a model that trains: images, or what frozen groups made of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::backend::GradientCheckpointingStrategy;
@@ -8,12 +9,13 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::features::CachedFeatures;
 use crate::data::{Batch, Batches, EpochBatch, Loader};
-use crate::error::Result;
-use crate::infer::{BatchLogits, BatchScores, Evaluation, Fused};
+use crate::error::{Error, Result};
+use crate::infer::{BatchLogits, BatchScores, Counts, Fused};
 use crate::model::{Classifier, Features, GroupOutput, TensorFn};
 use crate::nn::Precision;
 use crate::train::out_of_memory::catch_out_of_memory;
 use crate::train::recipe::Recipe;
+use crate::train::setup::Setup;
 
 /// A batch for the part of a model that trains.
 pub(in crate::train) struct ModelInput {
@@ -50,6 +52,25 @@ impl From<Batch> for ModelInput {
 }
 
 impl ModelInput {
+    /// The groups of the parts of a model that the input goes through in micro-batches; `None` where
+    /// there is nothing to cut.
+    pub fn pipeline_parts(&self, setup: &Setup, model: &Classifier) -> Option<Vec<Range<usize>>> {
+        let parts = model.parts_from(self.groups);
+        let has_parts = setup.micro_batches > 1 && parts.len() > 1;
+        let is_cut = has_parts && matches!(self.features, GroupOutput::Features(_));
+        is_cut.then_some(parts)
+    }
+
+    /// The features as the input of what is recorded for a backward pass.
+    pub fn onto_graph(self, recipe: &Recipe) -> Result<Features> {
+        match self.features.map(&OntoGraph(recipe)) {
+            GroupOutput::Features(features) => Ok(features),
+            GroupOutput::Vector(_) => {
+                Err(Error::argument("features", "maps or tokens", "a vector"))
+            }
+        }
+    }
+
     /// The scores.
     pub fn forward(self, model: &Classifier, recipe: &Recipe) -> Result<Tensor<2>> {
         if let (0, GroupOutput::Features(Features::Map(images))) = (self.groups, &self.features) {
@@ -223,7 +244,7 @@ impl Inputs<'_> {
         mut self,
         model: &Classifier,
         watch: impl FnMut(&BatchScores<'_>) -> bool,
-    ) -> Result<Option<Evaluation>> {
+    ) -> Result<Option<Counts>> {
         let model = model.valid();
         let precision = self.recipe.precision;
         let inputs = std::iter::from_fn(|| self.next_batch());

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::features::{CacheRequest, CachedFeatures, Outcome};
 use super::inputs::{Cast, Inputs, Source, forward_to};
-use crate::data::Loader;
+use crate::data::{Loader, Shard};
 use crate::error::{Error, Result};
 use crate::files::{folder_of, hex};
 use crate::infer::Fused;
@@ -138,17 +138,25 @@ impl FrozenPrefix {
         ));
     }
 
+    /// What gives the training images, or says in which order their features come. Of several ranks
+    /// each keeps the features of images of its own: those of an epoch's share are others each time.
+    pub fn loader<'a>(&self, setup: &'a Setup) -> &'a Loader {
+        let own = setup.own_train.as_ref().filter(|_| self.train.is_some());
+        own.unwrap_or(&setup.train)
+    }
+
+    /// Which part of the training images the loader's are.
+    pub fn part(&self, setup: &Setup) -> Option<Shard> {
+        let is_own = setup.own_train.is_some() && self.train.is_some();
+        setup.group.shard().filter(|_| is_own)
+    }
+
     /// The inputs of an epoch, counted from 1, from a batch on, counted from 0.
-    pub fn epoch<'a>(
-        &self,
-        loader: &Loader,
-        recipe: &'a Recipe,
-        epoch: u64,
-        from: usize,
-    ) -> Inputs<'a> {
+    pub fn epoch<'a>(&self, setup: &'a Setup, epoch: u64, from: usize) -> Inputs<'a> {
+        let recipe = &setup.recipe;
         let source = match &self.train {
-            None => Source::Images(Box::new(loader.epoch_from(epoch, from))),
-            Some(features) => Source::cached(features, loader, epoch, from),
+            None => Source::Images(Box::new(setup.train.epoch_from(epoch, from))),
+            Some(features) => Source::cached(features, self.loader(setup), epoch, from),
         };
         Inputs {
             source,
@@ -199,7 +207,7 @@ fn parts<'a>(setup: &'a Setup, progress: &Progress, groups: usize) -> Result<[Pa
     Ok([
         Part {
             name: "train",
-            loader: &setup.train,
+            loader: setup.own_train.as_ref().unwrap_or(&setup.train),
             augmented,
             views,
             is_reused: views > 0 && epochs > 0.25 + views as f64,

@@ -54,7 +54,14 @@ impl Recipe {
         self.validate()?;
         sweep.validate()?;
         let data = (train.clone(), train);
-        let (model, setup) = prepare(self, model.clone(), data.0, data.1, sweep.skip_broken)?;
+        let (model, setup) = prepare(
+            self,
+            model.clone(),
+            data.0,
+            data.1,
+            sweep.skip_broken,
+            Arc::default(),
+        )?;
         let mut model = model.freeze_with(setup.plan.freeze_at(0), self.frozen_norm)?;
         let mut optimizer = self.optimizer(&model)?;
         let scales = setup.plan.scales();

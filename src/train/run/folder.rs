@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use csv::StringRecord;
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::config::RunData;
 use super::finished::Run;
@@ -95,7 +96,7 @@ impl<'a> ModelConfig<'a> {
             parameters: model.num_parameters(),
             trainable: trainable.map(|param| param.num_elements()).sum(),
             device: device_name(&model.device()),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: rayon::current_num_threads(),
             normalization: &info.normalization,
         }
     }
@@ -184,6 +185,8 @@ pub(in crate::train) struct RunFolder {
     _lock: FolderLock,
     /// The rows of the log of steps, the first of which names the columns.
     steps: Vec<StringRecord>,
+    /// A place for a rank that writes no run: what it needs for itself, until it ends.
+    scratch: Option<TempDir>,
 }
 
 impl RunFolder {
@@ -200,7 +203,26 @@ impl RunFolder {
             path: path.to_path_buf(),
             _lock: lock,
             steps: vec![step_columns(plan)],
+            scratch: None,
         })
+    }
+
+    /// What a rank has in place of a run folder: everything that it would write, rank 0 writes.
+    pub fn none() -> Result<Self> {
+        let place = std::env::temp_dir();
+        let scratch = TempDir::with_prefix("burn-zoo-rank-");
+        let scratch = scratch.map_err(Error::io("create a folder in", &place))?;
+        Ok(Self {
+            path: scratch.path().to_path_buf(),
+            _lock: FolderLock::take(scratch.path())?,
+            steps: Vec::new(),
+            scratch: Some(scratch),
+        })
+    }
+
+    /// Whether a run is written here.
+    pub fn is_written(&self) -> bool {
+        self.scratch.is_none()
     }
 
     /// The folder of a run that goes on: what was written after its last checkpoint is undone.
@@ -213,6 +235,7 @@ impl RunFolder {
             path: path.to_path_buf(),
             _lock: lock,
             steps: std::iter::once(step_columns(plan)).chain(rows).collect(),
+            scratch: None,
         };
         folder.write_steps()?;
         folder.write_epochs(&state.epochs)?;
@@ -226,6 +249,7 @@ impl RunFolder {
             path: path.to_path_buf(),
             _lock: lock,
             steps: Vec::new(),
+            scratch: None,
         })
     }
 

@@ -20,6 +20,7 @@ use super::weight_forms::WeightForms;
 use super::window::Window;
 use super::{activation, conv, max_pool};
 use crate::epilogue::Act;
+use crate::layers::StatisticsSync;
 
 /// A tensor of the autodiff backend.
 type Node<C> = FloatTensor<Autodiff<Flex, C>>;
@@ -61,9 +62,9 @@ impl<C: CheckpointStrategy> ImageOps for Autodiff<Flex, C> {
         options: NormOptions,
     ) -> (Node<C>, Node<C>, Node<C>) {
         let values = x.clone().into_primitive();
-        let statistics = Statistics::of_batch(&values, options.epsilon);
-        let [mean, variance] = [&statistics.mean, &statistics.variance]
-            .map(|values| Self::from_inner(feature_map::vector(values.clone())));
+        let statistics = Statistics::of_batch(&values, options.epsilon, options.sync.as_deref());
+        let [mean, variance] = [statistics.mean.clone(), statistics.unbiased_variance()]
+            .map(|values| Self::from_inner(feature_map::vector(values)));
         let output = batch_norm_node::<C>(x, weight, bias, residual, options, statistics, true);
         (output, mean, variance)
     }
@@ -115,6 +116,7 @@ fn batch_norm_node<C: CheckpointStrategy>(
         statistics: Arc::new(statistics),
         of_batch,
         adds_residual: options.adds_residual,
+        sync: options.sync,
     })
 }
 
@@ -243,6 +245,7 @@ struct BatchNormState {
     statistics: Arc<Statistics>,
     of_batch: bool,
     adds_residual: bool,
+    sync: Option<Arc<dyn StatisticsSync>>,
 }
 
 impl Backward<Flex, 4> for BatchNormBackward {
@@ -265,6 +268,7 @@ impl Backward<Flex, 4> for BatchNormBackward {
             weight: &state.weight,
             statistics: &state.statistics,
             of_batch: state.of_batch,
+            sync: state.sync.as_deref(),
             input_needed: x.is_some(),
             residual_needed: residual.is_some(),
         }

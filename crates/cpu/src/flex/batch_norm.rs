@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::feature_map::{self, MapShape};
 use super::simd::{at_least, uninitialized, vectorised};
+use crate::layers::StatisticsSync;
 
 /// Mean, biased variance, and one over the standard deviation of each channel.
 #[derive(Debug, Clone)]
@@ -12,10 +13,43 @@ pub struct Statistics {
     pub mean: Vec<f32>,
     pub variance: Vec<f32>,
     pub inverse: Vec<f32>,
+    /// Values of each channel that they are of, those of other replicas among them.
+    count: f64,
+}
+
+/// Mean of each channel and the sum of squared differences from it, over so many values.
+struct Moments {
+    count: f64,
+    mean: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Moments {
+    /// Of all replicas: exact whatever the means are, since no square of a mean is subtracted (Chan,
+    /// Golub & LeVeque, 1979).
+    fn over_replicas(self, sync: &dyn StatisticsSync) -> Self {
+        let channels = self.mean.len();
+        let own = [&[self.count], &self.mean[..], &self.squares[..]].concat();
+        let all = sync.all(&own);
+        let count: f64 = all.iter().map(|of| of[0]).sum();
+        let mean_of = |c: usize| all.iter().map(|of| of[0] * of[1 + c]).sum::<f64>() / count;
+        let mean: Vec<f64> = (0..channels).map(mean_of).collect();
+        let squares_of = |c: usize| {
+            let around =
+                |of: &Vec<f64>| of[1 + channels + c] + of[0] * (of[1 + c] - mean[c]).powi(2);
+            all.iter().map(around).sum()
+        };
+        let squares = (0..channels).map(squares_of).collect();
+        Self {
+            count,
+            mean,
+            squares,
+        }
+    }
 }
 
 impl Statistics {
-    fn new(mean: Vec<f32>, variance: Vec<f32>, epsilon: f64) -> Self {
+    fn new(mean: Vec<f32>, variance: Vec<f32>, count: f64, epsilon: f64) -> Self {
         let inverse = variance
             .iter()
             .map(|v| (1.0 / (f64::from(*v) + epsilon).sqrt()) as f32)
@@ -24,7 +58,15 @@ impl Statistics {
             mean,
             variance,
             inverse,
+            count,
         }
+    }
+
+    /// The unbiased variance; that of a single value, which has none, is zero.
+    pub fn unbiased_variance(&self) -> Vec<f32> {
+        let factor = self.count / (self.count - 1.0).max(1.0);
+        let unbiased = |v: &f32| (f64::from(*v) * factor) as f32;
+        self.variance.iter().map(unbiased).collect()
     }
 
     /// What a normalisation by these statistics multiplies each channel with, and what it adds.
@@ -42,21 +84,29 @@ impl Statistics {
 
     pub fn given(mean: &FlexTensor, variance: &FlexTensor, epsilon: f64) -> Self {
         let (mean, variance) = (feature_map::numbers(mean), feature_map::numbers(variance));
-        Self::new(mean.into_owned(), variance.into_owned(), epsilon)
+        Self::new(mean.into_owned(), variance.into_owned(), 1.0, epsilon)
     }
 
-    /// Of a batch.
-    pub fn of_batch(x: &FlexTensor, epsilon: f64) -> Self {
+    /// Of a batch, or of those of all replicas.
+    pub fn of_batch(x: &FlexTensor, epsilon: f64, sync: Option<&dyn StatisticsSync>) -> Self {
         let channels = MapShape::of(x).channels;
-        Self::of(&feature_map::values(x), channels, epsilon)
+        let mut moments = Moments::of(&feature_map::values(x), channels);
+        if let Some(sync) = sync {
+            moments = moments.over_replicas(sync);
+        }
+        let mean = moments.mean.iter().map(|mean| *mean as f32).collect();
+        let variance = moments.squares.iter().map(|s| (s / moments.count) as f32);
+        Self::new(mean, variance.collect(), moments.count, epsilon)
     }
+}
 
+impl Moments {
     /// Of positions, in one pass over them: sums of what differs from the first position's values, and of
     /// its squares, so that values far from zero keep their digits.
-    fn of(x: &[f32], channels: usize, epsilon: f64) -> Self {
+    fn of(x: &[f32], channels: usize) -> Self {
         let count = (x.len() / channels.max(1)) as f64;
         if count <= FEW as f64 {
-            return Self::of_few(x, channels, epsilon);
+            return Self::of_few(x, channels);
         }
         let pivot = &x[..channels];
         let parts = x.par_chunks(part(channels)).map(|x| {
@@ -85,32 +135,36 @@ impl Statistics {
         let sums = add(parts.collect(), 2 * channels);
         let (sum, squares) = sums.split_at(channels);
         let means = sum.iter().map(|sum| sum / count);
-        let mean = means
-            .clone()
-            .zip(pivot)
-            .map(|(m, p)| (f64::from(*p) + m) as f32);
-        let variance = means
+        let mean = means.clone().zip(pivot).map(|(m, p)| f64::from(*p) + m);
+        let squares = means
             .zip(squares)
-            .map(|(mean, square)| (square / count - mean * mean).max(0.0) as f32);
-        Self::new(mean.collect(), variance.collect(), epsilon)
+            .map(|(mean, square)| (square - count * mean * mean).max(0.0));
+        Self {
+            count,
+            mean: mean.collect(),
+            squares: squares.collect(),
+        }
     }
 
     /// Of so few positions that rounding shows: all in 64 bits, the mean first.
-    fn of_few(x: &[f32], channels: usize, epsilon: f64) -> Self {
+    fn of_few(x: &[f32], channels: usize) -> Self {
         let count = (x.len() / channels.max(1)) as f64;
         let mut mean = vec![0.0f64; channels];
         for x in x.chunks_exact(channels.max(1)) {
             gather(&mut mean, x);
         }
         mean.iter_mut().for_each(|mean| *mean /= count);
-        let mut variance = vec![0.0f64; channels];
+        let mut squares = vec![0.0f64; channels];
         for x in x.chunks_exact(channels.max(1)) {
-            for ((variance, x), mean) in variance.iter_mut().zip(x).zip(&mean) {
-                *variance += (f64::from(*x) - mean).powi(2) / count;
+            for ((square, x), mean) in squares.iter_mut().zip(x).zip(&mean) {
+                *square += (f64::from(*x) - mean).powi(2);
             }
         }
-        let single = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
-        Self::new(single(mean), single(variance), epsilon)
+        Self {
+            count,
+            mean,
+            squares,
+        }
     }
 }
 
@@ -205,6 +259,8 @@ pub struct Backward<'a> {
     pub statistics: &'a Statistics,
     /// Whether the statistics are the batch's, and so depend on the input.
     pub of_batch: bool,
+    /// Replicas whose batches were normalised as one.
+    pub sync: Option<&'a dyn StatisticsSync>,
     pub input_needed: bool,
     pub residual_needed: bool,
 }
@@ -313,19 +369,30 @@ impl Backward<'_> {
             (true, false) => Some(feature_map::tensor(masked, shape)),
         };
 
+        // All replicas come here, whether or not this one's input wants a gradient: that is a matter of
+        // what is frozen, which is the same for all.
+        let all = self
+            .sync
+            .filter(|_| self.input_needed)
+            .map(|sync| sync.all(&sums));
+        let shared = all.map(|all| {
+            let sum = |c: usize| all.iter().map(|of| of[c]).sum::<f64>();
+            (0..2 * channels).map(sum).collect::<Vec<f64>>()
+        });
+        let in_common = shared.as_ref().unwrap_or(&sums);
         let input = self.input_needed.then(|| {
             // g * scale for given statistics; for the batch's own, what all of it has in common in
             // the direction of a shift and of a scaling is taken away: dx = a g + b x + d.
             let weight = feature_map::numbers(self.weight);
-            let count = (x.len() / channels.max(1)) as f64;
+            let count = self.statistics.count;
             let (mut a, mut b, mut d) = (Vec::new(), Vec::new(), Vec::new());
             for c in 0..channels {
                 let inverse = f64::from(inverse[c]);
                 let scale = f64::from(weight[c]) * inverse;
                 a.push(scale as f32);
                 let (slope, shift) = if self.of_batch {
-                    let slope = -scale * inverse * sums[channels + c] / count;
-                    (slope, -scale * sums[c] / count)
+                    let slope = -scale * inverse * in_common[channels + c] / count;
+                    (slope, -scale * in_common[c] / count)
                 } else {
                     (0.0, 0.0)
                 };

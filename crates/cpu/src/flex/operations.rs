@@ -217,6 +217,7 @@ pub fn batch_norm(
         epsilon: norm.epsilon,
         adds_residual: epilogue.residual.is_some(),
         relu,
+        sync: None,
     };
     let output =
         <Dispatch as ImageOps>::flex_batch_norm(x, weight, bias, mean, variance, residual, options);
@@ -241,13 +242,14 @@ pub fn batch_norm_train(
         epsilon: norm.epsilon,
         adds_residual: epilogue.residual.is_some(),
         relu,
+        sync: norm.sync.cloned(),
     };
     let (output, mean, variance) =
         <Dispatch as ImageOps>::flex_batch_norm_train(x, weight, bias, residual, options);
     Some(BatchNormTrainOutput {
         output: act.forward(Tensor::from_dispatch(output)),
         mean: Tensor::from_dispatch(mean),
-        variance: Tensor::from_dispatch(variance),
+        unbiased_variance: Tensor::from_dispatch(variance),
     })
 }
 

@@ -3,6 +3,8 @@
 //! An extension takes no optional tensors. So a residual is always there, and where an operation's
 //! options say that none is added, it is any tensor at hand.
 
+use std::sync::Arc;
+
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
@@ -13,13 +15,16 @@ use super::weight_forms::WeightForms;
 use super::window::Window;
 use super::{activation, conv, feature_map, max_pool};
 use crate::epilogue::Act;
+use crate::layers::StatisticsSync;
 
 /// What a batch normalisation does beside its tensors.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct NormOptions {
     pub epsilon: f64,
     pub adds_residual: bool,
     pub relu: bool,
+    /// Replicas whose batches are normalised as one.
+    pub sync: Option<Arc<dyn StatisticsSync>>,
 }
 
 /// What an affine layer does beside its tensors.
@@ -39,7 +44,7 @@ pub trait ImageOps: Backend {
         window: Window,
     ) -> FloatTensor<Self>;
 
-    /// A normalisation by the batch's statistics: the output, the mean and the biased variance.
+    /// A normalisation by the batch's statistics: the output, the mean and the unbiased variance.
     fn flex_batch_norm_train(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -106,11 +111,11 @@ impl ImageOps for Flex {
         residual: FlexTensor,
         options: NormOptions,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let statistics = Statistics::of_batch(&x, options.epsilon);
+        let statistics = Statistics::of_batch(&x, options.epsilon, options.sync.as_deref());
         let residual = options.adds_residual.then_some(&residual);
         let output = batch_norm::forward(&x, &weight, &bias, &statistics, residual, options.relu);
-        let [mean, variance] = [statistics.mean, statistics.variance].map(feature_map::vector);
-        (output, mean, variance)
+        let variance = feature_map::vector(statistics.unbiased_variance());
+        (output, feature_map::vector(statistics.mean), variance)
     }
 
     fn flex_batch_norm(

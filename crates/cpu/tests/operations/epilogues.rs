@@ -266,6 +266,7 @@ fn batch_norms_of_the_batch() {
                 weight: &vector(weight),
                 bias: &vector(bias),
                 epsilon: 1e-5,
+                sync: None,
             };
             batch_norm_train(x, norm, epilogue).unwrap().output
         },

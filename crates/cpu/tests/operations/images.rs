@@ -1,5 +1,8 @@
 //! Convolution, batch normalisation and max pooling, over shapes, strides and paddings.
 
+use std::ops::Range;
+use std::sync::{Arc, Barrier, Mutex};
+
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d as burn_max_pool2d;
@@ -8,8 +11,8 @@ use burn::tensor::module::{
 };
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn_zoo_cpu::{
-    Act, BatchNorm, BatchNormTrain, Conv2d, Epilogue, MaxPool2d, WeightCache, batch_norm,
-    batch_norm_train, conv2d, fork, kernel_layout, max_pool2d,
+    Act, BatchNorm, BatchNormTrain, Conv2d, Epilogue, MaxPool2d, StatisticsSync, WeightCache,
+    batch_norm, batch_norm_train, conv2d, fork, kernel_layout, max_pool2d,
 };
 use proptest::prelude::*;
 
@@ -264,7 +267,7 @@ proptest! {
                 let (weight, bias, epsilon) = (&flat(w), &flat(b), 1e-5);
                 let epilogue = Epilogue { residual: adds.then_some(&r), act: act(relus) };
                 let output = if of_batch {
-                    let norm = BatchNormTrain { weight, bias, epsilon };
+                    let norm = BatchNormTrain { weight, bias, epsilon, sync: None };
                     batch_norm_train(&x, norm, epilogue).unwrap().output
                 } else {
                     let norm = BatchNorm { weight, bias, mean: &mean, variance: &variance, epsilon };
@@ -345,6 +348,106 @@ proptest! {
     }
 }
 
+/// Replicas in threads, which hand each other what they have.
+#[derive(Debug)]
+struct Replicas {
+    places: Mutex<Vec<Vec<f64>>>,
+    meet: Barrier,
+}
+
+#[derive(Debug)]
+struct Replica(usize, Arc<Replicas>);
+
+impl StatisticsSync for Replica {
+    fn all(&self, values: &[f64]) -> Vec<Vec<f64>> {
+        let Self(rank, replicas) = self;
+        replicas.places.lock().unwrap()[*rank] = values.to_vec();
+        replicas.meet.wait();
+        let all = replicas.places.lock().unwrap().clone();
+        replicas.meet.wait();
+        all
+    }
+}
+
+/// Three replicas with parts of a batch, unequal ones, normalise it and find its gradients as one does that
+/// has all of it; also where the mean is a thousand times the spread.
+#[test]
+fn replicas_normalise_as_one() {
+    let parts = [0..3, 3..4, 4..9];
+    for far in [0.0, 1000.0] {
+        let x = random([9, 5, 4, 3], "x").add_scalar(far);
+        let residual = random([9, 5, 4, 3], "r");
+        let wanted = random([9, 5, 4, 3], "g");
+        let [weight, bias] = ["w", "b"].map(|name| random([5], name));
+        // The output, the statistics, and the gradients of x, scale and shift.
+        let run = |rows: Range<usize>, sync: Option<&Arc<dyn StatisticsSync>>| {
+            let part = |t: &Tensor<4>| t.clone().narrow(0, rows.start, rows.len());
+            let leaf = |t: Tensor<4>| t.autodiff().require_grad();
+            let x = leaf(part(&x));
+            let [weight, bias] = [&weight, &bias].map(|t| t.clone().autodiff().require_grad());
+            let norm = BatchNormTrain {
+                weight: &weight,
+                bias: &bias,
+                epsilon: 1e-5,
+                sync,
+            };
+            let residual = part(&residual).autodiff();
+            let epilogue = Epilogue {
+                residual: Some(&residual),
+                act: Act::Relu,
+            };
+            let result = batch_norm_train(&x, norm, epilogue).unwrap();
+            let loss = result.output.clone() * part(&wanted).autodiff();
+            let gradients = loss.sum().backward();
+            (
+                values(result.output),
+                [result.mean, result.unbiased_variance].map(values),
+                values(x.grad(&gradients).unwrap()),
+                [weight, bias].map(|t| values(t.grad(&gradients).unwrap())),
+            )
+        };
+        let one = run(0..9, None);
+        let replicas = Arc::new(Replicas {
+            places: Mutex::new(vec![Vec::new(); 3]),
+            meet: Barrier::new(3),
+        });
+        let several: Vec<_> = std::thread::scope(|scope| {
+            let start = |(rank, rows): (usize, &Range<usize>)| {
+                let (run, rows) = (&run, rows.clone());
+                let sync: Arc<dyn StatisticsSync> = Arc::new(Replica(rank, replicas.clone()));
+                scope.spawn(move || run(rows, Some(&sync)))
+            };
+            let threads: Vec<_> = parts.iter().enumerate().map(start).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        let close = |a: &[f32], b: &[f32], what: &str| {
+            assert_eq!(a.len(), b.len());
+            for (a, b) in a.iter().zip(b) {
+                assert!(
+                    (a - b).abs() < 1e-5 * b.abs().max(1.0),
+                    "{what}, {far}: {a} {b}"
+                );
+            }
+        };
+        let outputs: Vec<f32> = several.iter().flat_map(|of| of.0.clone()).collect();
+        close(&outputs, &one.0, "output");
+        let gradients: Vec<f32> = several.iter().flat_map(|of| of.2.clone()).collect();
+        close(&gradients, &one.2, "gradient");
+        for (_, statistics, _, _) in &several {
+            close(&statistics[0], &one.1[0], "mean");
+            close(&statistics[1], &one.1[1], "variance");
+        }
+        for index in 0..2 {
+            let sum = |c: usize| several.iter().map(|of| of.3[index][c]).sum();
+            let sums: Vec<f32> = (0..5).map(sum).collect();
+            close(&sums, &one.3[index], "scale and shift");
+        }
+    }
+}
+
 /// Statistics of a batch whose mean is a thousand times its spread.
 #[test]
 fn a_far_mean_does_not_cost_the_variance_its_digits() {
@@ -353,16 +456,17 @@ fn a_far_mean_does_not_cost_the_variance_its_digits() {
         weight: &random([4], "w").mul_scalar(0.0).add_scalar(1.0),
         bias: &random([4], "b"),
         epsilon: 1e-5,
+        sync: None,
     };
     let result = batch_norm_train(&x, norm, Epilogue::default()).unwrap();
-    let [mean, variance] = [result.mean, result.variance].map(values);
+    let [mean, variance] = [result.mean, result.unbiased_variance].map(values);
     let all = values(x);
     for c in 0..4 {
         let of: Vec<f64> = (0..8)
             .flat_map(|n| all[(n * 4 + c) * 25..][..25].iter().map(|v| f64::from(*v)))
             .collect();
         let expected = of.iter().sum::<f64>() / 200.0;
-        let spread = of.iter().map(|v| (v - expected).powi(2)).sum::<f64>() / 200.0;
+        let spread = of.iter().map(|v| (v - expected).powi(2)).sum::<f64>() / 199.0;
         assert!((f64::from(mean[c]) / expected - 1.0).abs() < 1e-6);
         assert!(
             (f64::from(variance[c]) / spread - 1.0).abs() < 1e-4,
@@ -394,6 +498,7 @@ fn threads_change_nothing() {
                     weight: &random([130], "w"),
                     bias: &random([130], "b"),
                     epsilon: 1e-5,
+                    sync: None,
                 };
                 let y = batch_norm_train(&y, norm, Epilogue::act(Act::Relu)).unwrap();
                 window.pool(&y.output)
@@ -422,6 +527,7 @@ fn nan_stays_visible() {
         weight: &random([1], "w"),
         bias: &random([1], "b"),
         epsilon: 1e-5,
+        sync: None,
     };
     let y = batch_norm_train(&x, norm, Epilogue::act(Act::Relu)).unwrap();
     assert!(values(y.output).iter().all(|v| v.is_nan()));
@@ -493,6 +599,7 @@ fn shapes_that_do_not_fit_are_left_to_burn() {
         weight: &short,
         bias: &right,
         epsilon: 1e-5,
+        sync: None,
     };
     assert!(batch_norm_train(&x, norm, none).is_none());
     let pool = |kernel, stride, padding| MaxPool2d {
@@ -548,6 +655,7 @@ fn sizes_beyond_any_memory_are_left_to_burn() {
                 weight,
                 bias,
                 epsilon,
+                sync: None,
             };
             assert!(batch_norm_train(&map, norm, none).is_none());
             let (mean, variance) = (bias, weight);
