@@ -18,6 +18,9 @@ pub struct Memory {
     /// What the device's allocator keeps for this process.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device_reserved: Option<u64>,
+    /// Share of the last second in which a GPU computed, in percent, as NVML reports it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device_utilization: Option<u32>,
 }
 
 impl Memory {
@@ -30,6 +33,7 @@ impl Memory {
             peak,
             device_allocated: pool.as_ref().map(|pool| pool.bytes_in_use),
             device_reserved: pool.as_ref().map(|pool| pool.bytes_reserved),
+            device_utilization: utilization(device),
         }
     }
 
@@ -37,6 +41,26 @@ impl Memory {
     pub fn peak_resident() -> Option<u64> {
         host()[1]
     }
+}
+
+/// How busy a GPU is, in percent.
+#[cfg(feature = "cuda")]
+fn utilization(device: &Device) -> Option<u32> {
+    use nvml_wrapper::Nvml;
+    use std::sync::OnceLock;
+
+    // Opened once: it takes a moment. Without a driver there is none.
+    static NVML: OnceLock<Option<Nvml>> = OnceLock::new();
+    let name = crate::device::device_name(&device.clone().without_autodiff());
+    let index = name.strip_prefix("cuda:")?.parse().ok()?;
+    let nvml = NVML.get_or_init(|| Nvml::init().ok()).as_ref()?;
+    let gpu = nvml.device_by_index(index).ok()?;
+    gpu.utilization_rates().ok().map(|rates| rates.gpu)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn utilization(_: &Device) -> Option<u32> {
+    None
 }
 
 /// What this process holds in main memory.

@@ -37,6 +37,7 @@ mod recipe_toml;
 mod resume;
 mod run;
 mod schedule;
+mod segments;
 mod setup;
 mod state;
 mod step;

@@ -16,7 +16,7 @@ use super::gradients::accumulate;
 use super::out_of_memory::catch_out_of_memory;
 use super::setup::Setup;
 use crate::error::{Error, Result};
-use crate::model::{Classifier, Features, params};
+use crate::model::{Classifier, Features, GroupOutput, params};
 use crate::nn::noise;
 
 /// A batch that is to go through the parts of a model.
@@ -36,13 +36,16 @@ impl Pipeline<'_> {
     /// was not cut.
     pub fn run<T>(
         &self,
-        features: Features,
+        input: GroupOutput,
         loss: impl FnOnce(Tensor<2>) -> Result<(T, Gradients)>,
     ) -> Result<(T, GradientsParams)> {
+        let GroupOutput::Features(features) = input else {
+            return Err(Error::argument("features", "maps or tokens", "a vector"));
+        };
         let inputs = cut(features, self.setup.micro_batches);
         let count = inputs.len();
         let stages = self.parts.len();
-        let trains = self.trains();
+        let trains = trains(self.model, &self.parts);
         std::thread::scope(|scope| {
             let (to_first, mut from_before) = channel();
             // Gradients of what goes into each part, and of the scores; nobody asks for those of images.
@@ -103,21 +106,23 @@ impl Pipeline<'_> {
             }
         })
     }
+}
 
-    /// Whether something trains in each part.
-    fn trains(&self) -> Vec<bool> {
-        let state = params::training_state(self.model);
-        let groups = self.model.all_groups();
-        let trains = |part: &Range<usize>| {
-            groups[part.clone()].iter().any(|group| {
-                let mut own = state
-                    .iter()
-                    .filter(|(path, _)| path.starts_with(&group.prefix));
-                own.any(|(_, trains)| *trains)
-            })
+/// Whether something trains in each of these ranges of groups.
+pub(super) fn trains(model: &Classifier, parts: &[Range<usize>]) -> Vec<bool> {
+    let trainable = params::trainable_ids(model);
+    let params = params::list(model);
+    let groups = model.all_groups();
+    let trains = |part: &Range<usize>| {
+        let of_part = |path: &str| {
+            groups[part.clone()]
+                .iter()
+                .any(|g| path.starts_with(&g.prefix))
         };
-        self.parts.iter().map(trains).collect()
-    }
+        let mut params = params.iter();
+        params.any(|param| trainable.contains(&param.id) && of_part(&param.path))
+    };
+    parts.iter().map(trains).collect()
 }
 
 /// A part of the model with its thread.
@@ -221,7 +226,7 @@ fn cut(features: Features, parts: usize) -> Vec<Features> {
         .collect()
 }
 
-fn leaf(features: Features) -> Features {
+pub(super) fn leaf(features: Features) -> Features {
     each(
         features,
         |map| map.detach().require_grad(),
@@ -229,11 +234,11 @@ fn leaf(features: Features) -> Features {
     )
 }
 
-fn detached(features: &Features) -> Features {
+pub(super) fn detached(features: &Features) -> Features {
     each(features.clone(), Tensor::detach, Tensor::detach)
 }
 
-fn scores(features: Features) -> Tensor<2> {
+pub(super) fn scores(features: Features) -> Tensor<2> {
     match features {
         Features::Map(map) => {
             let [batch, classes, ..] = map.dims();
@@ -262,7 +267,7 @@ fn send_parts(gradient: &Tensor<2>, sizes: &[usize], to: &Sender<Features>) {
 }
 
 /// The gradients of a scalar whose gradient with respect to the output is the one given.
-fn backward(output: Features, gradient: Features) -> Gradients {
+pub(super) fn backward(output: Features, gradient: Features) -> Gradients {
     fn product<const D: usize>(output: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
         let device = output.device().without_autodiff();
         let gradient = Tensor::from_inner(gradient.without_autodiff().to_device(&device));
@@ -286,7 +291,7 @@ fn backward(output: Features, gradient: Features) -> Gradients {
     sum.backward()
 }
 
-fn gradient_of(input: &Features, gradients: &mut Gradients) -> Option<Features> {
+pub(super) fn gradient_of(input: &Features, gradients: &mut Gradients) -> Option<Features> {
     Some(match input {
         Features::Map(map) => Features::Map(map.grad_remove(gradients)?),
         Features::Tokens(tokens) => Features::Tokens(tokens.grad_remove(gradients)?),

@@ -1,6 +1,9 @@
 //! One step of the optimiser: freezing, gradients, update.
 
+use std::collections::HashSet;
+
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
@@ -11,9 +14,10 @@ use super::memory_use::Growth;
 use super::model_optimizer::ModelOptimizer;
 use super::monitor::{Backward, StepRecord};
 use super::out_of_memory::catch_out_of_memory;
-use super::parallel::StepReport;
+use super::parallel::{LocalStep, Reduction, StepReport, with_gradient};
 use super::pipeline::Pipeline;
 use super::plan::StepRates;
+use super::segments::{self, Segments};
 use super::setup::Setup;
 use super::state::TrainTotals;
 use super::training::Training;
@@ -35,13 +39,16 @@ pub(super) struct StepGradients {
 
 /// The sums over a rank's batches of a step.
 #[derive(Default)]
-struct StepBatches {
+struct StepBatches<'a> {
     gradients: GradientsParams,
     loss: f64,
     batches: usize,
+    /// Gradients that are on their way to their sums over all ranks, and the parameters of which they are.
+    handed_over: Option<Reduction<'a>>,
+    present: HashSet<ParamId>,
 }
 
-impl Training<'_> {
+impl<'a> Training<'a> {
     /// What is frozen from the next step on, if that is not what is frozen now.
     pub fn next_freeze(&mut self) -> Result<Option<Freeze>> {
         let (setup, state) = (self.setup, &self.progress.state);
@@ -98,6 +105,8 @@ impl Training<'_> {
             mut gradients,
             loss,
             batches,
+            handed_over,
+            present,
         } = batches;
         let divisor = batches as f64 * loss_scale;
         if divisor != 1.0 && batches > 0 {
@@ -105,8 +114,14 @@ impl Training<'_> {
         }
         let mut loss = loss / batches as f64;
         if !setup.group.is_alone() {
-            match self.average_over_ranks(&mut gradients, loss, before)? {
-                Some(mean) => loss = mean,
+            let local = LocalStep {
+                gradients,
+                handed_over,
+                present,
+                is_weighted: setup.statistics_sync().is_some(),
+            };
+            match self.average_over_ranks(local, loss, before)? {
+                Some(mean) => (loss, gradients) = mean,
                 None => return Ok(None),
             }
         }
@@ -132,7 +147,7 @@ impl Training<'_> {
         &mut self,
         inputs: &mut Inputs<'_>,
         loss_scale: f64,
-    ) -> Result<Option<StepBatches>> {
+    ) -> Result<Option<StepBatches<'a>>> {
         let setup = self.setup;
         let recipe = &setup.recipe;
         let is_alone = setup.group.is_alone();
@@ -158,6 +173,11 @@ impl Training<'_> {
                 Some(input) if self.can_train_on(&input)? => Some(input),
                 _ => None,
             };
+            if self.overlaps() {
+                taken += 1;
+                step = self.backward_and_sum(input, loss_scale)?;
+                continue;
+            }
             let Some((input, weight)) = self.with_all_ranks(input)? else {
                 if is_alone && step.batches == 0 {
                     return Ok(None);
@@ -167,7 +187,7 @@ impl Training<'_> {
                 continue;
             };
             taken += 1;
-            let (batch_loss, batch_gradients) = self.backward(input, weight * loss_scale)?;
+            let (batch_loss, batch_gradients) = self.backward(input, weight * loss_scale, None)?;
             if is_alone && !batch_loss.is_finite() {
                 step.loss = batch_loss;
                 step.batches = 1;
@@ -210,8 +230,14 @@ impl Training<'_> {
         Ok(false)
     }
 
-    /// One batch: its loss, and the gradients of the loss times `loss_scale`.
-    fn backward(&mut self, input: ModelInput, loss_scale: f64) -> Result<(f64, GradientsParams)> {
+    /// One batch: its loss, and the gradients of the loss times `loss_scale`, unless they are handed over
+    /// group by group.
+    fn backward(
+        &mut self,
+        input: ModelInput,
+        loss_scale: f64,
+        hand_over: Option<HandOver<'_>>,
+    ) -> Result<(f64, GradientsParams)> {
         let (setup, epoch) = (self.setup, self.epoch_number());
         check_labels(&input.targets, self.progress.model.num_classes())?;
         // Dropout is the same whether or not the run was interrupted before.
@@ -224,10 +250,66 @@ impl Training<'_> {
         noise::with(setup.recipe.seed, &stream, || {
             norm_sync::with(setup.statistics_sync(), || {
                 catch_out_of_memory(&setup.recipe, setup.min_batch, || {
-                    forward_backward(setup, model, loss_scale, totals, input, &stream)
+                    forward_backward(setup, model, loss_scale, totals, input, &stream, hand_over)
                 })
             })
         })
+    }
+
+    /// Whether gradients are summed over the ranks while the backward pass goes on: not those of several
+    /// batches, which are summed once.
+    fn overlaps(&self) -> bool {
+        self.setup.group.overlaps() && self.setup.recipe.accumulate == 1
+    }
+
+    /// A step's one batch, whose gradients go to their sums group by group. A rank that can learn from none
+    /// of its images hands over zeros.
+    fn backward_and_sum(
+        &mut self,
+        input: Option<ModelInput>,
+        loss_scale: f64,
+    ) -> Result<StepBatches<'a>> {
+        let setup = self.setup;
+        let own = input.as_ref().map_or(0, |input| input.targets.len());
+        let all = setup.group.exchange("batch", own)?;
+        let mut step = StepBatches::default();
+        let images: usize = all.iter().sum();
+        if images == 0 || self.is_left_out(&all) {
+            return Ok(step);
+        }
+        let weight = own as f64 / images as f64;
+        let model = self.progress.model.clone();
+        let mut reduction = setup.group.reduction();
+        let mut present = HashSet::new();
+        let mut hand_over = |ids: HashSet<ParamId>, gradients: GradientsParams| {
+            present.extend(with_gradient(&model, &gradients));
+            match &mut reduction {
+                Some(reduction) => reduction.add(&model, ids, gradients, 1.0),
+                None => Ok(()),
+            }
+        };
+        match input {
+            Some(input) => {
+                let loss_weight = weight * loss_scale;
+                // What was scaled up is scaled down before it is summed.
+                let mut sink = |ids, mut gradients| {
+                    if loss_scale != 1.0 {
+                        scale(&model, &mut gradients, 1.0 / loss_scale);
+                    }
+                    hand_over(ids, gradients)
+                };
+                let (loss, _) = self.backward(input, loss_weight, Some(&mut sink))?;
+                (step.loss, step.batches) = (loss, 1);
+            }
+            None => {
+                for ids in segment_ids(&model, self.prefix.groups()) {
+                    hand_over(ids, GradientsParams::new())?;
+                }
+            }
+        }
+        step.handed_over = reduction;
+        step.present = present;
+        Ok(step)
     }
 
     /// A batch, and the weight of its loss. Where batch normalisations are of all ranks, none can go on
@@ -240,26 +322,36 @@ impl Training<'_> {
         }
         let own = input.as_ref().map_or(0, |input| input.targets.len());
         let all = group.exchange("batch", own)?;
-        let Some(rank) = all.iter().position(|images| *images == 0) else {
-            let mean = all.iter().sum::<usize>() as f64 / all.len() as f64;
-            return Ok(input.map(|input| (input, own as f64 / mean)));
+        if self.is_left_out(&all) {
+            return Ok(None);
+        }
+        let mean = all.iter().sum::<usize>() as f64 / all.len() as f64;
+        Ok(input.map(|input| (input, own as f64 / mean)))
+    }
+
+    /// Whether all ranks leave a batch out, of which each has so many images: where one has none and batch
+    /// normalisations are of all.
+    fn is_left_out(&mut self, images: &[usize]) -> bool {
+        let is_shared = self.setup.statistics_sync().is_some();
+        let Some(rank) = images.iter().position(|images| *images == 0 && is_shared) else {
+            return false;
         };
         self.monitor.notice(&format!(
             "batch {} of epoch {} is left out on all ranks: rank {rank} can learn from none of its images",
             self.progress.state.batches,
             self.epoch_number()
         ));
-        Ok(None)
+        true
     }
 
-    /// Averages a step's gradients over the images of all ranks: the mean loss. `None` if no rank had an
-    /// image. `before` is what was counted before the step.
+    /// Averages a step's gradients over the images of all ranks: the mean loss, and the gradients. `None` if
+    /// no rank had an image. `before` is what was counted before the step.
     fn average_over_ranks(
         &mut self,
-        gradients: &mut GradientsParams,
+        local: LocalStep<'_>,
         loss: f64,
         before: TrainTotals,
-    ) -> Result<Option<f64>> {
+    ) -> Result<Option<(f64, GradientsParams)>> {
         let (epoch, state) = (self.epoch_number(), &mut self.progress.state);
         let own = state.totals;
         let report = StepReport {
@@ -279,11 +371,8 @@ impl Training<'_> {
         };
         let totals = &mut state.totals;
         let model = &self.progress.model;
-        let setup = self.setup;
-        let is_weighted = setup.statistics_sync().is_some();
-        let group = &setup.group;
-        let loss = group.average(model, is_weighted, report, gradients, totals)?;
-        Ok((totals.images > before.images).then_some(loss))
+        let mean = self.setup.group.average(model, report, local, totals)?;
+        Ok((totals.images > before.images).then_some(mean))
     }
 
     /// In f16: whether gradients overflowed, so that the step is skipped.
@@ -358,8 +447,20 @@ impl Training<'_> {
     }
 }
 
-/// One batch: its loss, and the gradients of the loss times `loss_scale`. `stream` names its random
-/// numbers.
+/// Takes gradients on their way to their sums, and says of which parameters they are all.
+type HandOver<'a> = &'a mut dyn FnMut(HashSet<ParamId>, GradientsParams) -> Result<()>;
+
+/// The parameters that train in each part of a step that is [cut](Segments), in the order in which their
+/// gradients come.
+fn segment_ids(model: &Classifier, first: usize) -> Vec<HashSet<ParamId>> {
+    let parts = segments::parts(model, first).into_iter().rev();
+    parts
+        .map(|groups| segments::trainable(model, &groups))
+        .collect()
+}
+
+/// One batch: its loss, and the gradients of the loss times `loss_scale`, unless they are handed over.
+/// `stream` names its random numbers.
 fn forward_backward(
     setup: &Setup,
     model: &Classifier,
@@ -367,6 +468,7 @@ fn forward_backward(
     totals: &mut TrainTotals,
     mut input: ModelInput,
     stream: &str,
+    hand_over: Option<HandOver<'_>>,
 ) -> Result<(f64, GradientsParams)> {
     let labels = std::mem::take(&mut input.targets);
     let soft = input.soft.take();
@@ -383,17 +485,25 @@ fn forward_backward(
         }
         Ok(((value, logits), loss.backward()))
     };
-    let ((value, logits), gradients) = match input.pipeline_parts(setup, model) {
-        Some(parts) => {
+    let ((value, logits), gradients) = match (input.pipeline_parts(setup, model), hand_over) {
+        (None, Some(hand_over)) => {
+            let segments = Segments::forward(model, input, &setup.recipe)?;
+            let (result, gradients) = backward(segments.scores())?;
+            segments.backward(gradients, |groups, gradients| {
+                hand_over(segments::trainable(model, &groups), gradients)
+            })?;
+            (result, GradientsParams::new())
+        }
+        (Some(parts), _) => {
             let pipeline = Pipeline {
                 setup,
                 model,
                 parts,
                 stream,
             };
-            pipeline.run(input.onto_graph(&setup.recipe)?, backward)?
+            pipeline.run(input.onto_graph(&setup.recipe), backward)?
         }
-        None => {
+        (None, None) => {
             let (result, gradients) = backward(input.forward(model, &setup.recipe)?)?;
             (result, GradientsParams::from_grads(gradients, model))
         }
@@ -420,8 +530,15 @@ pub(super) fn single_step(
     check_labels(&batch.targets, model.num_classes())?;
     catch_out_of_memory(&setup.recipe, setup.min_batch, || {
         let mut totals = TrainTotals::default();
-        let (loss, gradients) =
-            forward_backward(setup, &model, 1.0, &mut totals, batch.into(), "search")?;
+        let (loss, gradients) = forward_backward(
+            setup,
+            &model,
+            1.0,
+            &mut totals,
+            batch.into(),
+            "search",
+            None,
+        )?;
         Ok((loss, optimizer.step(rates, model, gradients)))
     })
 }

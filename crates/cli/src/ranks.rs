@@ -208,6 +208,10 @@ impl Ranks {
 
     /// Leaves the other processes. An error of this one ends them all; rank 0 says it.
     pub fn finish(self, result: Result<()>) -> Result<()> {
+        let result = match &self.parallel.communicator {
+            Some(ranks) => result.map_err(|error| of_rank(error, ranks.rank(), &ranks.host())),
+            None => result,
+        };
         #[cfg(feature = "mpi")]
         if let Some(mpi) = self.mpi {
             match &result {
@@ -221,6 +225,14 @@ impl Ranks {
             }
         }
         result
+    }
+}
+
+/// An error with the rank and the machine that it is of.
+fn of_rank(error: anyhow::Error, rank: usize, host: &str) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(burn_zoo::Error::Rank { .. }) => error,
+        _ => error.context(format!("rank {rank} on {host}")),
     }
 }
 

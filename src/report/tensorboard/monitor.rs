@@ -174,6 +174,10 @@ impl Monitor for TensorBoardMonitor {
                 "memory/device_reserved_bytes",
                 bytes(memory.device_reserved),
             ),
+            (
+                "device/utilization_percent",
+                memory.device_utilization.map(f64::from),
+            ),
         ] {
             if let Some(value) = value {
                 writer.scalar(tag, at, value)?;

@@ -9,7 +9,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::features::CachedFeatures;
 use crate::data::{Batch, Batches, EpochBatch, Loader};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::infer::{BatchLogits, BatchScores, Counts, Fused};
 use crate::model::{Classifier, Features, GroupOutput, TensorFn};
 use crate::nn::Precision;
@@ -62,13 +62,13 @@ impl ModelInput {
     }
 
     /// The features as the input of what is recorded for a backward pass.
-    pub fn onto_graph(self, recipe: &Recipe) -> Result<Features> {
-        match self.features.map(&OntoGraph(recipe)) {
-            GroupOutput::Features(features) => Ok(features),
-            GroupOutput::Vector(_) => {
-                Err(Error::argument("features", "maps or tokens", "a vector"))
-            }
-        }
+    pub fn onto_graph(self, recipe: &Recipe) -> GroupOutput {
+        self.features.map(&OntoGraph(recipe))
+    }
+
+    /// Groups that the features have gone through.
+    pub fn groups(&self) -> usize {
+        self.groups
     }
 
     /// The scores.

@@ -138,6 +138,11 @@ impl FrozenPrefix {
         ));
     }
 
+    /// How many groups do not train.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
     /// What gives the training images, or says in which order their features come. Of several ranks
     /// each keeps the features of images of its own: those of an epoch's share are others each time.
     pub fn loader<'a>(&self, setup: &'a Setup) -> &'a Loader {

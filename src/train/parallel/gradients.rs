@@ -1,5 +1,8 @@
 //! Gradients in buckets, and back.
 
+use std::collections::HashSet;
+use std::sync::MutexGuard;
+
 use burn::module::{Module as _, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
@@ -7,6 +10,24 @@ use burn::tensor::{Tensor, TensorData};
 use super::reducer::Reducer;
 use crate::error::Result;
 use crate::model::{Classifier, host_vec, params};
+
+/// The parameters that have a gradient.
+pub(in crate::train) fn with_gradient(
+    model: &Classifier,
+    gradients: &GradientsParams,
+) -> HashSet<ParamId> {
+    struct Present<'a>(&'a GradientsParams, HashSet<ParamId>);
+    impl ModuleVisitor for Present<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.0.get::<D>(param.id).is_some() {
+                self.1.insert(param.id);
+            }
+        }
+    }
+    let mut visitor = Present(gradients, HashSet::new());
+    model.visit(&mut visitor);
+    visitor.1
+}
 
 /// The trainable parameters in the order of the model, which is the same on every rank: ids need not
 /// be.
@@ -24,22 +45,18 @@ impl Order {
         }
     }
 
-    /// Which of them have a gradient.
-    pub fn present(&self, model: &Classifier, gradients: &GradientsParams) -> Vec<bool> {
-        struct Present<'a>(&'a GradientsParams, std::collections::HashSet<ParamId>);
-        impl ModuleVisitor for Present<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                if self.0.get::<D>(param.id).is_some() {
-                    self.1.insert(param.id);
-                }
-            }
-        }
-        let mut visitor = Present(gradients, std::collections::HashSet::new());
-        model.visit(&mut visitor);
-        let found = visitor.1;
-        self.params
-            .iter()
-            .map(|(id, _)| found.contains(id))
+    /// Which of them are among these.
+    pub fn present(&self, ids: &HashSet<ParamId>) -> Vec<bool> {
+        let params = self.params.iter();
+        params.map(|(id, _)| ids.contains(id)).collect()
+    }
+
+    /// Those of which this says so, of parameters in this order.
+    pub fn chosen(&self, which: impl Fn(usize) -> bool) -> HashSet<ParamId> {
+        let params = self.params.iter().enumerate();
+        params
+            .filter(|(index, _)| which(*index))
+            .map(|(_, (id, _))| *id)
             .collect()
     }
 
@@ -49,63 +66,73 @@ impl Order {
     }
 }
 
-/// Multiplies this rank's gradients with its weight and replaces them by the sums over all ranks.
-/// `wanted` says which parameters have a gradient on any rank; where this one has none, it adds nothing.
-pub(super) fn all_reduce(
-    model: &Classifier,
-    order: &Order,
-    wanted: &[bool],
-    weight: f64,
-    gradients: &mut GradientsParams,
-    reducer: &mut Reducer,
-    bucket_bytes: usize,
-) -> Result<()> {
-    let wanted: Vec<(ParamId, usize)> = order
-        .params
-        .iter()
-        .zip(wanted)
-        .filter_map(|(param, wanted)| wanted.then_some(*param))
-        .collect();
-    let ids = wanted.iter().map(|(id, _)| *id).collect();
-    let mut pack = Pack {
-        gradients,
-        ids,
-        weight: weight as f32,
-        bucket: Vec::new(),
-        numbers: (bucket_bytes / size_of::<f32>()).max(1),
-        buckets: 0,
-        reducer,
-        result: Ok(()),
-    };
-    model.visit(&mut pack);
-    pack.flush();
-    let buckets = pack.buckets;
-    pack.result?;
-    let sums = reducer.sums(buckets)?;
-    let mut unpack = Unpack {
-        gradients,
-        ids: wanted.into_iter().map(|(id, _)| id).collect(),
-        sums: sums.into_iter(),
-        bucket: Vec::new(),
-        next: 0,
-    };
-    model.visit(&mut unpack);
-    Ok(())
-}
-
-struct Pack<'a> {
-    gradients: &'a mut GradientsParams,
-    ids: std::collections::HashSet<ParamId>,
-    weight: f32,
+/// Gradients on their way to their sums over all ranks, in buckets.
+pub(in crate::train) struct Reduction<'a> {
+    reducer: MutexGuard<'a, Reducer>,
     bucket: Vec<f32>,
     /// Numbers of a bucket; a parameter is in one bucket whole.
     numbers: usize,
     buckets: usize,
-    reducer: &'a mut Reducer,
-    result: Result<()>,
+    /// What was handed over: all ranks hand over the same in the same order.
+    parts: Vec<HashSet<ParamId>>,
 }
 
-impl Pack<'_> {
+impl<'a> Reduction<'a> {
+    pub(super) fn new(reducer: MutexGuard<'a, Reducer>, bucket_bytes: usize) -> Self {
+        Self {
+            reducer,
+            bucket: Vec::new(),
+            numbers: (bucket_bytes / size_of::<f32>()).max(1),
+            buckets: 0,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Hands over this rank's gradients of some parameters, times a weight. Where it has none, it adds
+    /// nothing.
+    pub fn add(
+        &mut self,
+        model: &Classifier,
+        ids: HashSet<ParamId>,
+        gradients: GradientsParams,
+        weight: f64,
+    ) -> Result<()> {
+        let mut pack = Pack {
+            reduction: self,
+            gradients,
+            ids: &ids,
+            weight: weight as f32,
+            result: Ok(()),
+        };
+        model.visit(&mut pack);
+        pack.result?;
+        self.parts.push(ids);
+        Ok(())
+    }
+
+    /// The sums of what was handed over, of the parameters that have a gradient on any rank.
+    pub fn finish(
+        mut self,
+        model: &Classifier,
+        wanted: &HashSet<ParamId>,
+    ) -> Result<GradientsParams> {
+        self.flush();
+        let sums = self.reducer.sums(self.buckets)?;
+        let mut unpack = Unpack {
+            gradients: GradientsParams::new(),
+            ids: HashSet::new(),
+            wanted,
+            sums: sums.into_iter(),
+            bucket: Vec::new(),
+            next: 0,
+        };
+        for ids in self.parts {
+            unpack.ids = ids;
+            model.visit(&mut unpack);
+        }
+        Ok(unpack.gradients)
+    }
+
     fn flush(&mut self) {
         if !self.bucket.is_empty() {
             self.reducer.push(std::mem::take(&mut self.bucket));
@@ -114,33 +141,42 @@ impl Pack<'_> {
     }
 }
 
-impl ModuleVisitor for Pack<'_> {
+struct Pack<'a, 'b> {
+    reduction: &'a mut Reduction<'b>,
+    gradients: GradientsParams,
+    ids: &'a HashSet<ParamId>,
+    weight: f32,
+    result: Result<()>,
+}
+
+impl ModuleVisitor for Pack<'_, '_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if !self.ids.contains(&param.id) || self.result.is_err() {
             return;
         }
         let length = param.lazy_shape().num_elements();
+        let bucket = &mut self.reduction.bucket;
         match self.gradients.remove::<D>(param.id) {
             Some(gradient) => match host_vec(gradient.into_data()) {
-                Ok(values) if self.weight == 1.0 => self.bucket.extend(values),
+                Ok(values) if self.weight == 1.0 => bucket.extend(values),
                 Ok(values) => {
                     let weight = self.weight;
-                    self.bucket
-                        .extend(values.into_iter().map(|value| value * weight));
+                    bucket.extend(values.into_iter().map(|value| value * weight));
                 }
                 Err(error) => self.result = Err(error),
             },
-            None => self.bucket.resize(self.bucket.len() + length, 0.0),
+            None => bucket.resize(bucket.len() + length, 0.0),
         }
-        if self.bucket.len() >= self.numbers {
-            self.flush();
+        if bucket.len() >= self.reduction.numbers {
+            self.reduction.flush();
         }
     }
 }
 
 struct Unpack<'a> {
-    gradients: &'a mut GradientsParams,
-    ids: std::collections::HashSet<ParamId>,
+    gradients: GradientsParams,
+    ids: HashSet<ParamId>,
+    wanted: &'a HashSet<ParamId>,
     sums: std::vec::IntoIter<Vec<f32>>,
     bucket: Vec<f32>,
     next: usize,
@@ -157,10 +193,15 @@ impl ModuleVisitor for Unpack<'_> {
             self.bucket = self.sums.next().unwrap_or_default();
             self.next = 0;
         }
-        let values = self.bucket[self.next..self.next + length].to_vec();
+        let range = self.next..self.next + length;
         self.next += length;
+        if !self.wanted.contains(&param.id) {
+            return;
+        }
+        let values = TensorData::new(self.bucket[range].to_vec(), shape);
         let device = param.lazy_device().without_autodiff();
-        let gradient = Tensor::<D>::from_data(TensorData::new(values, shape), &device);
+        // As the gradients of a backward pass are laid out, and the optimiser's state.
+        let gradient = burn_zoo_cpu::kernel_layout(Tensor::<D>::from_data(values, &device));
         self.gradients.register(param.id, gradient);
     }
 }

@@ -1,16 +1,18 @@
 //! A rank among those that train with it: what it tells them, and what they decide together.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::communicator::Communicator;
-use super::gradients::{Order, all_reduce};
+use super::gradients::{Order, Reduction, with_gradient};
 use super::options::Parallel;
 use super::reducer::Reducer;
 use super::sync_norm::NormSync;
@@ -36,6 +38,7 @@ struct Ranks {
     sync_norm: Arc<NormSync>,
     reducer: Mutex<Reducer>,
     bucket_bytes: usize,
+    overlap: bool,
     /// Whether the ranks no longer listen to each other.
     ended: AtomicBool,
 }
@@ -84,6 +87,7 @@ impl Group {
             ranks: Some(Ranks {
                 reducer: Mutex::new(Reducer::new(communicator.clone(), options.overlap)?),
                 bucket_bytes: options.bucket_bytes,
+                overlap: options.overlap,
                 ended: AtomicBool::new(false),
                 sync_norm: Arc::new(NormSync::new(communicator.clone())),
                 communicator,
@@ -301,27 +305,43 @@ impl Group {
         }
     }
 
-    /// Averages the gradients of a step over the images of all ranks, and adds up what they counted.
-    /// `totals` are those before the step, and then those after it. `is_weighted` says whether each
-    /// rank's loss has the weight of its images already.
+    /// Whether gradients are handed over while the backward pass goes on.
+    pub fn overlaps(&self) -> bool {
+        self.ranks.as_ref().is_some_and(|ranks| ranks.overlap)
+    }
+
+    /// Begins to sum gradients. All ranks hand over the same parameters in the same order.
+    pub fn reduction(&self) -> Option<Reduction<'_>> {
+        let ranks = self.ranks.as_ref()?;
+        let reducer = ranks.reducer.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Reduction::new(reducer, ranks.bucket_bytes))
+    }
+
+    /// Averages the gradients of a step over the images of all ranks, and adds up what they counted: the
+    /// mean loss, and the gradients. `totals` are those before the step, and then those after it.
     pub fn average(
         &self,
         model: &Classifier,
-        is_weighted: bool,
         report: StepReport,
-        gradients: &mut GradientsParams,
+        local: LocalStep<'_>,
         totals: &mut TrainTotals,
-    ) -> Result<f64> {
+    ) -> Result<(f64, GradientsParams)> {
         let Some(ranks) = &self.ranks else {
-            return Ok(f64::from_bits(report.loss));
+            return Ok((f64::from_bits(report.loss), local.gradients));
         };
         let order = Order::of(model);
         let own = report.images;
+        let present = match local.handed_over {
+            Some(_) => local.present,
+            None => with_gradient(model, &local.gradients),
+        };
         let report = StepReport {
-            present: order.present(model, gradients),
+            present: order.present(&present),
             lengths: order.lengths(),
             ..report
         };
+        // Nothing fails between this and the last sum; and who is still to hand something over has said
+        // here that it does.
         let reports = self.exchange("step", report)?;
         for (rank, other) in reports.iter().enumerate() {
             ranks.compare(rank, &reports[0], other)?;
@@ -340,29 +360,38 @@ impl Group {
             totals.correct += report.correct;
             totals.loss += f64::from_bits(report.loss_sum);
         }
-        if images == 0 || !loss.is_finite() {
-            return Ok(loss);
-        }
-        let params = reports[0].present.len();
-        let wanted: Vec<bool> = (0..params)
-            .map(|param| reports.iter().any(|report| report.present[param]))
-            .collect();
-        let mut reducer = ranks.reducer.lock().unwrap_or_else(PoisonError::into_inner);
-        all_reduce(
-            model,
-            &order,
-            &wanted,
-            if is_weighted {
-                1.0 / reports.len() as f64
-            } else {
-                own as f64 / images as f64
-            },
-            gradients,
-            &mut reducer,
-            ranks.bucket_bytes,
-        )?;
-        Ok(loss)
+        let any = |param: usize| reports.iter().any(|report| report.present[param]);
+        let wanted = order.chosen(any);
+        let reduction = match local.handed_over {
+            Some(reduction) => reduction,
+            None if images == 0 || !loss.is_finite() => return Ok((loss, local.gradients)),
+            None => {
+                let weight = if local.is_weighted {
+                    1.0 / reports.len() as f64
+                } else {
+                    own as f64 / images as f64
+                };
+                let Some(mut reduction) = self.reduction() else {
+                    return Ok((loss, local.gradients));
+                };
+                reduction.add(model, order.chosen(|_| true), local.gradients, weight)?;
+                reduction
+            }
+        };
+        Ok((loss, reduction.finish(model, &wanted)?))
     }
+}
+
+/// This rank's gradients of a step.
+pub(in crate::train) struct LocalStep<'a> {
+    /// Those that are still to be handed over.
+    pub gradients: GradientsParams,
+    /// Those that were, while the backward pass went on.
+    pub handed_over: Option<Reduction<'a>>,
+    /// The parameters of which they are.
+    pub present: HashSet<ParamId>,
+    /// Whether the loss has the weight of this rank's images already.
+    pub is_weighted: bool,
 }
 
 /// The next part of what was packed: its length, and then itself.

@@ -14,7 +14,8 @@ mod sync_norm;
 mod threads;
 
 pub use communicator::Communicator;
-pub(super) use group::{Group, StepReport};
+pub(super) use gradients::{Reduction, with_gradient};
+pub(super) use group::{Group, LocalStep, StepReport};
 pub use launched::Launched;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;

@@ -26,7 +26,8 @@ pub struct Parallel {
     pub communicator: Option<Arc<dyn Communicator>>,
     /// Bytes of gradients that are summed at once.
     pub bucket_bytes: usize,
-    /// Sums gradients in a thread of their own while others are made ready.
+    /// Sums the gradients of a group while the backward pass goes on below it, in a thread of its own; not
+    /// those of several batches that are accumulated.
     pub overlap: bool,
 }
 

@@ -375,16 +375,15 @@ impl StatisticsSync for Replica {
 fn replicas_normalise_as_one() {
     let parts = [0..3, 3..4, 4..9];
     for far in [0.0, 1000.0] {
-        let x = random([9, 5, 4, 3], "x").add_scalar(far);
-        let residual = random([9, 5, 4, 3], "r");
-        let wanted = random([9, 5, 4, 3], "g");
-        let [weight, bias] = ["w", "b"].map(|name| random([5], name));
+        let x = random([9, 5, 4, 3], "x").without_autodiff().add_scalar(far);
+        let residual = random([9, 5, 4, 3], "r").without_autodiff();
+        let wanted = random([9, 5, 4, 3], "g").without_autodiff();
         // The output, the statistics, and the gradients of x, scale and shift.
         let run = |rows: Range<usize>, sync: Option<&Arc<dyn StatisticsSync>>| {
             let part = |t: &Tensor<4>| t.clone().narrow(0, rows.start, rows.len());
-            let leaf = |t: Tensor<4>| t.autodiff().require_grad();
-            let x = leaf(part(&x));
-            let [weight, bias] = [&weight, &bias].map(|t| t.clone().autodiff().require_grad());
+            // Each has leaves of its own: burn locks a graph for the time of its backward pass.
+            let x = part(&x).autodiff().require_grad();
+            let [weight, bias] = ["w", "b"].map(|name| random([5], name).autodiff().require_grad());
             let norm = BatchNormTrain {
                 weight: &weight,
                 bias: &bias,
@@ -423,11 +422,14 @@ fn replicas_normalise_as_one() {
                 .map(|thread| thread.join().unwrap())
                 .collect()
         });
+        // A mean of 1000 in 32 bits is known to 6e-5, which is what outputs then differ by.
+        let slack = if far > 0.0 { 5e-4 } else { 1e-5 };
         let close = |a: &[f32], b: &[f32], what: &str| {
             assert_eq!(a.len(), b.len());
             for (a, b) in a.iter().zip(b) {
+                let difference = (a - b).abs();
                 assert!(
-                    (a - b).abs() < 1e-5 * b.abs().max(1.0),
+                    difference < slack * b.abs().max(1.0),
                     "{what}, {far}: {a} {b}"
                 );
             }
@@ -438,7 +440,10 @@ fn replicas_normalise_as_one() {
         close(&gradients, &one.2, "gradient");
         for (_, statistics, _, _) in &several {
             close(&statistics[0], &one.1[0], "mean");
-            close(&statistics[1], &one.1[1], "variance");
+            let variances = statistics[1].iter().zip(&one.1[1]);
+            for (a, b) in variances {
+                assert!((a / b - 1.0).abs() < 1e-5, "variance, {far}: {a} {b}");
+            }
         }
         for index in 0..2 {
             let sum = |c: usize| several.iter().map(|of| of.3[index][c]).sum();

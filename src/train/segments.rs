@@ -1,0 +1,144 @@
+//! A step whose graph is cut between the groups of a model, so that gradients come out group by group, from
+//! the head to the stem, and can be summed over ranks while the others are still computed.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use burn::module::ParamId;
+use burn::optim::GradientsParams;
+use burn::tensor::{Gradients, Tensor};
+
+use super::cache::inputs::ModelInput;
+use super::pipeline::{backward, detached, gradient_of, leaf, scores, trains};
+use super::recipe::Recipe;
+use crate::error::{Error, Result};
+use crate::model::{Classifier, Features, GroupOutput, params};
+
+/// A forward pass that was cut.
+pub(super) struct Segments<'a> {
+    model: &'a Classifier,
+    /// What trains begins here.
+    parts: Vec<Part>,
+    /// Of the whole batch, a leaf.
+    scores: Tensor<2>,
+}
+
+/// A group on its way back.
+struct Part {
+    groups: Range<usize>,
+    input: Features,
+    output: Features,
+    /// Whether something before it trains.
+    needs_input: bool,
+}
+
+/// The groups of each part of a step, from one group on. The head is one with the group before it, whose
+/// output it pools.
+pub(super) fn parts(model: &Classifier, first: usize) -> Vec<Range<usize>> {
+    let count = model.all_groups().len();
+    let last = first.max(count.saturating_sub(2));
+    let parts = (first..last).map(|group| group..group + 1);
+    let parts: Vec<Range<usize>> = parts.chain([last..count]).collect();
+    let trains = trains(model, &parts);
+    // Below the first that trains nothing flows back.
+    let idle = trains.iter().take_while(|trains| !**trains).count();
+    parts[idle.min(parts.len() - 1)..].to_vec()
+}
+
+/// The parameters of some groups that train.
+pub(super) fn trainable(model: &Classifier, groups: &Range<usize>) -> HashSet<ParamId> {
+    let all = model.all_groups();
+    let trainable = params::trainable_ids(model);
+    let params = params::list(model).into_iter();
+    let own = params.filter(|param| {
+        let mut groups = all[groups.clone()].iter();
+        trainable.contains(&param.id) && groups.any(|group| param.path.starts_with(&group.prefix))
+    });
+    own.map(|param| param.id).collect()
+}
+
+impl<'a> Segments<'a> {
+    /// Runs what is left of a model.
+    pub fn forward(model: &'a Classifier, input: ModelInput, recipe: &Recipe) -> Result<Self> {
+        let first = input.groups();
+        let x = match input.onto_graph(recipe) {
+            GroupOutput::Features(x) => x,
+            // What goes into the head is no output of a group.
+            vector @ GroupOutput::Vector(_) => {
+                let output = model.forward_from(first, vector)?;
+                let [batch, classes] = output.dims();
+                let output = Features::Map(output.reshape([batch, classes, 1, 1]));
+                let head = model.all_groups().len() - 1;
+                return Ok(Self::of(
+                    model,
+                    output.clone(),
+                    vec![Part {
+                        groups: head..head + 1,
+                        input: detached(&output),
+                        output,
+                        needs_input: false,
+                    }],
+                ));
+            }
+        };
+        let ranges = parts(model, first);
+        let mut x = match ranges.first() {
+            Some(range) if range.start > first => model.forward_part(first..range.start, x)?,
+            _ => x,
+        };
+        let mut parts = Vec::with_capacity(ranges.len());
+        for (index, groups) in ranges.into_iter().enumerate() {
+            let needs_input = index > 0;
+            let input = if needs_input { leaf(detached(&x)) } else { x };
+            let output = model.forward_part(groups.clone(), input.clone())?;
+            x = output.clone();
+            parts.push(Part {
+                groups,
+                input,
+                output,
+                needs_input,
+            });
+        }
+        Ok(Self::of(model, x, parts))
+    }
+
+    fn of(model: &'a Classifier, output: Features, parts: Vec<Part>) -> Self {
+        let scores = scores(detached(&output)).autodiff().require_grad();
+        Self {
+            model,
+            parts,
+            scores,
+        }
+    }
+
+    /// The scores, on whose gradient [`backward`](Self::backward) goes on.
+    pub fn scores(&self) -> Tensor<2> {
+        self.scores.clone()
+    }
+
+    /// Hands over the gradients of each group, and the group, from the last to the first.
+    pub fn backward(
+        self,
+        mut of_scores: Gradients,
+        mut hand_over: impl FnMut(Range<usize>, GradientsParams) -> Result<()>,
+    ) -> Result<()> {
+        let missing = || Error::argument("loss", "one that depends on the scores", "another");
+        let gradient = self
+            .scores
+            .grad_remove(&mut of_scores)
+            .ok_or_else(missing)?;
+        let [batch, classes] = gradient.dims();
+        let mut gradient = Features::Map(gradient.reshape([batch, classes, 1, 1]));
+        for part in self.parts.into_iter().rev() {
+            let mut gradients = backward(part.output, gradient);
+            gradient = if part.needs_input {
+                gradient_of(&part.input, &mut gradients).ok_or_else(missing)?
+            } else {
+                part.input
+            };
+            let own = GradientsParams::from_grads(gradients, self.model);
+            hand_over(part.groups, own)?;
+        }
+        Ok(())
+    }
+}
