@@ -13,8 +13,8 @@ use burn_zoo::data::{FashionMnist, ImageData, ImageSet, Loader, LoaderConfig, Sh
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::Image;
 use burn_zoo::train::{
-    Control, EarlyStopping, EmaConfig, EpochRecord, FitOptions, Metric, Monitor, Optimizer,
-    Parallel, Plateau, Run, StepRecord, resume,
+    Control, EarlyStopping, EmaConfig, EpochEnd, EpochRecord, EpochStart, FitOptions, Metric,
+    Monitor, Optimizer, Parallel, Plateau, Run, StepRecord, resume,
 };
 use common::rule_model;
 
@@ -220,6 +220,72 @@ fn images_weigh_alike_in_unequal_batches() {
         };
         assert_eq!(names(&together), names(&alone));
     }
+}
+
+/// A step that is cut between groups has the gradients of one that is not, whatever the graph keeps and
+/// whatever a group shares with another.
+#[test]
+fn checkpointing_and_shared_parameters_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let trained = |spec: Spec| rule_model(spec.adapt(1, 10), &Device::default().autodiff());
+    let xcit = Zoo::xcit_nano_12_p16_224().image_size(32);
+    for (name, model, checkpointing, images) in [
+        ("vit", vit(), true, images(96, 24)),
+        ("resnet", resnet(), true, images(48, 24)),
+        ("xcit", trained(xcit), false, larger_images(16)),
+    ] {
+        let one = |ranks: usize| {
+            let recipe = recipe(8 / ranks).gradient_checkpointing(checkpointing);
+            let recipe = recipe.sync_batch_norm(false);
+            let dir = dir.path().join(format!("{name}-{ranks}"));
+            let mut options = on(ranks);
+            options.parallel.overlap = true;
+            fit(model.clone(), &recipe, images.clone(), &dir, options)
+        };
+        let ((alone, losses), (together, of_ranks)) = (one(1), one(2));
+        // Each normalises by its own images.
+        if name != "resnet" && name != "xcit" {
+            for (a, b) in losses.iter().zip(&of_ranks) {
+                assert!((a - b).abs() < 1e-5 * a, "{name}: {a} {b}");
+            }
+            let distance = distance(alone.model(), together.model());
+            assert!(distance < 1e-5, "{name}: {distance}");
+        }
+        let mut whole = on(2);
+        whole.parallel.overlap = false;
+        let recipe = recipe(4).gradient_checkpointing(checkpointing);
+        let recipe = recipe.sync_batch_norm(false);
+        let dir = dir.path().join(format!("{name}-whole"));
+        let (whole, _) = fit(model, &recipe, images, &dir, whole);
+        let distance = distance(whole.model(), together.model());
+        assert!(distance < 1e-6, "{name}, cut and whole: {distance}");
+    }
+}
+
+/// Images of 32 pixels.
+fn larger_images(count: usize) -> [Arc<dyn ImageData>; 2] {
+    struct Padded(ImageSet);
+    impl ImageData for Padded {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn classes(&self) -> &[String] {
+            self.0.classes()
+        }
+        fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+            let (image, label) = self.0.get(index)?;
+            let mut pixels = vec![0; 32 * 32];
+            for (row, of_row) in image.pixels().chunks_exact(28).enumerate() {
+                pixels[(row + 2) * 32 + 2..][..28].copy_from_slice(of_row);
+            }
+            Ok((Image::new(32, 32, 1, pixels)?, label))
+        }
+    }
+    let data = FashionMnist::bundled().unwrap();
+    [
+        Arc::new(Padded(data.train().take_first(count))),
+        Arc::new(Padded(data.test().take_first(8))),
+    ]
 }
 
 #[test]
@@ -443,6 +509,57 @@ fn whatever_ends_rank_0_ends_all() {
     let run = fit("ends", &mut Ends).unwrap();
     assert_eq!(run.epochs().len(), 1);
     assert_eq!(run.epochs()[0].train_images, 3 * 16);
+}
+
+/// What rank 0's monitor asks for at the start of an epoch, after a step and after an epoch, all do.
+#[test]
+fn a_monitor_freezes_on_all_ranks() {
+    struct Freezes(usize);
+    impl Monitor for Freezes {
+        fn epoch_started(
+            &mut self,
+            epoch: &EpochStart<'_>,
+            control: &mut Control,
+        ) -> burn_zoo::Result<()> {
+            if epoch.epoch == 2 {
+                control.freeze(Freeze::Backbone);
+            }
+            Ok(())
+        }
+        fn step(&mut self, step: &StepRecord, control: &mut Control) -> burn_zoo::Result<()> {
+            if step.epoch == 3 && step.step == 2 {
+                control.freeze("up-to:stem".parse()?);
+            }
+            Ok(())
+        }
+        fn epoch_finished(
+            &mut self,
+            epoch: &EpochEnd<'_>,
+            control: &mut Control,
+        ) -> burn_zoo::Result<()> {
+            if epoch.record.epoch == self.0 {
+                control.stop();
+            }
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let one = |ranks: usize| {
+        let [train, valid] = images(96, 40);
+        let recipe = recipe(24 / ranks).epochs(9);
+        let dir = dir.path().join(format!("{ranks}"));
+        let run = recipe.fit_with(vit(), train, valid, dir, on(ranks), &mut Freezes(4));
+        run.unwrap()
+    };
+    let (alone, together) = (one(1), one(2));
+    let frozen = |run: &Run| -> Vec<String> {
+        run.epochs()
+            .iter()
+            .map(|epoch| epoch.frozen.clone())
+            .collect()
+    };
+    assert_eq!(frozen(&alone).len(), 4);
+    assert_eq!(frozen(&alone), frozen(&together));
 }
 
 #[test]

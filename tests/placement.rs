@@ -139,6 +139,7 @@ fn micro_batches_train_as_the_whole_batch_does() {
             recipe().freeze(format!("up-to:{}", groups[0]).parse().unwrap()),
         ),
         ("head", recipe().freeze(Freeze::Backbone)),
+        ("checkpointing", recipe().gradient_checkpointing(true)),
     ] {
         let one = |parts: FitOptions, kind: &str| {
             fit(

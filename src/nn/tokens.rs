@@ -34,9 +34,13 @@ pub fn prepend_tokens<'a>(
     tokens: Tensor<3>,
 ) -> Tensor<3> {
     let [batch, _, channels] = tokens.dims();
-    let dtype = tokens.dtype();
+    let (dtype, device) = (tokens.dtype(), tokens.device());
     let learnt = learnt.into_iter().map(|token| {
-        let token = token.val().cast(dtype);
+        let mut token = token.val().cast(dtype);
+        // A model may be cut between a token and what it goes before.
+        if token.device() != device {
+            token = token.to_device(&device);
+        }
         let count = token.dims()[1];
         token.expand([batch, count, channels])
     });

@@ -192,6 +192,8 @@ impl Searched<'_> {
     }
 
     pub fn try_batch(&self, batch_size: usize) -> Result<Trial> {
+        // What an earlier trial reserved is no part of this one.
+        self.model.device().memory_cleanup();
         let is_measured = memory::reset_peak();
         let fits = match self.two_steps(batch_size) {
             Ok(()) => true,

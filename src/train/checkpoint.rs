@@ -36,9 +36,10 @@ fn epoch_name(epoch: usize) -> String {
     format!("epoch-{epoch:04}")
 }
 
-/// The name of a checkpoint.
+/// The name of a checkpoint: batches are those of all ranks, of which there may be more or fewer when the
+/// run goes on.
 fn name(state: &RunState) -> String {
-    match state.batches {
+    match state.batches * state.ranks.max(1) {
         0 => epoch_name(state.epoch),
         batches => format!("{}-batch-{batches:07}", epoch_name(state.epoch)),
     }

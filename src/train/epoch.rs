@@ -31,6 +31,7 @@ pub(super) fn run_epochs(
 impl Training<'_> {
     fn epoch(mut self) -> Result<Self> {
         self.start_epoch()?;
+        self.decide_together()?;
         let mut inputs = self.inputs();
         while !inputs.is_empty() {
             self.apply_control()?;
@@ -119,10 +120,11 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn checkpoint_within_epoch(&self, is_last_step: bool) -> Result<()> {
+    fn checkpoint_within_epoch(&mut self, is_last_step: bool) -> Result<()> {
         let every = self.setup.recipe.checkpoints.every_steps;
         let is_due = every.is_some_and(|every| self.progress.state.steps.is_multiple_of(every));
         if is_due && !is_last_step {
+            self.exchange_unreadable()?;
             self.checkpoint()?;
         }
         Ok(())
@@ -130,7 +132,7 @@ impl Training<'_> {
 
     fn finish_run(self) -> Result<Option<Run>> {
         // Whoever ends now must not be missed by another.
-        self.setup.group.exchange("end", ())?;
+        self.setup.group.end()?;
         if !self.folder.is_written() {
             return Ok(None);
         }

@@ -27,12 +27,24 @@ pub struct AddedEpochs {
     /// The step of the plan that the run had come to: the steps of the optimiser that were done,
     /// with those that were skipped for want of images that can be read.
     pub from_step: usize,
+    /// Ranks that trained together until then, whose steps these are.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ranks: usize,
     /// Epochs that were added.
     pub epochs: usize,
     /// The learning rate of the head before the schedule.
     pub learning_rate: f64,
     /// The schedule over these epochs.
     pub schedule: Schedule,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_one(ranks: &usize) -> bool {
+    *ranks == 1
 }
 
 impl std::fmt::Display for AddedEpochs {

@@ -114,9 +114,11 @@ impl Recipe {
         // Replicas have their own.
         drop(model);
         let dir = dir.as_ref();
+        let is_placed = !options.place.parts.is_empty();
         run_replicas(
             &options.parallel,
             models,
+            is_placed,
             monitor,
             |group, model, monitor| {
                 let group = Arc::new(group);

@@ -1,6 +1,8 @@
 //! Gradients of a whole model: their norm, clipping, accumulation.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use std::collections::HashSet;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -138,6 +140,32 @@ pub fn clip_gradients(model: &Classifier, gradients: &mut GradientsParams, clip:
 
 fn added<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     burn_zoo_cpu::add(&a, &b).unwrap_or_else(|| a + b)
+}
+
+/// Takes out the gradients of some parameters.
+pub(crate) fn take(
+    model: &Classifier,
+    from: &mut GradientsParams,
+    ids: &HashSet<ParamId>,
+) -> GradientsParams {
+    struct Take<'a> {
+        from: &'a mut GradientsParams,
+        ids: &'a HashSet<ParamId>,
+        taken: GradientsParams,
+    }
+    impl ModuleVisitor for Take<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if self.ids.contains(&param.id)
+                && let Some(gradient) = self.from.remove::<D>(param.id)
+            {
+                self.taken.register(param.id, gradient);
+            }
+        }
+    }
+    let taken = GradientsParams::new();
+    let mut visitor = Take { from, ids, taken };
+    model.visit(&mut visitor);
+    visitor.taken
 }
 
 /// Adds gradients to those of earlier batches.

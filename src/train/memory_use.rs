@@ -74,15 +74,20 @@ impl Recipe {
             budget: None,
         };
         let least = searched.min_batch()?;
+        between();
+        // The first steps of a process prepare what later ones find.
+        searched.try_batch(least)?;
+        between();
+        // What a device holds beside the model is not known.
+        let has_pool = model.device().memory_pool_usage().is_some();
+        let before = memory::resident().filter(|_| !has_pool);
         let mut peak = |batch_size: usize| -> Result<Option<u64>> {
             between();
-            Ok(searched.try_batch(batch_size)?.peak)
+            let trial = searched.try_batch(batch_size)?;
+            Ok(trial.peak.filter(|_| trial.fits))
         };
-        // The first steps of a process prepare what later ones find.
-        peak(least)?;
         let small = (batch_size / 8).max(least);
         let large = (batch_size / 2).max(small + 1).min(train.len());
-        let before = memory::resident();
         let peaks = (peak(small)?, peak(large)?);
         let line = match peaks {
             (Some(first), Some(second)) if large > small => {
@@ -135,7 +140,7 @@ impl Recipe {
             features,
             working,
             predicted: predicted.map(|all| all + average),
-            measured,
+            measured: measured.map(|all| all + average),
         })
     }
 

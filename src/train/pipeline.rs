@@ -42,7 +42,7 @@ impl Pipeline<'_> {
         let GroupOutput::Features(features) = input else {
             return Err(Error::argument("features", "maps or tokens", "a vector"));
         };
-        let inputs = cut(features, self.setup.micro_batches);
+        let inputs = cut(features, self.setup.micro_batches, self.setup.min_batch);
         let count = inputs.len();
         let stages = self.parts.len();
         let trains = trains(self.model, &self.parts);
@@ -76,7 +76,7 @@ impl Pipeline<'_> {
             let scores: Vec<Tensor<2>> = from_before.iter().map(scores).collect();
             let result = if scores.len() == count {
                 let sizes: Vec<usize> = scores.iter().map(|scores| scores.dims()[0]).collect();
-                let scores = Tensor::cat(scores, 0).autodiff().require_grad();
+                let scores = Tensor::cat(scores, 0).detach().require_grad();
                 loss(scores.clone()).map(|(value, mut gradients)| {
                     if let Some(gradient) = scores.grad_remove(&mut gradients) {
                         send_parts(&gradient, &sizes, &senders[stages]);
@@ -92,7 +92,9 @@ impl Pipeline<'_> {
             let mut failed = None;
             for thread in threads {
                 match thread.join() {
-                    Ok(Ok(gradients)) => accumulate(self.model, &mut sum, gradients),
+                    Ok(Ok(Some(gradients))) => accumulate(self.model, &mut sum, gradients),
+                    // Another part has ended, and says why.
+                    Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
                         failed.get_or_insert(error);
                     }
@@ -142,12 +144,13 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn run(self) -> Result<GradientsParams> {
+    /// `None` if another part has ended.
+    fn run(self) -> Result<Option<GradientsParams>> {
         let setup = self.pipeline.setup;
         catch_out_of_memory(&setup.recipe, setup.min_batch, || self.forward_and_back())
     }
 
-    fn forward_and_back(self) -> Result<GradientsParams> {
+    fn forward_and_back(self) -> Result<Option<GradientsParams>> {
         let Pipeline {
             setup,
             model,
@@ -163,20 +166,23 @@ impl Stage<'_> {
                 model.forward_part(self.part.clone(), input.clone())
             })?;
             if self.outputs.send(detached(&output)).is_err() {
-                return Err(ended());
+                return Ok(None);
             }
             kept.push((input, output));
         }
         drop(self.outputs);
         let mut sum = GradientsParams::new();
         if !(self.trains || self.needs_input) {
-            return Ok(sum);
+            return Ok(Some(sum));
+        }
+        if kept.len() < self.count {
+            return Ok(None);
         }
         for (input, output) in kept {
             let Ok(gradient) = self.gradients.recv() else {
-                return Err(ended());
+                return Ok(None);
             };
-            let mut gradients = backward(output, gradient);
+            let mut gradients = backward(output, gradient)?;
             if self.needs_input {
                 let gradient = gradient_of(&input, &mut gradients).ok_or_else(ended)?;
                 // The part before has ended, and says why.
@@ -185,7 +191,7 @@ impl Stage<'_> {
             let own = GradientsParams::from_grads(gradients, model);
             accumulate(model, &mut sum, own);
         }
-        Ok(sum)
+        Ok(Some(sum))
     }
 }
 
@@ -209,18 +215,24 @@ fn each(
     }
 }
 
-/// The images of a batch in so many parts, of which the last may be smaller.
-fn cut(features: Features, parts: usize) -> Vec<Features> {
+/// The images of a batch in so many parts, of which the last may be smaller, but none has fewer than
+/// `least`.
+fn cut(features: Features, parts: usize, least: usize) -> Vec<Features> {
     let batch = features.dims()[0];
-    let size = batch.div_ceil(parts.max(1)).max(1);
-    (0..batch)
-        .step_by(size)
-        .map(|first| {
-            let length = size.min(batch - first);
+    let size = batch.div_ceil(parts.max(1)).max(least);
+    let mut starts: Vec<usize> = (0..batch).step_by(size).collect();
+    if starts.len() > 1 && batch - starts[starts.len() - 1] < least {
+        starts.pop();
+    }
+    let ends = starts.iter().skip(1).copied().chain([batch]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(first, end)| {
             each(
                 features.clone(),
-                |map| map.narrow(0, first, length),
-                |tokens| tokens.narrow(0, first, length),
+                |map| map.narrow(0, *first, end - first),
+                |tokens| tokens.narrow(0, *first, end - first),
             )
         })
         .collect()
@@ -242,14 +254,12 @@ pub(super) fn scores(features: Features) -> Tensor<2> {
     match features {
         Features::Map(map) => {
             let [batch, classes, ..] = map.dims();
-            map.without_autodiff().reshape([batch, classes])
+            map.detach().reshape([batch, classes])
         }
         // A last part gives a map.
-        Features::Tokens(tokens) => tokens.without_autodiff().flatten(1, 2),
+        Features::Tokens(tokens) => tokens.detach().flatten(1, 2),
         Features::Maps(maps) => Tensor::cat(
-            maps.into_iter()
-                .map(|m| m.without_autodiff().flatten(1, 3))
-                .collect(),
+            maps.into_iter().map(|m| m.detach().flatten(1, 3)).collect(),
             1,
         ),
     }
@@ -267,11 +277,11 @@ fn send_parts(gradient: &Tensor<2>, sizes: &[usize], to: &Sender<Features>) {
 }
 
 /// The gradients of a scalar whose gradient with respect to the output is the one given.
-pub(super) fn backward(output: Features, gradient: Features) -> Gradients {
+pub(super) fn backward(output: Features, gradient: Features) -> Result<Gradients> {
     fn product<const D: usize>(output: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
         let device = output.device().without_autodiff();
-        let gradient = Tensor::from_inner(gradient.without_autodiff().to_device(&device));
-        (output * gradient).sum()
+        // What is no part of a graph is a constant, whatever the graph keeps of its activations.
+        (output * gradient.without_autodiff().to_device(&device)).sum()
     }
     let sum = match (output, gradient) {
         (Features::Map(output), Features::Map(gradient)) => product(output, gradient),
@@ -285,10 +295,16 @@ pub(super) fn backward(output: Features, gradient: Features) -> Gradients {
                 .reduce(|a, b| a + b)
                 .unwrap_or_else(|| Tensor::zeros([1], &Default::default()))
         }
-        // The gradient has the form of the output.
-        (output, _) => return backward(output.clone(), detached(&output)),
+        (output, gradient) => {
+            let expected = format!("the form of the output, {:?}", output.dims());
+            return Err(Error::argument(
+                "gradient",
+                expected,
+                format!("{:?}", gradient.dims()),
+            ));
+        }
     };
-    sum.backward()
+    Ok(sum.backward())
 }
 
 pub(super) fn gradient_of(input: &Features, gradients: &mut Gradients) -> Option<Features> {

@@ -62,9 +62,11 @@ pub fn resume_rank(
         [] => vec![device.clone()],
         devices => devices.to_vec(),
     };
+    let is_placed = !options.place.parts.is_empty();
     run_replicas(
         &options.parallel,
         devices,
+        is_placed,
         monitor,
         |group, device, monitor| {
             let group = Arc::new(group);
@@ -114,7 +116,7 @@ fn resume_in(
     let checkpoint = checkpoint::read(&path, &device)?;
     let added = match next_step(&config, &checkpoint, options.extend.take())? {
         NextStep::Nothing => {
-            group.exchange("end", ())?;
+            group.end()?;
             let Some(lock) = lock else {
                 return Ok(None);
             };
@@ -139,7 +141,7 @@ fn resume_in(
     if state.extended < config.extended.len() {
         state.extend(config.extended.len());
     }
-    state.continue_with(group.size());
+    state.continue_with(group.size(), setup.train.num_batches());
     let ema = ema.map(|ema| options.place.apply(ema)).transpose()?;
     let ema = recipe.ema.zip(ema);
     let ema = ema.map(|(config, average)| Ema::new(config, &average));
@@ -206,7 +208,7 @@ fn next_step(
         Some(asked) if finished => {
             // Older checkpoints do not say where the plan is: there it is where the steps are.
             let plan_step = state.plan_end.unwrap_or(state.steps);
-            let added = config.add_epochs(&asked, state.epoch, plan_step)?;
+            let added = config.add_epochs(&asked, state.epoch, plan_step, state.ranks)?;
             Ok(NextStep::Extend(added))
         }
         Some(asked) if config.includes(&asked) => Ok(NextStep::Finish),

@@ -9,10 +9,14 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
 
 use super::cache::inputs::ModelInput;
+use super::gradients::{accumulate, take};
 use super::pipeline::{backward, detached, gradient_of, leaf, scores, trains};
 use super::recipe::Recipe;
 use crate::error::{Error, Result};
 use crate::model::{Classifier, Features, GroupOutput, params};
+
+/// Takes gradients on their way to their sums, and the parameters of which they are all.
+pub(super) type HandOver<'a> = &'a mut dyn FnMut(HashSet<ParamId>, GradientsParams) -> Result<()>;
 
 /// A forward pass that was cut.
 pub(super) struct Segments<'a> {
@@ -38,7 +42,7 @@ pub(super) fn parts(model: &Classifier, first: usize) -> Vec<Range<usize>> {
     let count = model.all_groups().len();
     let last = first.max(count.saturating_sub(2));
     let parts = (first..last).map(|group| group..group + 1);
-    let parts: Vec<Range<usize>> = parts.chain([last..count]).collect();
+    let parts: Vec<Range<usize>> = parts.chain(std::iter::once(last..count)).collect();
     let trains = trains(model, &parts);
     // Below the first that trains nothing flows back.
     let idle = trains.iter().take_while(|trains| !**trains).count();
@@ -103,7 +107,7 @@ impl<'a> Segments<'a> {
     }
 
     fn of(model: &'a Classifier, output: Features, parts: Vec<Part>) -> Self {
-        let scores = scores(detached(&output)).autodiff().require_grad();
+        let scores = scores(output).detach().require_grad();
         Self {
             model,
             parts,
@@ -116,28 +120,32 @@ impl<'a> Segments<'a> {
         self.scores.clone()
     }
 
-    /// Hands over the gradients of each group, and the group, from the last to the first.
-    pub fn backward(
-        self,
-        mut of_scores: Gradients,
-        mut hand_over: impl FnMut(Range<usize>, GradientsParams) -> Result<()>,
-    ) -> Result<()> {
+    /// Hands over the gradients of each group from the last to the first.
+    pub fn backward(self, mut of_scores: Gradients, hand_over: HandOver<'_>) -> Result<()> {
         let missing = || Error::argument("loss", "one that depends on the scores", "another");
         let gradient = self
             .scores
             .grad_remove(&mut of_scores)
             .ok_or_else(missing)?;
         let [batch, classes] = gradient.dims();
+        let mut carried = GradientsParams::new();
         let mut gradient = Features::Map(gradient.reshape([batch, classes, 1, 1]));
         for part in self.parts.into_iter().rev() {
-            let mut gradients = backward(part.output, gradient);
+            let mut gradients = backward(part.output, gradient)?;
             gradient = if part.needs_input {
                 gradient_of(&part.input, &mut gradients).ok_or_else(missing)?
             } else {
                 part.input
             };
-            let own = GradientsParams::from_grads(gradients, self.model);
-            hand_over(part.groups, own)?;
+            // A group may use a parameter of one before it, as a token that a stem brings.
+            accumulate(
+                self.model,
+                &mut carried,
+                GradientsParams::from_grads(gradients, self.model),
+            );
+            let ids = trainable(self.model, &part.groups);
+            let own = take(self.model, &mut carried, &ids);
+            hand_over(ids, own)?;
         }
         Ok(())
     }

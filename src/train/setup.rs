@@ -78,6 +78,10 @@ pub(super) fn prepare(
         let expected = "false, on devices other than the CPU (flex)";
         return Err(Error::argument("sync_batch_norm", expected, true));
     }
+    if recipe.sync_batch_norm && recipe.gradient_checkpointing && !group.is_alone() {
+        let expected = "false, with gradient checkpointing";
+        return Err(Error::argument("sync_batch_norm", expected, true));
+    }
     let loss = loss(recipe, model.num_classes(), train.as_ref(), &device)?;
     let parts = [train, valid];
     let Loaders {
@@ -417,7 +421,12 @@ impl Setup {
     pub fn extend(&mut self, added: &AddedEpochs) {
         let images = self.recipe.effective_batch() * self.group.size();
         let scaling = self.recipe.rate_scaling.factor(images);
-        self.plan.extend(added, scaling);
+        let mut added = added.clone();
+        if added.ranks != self.group.size() {
+            // Another number of ranks made other steps; epochs are the same.
+            added.from_step = added.from_epoch * self.steps_per_epoch;
+        }
+        self.plan.extend(&added, scaling);
         self.schedule = added.schedule.clone();
         self.added_epochs = Some(added.epochs);
         self.recipe.epochs = added.from_epoch + added.epochs;

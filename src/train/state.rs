@@ -81,8 +81,12 @@ impl RunState {
 
     /// Goes on with so many ranks. In the middle of an epoch as many of its images are done, up to a
     /// batch, though not the same ones.
-    pub fn continue_with(&mut self, ranks: usize) {
-        self.batches = self.batches * self.ranks.max(1) / ranks;
+    pub fn continue_with(&mut self, ranks: usize, batches_per_epoch: usize) {
+        let before = self.ranks.max(1);
+        if ranks != before {
+            self.batches = (self.batches * before / ranks).min(batches_per_epoch);
+            self.plan_end = self.plan_end.map(|end| end * before / ranks);
+        }
         self.ranks = ranks;
     }
 

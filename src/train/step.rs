@@ -17,7 +17,7 @@ use super::out_of_memory::catch_out_of_memory;
 use super::parallel::{LocalStep, Reduction, StepReport, with_gradient};
 use super::pipeline::Pipeline;
 use super::plan::StepRates;
-use super::segments::{self, Segments};
+use super::segments::{self, HandOver, Segments};
 use super::setup::Setup;
 use super::state::TrainTotals;
 use super::training::Training;
@@ -65,6 +65,8 @@ impl<'a> Training<'a> {
     /// Freezes and frees, and computes the features of what does not train any more.
     pub fn freeze(&mut self, freeze: Freeze) -> Result<()> {
         let setup = self.setup;
+        // Of what is frozen now all ranks keep the same statistics.
+        self.take_statistics()?;
         self.progress.freeze(&freeze, setup.recipe.frozen_norm)?;
         self.frozen = Some(freeze);
         self.single_image_sizes.clear();
@@ -73,7 +75,12 @@ impl<'a> Training<'a> {
         setup.device.memory_cleanup();
         let dir = self.folder.path();
         match prefix.update(setup, &self.progress, dir, self.monitor) {
-            Ok(Some(prefix)) => {
+            Ok(Some(mut prefix)) => {
+                // Where one cannot keep its features, all go by the order of all images.
+                let kept = setup.group.exchange("features", prefix.keeps_train())?;
+                if kept.contains(&false) {
+                    prefix.forget_train();
+                }
                 self.prefix = prefix;
                 Ok(())
             }
@@ -447,9 +454,6 @@ impl<'a> Training<'a> {
     }
 }
 
-/// Takes gradients on their way to their sums, and says of which parameters they are all.
-type HandOver<'a> = &'a mut dyn FnMut(HashSet<ParamId>, GradientsParams) -> Result<()>;
-
 /// The parameters that train in each part of a step that is [cut](Segments), in the order in which their
 /// gradients come.
 fn segment_ids(model: &Classifier, first: usize) -> Vec<HashSet<ParamId>> {
@@ -489,9 +493,7 @@ fn forward_backward(
         (None, Some(hand_over)) => {
             let segments = Segments::forward(model, input, &setup.recipe)?;
             let (result, gradients) = backward(segments.scores())?;
-            segments.backward(gradients, |groups, gradients| {
-                hand_over(segments::trainable(model, &groups), gradients)
-            })?;
+            segments.backward(gradients, hand_over)?;
             (result, GradientsParams::new())
         }
         (Some(parts), _) => {

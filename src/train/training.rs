@@ -114,6 +114,7 @@ impl<'a> Training<'a> {
         if group.is_alone() {
             return Ok(());
         }
+        self.asked_to_stop |= self.monitor.should_stop();
         let freeze = self.control.freeze.take();
         let own = (
             self.control.stop,
@@ -122,6 +123,8 @@ impl<'a> Training<'a> {
         );
         let all = group.exchange("decision", own)?;
         if all.iter().any(|(_, _, interrupted)| *interrupted) {
+            // The checkpoint has what any rank could not read.
+            self.exchange_unreadable()?;
             return Err(self.interrupted());
         }
         let (stop, freeze, _) = all.into_iter().next().unwrap_or_default();

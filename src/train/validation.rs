@@ -89,7 +89,8 @@ impl Training<'_> {
         };
         let watch = |scores: &BatchScores<'_>| {
             self.monitor.validated(scores.batch, valid.num_batches());
-            !self.monitor.should_stop()
+            // Of several ranks, all have to hear of it first.
+            !self.monitor.should_stop() || !self.setup.group.is_alone()
         };
         let counts = match self.prefix.validation(valid, recipe, averaged) {
             Some(inputs) => inputs.evaluate(model, watch),
@@ -108,9 +109,8 @@ impl Training<'_> {
         self.progress.model.evaluation(&counts)
     }
 
-    /// Tells the other ranks which images could not be read, and a person how many there were.
-    fn share_unreadable(&mut self, evaluation: &Evaluation) -> Result<()> {
-        let [_, all] = self.setup.num_images;
+    /// Tells the other ranks which images could not be read: whether there are new ones for validation.
+    pub fn exchange_unreadable(&mut self) -> Result<bool> {
         let state = &mut self.progress.state;
         let new = self.reported.take_new();
         let mut is_new = new.iter().any(|image| image.part == VALID);
@@ -120,6 +120,13 @@ impl Training<'_> {
             self.reported.of_others(skipped, state, self.monitor);
             state.unreadable_in_epoch.extend(unreadable);
         }
+        Ok(is_new)
+    }
+
+    /// Tells the other ranks which images could not be read, and a person how many there were.
+    fn share_unreadable(&mut self, evaluation: &Evaluation) -> Result<()> {
+        let [_, all] = self.setup.num_images;
+        let is_new = self.exchange_unreadable()?;
         let images = evaluation.images;
         if is_new && images < all {
             self.monitor

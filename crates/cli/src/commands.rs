@@ -92,7 +92,10 @@ pub fn run() -> ExitCode {
         Command::List(args) => args.run(),
         Command::Recommend(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::Info(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
-        Command::Finetune(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
+        Command::Finetune(args) => args
+            .check_device(&cli.device)
+            .and_then(|()| device().map_err(Into::into))
+            .and_then(|d| args.run(d)),
         Command::Tune(args) => {
             let given = matches.subcommand().map(|(_, given)| given);
             let given = given.unwrap_or(&matches);

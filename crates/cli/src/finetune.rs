@@ -84,6 +84,11 @@ pub struct FinetuneArgs {
 }
 
 impl FinetuneArgs {
+    /// Refuses a `--device` beside `--devices`.
+    pub fn check_device(&self, device: &str) -> Result<()> {
+        self.ranks.check_device(device)
+    }
+
     pub fn run(self, device: Device) -> Result<()> {
         let ranks = self.ranks.join(device)?;
         let result = self.train(&ranks);

@@ -59,6 +59,14 @@ fn replicas(text: &str) -> Result<Replicas, String> {
 }
 
 impl RanksArgs {
+    /// Refuses a device that would not be used.
+    pub fn check_device(&self, device: &str) -> Result<()> {
+        if device != "auto" && !self.devices.is_empty() {
+            bail!("--device {device}: expected only one of it and --devices");
+        }
+        Ok(())
+    }
+
     /// Joins the other processes, if there are any, and looks the devices up. `device` is the one of
     /// `--device`.
     pub fn join(&self, device: Device) -> Result<Ranks> {
@@ -128,17 +136,18 @@ impl RanksArgs {
             ));
             std::process::exit(1);
         })?;
-        if let Some(text) = mpi.pinned() {
-            notice::tell(text);
-        }
         let ranks = mpi.communicator();
+        let device = match devices {
+            [] => Ok(device),
+            devices => burn_zoo::device(devices[launched.local_rank % devices.len()]),
+        };
+        let device = device.map_err(|error| of_rank(error.into(), ranks.rank(), &ranks.host()))?;
         if ranks.rank() > 0 {
             notice::be_quiet();
         }
-        let device = match devices {
-            [] => device,
-            devices => burn_zoo::device(devices[launched.local_rank % devices.len()])?,
-        };
+        if let Some(text) = mpi.pinned() {
+            notice::tell(text);
+        }
         Ok(Ranks {
             device,
             parallel: Parallel {

@@ -106,7 +106,12 @@ impl BatchMaker {
         let mut soft = None;
         if let Some(mixing) = &self.config.mixing {
             let mut targets = soft_targets(&labels, self.data.classes().len(), 0.0)?;
-            let mut rng = batch_rng(self.config.seed, self.epoch, index);
+            // Of several ranks each mixes in its own way.
+            let (rank, size) = self
+                .config
+                .shard
+                .map_or((0, 1), |shard| (shard.rank, shard.size));
+            let mut rng = batch_rng(self.config.seed, self.epoch, index * size + rank);
             mixing.apply(&mut images, shape, &mut targets, &mut rng)?;
             soft = Some(targets);
         }

@@ -120,7 +120,7 @@ impl Loader {
             ..self.config.clone()
         };
         let maker = self.batch_maker(self.range.clone().collect(), 0, config);
-        for index in 0..self.num_images() {
+        for index in 0..self.range.len() {
             if let Some(batch) = maker.batch(index)?.batch {
                 return Ok(batch.onto(&self.device));
             }
@@ -132,7 +132,7 @@ impl Loader {
         Err(Error::argument(
             "data",
             "at least one image that can be read",
-            format!("{} that cannot{such}", self.num_images()),
+            format!("{} that cannot{such}", self.range.len()),
         ))
     }
 

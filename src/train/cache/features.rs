@@ -38,6 +38,8 @@ pub(super) struct CacheRequest<'a> {
     pub views: usize,
     /// Where they are computed.
     pub device: &'a Device,
+    /// Ranks that may want as much, on the same machine for all that is known.
+    pub ranks: usize,
     /// The run folder, on whose disk files would be.
     pub dir: &'a Path,
     /// The file, should it be one. Every image and weight is read for its name.
@@ -280,7 +282,7 @@ fn choose_place(request: &CacheRequest<'_>, bytes: u64) -> CachePlace {
     let free = memory::available().unwrap_or(4 << 30);
     let disk = fs4::available_space(request.dir).ok();
     let fits_disk = disk.is_some_and(|disk| bytes <= disk / 2);
-    if bytes <= free / 4 && !(request.is_shared && fits_disk) {
+    if bytes <= free / 4 / request.ranks as u64 && !(request.is_shared && fits_disk) {
         CachePlace::Memory
     } else if fits_disk {
         CachePlace::Disk

@@ -138,6 +138,16 @@ impl FrozenPrefix {
         ));
     }
 
+    /// Whether the features of training images are kept.
+    pub fn keeps_train(&self) -> bool {
+        self.train.is_some()
+    }
+
+    /// Keeps them no longer.
+    pub fn forget_train(&mut self) {
+        self.train = None;
+    }
+
     /// How many groups do not train.
     pub fn groups(&self) -> usize {
         self.groups
@@ -291,6 +301,7 @@ fn compute(
         loader: &loader,
         views: part.views,
         device: &device,
+        ranks: setup.group.size(),
         dir,
         path: &path,
     };
@@ -304,7 +315,8 @@ fn compute(
             },
             |done| {
                 monitor.features(done, batches);
-                !monitor.should_stop()
+                // Of several ranks, all have to hear of it first.
+                !monitor.should_stop() || !setup.group.is_alone()
             },
         )
     })

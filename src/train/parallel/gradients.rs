@@ -5,10 +5,10 @@ use std::sync::MutexGuard;
 
 use burn::module::{Module as _, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::reducer::Reducer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Classifier, host_vec, params};
 
 /// The parameters that have a gradient.
@@ -75,6 +75,8 @@ pub(in crate::train) struct Reduction<'a> {
     buckets: usize,
     /// What was handed over: all ranks hand over the same in the same order.
     parts: Vec<HashSet<ParamId>>,
+    /// Why a gradient could not be read. The sum is made all the same: others wait for it.
+    failed: Option<Error>,
 }
 
 impl<'a> Reduction<'a> {
@@ -85,6 +87,7 @@ impl<'a> Reduction<'a> {
             numbers: (bucket_bytes / size_of::<f32>()).max(1),
             buckets: 0,
             parts: Vec::new(),
+            failed: None,
         }
     }
 
@@ -105,7 +108,10 @@ impl<'a> Reduction<'a> {
             result: Ok(()),
         };
         model.visit(&mut pack);
-        pack.result?;
+        let result = pack.result;
+        if let Err(error) = result {
+            self.failed.get_or_insert(error);
+        }
         self.parts.push(ids);
         Ok(())
     }
@@ -118,6 +124,9 @@ impl<'a> Reduction<'a> {
     ) -> Result<GradientsParams> {
         self.flush();
         let sums = self.reducer.sums(self.buckets)?;
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
         let mut unpack = Unpack {
             gradients: GradientsParams::new(),
             ids: HashSet::new(),
@@ -141,6 +150,37 @@ impl<'a> Reduction<'a> {
     }
 }
 
+/// Square kernels `[out, in, k, k]` are sent as `[k, k, in, out]`: so their gradients lie in memory on a
+/// CPU, and nothing is copied. What is sent follows from the shape alone, whatever a rank computes on.
+const SENT: [isize; 4] = [2, 3, 1, 0];
+const COMPUTED: [isize; 4] = [3, 2, 0, 1];
+
+/// Whether these are square kernels.
+fn are_square<const D: usize>(shape: &[usize]) -> bool {
+    D == 4 && shape[2] == shape[3]
+}
+
+/// A permutation of four dimensions as one of D.
+fn axes<const D: usize>(axes: [isize; 4]) -> [isize; D] {
+    std::array::from_fn(|index| axes.get(index).copied().unwrap_or(index as isize))
+}
+
+fn as_sent<const D: usize>(gradient: Tensor<D>) -> Tensor<D> {
+    if are_square::<D>(&gradient.dims()) {
+        gradient.permute(axes(SENT))
+    } else {
+        gradient
+    }
+}
+
+fn as_computed<const D: usize>(values: Vec<f32>, shape: Vec<usize>, device: &Device) -> Tensor<D> {
+    if !are_square::<D>(&shape) {
+        return Tensor::from_data(TensorData::new(values, shape), device);
+    }
+    let sent: Vec<usize> = SENT.iter().map(|axis| shape[*axis as usize]).collect();
+    Tensor::from_data(TensorData::new(values, sent), device).permute(axes(COMPUTED))
+}
+
 struct Pack<'a, 'b> {
     reduction: &'a mut Reduction<'b>,
     gradients: GradientsParams,
@@ -151,19 +191,23 @@ struct Pack<'a, 'b> {
 
 impl ModuleVisitor for Pack<'_, '_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.ids.contains(&param.id) || self.result.is_err() {
+        if !self.ids.contains(&param.id) {
             return;
         }
         let length = param.lazy_shape().num_elements();
         let bucket = &mut self.reduction.bucket;
         match self.gradients.remove::<D>(param.id) {
-            Some(gradient) => match host_vec(gradient.into_data()) {
+            Some(gradient) => match host_vec(as_sent(gradient).into_data()) {
                 Ok(values) if self.weight == 1.0 => bucket.extend(values),
                 Ok(values) => {
                     let weight = self.weight;
                     bucket.extend(values.into_iter().map(|value| value * weight));
                 }
-                Err(error) => self.result = Err(error),
+                // The others count on as many numbers.
+                Err(error) => {
+                    bucket.resize(bucket.len() + length, 0.0);
+                    self.result = Err(error);
+                }
             },
             None => bucket.resize(bucket.len() + length, 0.0),
         }
@@ -198,10 +242,9 @@ impl ModuleVisitor for Unpack<'_> {
         if !self.wanted.contains(&param.id) {
             return;
         }
-        let values = TensorData::new(self.bucket[range].to_vec(), shape);
+        let values = self.bucket[range].to_vec();
         let device = param.lazy_device().without_autodiff();
-        // As the gradients of a backward pass are laid out, and the optimiser's state.
-        let gradient = burn_zoo_cpu::kernel_layout(Tensor::<D>::from_data(values, &device));
+        let gradient = as_computed::<D>(values, shape.to_vec(), &device);
         self.gradients.register(param.id, gradient);
     }
 }

@@ -80,9 +80,25 @@ impl Group {
         if communicator.size() < 2 {
             return Ok(Self::default());
         }
-        let names = communicator.all_gather(communicator.host().as_bytes())?;
-        let hosts = names.iter().map(|name| String::from_utf8_lossy(name));
-        let hosts: Vec<String> = hosts.map(|name| name.into_owned()).collect();
+        let host = communicator.host();
+        let own = format!("{} {}\n{host}", options.bucket_bytes, options.overlap);
+        let all = communicator.all_gather(own.as_bytes())?;
+        let all = all
+            .iter()
+            .map(|words| String::from_utf8_lossy(words).into_owned());
+        let split = |words: String| match words.split_once('\n') {
+            Some((buckets, host)) => (buckets.to_owned(), host.to_owned()),
+            None => (words, String::new()),
+        };
+        let (buckets, hosts): (Vec<String>, Vec<String>) = all.map(split).unzip();
+        if let Some(rank) = buckets.iter().position(|other| *other != buckets[0]) {
+            let (own, first) = (&buckets[rank], &buckets[0]);
+            return Err(Error::Rank {
+                rank,
+                host: hosts[rank].clone(),
+                reason: format!("buckets and overlap of `{own}`, and on rank 0 of `{first}`"),
+            });
+        }
         Ok(Self {
             ranks: Some(Ranks {
                 reducer: Mutex::new(Reducer::new(communicator.clone(), options.overlap)?),
@@ -175,7 +191,6 @@ impl Group {
         let Some(ranks) = &self.ranks else {
             return Ok(None);
         };
-        self.exchange("run", ())?;
         let mut files = Vec::new();
         if self.leads() {
             files.push(PathBuf::from("config.toml"));
@@ -192,6 +207,8 @@ impl Group {
             packed.extend((bytes.len() as u64).to_le_bytes());
             packed.extend(bytes);
         }
+        // All that can fail on rank 0 lies before this.
+        self.exchange("run", ())?;
         let packed = ranks.communicator.broadcast(packed)?;
         if self.leads() {
             return Ok(None);
@@ -249,6 +266,15 @@ impl Group {
         }
     }
 
+    /// The end of what ranks do together: what rank 0 does after it, it does alone.
+    pub fn end(&self) -> Result<()> {
+        self.exchange("end", ())?;
+        if let Some(ranks) = &self.ranks {
+            ranks.ended.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Tells the others why this rank ends, unless they know.
     pub fn fail(&self, error: &Error) {
         let Some(ranks) = &self.ranks else {
@@ -283,7 +309,7 @@ impl Group {
             );
             return Err(ranks.error(rank, reason));
         }
-        let model = ranks.broadcast_values(model, |_| true)?;
+        let model = self.broadcast_values("weights", model, |_| true)?;
         let ids = params::list(&model).into_iter();
         let ids: Vec<(String, u64)> = ids.map(|p| (p.path, p.id.val())).collect();
         let ids = self.follow("ids", ids)?;
@@ -298,11 +324,52 @@ impl Group {
     pub fn broadcast_statistics(&self, model: Classifier) -> Result<Classifier> {
         match &self.ranks {
             None => Ok(model),
-            Some(ranks) => {
-                self.exchange("statistics", ())?;
-                ranks.broadcast_values(model, crate::nn::is_buffer)
+            Some(_) => self.broadcast_values("statistics", model, crate::nn::is_buffer),
+        }
+    }
+
+    /// Gives parameters, and running statistics, of which `which` says so, rank 0's values.
+    fn broadcast_values(
+        &self,
+        about: &str,
+        model: Classifier,
+        which: impl Fn(&str) -> bool,
+    ) -> Result<Classifier> {
+        let Some(ranks) = &self.ranks else {
+            return Ok(model);
+        };
+        let leads = self.leads();
+        let mut bytes = Vec::new();
+        if leads {
+            for (path, tensor) in params::read(&model)? {
+                if which(&path) {
+                    bytes.extend(tensor.data.iter().flat_map(|value| value.to_le_bytes()));
+                }
             }
         }
+        let own = params::list(&model)
+            .into_iter()
+            .filter(|param| which(&param.path));
+        let own: usize = own.map(|param| param.num_elements()).sum();
+        // All that can fail lies before this.
+        let numbers = self.exchange(about, own)?;
+        if let Some(rank) = numbers.iter().position(|other| *other != numbers[0]) {
+            let reason = format!(
+                "{about} of {} numbers, and on rank 0 {}",
+                numbers[rank], numbers[0]
+            );
+            return Err(ranks.error(rank, reason));
+        }
+        let bytes = ranks.communicator.broadcast(bytes)?;
+        if leads {
+            return Ok(model);
+        }
+        let mut values = bytes
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        params::write(model, |path, shape| {
+            Ok(which(path).then(|| values.by_ref().take(shape.iter().product()).collect()))
+        })
     }
 
     /// Whether gradients are handed over while the backward pass goes on.
@@ -500,42 +567,6 @@ impl Ranks {
             ));
         }
         Ok(())
-    }
-
-    /// Gives parameters, and running statistics, of which `which` says so, rank 0's values.
-    fn broadcast_values(
-        &self,
-        model: Classifier,
-        which: impl Fn(&str) -> bool,
-    ) -> Result<Classifier> {
-        let leads = self.communicator.rank() == 0;
-        let mut bytes = Vec::new();
-        if leads {
-            for (path, tensor) in params::read(&model)? {
-                if which(&path) {
-                    bytes.extend(tensor.data.iter().flat_map(|value| value.to_le_bytes()));
-                }
-            }
-        }
-        let own = params::list(&model)
-            .into_iter()
-            .filter(|param| which(&param.path));
-        let own: usize = own.map(|param| param.num_elements()).sum();
-        let bytes = self.communicator.broadcast(bytes)?;
-        if bytes.len() != 4 * own {
-            let expected = format!("rank 0's model, of {} numbers", bytes.len() / 4);
-            let found = format!("{own} numbers on rank {}", self.communicator.rank());
-            return Err(Error::argument("model", expected, found));
-        }
-        if leads {
-            return Ok(model);
-        }
-        let mut values = bytes
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-        params::write(model, |path, shape| {
-            Ok(which(path).then(|| values.by_ref().take(shape.iter().product()).collect()))
-        })
     }
 }
 

@@ -15,7 +15,9 @@ use super::communicator::Communicator;
 /// one rank. Gradients are averaged over all images of a step, so that ranks with batches of 32
 /// train as one device with batches of `32 * size` does, but for batch normalisation: each rank
 /// normalises by its own images, and the running statistics of rank 0 are kept, unless
-/// [`sync_batch_norm`](crate::train::Recipe::sync_batch_norm) is set.
+/// [`sync_batch_norm`](crate::train::Recipe::sync_batch_norm) is set, and for class weights: each
+/// rank divides by the weights of its own images. An error of one rank is the error of all; a process that has
+/// met one has to end.
 #[derive(Clone)]
 pub struct Parallel {
     /// Devices of this process, each with a replica; a device that is named twice has two. On the CPU

@@ -1,9 +1,11 @@
 //! The ranks of this process.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 
 use burn::module::Module as _;
 
+use super::communicator::Communicator as _;
 use super::group::Group;
 use super::options::Parallel;
 use super::threads::ThreadRank;
@@ -36,7 +38,12 @@ impl Parallel {
         self.communicator.as_ref().is_some_and(|c| c.size() > 1)
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self, is_placed: bool) -> Result<()> {
+        if is_placed && (self.has_processes() || !self.devices.is_empty()) {
+            let expected =
+                "a model as a whole on each device or in each process, or one that is cut";
+            return Err(Error::argument("place", expected, "both"));
+        }
         if self.bucket_bytes < 4 {
             return Err(Error::argument(
                 "bucket_bytes",
@@ -58,10 +65,11 @@ impl Parallel {
 pub(in crate::train) fn run_replicas<P: Send, T: Send>(
     options: &Parallel,
     parts: Vec<P>,
+    is_placed: bool,
     monitor: &mut dyn Monitor,
     run: impl Fn(Group, P, &mut dyn Monitor) -> Result<Option<T>> + Sync,
 ) -> Result<Option<T>> {
-    options.check()?;
+    let checked = options.check(is_placed);
     let mut parts = parts.into_iter();
     let (Some(first), others) = (parts.next(), parts) else {
         return Ok(None);
@@ -71,18 +79,19 @@ pub(in crate::train) fn run_replicas<P: Send, T: Send>(
             Some(communicator) => Group::new(communicator.clone(), options)?,
             None => Group::default(),
         };
+        checked.inspect_err(|error| group.fail(error))?;
         return run(group, first, monitor);
     }
+    checked?;
     let mut ranks = ThreadRank::ranks(1 + others.len()).into_iter();
     let pools = pools(options)?;
     let run_rank = |rank: ThreadRank, part: P, monitor: &mut dyn Monitor| {
-        let pool = &pools[crate::train::parallel::Communicator::rank(&rank)];
+        let rank = Arc::new(rank);
+        let pool = &pools[rank.rank()];
         let run = || {
-            run(
-                Group::new(std::sync::Arc::new(rank), options)?,
-                part,
-                monitor,
-            )
+            // Whatever ends this thread, nobody waits for it.
+            let _ends = GiveUp(rank.clone());
+            run(Group::new(rank.clone(), options)?, part, monitor)
         };
         match pool {
             Some(pool) => pool.install(run),
@@ -114,6 +123,15 @@ pub(in crate::train) fn run_replicas<P: Send, T: Send>(
             (led, _) => led,
         }
     })
+}
+
+/// Gives a rank up when it is dropped, as by a panic.
+struct GiveUp(Arc<ThreadRank>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
 }
 
 /// The threads of each rank: those of the process, shared by the ranks on the CPU.

@@ -119,6 +119,7 @@ impl RunConfig {
         asked: &Extension,
         epochs: usize,
         plan_step: usize,
+        ranks: usize,
     ) -> Result<AddedEpochs> {
         let Some(added) = asked.epochs.checked_sub(epochs).filter(|added| *added > 0) else {
             let expected =
@@ -133,6 +134,7 @@ impl RunConfig {
         Ok(AddedEpochs {
             from_epoch: epochs,
             from_step: plan_step,
+            ranks: ranks.max(1),
             epochs: added,
             learning_rate,
             schedule,
