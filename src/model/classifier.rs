@@ -84,7 +84,7 @@ impl Classifier {
 
     pub(super) fn forward_groups(&self, mut groups: Range<usize>, x: Features) -> Result<Features> {
         groups.try_fold(x, |x, index| {
-            let x = self.at_group(index, x);
+            let x = self.placement.at_group(index, x);
             self.backbone.forward_group(index, x)
         })
     }
@@ -102,19 +102,19 @@ impl Classifier {
         if let (false, Some(act)) = (pre_logits, self.backbone.describe().score_act)
             && let Some(fc) = &self.head.fc
         {
-            let map = self.at_head(features.into_map()?);
+            let map = self.placement.at_head(features.into_map()?);
             let positions = self.head.dropout.forward(map);
             let scores = fc.forward_with(channels_last(positions), Epilogue::act(act));
             let scores = Features::Map(from_channels_last(scores));
-            return Ok(self.at_start(self.pooling().vector(scores)));
+            return Ok(self.placement.at_start(self.pooling().vector(scores)));
         }
         let vector = self.head_input(features)?;
         let output = if pre_logits {
             self.head.vector(vector)
         } else {
-            self.head.score(self.at_head(vector))
+            self.head.score(self.placement.at_head(vector))
         };
-        Ok(self.at_start(output))
+        Ok(self.placement.at_start(output))
     }
 
     /// Whether the features are as long as the last group's, and there is something to pool.
@@ -148,7 +148,7 @@ impl Classifier {
     fn head_input(&self, features: Features) -> Result<Tensor<2>> {
         let description = self.backbone.describe();
         let group = description.all_groups().len().saturating_sub(1);
-        let features = self.at_group(group, features);
+        let features = self.placement.at_group(group, features);
         self.backbone.pre_logits(features, self.pooling())
     }
 
@@ -187,8 +187,8 @@ impl Classifier {
                 self.forward_head(self.forward_groups(rest, x)?, false)
             }
             GroupOutput::Vector(vector) => {
-                let scores = self.head.score(self.at_head(vector));
-                Ok(self.at_start(scores))
+                let scores = self.head.score(self.placement.at_head(vector));
+                Ok(self.placement.at_start(scores))
             }
         }
     }
@@ -217,7 +217,7 @@ impl Classifier {
         for (index, group) in all.into_iter().enumerate() {
             x = self
                 .backbone
-                .forward_group(index, self.at_group(index, x))?;
+                .forward_group(index, self.placement.at_group(index, x))?;
             if groups.contains(&group.name.as_str()) {
                 outputs.push((group.name, x.clone()));
             }

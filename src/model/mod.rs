@@ -13,6 +13,7 @@ mod key_table;
 pub(crate) mod params;
 mod patch_kernels;
 mod path;
+mod place;
 mod placement;
 mod pos_embed;
 mod position_table;

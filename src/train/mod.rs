@@ -17,6 +17,7 @@ mod feature_cache;
 mod finder;
 mod fit;
 mod gradients;
+mod growth;
 mod loss;
 mod loss_scale;
 mod memory_use;

@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use super::batch_norm_check::{single_value_error, single_value_norms};
 use super::cache::inputs::{Inputs, ModelInput};
 use super::gradients::{Clip, accumulate, clip_gradients, gradient_norm, scale};
-use super::memory_use::Growth;
+use super::growth::Growth;
 use super::model_optimizer::ModelOptimizer;
 use super::monitor::{Backward, StepRecord};
 use super::out_of_memory::catch_out_of_memory;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::cache::inputs::Inputs;
 use super::cache::prefix::FrozenPrefix;
 use super::checkpoint;
-use super::memory_use::Growth;
+use super::growth::Growth;
 use super::monitor::{Control, Monitor};
 use super::plan::StepRates;
 use super::progress::Progress;

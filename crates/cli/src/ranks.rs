@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use burn_zoo::prelude::Device;
 #[cfg(feature = "mpi")]
-use burn_zoo::train::{Communicator, Mpi};
+use burn_zoo::train::Mpi;
 use burn_zoo::train::{Launched, Parallel, RunConfig};
 use clap::Args;
 
