@@ -160,8 +160,8 @@ fn a_model_is_cut() {
 fn memory_is_told_by_use_and_by_part() {
     let arguments = [
         "info",
-        "test_resnet",
-        "--image-size=32",
+        "resnet18",
+        "--image-size=96",
         "--num-classes=10",
         "--memory",
         "--batch-size=48",
