@@ -1,5 +1,6 @@
 //! Some of the images of a set.
 
+#[cfg(feature = "plots")]
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub(crate) struct Subset {
 
 impl Subset {
     /// `data` without the images of these indices.
+    #[cfg(feature = "plots")]
     pub fn without(data: Arc<dyn ImageData>, left_out: &BTreeSet<usize>) -> Self {
         let indices = (0..data.len()).filter(|index| !left_out.contains(index));
         Self {
