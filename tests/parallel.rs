@@ -16,7 +16,7 @@ use burn_zoo::train::{
     Control, EarlyStopping, EmaConfig, EpochEnd, EpochRecord, EpochStart, FitOptions, Metric,
     Monitor, Optimizer, Parallel, Plateau, Run, StepRecord, resume,
 };
-use common::rule_model;
+use common::{Losses, distance, rule_model};
 
 fn images(train: usize, valid: usize) -> [Arc<dyn ImageData>; 2] {
     let data = FashionMnist::bundled().unwrap();
@@ -66,17 +66,6 @@ fn on(ranks: usize) -> FitOptions {
     }
 }
 
-/// The losses of all steps.
-#[derive(Default)]
-struct Losses(Vec<f64>);
-
-impl Monitor for Losses {
-    fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
-        self.0.push(step.loss);
-        Ok(())
-    }
-}
-
 fn fit(
     model: Classifier,
     recipe: &Recipe,
@@ -87,19 +76,6 @@ fn fit(
     let mut losses = Losses::default();
     let run = recipe.fit_with(model, train, valid, dir, options, &mut losses);
     (run.unwrap(), losses.0)
-}
-
-/// The largest relative L2 distance of a tensor.
-fn distance(a: &Classifier, b: &Classifier) -> f64 {
-    let (a, b) = (a.state_dict().unwrap(), b.state_dict().unwrap());
-    let of = |name: &String| {
-        let (a, b) = (&a[name].data, &b[name].data);
-        let square = |x: f32| f64::from(x) * f64::from(x);
-        let difference: f64 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
-        let norm: f64 = a.iter().map(|a| square(*a)).sum();
-        (difference / norm.max(1e-12)).sqrt()
-    };
-    a.keys().map(of).fold(0.0, f64::max)
 }
 
 /// A ReLU that flips by the last bit of a sum makes another network of it: in PyTorch, too, other orders of
@@ -586,6 +562,39 @@ fn early_stopping_plateaus_and_averages_are_those_of_one_device() {
         run.epochs().iter().map(of).collect()
     };
     assert_eq!(rates(&alone), rates(&together));
+}
+
+/// What any rank has to say is heard once: what all say as one text, what one says with its name.
+#[test]
+fn notices_of_all_ranks_are_heard() {
+    #[derive(Default)]
+    struct Told(Vec<String>);
+    impl Monitor for Told {
+        fn notice(&mut self, text: &str) {
+            self.0.push(text.to_owned());
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut told = Told::default();
+    let [train, valid] = images(97, 40);
+    let mut recipe = Recipe::feature_extraction().epochs(3).batch_size(8);
+    recipe.class_weights = "balanced".parse().unwrap();
+    let fit = recipe.fit_with(resnet(), train, valid, dir.path(), on(2), &mut told);
+    fit.unwrap();
+    let count = |text: &str| told.0.iter().filter(|told| told.contains(text)).count();
+    assert_eq!(count("2 ranks on "), 1);
+    assert_eq!(count("class_weights"), 1);
+    let kept: Vec<&String> = told
+        .0
+        .iter()
+        .filter(|told| told.contains("are kept"))
+        .collect();
+    // Of 49 and 48 images for training and 20 for validation on each.
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(
+        kept[1].starts_with("rank 1 on ") && kept[1].contains("68 images"),
+        "{kept:?}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use burn_zoo::data::{FashionMnist, ImageData};
 use burn_zoo::prelude::*;
 use burn_zoo::train::{Control, FitOptions, Monitor, Optimizer, Place, Run, StepRecord, resume};
-use common::rule_model;
+use common::{Losses, distance, rule_model};
 
 fn images() -> [Arc<dyn ImageData>; 2] {
     let data = FashionMnist::bundled().unwrap();
@@ -37,17 +37,6 @@ fn recipe() -> Recipe {
     recipe.learning_rate(0.01).with_optimizer(sgd)
 }
 
-/// The losses of all steps.
-#[derive(Default)]
-struct Losses(Vec<f64>);
-
-impl Monitor for Losses {
-    fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
-        self.0.push(step.loss);
-        Ok(())
-    }
-}
-
 fn place(parts: &[(&str, Device)], micro_batches: usize) -> FitOptions {
     let parts = parts
         .iter()
@@ -66,19 +55,6 @@ fn fit(model: Classifier, recipe: &Recipe, dir: &Path, options: FitOptions) -> (
     let mut losses = Losses::default();
     let run = recipe.fit_with(model, train, valid, dir, options, &mut losses);
     (run.unwrap(), losses.0)
-}
-
-/// The largest relative L2 distance of a tensor.
-fn distance(a: &Classifier, b: &Classifier) -> f64 {
-    let (a, b) = (a.state_dict().unwrap(), b.state_dict().unwrap());
-    let of = |name: &String| {
-        let (a, b) = (&a[name].data, &b[name].data);
-        let square = |x: f32| f64::from(x) * f64::from(x);
-        let difference: f64 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
-        let norm: f64 = a.iter().map(|a| square(*a)).sum();
-        (difference / norm.max(1e-12)).sqrt()
-    };
-    a.keys().map(of).fold(0.0, f64::max)
 }
 
 #[test]

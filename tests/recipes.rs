@@ -14,9 +14,10 @@ use burn_zoo::prelude::*;
 use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::{Mixing, Views};
 use burn_zoo::train::{
-    BatchSearch, ClassWeights, Clip, Control, EmaConfig, FitOptions, Monitor, Precision, Run,
-    StepRecord, Sweep, Trial,
+    BatchSearch, ClassWeights, Clip, EmaConfig, FitOptions, Monitor, Precision, Run, Sweep, Trial,
 };
+
+use common::Losses;
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
     let data = FashionMnist::bundled().unwrap();
@@ -196,17 +197,6 @@ fn a_run_can_be_repeated_from_its_configuration() {
         Recipe::from_toml("\"recipe\" = \"gradual\"\nepochs = 2").unwrap(),
         Recipe::gradual().epochs(2)
     );
-}
-
-/// Records losses.
-#[derive(Default)]
-struct Losses(Vec<f64>);
-
-impl Monitor for Losses {
-    fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
-        self.0.push(step.loss);
-        Ok(())
-    }
 }
 
 /// Two batches of 16 accumulated are a batch of 32, but for normalisations, which see each batch by

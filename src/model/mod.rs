@@ -37,6 +37,7 @@ pub(crate) use host_tensor::host_vec;
 pub use key_table::{KeyTable, OtherNames};
 pub(crate) use key_table::{Source, key_table};
 pub use placement::Placement;
+pub(crate) use placement::by_group;
 pub use pos_embed::PosEmbed;
 pub use position_table::{PositionTable, TableLayout};
 pub use stages::{MapLayer, Stages};

@@ -96,7 +96,15 @@ pub(crate) fn training_state(model: &Classifier) -> HashMap<String, bool> {
 
 /// Every value, by path.
 pub(crate) fn read(model: &Classifier) -> Result<Vec<(String, HostTensor)>> {
-    to_host(model, None)
+    to_host(model, None, &|_| true)
+}
+
+/// The values of which `which` says so by their path.
+pub(crate) fn read_where(
+    model: &Classifier,
+    which: &dyn Fn(&str) -> bool,
+) -> Result<Vec<(String, HostTensor)>> {
+    to_host(model, None, which)
 }
 
 /// The gradients that a backward pass left for the parameters, by path.
@@ -104,17 +112,19 @@ pub(crate) fn gradients(
     model: &Classifier,
     gradients: &GradientsParams,
 ) -> Result<Vec<(String, HostTensor)>> {
-    to_host(model, Some(gradients))
+    to_host(model, Some(gradients), &|_| true)
 }
 
 /// The gradients that there are, or else the values.
 fn to_host(
     model: &Classifier,
     gradients: Option<&GradientsParams>,
+    which: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<(String, HostTensor)>> {
     struct Read<'a> {
         path: Path,
         gradients: Option<&'a GradientsParams>,
+        which: &'a dyn Fn(&str) -> bool,
         tensors: Vec<(String, HostTensor)>,
         result: Result<()>,
     }
@@ -126,7 +136,8 @@ fn to_host(
             self.path.exit();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.result.is_err() {
+            let path = self.path.join();
+            if self.result.is_err() || !(self.which)(&path) {
                 return;
             }
             let tensor = match self.gradients {
@@ -138,9 +149,7 @@ fn to_host(
             };
             let shape = tensor.dims().to_vec();
             match host_vec(tensor.into_data()) {
-                Ok(data) => self
-                    .tensors
-                    .push((self.path.join(), HostTensor { shape, data })),
+                Ok(data) => self.tensors.push((path, HostTensor { shape, data })),
                 Err(error) => self.result = Err(error),
             }
         }
@@ -148,6 +157,7 @@ fn to_host(
     let mut visitor = Read {
         path: Path::default(),
         gradients,
+        which,
         tensors: Vec::new(),
         result: Ok(()),
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::plan::Plan;
 use super::ranges::below_one;
 use super::recipe::Recipe;
 use super::setup::{Setup, prepare};
@@ -220,17 +221,8 @@ impl Searched<'_> {
     /// Two steps of the stage at which the most trains, the second with the optimiser's state in
     /// place.
     fn two_steps(&self, batch_size: usize) -> Result<()> {
-        let (mut model, setup) = self.prepare(batch_size)?;
-        let all = model.clone();
-        let mut most = 0;
-        for (_, freeze) in setup.plan.changes() {
-            let frozen = all.clone().freeze_with(freeze, setup.recipe.frozen_norm)?;
-            let trained = frozen.trainable_parameters().len();
-            if trained > most {
-                (most, model) = (trained, frozen);
-            }
-        }
-        drop(all);
+        let (model, setup) = self.prepare(batch_size)?;
+        let mut model = where_most_trains(&setup.recipe, &setup.plan, model)?;
         let mut optimizer = setup.recipe.optimizer(&model)?;
         let rates = setup.plan.at(0);
         for _ in 0..2 {
@@ -246,6 +238,23 @@ impl Searched<'_> {
             reason: error.to_string(),
         })
     }
+}
+
+/// A model frozen as in the stage of a plan at which the most trains.
+pub(super) fn where_most_trains(
+    recipe: &Recipe,
+    plan: &Plan,
+    model: Classifier,
+) -> Result<Classifier> {
+    let (mut most, mut found) = (0, model.clone());
+    for (_, freeze) in plan.changes() {
+        let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
+        let trained = frozen.trainable_parameters().len();
+        if trained > most {
+            (most, found) = (trained, frozen);
+        }
+    }
+    Ok(found)
 }
 
 /// The peak of a larger batch, on the line through the last two that were measured.

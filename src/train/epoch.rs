@@ -4,6 +4,7 @@ use burn::module::Module as _;
 
 use super::cache::prefix;
 use super::monitor::{Control, EpochStart, Monitor, RunStart};
+use super::parallel::Relay;
 use super::progress::Progress;
 use super::run::finished::Run;
 use super::run::folder::RunFolder;
@@ -20,7 +21,9 @@ pub(super) fn run_epochs(
     folder: RunFolder,
     monitor: &mut dyn Monitor,
 ) -> Result<Option<Run>> {
-    let mut training = Training::new(setup, progress, folder, monitor);
+    let group = &setup.group;
+    let mut relay = Relay { monitor, group };
+    let mut training = Training::new(setup, progress, folder, &mut relay);
     training.start_run()?;
     while !training.is_finished() {
         training = training.epoch()?;

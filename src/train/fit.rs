@@ -146,7 +146,7 @@ impl Recipe {
             classes: train.classes().to_vec(),
             arguments: options.arguments.clone(),
         };
-        group.check_alike(self, &data)?;
+        group.check_alike(&model, self, &data)?;
         let skip_broken = options.skip_broken;
         let (model, mut setup) = prepare(self, model, train, valid, skip_broken, group.clone())?;
         setup.feature_folder.clone_from(&options.feature_folder);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::batch_size::Searched;
+use super::batch_size::{Searched, where_most_trains};
 use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use super::setup::num_frozen_groups;
 use crate::data::ImageData;
 use crate::error::Result;
 use crate::memory::{self, human};
-use crate::model::{Classifier, Group, params};
+use crate::model::{Classifier, Group, by_group, params};
 use crate::preprocess::ImageSize;
 
 /// Bytes that training takes, by use.
@@ -34,7 +34,7 @@ pub struct MemoryUse {
     pub gradients: u64,
     /// What the optimiser remembers.
     pub optimizer: u64,
-    /// An average of the weights.
+    /// An average of the weights, beside the peak.
     pub average: u64,
     /// What the forward pass keeps for the backward pass.
     pub activations: Option<u64>,
@@ -42,7 +42,7 @@ pub struct MemoryUse {
     pub features: u64,
     /// What is taken beside it while a step runs.
     pub working: Option<u64>,
-    /// All of it but the features: the most at once.
+    /// The most at once: all of it but the averaged weights and the features.
     pub predicted: Option<u64>,
     /// The most at once in two steps with this batch size, if they were made.
     pub measured: Option<u64>,
@@ -103,7 +103,8 @@ impl Recipe {
             let all = params::list(model).into_iter().filter(|param| of(param));
             all.map(|param| 4 * param.num_elements() as u64).sum()
         };
-        let trains = self.most_trainable(model)?;
+        let plan = self.plan(model, 1)?;
+        let trains = where_most_trains(self, &plan, model.clone())?.trainable_parameters();
         let parameters = numbers(&|_| true);
         let gradients = numbers(&|param| trains.contains(&param.path));
         let optimizer = gradients / 4 * self.optimizer.states();
@@ -121,13 +122,14 @@ impl Recipe {
         let activations = line.map(|(slope, _)| (slope * batch_size as f64) as u64);
         let predicted =
             line.map(|(slope, rest)| (rest + slope * batch_size as f64).max(0.0) as u64);
-        let program = before.map(|before| before.saturating_sub(parameters));
-        let working = predicted
+        // What was there before holds blocks that an allocator has not given back and the steps use
+        // again: those count once.
+        let rest = predicted
             .zip(activations)
-            .zip(program)
-            .map(|((all, kept), program)| {
-                all.saturating_sub(kept + program + parameters + gradients + optimizer)
-            });
+            .map(|(all, kept)| all.saturating_sub(kept + parameters + gradients + optimizer));
+        let program = before.map(|before| before.saturating_sub(parameters));
+        let program = program.zip(rest).map(|(program, rest)| program.min(rest));
+        let working = rest.map(|rest| rest - program.unwrap_or(0));
         Ok(MemoryUse {
             device: crate::device::device_name(&model.device().without_autodiff()),
             batch_size,
@@ -139,23 +141,9 @@ impl Recipe {
             activations,
             features,
             working,
-            predicted: predicted.map(|all| all + average),
-            measured: measured.map(|all| all + average),
+            predicted,
+            measured,
         })
-    }
-
-    /// The parameters that train where the most do.
-    fn most_trainable(&self, model: &Classifier) -> Result<Vec<String>> {
-        let plan = self.plan(model, 1)?;
-        let mut most = Vec::new();
-        for (_, freeze) in plan.changes() {
-            let frozen = model.clone().freeze_with(freeze, self.frozen_norm)?;
-            let trains = frozen.trainable_parameters();
-            if trains.len() > most.len() {
-                most = trains;
-            }
-        }
-        Ok(most)
     }
 }
 
@@ -194,6 +182,31 @@ impl GroupMemory {
             optimizer: sum(|group| group.optimizer),
             activations: sum(|group| group.activations),
         })
+    }
+
+    /// What each part of a cut needs, with what the part goes to: see [`Classifier::place`].
+    ///
+    /// # Errors
+    /// As [`Classifier::place`].
+    pub fn of_parts<T: Clone>(
+        model: &Classifier,
+        groups: &[Self],
+        parts: &[(&str, T)],
+    ) -> Result<Vec<(T, Self)>> {
+        let architecture = &model.info().architecture;
+        let numbered: Vec<(&str, usize)> = parts
+            .iter()
+            .enumerate()
+            .map(|(part, (names, _))| (*names, part))
+            .collect();
+        let places = by_group(architecture, &model.all_groups(), &numbered)?;
+        let indexed: Vec<(usize, usize)> = places.into_iter().enumerate().collect();
+        let of = |chunk: &[(usize, usize)]| {
+            let (first, part) = *chunk.first()?;
+            let own = Self::join(groups.get(first..first + chunk.len())?)?;
+            Some((parts[part].1.clone(), own))
+        };
+        Ok(indexed.chunk_by(|a, b| a.1 == b.1).filter_map(of).collect())
     }
 
     /// Cuts groups into so many neighbouring parts whose largest is as small as can be.
@@ -258,7 +271,8 @@ impl Recipe {
     ) -> Result<Vec<GroupMemory>> {
         let summary = model.summary(image_size)?;
         let groups = model.all_groups();
-        let trains = self.most_trainable(model)?;
+        let plan = self.plan(model, 1)?;
+        let trains = where_most_trains(self, &plan, model.clone())?.trainable_parameters();
         let params = params::list(model);
         let mut outputs = vec![0u64; groups.len()];
         let mut at = 0;
@@ -330,10 +344,6 @@ impl fmt::Display for MemoryUse {
             ("parameters", Some(self.parameters)),
             ("gradients", Some(self.gradients)),
             ("optimiser", Some(self.optimizer)),
-            (
-                "averaged weights",
-                (self.average > 0).then_some(self.average),
-            ),
             ("activations", self.activations),
             ("working memory", self.working),
             ("predicted peak", self.predicted),

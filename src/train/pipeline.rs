@@ -5,10 +5,12 @@
 //! of the model does, it does in their order, so that a run repeats to the bit. Where one device ends
 //! and the next begins the graph is cut, and the gradient is handed back.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use burn::tensor::{Gradients, Tensor};
 
@@ -45,7 +47,8 @@ impl Pipeline<'_> {
         let inputs = cut(features, self.setup.micro_batches, self.setup.min_batch);
         let count = inputs.len();
         let stages = self.parts.len();
-        let trains = trains(self.model, &self.parts);
+        let ids = trainable(self.model, &self.parts);
+        let trains: Vec<bool> = ids.iter().map(|ids| !ids.is_empty()).collect();
         std::thread::scope(|scope| {
             let (to_first, mut from_before) = channel();
             // Gradients of what goes into each part, and of the scores; nobody asks for those of images.
@@ -110,21 +113,23 @@ impl Pipeline<'_> {
     }
 }
 
-/// Whether something trains in each of these ranges of groups.
-pub(super) fn trains(model: &Classifier, parts: &[Range<usize>]) -> Vec<bool> {
-    let trainable = params::trainable_ids(model);
-    let params = params::list(model);
+/// The parameters that train in each of these ranges of groups.
+pub(super) fn trainable(model: &Classifier, parts: &[Range<usize>]) -> Vec<HashSet<ParamId>> {
     let groups = model.all_groups();
-    let trains = |part: &Range<usize>| {
-        let of_part = |path: &str| {
-            groups[part.clone()]
-                .iter()
-                .any(|g| path.starts_with(&g.prefix))
-        };
-        let mut params = params.iter();
-        params.any(|param| trainable.contains(&param.id) && of_part(&param.path))
-    };
-    parts.iter().map(trains).collect()
+    let trainable = params::trainable_ids(model);
+    let mut ids = vec![HashSet::new(); parts.len()];
+    for param in params::list(model) {
+        let group = groups
+            .iter()
+            .position(|g| param.path.starts_with(&g.prefix));
+        let part = group.and_then(|group| parts.iter().position(|part| part.contains(&group)));
+        if let Some(part) = part
+            && trainable.contains(&param.id)
+        {
+            ids[part].insert(param.id);
+        }
+    }
+    ids
 }
 
 /// A part of the model with its thread.

@@ -10,10 +10,10 @@ use burn::tensor::{Gradients, Tensor};
 
 use super::cache::inputs::ModelInput;
 use super::gradients::{accumulate, take};
-use super::pipeline::{backward, detached, gradient_of, leaf, scores, trains};
+use super::pipeline::{backward, detached, gradient_of, leaf, scores, trainable};
 use super::recipe::Recipe;
 use crate::error::{Error, Result};
-use crate::model::{Classifier, Features, GroupOutput, params};
+use crate::model::{Classifier, Features, GroupOutput};
 
 /// Takes gradients on their way to their sums, and the parameters of which they are all.
 pub(super) type HandOver<'a> = &'a mut dyn FnMut(HashSet<ParamId>, GradientsParams) -> Result<()>;
@@ -29,36 +29,32 @@ pub(super) struct Segments<'a> {
 
 /// A group on its way back.
 struct Part {
-    groups: Range<usize>,
+    /// Its parameters that train.
+    ids: HashSet<ParamId>,
     input: Features,
     output: Features,
     /// Whether something before it trains.
     needs_input: bool,
 }
 
-/// The groups of each part of a step, from one group on. The head is one with the group before it, whose
-/// output it pools.
-pub(super) fn parts(model: &Classifier, first: usize) -> Vec<Range<usize>> {
+/// The groups of each part of a step, from one group on, and the parameters of it that train. The head is
+/// one with the group before it, whose output it pools; below the first that trains nothing flows back.
+fn parts(model: &Classifier, first: usize) -> Vec<(Range<usize>, HashSet<ParamId>)> {
     let count = model.all_groups().len();
     let last = first.max(count.saturating_sub(2));
-    let parts = (first..last).map(|group| group..group + 1);
-    let parts: Vec<Range<usize>> = parts.chain(std::iter::once(last..count)).collect();
-    let trains = trains(model, &parts);
-    // Below the first that trains nothing flows back.
-    let idle = trains.iter().take_while(|trains| !**trains).count();
-    parts[idle.min(parts.len() - 1)..].to_vec()
+    let ranges = (first..last).map(|group| group..group + 1);
+    let ranges: Vec<Range<usize>> = ranges.chain(std::iter::once(last..count)).collect();
+    let ids = trainable(model, &ranges);
+    let mut parts: Vec<_> = ranges.into_iter().zip(ids).collect();
+    let idle = parts.iter().take_while(|(_, ids)| ids.is_empty()).count();
+    parts.drain(..idle.min(parts.len() - 1));
+    parts
 }
 
-/// The parameters of some groups that train.
-pub(super) fn trainable(model: &Classifier, groups: &Range<usize>) -> HashSet<ParamId> {
-    let all = model.all_groups();
-    let trainable = params::trainable_ids(model);
-    let params = params::list(model).into_iter();
-    let own = params.filter(|param| {
-        let mut groups = all[groups.clone()].iter();
-        trainable.contains(&param.id) && groups.any(|group| param.path.starts_with(&group.prefix))
-    });
-    own.map(|param| param.id).collect()
+/// The parameters that train in each part of a step, in the order in which their gradients come.
+pub(super) fn ids(model: &Classifier, first: usize) -> Vec<HashSet<ParamId>> {
+    let parts = parts(model, first).into_iter().rev();
+    parts.map(|(_, ids)| ids).collect()
 }
 
 impl<'a> Segments<'a> {
@@ -72,32 +68,28 @@ impl<'a> Segments<'a> {
                 let output = model.forward_from(first, vector)?;
                 let [batch, classes] = output.dims();
                 let output = Features::Map(output.reshape([batch, classes, 1, 1]));
-                let head = model.all_groups().len() - 1;
-                return Ok(Self::of(
-                    model,
-                    output.clone(),
-                    vec![Part {
-                        groups: head..head + 1,
-                        input: detached(&output),
-                        output,
-                        needs_input: false,
-                    }],
-                ));
+                let parts = ids(model, first).into_iter().map(|ids| Part {
+                    ids,
+                    input: detached(&output),
+                    output: output.clone(),
+                    needs_input: false,
+                });
+                return Ok(Self::of(model, output.clone(), parts.collect()));
             }
         };
         let ranges = parts(model, first);
         let mut x = match ranges.first() {
-            Some(range) if range.start > first => model.forward_part(first..range.start, x)?,
+            Some((range, _)) if range.start > first => model.forward_part(first..range.start, x)?,
             _ => x,
         };
         let mut parts = Vec::with_capacity(ranges.len());
-        for (index, groups) in ranges.into_iter().enumerate() {
+        for (index, (groups, ids)) in ranges.into_iter().enumerate() {
             let needs_input = index > 0;
             let input = if needs_input { leaf(detached(&x)) } else { x };
-            let output = model.forward_part(groups.clone(), input.clone())?;
+            let output = model.forward_part(groups, input.clone())?;
             x = output.clone();
             parts.push(Part {
-                groups,
+                ids,
                 input,
                 output,
                 needs_input,
@@ -143,9 +135,8 @@ impl<'a> Segments<'a> {
                 &mut carried,
                 GradientsParams::from_grads(gradients, self.model),
             );
-            let ids = trainable(self.model, &part.groups);
-            let own = take(self.model, &mut carried, &ids);
-            hand_over(ids, own)?;
+            let own = take(self.model, &mut carried, &part.ids);
+            hand_over(part.ids, own)?;
         }
         Ok(())
     }

@@ -368,6 +368,13 @@ impl Setup {
     pub fn notices(&self) -> Vec<String> {
         let mut notices: Vec<String> = self.unused_schedule().into_iter().collect();
         notices.extend(self.ranks_in_words());
+        if !self.group.is_alone() && self.recipe.class_weights != ClassWeights::Equal {
+            notices.push(
+                "class_weights: each rank divides by the weights of its own images, so that a step is \
+                 not quite that of one device with all of them"
+                    .to_owned(),
+            );
+        }
         let end = self.recipe.epochs * self.steps_per_epoch;
         for (step, freeze) in self.plan.changes().iter().filter(|(step, _)| *step >= end) {
             notices.push(format!(

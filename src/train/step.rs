@@ -309,7 +309,7 @@ impl<'a> Training<'a> {
                 (step.loss, step.batches) = (loss, 1);
             }
             None => {
-                for ids in segment_ids(&model, self.prefix.groups()) {
+                for ids in segments::ids(&model, self.prefix.groups()) {
                     hand_over(ids, GradientsParams::new())?;
                 }
             }
@@ -452,15 +452,6 @@ impl<'a> Training<'a> {
         }
         Ok(self)
     }
-}
-
-/// The parameters that train in each part of a step that is [cut](Segments), in the order in which their
-/// gradients come.
-fn segment_ids(model: &Classifier, first: usize) -> Vec<HashSet<ParamId>> {
-    let parts = segments::parts(model, first).into_iter().rev();
-    parts
-        .map(|groups| segments::trainable(model, &groups))
-        .collect()
 }
 
 /// One batch: its loss, and the gradients of the loss times `loss_scale`, unless they are handed over.

@@ -120,14 +120,18 @@ impl<'a> Training<'a> {
             self.control.stop,
             freeze.map(|freeze| freeze.to_string()),
             self.asked_to_stop,
+            group.take_untold(),
         );
-        let all = group.exchange("decision", own)?;
-        if all.iter().any(|(_, _, interrupted)| *interrupted) {
+        let mut all = group.exchange("decision", own)?;
+        for (rank, (.., untold)) in all.iter_mut().enumerate() {
+            group.tell_of(rank, std::mem::take(untold), self.monitor);
+        }
+        if all.iter().any(|(_, _, interrupted, _)| *interrupted) {
             // The checkpoint has what any rank could not read.
             self.exchange_unreadable()?;
             return Err(self.interrupted());
         }
-        let (stop, freeze, _) = all.into_iter().next().unwrap_or_default();
+        let (stop, freeze, ..) = all.into_iter().next().unwrap_or_default();
         self.control.stop = stop;
         self.control.freeze = freeze.map(|freeze| freeze.parse()).transpose()?;
         Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn_zoo::prelude::*;
+use burn_zoo::train::{Control, Monitor, StepRecord};
 use safetensors::{Dtype, SafeTensors};
 
 /// A file of `tests/fixtures`, which the packages of the workspace share.
@@ -151,4 +152,28 @@ pub fn is_chosen(name: &str) -> bool {
         Some(beginning) => name.starts_with(beginning),
         None => name == word,
     })
+}
+
+/// The losses of all steps.
+#[derive(Default)]
+pub struct Losses(pub Vec<f64>);
+
+impl Monitor for Losses {
+    fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+        self.0.push(step.loss);
+        Ok(())
+    }
+}
+
+/// The largest relative L2 distance of a tensor.
+pub fn distance(a: &Classifier, b: &Classifier) -> f64 {
+    let (a, b) = (a.state_dict().unwrap(), b.state_dict().unwrap());
+    let of = |name: &String| {
+        let (a, b) = (&a[name].data, &b[name].data);
+        let square = |x: f32| f64::from(x) * f64::from(x);
+        let difference: f64 = a.iter().zip(b).map(|(a, b)| square(a - b)).sum();
+        let norm: f64 = a.iter().map(|a| square(*a)).sum();
+        (difference / norm.max(1e-12)).sqrt()
+    };
+    a.keys().map(of).fold(0.0, f64::max)
 }

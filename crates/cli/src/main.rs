@@ -1,6 +1,7 @@
 //! The command `burn-zoo`: it parses, calls the library, prints.
 
 mod allocator;
+mod batch_size;
 mod bench;
 mod commands;
 #[cfg(feature = "tui")]

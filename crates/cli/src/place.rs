@@ -1,6 +1,6 @@
 //! `--place`: a model cut over devices.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn_zoo::prelude::*;
 use burn_zoo::train::{GroupMemory, Place};
 use clap::Args;
@@ -89,24 +89,11 @@ pub fn parts(
                 .collect())
         }
         Cut::Parts(parts) => {
-            // Says which group is left out or named twice.
-            let here = model.device();
-            let checked: Vec<(&str, Device)> = parts
+            let named: Vec<(&str, String)> = parts
                 .iter()
-                .map(|(groups, _)| (groups.as_str(), here.clone()))
+                .map(|(groups, device)| (groups.as_str(), device.clone()))
                 .collect();
-            model.clone().place(&checked)?;
-            let mut rows = Vec::new();
-            for (names, device) in parts {
-                let (first, last) = names.split_once("..").unwrap_or((names, names));
-                let index = |name: &str| groups.iter().position(|group| group.group == name.trim());
-                let (Some(first), Some(last)) = (index(first), index(last)) else {
-                    bail!("--place: `{names}` names no groups");
-                };
-                let part = GroupMemory::join(&groups[first..=last]);
-                rows.extend(part.map(|part| (device.clone(), part)));
-            }
-            Ok(rows)
+            Ok(GroupMemory::of_parts(model, groups, &named)?)
         }
     }
 }

@@ -1,15 +1,13 @@
 //! A rank among those that train with it: what it tells them, and what they decide together.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::ParamId;
 use burn::optim::GradientsParams;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
 use super::communicator::Communicator;
 use super::gradients::{Order, Reduction, with_gradient};
@@ -18,10 +16,10 @@ use super::reducer::Reducer;
 use super::sync_norm::NormSync;
 use crate::data::Shard;
 use crate::error::{Error, Result};
-use crate::files::{folder_of, write_file};
 use crate::infer::Counts;
-use crate::model::{Classifier, params};
+use crate::model::Classifier;
 use crate::nn::StatisticsSync;
+use crate::train::monitor::Monitor;
 use crate::train::recipe::Recipe;
 use crate::train::run::config::RunData;
 use crate::train::state::TrainTotals;
@@ -29,16 +27,20 @@ use crate::train::state::TrainTotals;
 /// Those who train together; alone, everything it does is nothing.
 #[derive(Default)]
 pub(in crate::train) struct Group {
-    ranks: Option<Ranks>,
+    pub(super) ranks: Option<Ranks>,
 }
 
-struct Ranks {
-    communicator: Arc<dyn Communicator>,
+pub(super) struct Ranks {
+    pub(super) communicator: Arc<dyn Communicator>,
     hosts: Vec<String>,
     sync_norm: Arc<NormSync>,
     reducer: Mutex<Reducer>,
     bucket_bytes: usize,
     overlap: bool,
+    /// What a person was told.
+    told: Mutex<HashSet<String>>,
+    /// What this rank has to tell, and rank 0 does not know yet.
+    untold: Mutex<Vec<String>>,
     /// Whether the ranks no longer listen to each other.
     ended: AtomicBool,
 }
@@ -105,6 +107,8 @@ impl Group {
                 bucket_bytes: options.bucket_bytes,
                 overlap: options.overlap,
                 ended: AtomicBool::new(false),
+                told: Mutex::default(),
+                untold: Mutex::default(),
                 sync_norm: Arc::new(NormSync::new(communicator.clone())),
                 communicator,
                 hosts,
@@ -153,13 +157,14 @@ impl Group {
         Some(self.ranks.as_ref()?.sync_norm.clone())
     }
 
-    /// Whether all ranks have the same recipe and as many images of the same classes.
-    pub fn check_alike(&self, recipe: &Recipe, data: &RunData) -> Result<()> {
+    /// Whether all ranks have the same model and recipe, and as many images of the same classes.
+    pub fn check_alike(&self, model: &Classifier, recipe: &Recipe, data: &RunData) -> Result<()> {
         let Some(ranks) = &self.ranks else {
             return Ok(());
         };
         let classes = data.classes.join("\n");
         let own = [
+            ("model", model.info().architecture.clone()),
             ("recipe", recipe.to_toml()?),
             ("training images", data.train_images.to_string()),
             ("validation images", data.valid_images.to_string()),
@@ -183,50 +188,6 @@ impl Group {
             }
         }
         Ok(())
-    }
-
-    /// Gives all ranks what rank 0 has of a run: its configuration and its newest checkpoint, in a run
-    /// folder of their own.
-    pub fn broadcast_run(&self, dir: &Path, checkpoint: Option<&Path>) -> Result<Option<TempDir>> {
-        let Some(ranks) = &self.ranks else {
-            return Ok(None);
-        };
-        let mut files = Vec::new();
-        if self.leads() {
-            files.push(PathBuf::from("config.toml"));
-            let folders: Vec<PathBuf> = checkpoint.into_iter().map(Path::to_path_buf).collect();
-            list_files(dir, folders, &mut files)?;
-        }
-        let mut packed = Vec::new();
-        for name in &files {
-            let path = dir.join(name);
-            let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-            let name = name.to_string_lossy().into_owned();
-            packed.extend((name.len() as u64).to_le_bytes());
-            packed.extend(name.as_bytes());
-            packed.extend((bytes.len() as u64).to_le_bytes());
-            packed.extend(bytes);
-        }
-        // All that can fail on rank 0 lies before this.
-        self.exchange("run", ())?;
-        let packed = ranks.communicator.broadcast(packed)?;
-        if self.leads() {
-            return Ok(None);
-        }
-        let place = std::env::temp_dir();
-        let copy = TempDir::with_prefix("burn-zoo-rank-");
-        let copy = copy.map_err(Error::io("create a folder in", &place))?;
-        let mut rest = &packed[..];
-        let damaged = || ranks.error(0, "it sent a run that cannot be read".to_owned());
-        while !rest.is_empty() {
-            let name = take(&mut rest).ok_or_else(damaged)?;
-            let bytes = take(&mut rest).ok_or_else(damaged)?;
-            let path = copy.path().join(String::from_utf8_lossy(name).as_ref());
-            let folder = folder_of(&path);
-            std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-            write_file(&path, bytes)?;
-        }
-        Ok(Some(copy))
     }
 
     /// What each rank says about something, in the order of ranks. An error of another rank is this
@@ -266,6 +227,37 @@ impl Group {
         }
     }
 
+    /// Tells a person something: on rank 0 if nobody has said it yet, elsewhere when rank 0 hears of it.
+    pub fn tell(&self, text: &str, monitor: &mut dyn Monitor) {
+        match &self.ranks {
+            None => monitor.notice(text),
+            Some(ranks) if self.leads() => {
+                if lock(&ranks.told).insert(text.to_owned()) {
+                    monitor.notice(text);
+                }
+            }
+            Some(ranks) => lock(&ranks.untold).push(text.to_owned()),
+        }
+    }
+
+    /// What this rank has to tell since this was last asked.
+    pub fn take_untold(&self) -> Vec<String> {
+        let ranks = self.ranks.as_ref();
+        ranks.map_or_else(Vec::new, |ranks| std::mem::take(&mut lock(&ranks.untold)))
+    }
+
+    /// Rank 0 tells what another one has to tell; what all say is said once.
+    pub fn tell_of(&self, rank: usize, texts: Vec<String>, monitor: &mut dyn Monitor) {
+        let Some(ranks) = self.ranks.as_ref().filter(|_| self.leads()) else {
+            return;
+        };
+        for text in texts {
+            if lock(&ranks.told).insert(text.clone()) {
+                monitor.notice(&format!("rank {rank} on {}: {text}", ranks.hosts[rank]));
+            }
+        }
+    }
+
     /// The end of what ranks do together: what rank 0 does after it, it does alone.
     pub fn end(&self) -> Result<()> {
         self.exchange("end", ())?;
@@ -293,85 +285,6 @@ impl Group {
         ranks.communicator.give_up();
     }
 
-    /// A model with rank 0's weights, and the ids by which its optimiser knows them.
-    pub fn broadcast_model(&self, model: Classifier) -> Result<Classifier> {
-        let Some(ranks) = &self.ranks else {
-            return Ok(model);
-        };
-        let architectures = self.exchange("model", model.info().architecture.clone())?;
-        if let Some(rank) = architectures
-            .iter()
-            .position(|name| *name != architectures[0])
-        {
-            let reason = format!(
-                "it trains {}, and rank 0 {}",
-                architectures[rank], architectures[0]
-            );
-            return Err(ranks.error(rank, reason));
-        }
-        let model = self.broadcast_values("weights", model, |_| true)?;
-        let ids = params::list(&model).into_iter();
-        let ids: Vec<(String, u64)> = ids.map(|p| (p.path, p.id.val())).collect();
-        let ids = self.follow("ids", ids)?;
-        let ids: std::collections::HashMap<String, u64> = ids.into_iter().collect();
-        params::with_ids(model, |path| ids.get(path).copied().map(Into::into)).ok_or_else(|| {
-            let expected = "the same architecture on every rank";
-            Error::argument("model", expected, "parameters of other names")
-        })
-    }
-
-    /// A model with rank 0's running statistics.
-    pub fn broadcast_statistics(&self, model: Classifier) -> Result<Classifier> {
-        match &self.ranks {
-            None => Ok(model),
-            Some(_) => self.broadcast_values("statistics", model, crate::nn::is_buffer),
-        }
-    }
-
-    /// Gives parameters, and running statistics, of which `which` says so, rank 0's values.
-    fn broadcast_values(
-        &self,
-        about: &str,
-        model: Classifier,
-        which: impl Fn(&str) -> bool,
-    ) -> Result<Classifier> {
-        let Some(ranks) = &self.ranks else {
-            return Ok(model);
-        };
-        let leads = self.leads();
-        let mut bytes = Vec::new();
-        if leads {
-            for (path, tensor) in params::read(&model)? {
-                if which(&path) {
-                    bytes.extend(tensor.data.iter().flat_map(|value| value.to_le_bytes()));
-                }
-            }
-        }
-        let own = params::list(&model)
-            .into_iter()
-            .filter(|param| which(&param.path));
-        let own: usize = own.map(|param| param.num_elements()).sum();
-        // All that can fail lies before this.
-        let numbers = self.exchange(about, own)?;
-        if let Some(rank) = numbers.iter().position(|other| *other != numbers[0]) {
-            let reason = format!(
-                "{about} of {} numbers, and on rank 0 {}",
-                numbers[rank], numbers[0]
-            );
-            return Err(ranks.error(rank, reason));
-        }
-        let bytes = ranks.communicator.broadcast(bytes)?;
-        if leads {
-            return Ok(model);
-        }
-        let mut values = bytes
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-        params::write(model, |path, shape| {
-            Ok(which(path).then(|| values.by_ref().take(shape.iter().product()).collect()))
-        })
-    }
-
     /// Whether gradients are handed over while the backward pass goes on.
     pub fn overlaps(&self) -> bool {
         self.ranks.as_ref().is_some_and(|ranks| ranks.overlap)
@@ -380,8 +293,7 @@ impl Group {
     /// Begins to sum gradients. All ranks hand over the same parameters in the same order.
     pub fn reduction(&self) -> Option<Reduction<'_>> {
         let ranks = self.ranks.as_ref()?;
-        let reducer = ranks.reducer.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Reduction::new(reducer, ranks.bucket_bytes))
+        Some(Reduction::new(lock(&ranks.reducer), ranks.bucket_bytes))
     }
 
     /// Averages the gradients of a step over the images of all ranks, and adds up what they counted: the
@@ -449,6 +361,10 @@ impl Group {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// This rank's gradients of a step.
 pub(in crate::train) struct LocalStep<'a> {
     /// Those that are still to be handed over.
@@ -461,32 +377,8 @@ pub(in crate::train) struct LocalStep<'a> {
     pub is_weighted: bool,
 }
 
-/// The next part of what was packed: its length, and then itself.
-fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, after) = rest.split_first_chunk::<8>()?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-    let (part, after) = after.split_at_checked(length)?;
-    *rest = after;
-    Some(part)
-}
-
-/// The files of some folders below `dir`, by their paths in it.
-fn list_files(dir: &Path, mut folders: Vec<PathBuf>, files: &mut Vec<PathBuf>) -> Result<()> {
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
-            let path = entry.map_err(Error::io("read", &folder))?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(name) = path.strip_prefix(dir) {
-                files.push(name.to_path_buf());
-            }
-        }
-    }
-    Ok(())
-}
-
 impl Ranks {
-    fn error(&self, rank: usize, reason: String) -> Error {
+    pub(super) fn error(&self, rank: usize, reason: String) -> Error {
         Error::Rank {
             rank,
             host: self.hosts[rank].clone(),

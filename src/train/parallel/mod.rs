@@ -1,6 +1,7 @@
 //! Training on several devices or machines at once: each rank has a replica of the model and a share of
 //! the images, and the gradients are averaged.
 
+mod broadcast;
 mod communicator;
 mod gradients;
 mod group;
@@ -9,6 +10,7 @@ mod launched;
 mod mpi;
 mod options;
 mod reducer;
+mod relay;
 mod replicas;
 mod sync_norm;
 mod threads;
@@ -20,6 +22,7 @@ pub use launched::Launched;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 pub use options::Parallel;
+pub(super) use relay::Relay;
 pub(super) use replicas::run_replicas;
 
 use crate::error::{Error, Result};

@@ -21,7 +21,7 @@ use super::communicator::Communicator;
 #[derive(Clone)]
 pub struct Parallel {
     /// Devices of this process, each with a replica; a device that is named twice has two. On the CPU
-    /// each replica has its share of the threads. With fewer than two, the model's own trains.
+    /// each replica has its share of the threads. With none, the model's own trains.
     pub devices: Vec<Device>,
     /// Processes that train together, of which this is one: `Mpi` of the feature `mpi`, or a
     /// communicator of your own.
