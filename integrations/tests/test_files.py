@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from common import IMAGES, INTEGRATIONS, TRIAL, log_of, wait_for
@@ -81,6 +82,11 @@ def test_katib_experiment(tmp_path):
     for tag, name in [("accuracy/valid", "valid_accuracy"), ("loss/valid", "valid_loss")]:
         told = [event.value for event in events.Scalars(tag)]
         assert told == pytest.approx([epoch[name] for epoch in log])
+    # Katib's TensorFlowEvent collector takes tensors whose tag begins with the metric's name.
+    for metric in [objective["objectiveMetricName"], *objective["additionalMetricNames"]]:
+        tags = [tag for tag in events.Tags()["tensors"] if tag.startswith(metric)]
+        told = [float(make_ndarray(event.tensor_proto)) for tag in tags for event in events.Tensors(tag)]
+        assert told == pytest.approx([epoch[metric] for epoch in log]), metric
 
 
 def test_slurm_array(tmp_path):

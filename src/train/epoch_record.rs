@@ -52,6 +52,26 @@ pub struct EpochRecord {
     pub skipped_images: usize,
 }
 
+impl EpochRecord {
+    /// The figures by which runs are compared, those that are finite.
+    pub fn figures(&self) -> BTreeMap<String, f64> {
+        let figures = [
+            ("train_loss", self.train_loss),
+            ("train_accuracy", self.train_accuracy),
+            ("valid_loss", self.valid_loss),
+            ("valid_accuracy", self.valid_accuracy),
+            ("valid_top5_accuracy", self.valid_top5_accuracy),
+            ("valid_balanced_accuracy", self.valid_balanced_accuracy),
+            ("learning_rate", self.learning_rate),
+            ("seconds", self.seconds),
+        ];
+        let finite = figures.into_iter().filter(|(_, value)| value.is_finite());
+        finite
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+}
+
 /// An image that was left out of a run because it could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedImage {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::study::{Event, Settings, Study};
 use crate::error::{Error, Result};
 use crate::files::write_file;
-use crate::train::FolderLock;
+use crate::train::{FolderLock, Recipe};
 
 pub(super) const SETTINGS: &str = "search.toml";
 pub(super) const EVENTS: &str = "tune.jsonl";
@@ -22,6 +22,9 @@ pub(super) struct Kept {
     /// What a program keeps for itself, to go on with the search.
     #[serde(default)]
     pub arguments: toml::Table,
+    /// What trials change fields of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
     #[serde(flatten)]
     pub settings: Settings,
 }
@@ -105,7 +108,7 @@ pub(super) fn read(dir: &Path) -> Result<Study> {
 
 impl Journal {
     /// The folder of a new search.
-    pub fn create(dir: &Path, settings: &Settings, arguments: toml::Table) -> Result<Self> {
+    pub fn create(dir: &Path, kept: &Kept) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let lock = FolderLock::take(dir)?;
         let mut entries = dir.read_dir().map_err(Error::io("read", dir))?;
@@ -119,29 +122,21 @@ impl Journal {
                 hint: hint.to_owned(),
             });
         }
-        let kept = Kept {
-            burn_zoo: env!("CARGO_PKG_VERSION").to_owned(),
-            arguments,
-            settings: settings.clone(),
-        };
         kept.write(dir)?;
         Self::open_events(dir, lock, 0)
     }
 
     /// The folder of a search that goes on.
-    pub fn resume(dir: &Path) -> Result<(Self, Study)> {
-        let mut study = Study::new(read_settings(dir)?.settings);
+    pub fn resume(dir: &Path) -> Result<(Self, Kept, Study)> {
+        let kept = read_settings(dir)?;
+        let mut study = Study::new(kept.settings.clone());
         let lock = FolderLock::take(dir)?;
         let whole = read_events(dir, &mut study)?;
-        Ok((Self::open_events(dir, lock, whole)?, study))
+        Ok((Self::open_events(dir, lock, whole)?, kept, study))
     }
 
-    /// Keeps other settings from now on.
-    pub fn write_settings(&self, settings: &Settings) -> Result<()> {
-        let kept = Kept {
-            settings: settings.clone(),
-            ..read_settings(&self.dir)?
-        };
+    /// Keeps this from now on.
+    pub fn keep(&self, kept: &Kept) -> Result<()> {
         kept.write(&self.dir)
     }
 

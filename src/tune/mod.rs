@@ -20,6 +20,6 @@ mod tests;
 pub use recipe::{check_values, with_values};
 pub use sampler::Sampler;
 pub use scheduler::{Decision, Scheduler};
-pub use search::{Search, SearchResult, SearchWatch, Trial, figures, trial_folder};
+pub use search::{Search, SearchResult, SearchWatch, Trial, trial_folder};
 pub use space::{Distribution, Parameter, Params, Space, choice};
 pub use study::{Metrics, Report, Settings, TrialRecord, TrialState};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::journal::{self, Journal};
+use super::journal::{self, Journal, Kept};
 use super::recipe::{check_values, with_values};
 use super::sampler::Sampler;
 use super::scheduler::{Decision, Scheduler};
@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 use crate::files::TEMPORARY;
 use crate::model::Classifier;
 use crate::train::{
-    Control, EpochEnd, EpochRecord, FitOptions, Monitor, Recipe, Run, RunFiles, has_checkpoint,
-    resume,
+    Control, EpochEnd, FitOptions, Monitor, Recipe, Run, RunFiles, has_checkpoint, resume,
 };
 
 /// A search for the best values of a recipe, or of a training function of one's own.
@@ -226,7 +225,13 @@ impl Search {
         function: impl Fn(&mut Trial<'_>) -> Result<()> + Sync,
     ) -> Result<SearchResult> {
         self.validate()?;
-        let journal = Journal::create(dir.as_ref(), &self.settings, arguments)?;
+        let kept = Kept {
+            burn_zoo: env!("CARGO_PKG_VERSION").to_owned(),
+            arguments,
+            recipe: self.recipe.clone(),
+            settings: self.settings.clone(),
+        };
+        let journal = Journal::create(dir.as_ref(), &kept)?;
         self.drive(journal, Study::new(self.settings.clone()), watch, function)
     }
 
@@ -235,8 +240,7 @@ impl Search {
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`Error::InvalidArgument`] if this search is another one than that of
-    /// the folder; more trials are none, as a search may be extended. The recipe is not kept there: it
-    /// has to be the same.
+    /// the folder, or has another recipe; more trials are none, as a search may be extended.
     pub fn resume(
         &self,
         dir: impl AsRef<Path>,
@@ -244,7 +248,7 @@ impl Search {
         function: impl Fn(&mut Trial<'_>) -> Result<()> + Sync,
     ) -> Result<SearchResult> {
         self.validate()?;
-        let (journal, mut study) = Journal::resume(dir.as_ref())?;
+        let (journal, mut kept, mut study) = Journal::resume(dir.as_ref())?;
         let trials_before = study.settings().trials;
         study.set_trials(self.settings.trials);
         if *study.settings() != self.settings {
@@ -252,8 +256,16 @@ impl Search {
             let expected = format!("the search of the folder:\n{}", show(study.settings()));
             return Err(Error::argument("search", expected, show(&self.settings)));
         }
+        // One of the settings alone has no recipe, nor had folders of before.
+        if let (Some(kept), Some(own)) = (&kept.recipe, &self.recipe)
+            && kept != own
+        {
+            let expected = format!("the recipe of the folder:\n{}", kept.to_toml()?);
+            return Err(Error::argument("search", expected, own.to_toml()?));
+        }
         if self.settings.trials != trials_before {
-            journal.write_settings(&self.settings)?;
+            kept.settings = self.settings.clone();
+            journal.keep(&kept)?;
         }
         self.drive(journal, study, watch, function)
     }
@@ -283,6 +295,7 @@ impl Search {
             for job in 0..self.jobs {
                 let (shared, function, dir) = (&shared, &function, &dir);
                 scope.spawn(move || {
+                    let _end = EndOnPanic(shared);
                     while let Some((trial, params, begun)) = shared.next() {
                         let mut trial = Trial {
                             search: self,
@@ -290,6 +303,7 @@ impl Search {
                             params,
                             begun,
                             job,
+                            started: Instant::now(),
                             dir: trial_folder(dir, trial),
                             features: dir.join("features"),
                             shared,
@@ -332,6 +346,23 @@ struct Inner<'a> {
     watch: &'a mut dyn SearchWatch,
     /// What ends the search.
     error: Option<Error>,
+}
+
+/// Ends the search if its thread panics, as somebody who watches may, so that no other job waits for
+/// what that thread had begun. The panic itself goes on in the caller.
+struct EndOnPanic<'a, 'b>(&'a Shared<'b>);
+
+impl Drop for EndOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut inner = self.0.lock();
+            let run = inner.journal.dir().to_path_buf();
+            let checkpoint = None;
+            let ended = Error::Interrupted { checkpoint, run };
+            inner.error.get_or_insert(ended);
+            self.0.changed.notify_all();
+        }
+    }
 }
 
 impl Inner<'_> {
@@ -402,10 +433,9 @@ impl<'a> Shared<'a> {
     }
 
     fn run(&self, trial: &mut Trial<'_>, function: &impl Fn(&mut Trial<'_>) -> Result<()>) {
-        let started = Instant::now();
         // A trial that panics is one that failed, and nothing of it is used again.
         let result = catch_unwind(AssertUnwindSafe(|| function(trial)));
-        let seconds = started.elapsed().as_secs_f64();
+        let seconds = trial.started.elapsed().as_secs_f64();
         let failure = match result {
             Ok(Ok(())) => None,
             Ok(Err(error @ Error::Interrupted { .. })) => {
@@ -453,6 +483,7 @@ pub struct Trial<'a> {
     params: Params,
     begun: bool,
     job: usize,
+    started: Instant,
     dir: PathBuf,
     features: PathBuf,
     shared: &'a Shared<'a>,
@@ -523,7 +554,8 @@ impl Trial<'_> {
         {
             inner.study.close();
         }
-        let (decision, event) = inner.study.report(self.number, epoch, metrics)?;
+        let seconds = self.started.elapsed().as_secs_f64();
+        let (decision, event) = inner.study.report(self.number, epoch, metrics, seconds)?;
         if let Err(error) = inner.record(event) {
             let reason = error.to_string();
             inner.error.get_or_insert(error);
@@ -565,7 +597,7 @@ impl Trial<'_> {
         if goes_on {
             // What was decided of the last epoch may have been lost with the search.
             for record in RunFiles::open(&dir)?.epochs {
-                monitor.decision = monitor.trial.report(record.epoch, figures(&record))?;
+                monitor.decision = monitor.trial.report(record.epoch, record.figures())?;
             }
             if monitor.decision != Decision::Continue {
                 return Ok(());
@@ -589,28 +621,10 @@ impl Trial<'_> {
     /// Reports what a run had done before the search heard of it.
     fn report_all(&mut self, run: &Run) -> Result<()> {
         for record in run.epochs() {
-            self.report(record.epoch, figures(record))?;
+            self.report(record.epoch, record.figures())?;
         }
         Ok(())
     }
-}
-
-/// The figures of an epoch by name.
-pub fn figures(record: &EpochRecord) -> Metrics {
-    let figures = [
-        ("train_loss", record.train_loss),
-        ("train_accuracy", record.train_accuracy),
-        ("valid_loss", record.valid_loss),
-        ("valid_accuracy", record.valid_accuracy),
-        ("valid_top5_accuracy", record.valid_top5_accuracy),
-        ("valid_balanced_accuracy", record.valid_balanced_accuracy),
-        ("learning_rate", record.learning_rate),
-        ("seconds", record.seconds),
-    ];
-    let finite = figures.into_iter().filter(|(_, value)| value.is_finite());
-    finite
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }
 
 /// Reports the epochs of a run.
@@ -623,7 +637,7 @@ impl Monitor for Reporter<'_, '_> {
     fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, control: &mut Control) -> Result<()> {
         self.decision = self
             .trial
-            .report(epoch.record.epoch, figures(epoch.record))?;
+            .report(epoch.record.epoch, epoch.record.figures())?;
         if self.decision == Decision::Stop {
             control.stop();
         }

@@ -164,6 +164,9 @@ pub(super) enum Event {
     },
     Reported {
         trial: usize,
+        /// How long the trial had run.
+        #[serde(default)]
+        seconds: f64,
         #[serde(flatten)]
         report: Report,
     },
@@ -254,7 +257,12 @@ impl Study {
             Event::Proposed { trial, params } if trial == self.trials.len() => {
                 self.add(params);
             }
-            Event::Reported { trial, report } if trial < self.trials.len() => {
+            Event::Reported {
+                trial,
+                seconds,
+                report,
+            } if trial < self.trials.len() => {
+                self.trials[trial].seconds = seconds;
                 // The scheduler takes it as it did; what was decided may have had another reason.
                 let decided = self.decide(trial, report.epoch, &report.metrics);
                 self.push_report(trial, decided, report);
@@ -448,7 +456,7 @@ impl Study {
         trial
     }
 
-    /// Takes what a trial reports. What it has reported before an interruption is decided already.
+    /// Takes what a trial reports, so many seconds after it began or went on. What it has reported before an interruption is decided already.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] without the figure that trials are compared by.
@@ -457,6 +465,7 @@ impl Study {
         trial: usize,
         epoch: usize,
         metrics: Metrics,
+        seconds: f64,
     ) -> Result<(Decision, Option<Event>)> {
         let argument = || format!("report of trial {trial}");
         if !metrics.contains_key(&self.settings.metric) {
@@ -502,7 +511,13 @@ impl Study {
             decision,
         };
         self.push_report(trial, decided, report.clone());
-        Ok((decision, Some(Event::Reported { trial, report })))
+        let seconds = self.trials[trial].seconds + seconds;
+        let event = Event::Reported {
+            trial,
+            seconds,
+            report,
+        };
+        Ok((decision, Some(event)))
     }
 
     /// Whether a trial ends at this epoch by itself.

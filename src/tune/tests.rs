@@ -121,6 +121,30 @@ fn a_search_cut_off_anywhere_goes_on_as_if_it_had_not_been() {
 }
 
 #[test]
+fn seconds_of_a_killed_trial_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, dir) = (folder.path().join("whole"), folder.path().join("cut"));
+    search().run(&whole, train).unwrap();
+    let text = std::fs::read_to_string(whole.join("tune.jsonl")).unwrap();
+    let mut kept: Vec<serde_json::Value> = Vec::new();
+    for line in text.lines() {
+        kept.push(serde_json::from_str(line).unwrap());
+        let last = kept.last_mut().unwrap();
+        if last["event"] == "reported" {
+            last["seconds"] = 100.0.into();
+            break;
+        }
+    }
+    let trial = kept.last().unwrap()["trial"].as_u64().unwrap() as usize;
+    let kept: String = kept.iter().map(|event| format!("{event}\n")).collect();
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::copy(whole.join("search.toml"), dir.join("search.toml")).unwrap();
+    std::fs::write(dir.join("tune.jsonl"), kept).unwrap();
+    let found = search().resume(&dir, &mut (), train).unwrap();
+    assert!((100.0..110.0).contains(&found.trials()[trial].seconds));
+}
+
+#[test]
 fn hyperband_pauses_trials_and_goes_on_with_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let begun = Mutex::new(Vec::new());
@@ -224,6 +248,37 @@ fn mistakes_are_found_before_the_first_trial() {
     }
     let own = search().vary_own("momentum", choice([0.9]));
     assert!(own.validate().is_ok());
+}
+
+#[test]
+fn a_search_goes_on_with_its_own_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("search");
+    let with = |epochs| {
+        let search = Search::new(Recipe::default().epochs(4).batch_size(epochs));
+        search.vary("learning_rate", Distribution::Uniform(0.0..1.0))
+    };
+    with(16).trials(2).run(&dir, train).unwrap();
+    let other = with(32).trials(3).resume(&dir, &mut (), train).unwrap_err();
+    assert!(other.to_string().contains("batch_size = 16"), "{other}");
+    let found = with(16).trials(3).resume(&dir, &mut (), train).unwrap();
+    assert_eq!(found.trials().len(), 3);
+}
+
+#[test]
+fn a_watcher_that_panics_ends_the_search() {
+    struct Panics;
+    impl SearchWatch for Panics {
+        fn changed(&mut self, _: &Settings, trials: &[TrialRecord]) {
+            assert!(trials.len() < 4, "a watcher's own fault");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // While one proposes the last trial, the other is to wait for it.
+    let search = search().jobs(2).trials(4);
+    let (dir, arguments) = (folder.path().join("search"), toml::Table::new());
+    let result = std::panic::catch_unwind(|| search.run_with(dir, arguments, &mut Panics, train));
+    assert!(result.is_err());
 }
 
 #[test]

@@ -74,6 +74,19 @@ impl EventWriter {
         self.value(tag, step, |point| point.push_float(2, value as f32))
     }
 
+    /// A point of a curve as TensorFlow 2 writes it, for programs that read no other, such as Katib's
+    /// collector: `new_style` of PyTorch's `add_scalar`.
+    ///
+    /// # Errors
+    /// As for [`scalar`](Self::scalar).
+    pub fn tensor_scalar(&mut self, tag: &str, step: i64, value: f64) -> Result<()> {
+        self.claim(tag, "scalars")?;
+        let number = Message::default().int(1, 1);
+        let number = number.bytes(5, &(value as f32).to_le_bytes());
+        let metadata = plugin_metadata("scalars", &[]);
+        self.value(tag, step, |point| point.push(8, &number).push(9, &metadata))
+    }
+
     /// How values are distributed: counts in TensorFlow's buckets, which are 10 % wide, so that
     /// weights and gradients of any magnitude keep their shape.
     ///

@@ -22,6 +22,7 @@ use crate::train::{Backward, Control, EpochEnd, EpochRecord, Monitor, RunStart, 
 #[derive(Default)]
 pub struct TensorBoardMonitor {
     folder: Option<PathBuf>,
+    with_figures: bool,
     writer: Option<EventWriter>,
     groups: Vec<String>,
     /// The groups of the model and the prefixes of their parameters.
@@ -49,6 +50,15 @@ impl TensorBoardMonitor {
         Self {
             folder: Some(folder.into()),
             ..Self::default()
+        }
+    }
+
+    /// Writes the figures of each epoch by their own names too, such as `valid_accuracy`, and as
+    /// TensorFlow 2 writes scalars: what searches look for.
+    pub fn with_figures(self) -> Self {
+        Self {
+            with_figures: true,
+            ..self
         }
     }
 
@@ -181,6 +191,11 @@ impl Monitor for TensorBoardMonitor {
         ] {
             if let Some(value) = value {
                 writer.scalar(tag, at, value)?;
+            }
+        }
+        if self.with_figures {
+            for (name, value) in record.figures() {
+                writer.tensor_scalar(&name, at, value)?;
             }
         }
         if epoch.best {

@@ -266,6 +266,7 @@ fn write_everything(dir: &Path) -> Result<()> {
     writer.image("inputs", 2, &rgb())?;
     writer.image("inputs", 3, &grey())?;
     writer.text("recipe", 1, "# Rezept\n\n`lr` = 1e-3, größer")?;
+    writer.tensor_scalar("valid_accuracy", 6, 0.9)?;
     writer.graph(&nodes())?;
     writer.hparams(&recipe(), &["accuracy/valid"])?;
     writer.finish()

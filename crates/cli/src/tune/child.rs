@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use burn_zoo::tune::{Decision, Metrics, Trial, figures};
+use burn_zoo::tune::{Decision, Metrics, Trial};
 use burn_zoo::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -190,7 +190,7 @@ fn read_lines(output: ChildStdout) -> Receiver<std::io::Result<String>> {
 fn report_earlier(trial: &mut Trial<'_>, dir: &Path, epoch: usize) -> Result<Decision> {
     let mut decision = Decision::Continue;
     for record in epochs_of(dir)?.iter().filter(|record| record.epoch < epoch) {
-        decision = trial.report(record.epoch, figures(record))?;
+        decision = trial.report(record.epoch, record.figures())?;
     }
     Ok(decision)
 }

@@ -16,7 +16,7 @@ use burn_zoo::train::{
     Control, EpochEnd, EpochRecord, FitOptions, Monitor, Monitors, RunConfig, RunFiles,
     has_checkpoint, resume,
 };
-use burn_zoo::tune::{Decision, Params, figures};
+use burn_zoo::tune::{Decision, Params};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
@@ -295,7 +295,7 @@ impl Lines {
 
     fn monitors(&mut self) -> Monitors<'static> {
         Monitors(vec![
-            Box::new(TensorBoardMonitor::default()),
+            Box::new(TensorBoardMonitor::default().with_figures()),
             Box::new(self.clone()),
         ])
     }
@@ -324,7 +324,7 @@ impl Lines {
             values.insert("trial_id".to_owned(), id.clone().into());
         }
         values.insert("training_iteration".to_owned(), record.epoch.into());
-        let figures = figures(record).into_iter();
+        let figures = record.figures().into_iter();
         values.extend(figures.map(|(name, value)| (name, value.into())));
         values.insert("done".to_owned(), done.into());
         let line = match self.format {
