@@ -14,10 +14,12 @@ use burn::tensor::{Int, TensorData};
 use burn_zoo::data::ImageSet;
 use burn_zoo::init::Rng;
 use burn_zoo::prelude::*;
-use burn_zoo::train::{Control, EpochStart, FeatureCache, FitOptions, Monitor, cross_entropy};
+use burn_zoo::train::{
+    Control, EpochStart, FeatureCache, FitOptions, Monitor, Parallel, cross_entropy,
+};
 use burn_zoo::weights::HostTensor;
 use burn_zoo::{Group, InputSize, zoo};
-use common::{fixture, relative_error, rule, rule_input, values};
+use common::{distance, fixture, relative_error, rule, rule_input, values};
 
 const BATCH: usize = 4;
 const CLASSES: usize = 5;
@@ -587,6 +589,41 @@ fn kept_features_of_a_vgg_change_nothing() {
 }
 
 /// Every group, with a rule that gives biases values, too; a large one with zeros.
+/// With several ranks, gradients are summed group by group while the others are computed.
+#[test]
+fn a_step_cut_between_groups_is_that_of_the_whole() {
+    for member in members() {
+        let model = member.model_of(member.spec().adapt(1, CLASSES), &training());
+        let run = |overlap: bool| {
+            let dir = tempfile::tempdir().unwrap();
+            let recipe = Recipe::full()
+                .with_optimizer("sgd:momentum=0".parse().unwrap())
+                .epochs(1)
+                .batch_size(4)
+                .image_size(member.size);
+            let images = ["train", "valid"].map(|name| image_set(name, 8, member.size));
+            let [train, valid] = images;
+            let parallel = Parallel {
+                devices: vec![Device::default(); 2],
+                overlap,
+                ..Parallel::default()
+            };
+            let options = FitOptions {
+                parallel,
+                ..FitOptions::default()
+            };
+            let dir = dir.path().join("run");
+            let run = recipe.fit_with(model.clone(), train, valid, dir, options, &mut ());
+            run.unwrap()
+        };
+        let (whole, cut) = (run(false), run(true));
+        let moved = distance(&model, whole.model());
+        let apart = distance(whole.model(), cut.model());
+        println!("{}: moved {moved:.1e}, apart {apart:.1e}", member.name);
+        assert!(apart < 1e-6 && moved > 1e-5, "{}: {apart}", member.name);
+    }
+}
+
 #[test]
 fn groups_start_anew() {
     for member in members() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::batch_size::{Searched, where_most_trains};
+use super::epoch_record::EpochRecord;
 use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use super::setup::num_frozen_groups;
@@ -44,7 +45,7 @@ pub struct MemoryUse {
     pub working: Option<u64>,
     /// The most at once: all of it but the averaged weights and the features.
     pub predicted: Option<u64>,
-    /// The most at once in two steps with this batch size, if they were made.
+    /// The most at once in two steps with this batch size, if they were made, or in a run.
     pub measured: Option<u64>,
 }
 
@@ -144,6 +145,19 @@ impl Recipe {
             predicted,
             measured,
         })
+    }
+}
+
+impl MemoryUse {
+    /// With the most that a run took by its own log: of a device, or of the process.
+    #[must_use]
+    pub fn with_epochs(self, epochs: &[EpochRecord]) -> Self {
+        let taken = epochs.iter().map(|epoch| &epoch.memory);
+        let measured = taken.filter_map(|memory| memory.device_reserved.or(memory.peak));
+        Self {
+            measured: measured.max(),
+            ..self
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use burn_zoo::prelude::*;
 use burn_zoo::report::CurvesMonitor;
 use burn_zoo::report::tensorboard::TensorBoardMonitor;
 use burn_zoo::train::{
-    Extension, FitOptions, Monitor, Monitors, Place, Run, RunFiles, TestRecord, resume_rank,
+    Extension, FitOptions, MemoryUse, Monitor, Monitors, Place, Run, RunFiles, TestRecord,
+    resume_rank,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -66,6 +67,10 @@ pub struct FinetuneArgs {
     /// Memory that --batch-size auto may take, in GiB [default: four fifths of what is free]
     #[arg(long, value_name = "GIB")]
     memory_budget: Option<f64>,
+    /// Show what training takes memory for before it begins, predicted from steps with small batches,
+    /// and at the end with the most that was taken
+    #[arg(long)]
+    memory: bool,
     /// Show burn's dashboard in place of bars and a table
     #[cfg(feature = "tui")]
     #[arg(long, conflicts_with = "json")]
@@ -112,6 +117,7 @@ impl FinetuneArgs {
             ..FitOptions::default()
         };
         let mut against = None;
+        let mut memory = None;
         let (tuned, valid) = match &self.resume {
             Some(dir) => match self.go_on(dir, ranks, options)? {
                 Some(tuned) => tuned,
@@ -130,7 +136,9 @@ impl FinetuneArgs {
                     out,
                     other,
                     place,
+                    memory: predicted,
                 } = prepared;
+                memory = predicted;
                 options.place = place;
                 options.data = data.source.clone();
                 options.arguments = self.images.kept(&data.left_out)?;
@@ -158,6 +166,7 @@ impl FinetuneArgs {
         } else {
             Some(progress::report(|| run.write_report(valid))?)
         };
+        let memory = memory.map(|memory| memory.with_epochs(run.epochs()));
         let best = run.best();
         if self.json {
             return print_json(&json!({
@@ -172,6 +181,7 @@ impl FinetuneArgs {
                 "skipped_images": run.skipped_images().len(),
                 "seconds": started.elapsed().as_secs_f64(),
                 "report": report,
+                "memory": memory,
                 "against": against.as_ref().map(|Tuned { run, test }| json!({
                     "run": run.dir(),
                     "weights": self.against,
@@ -186,6 +196,9 @@ impl FinetuneArgs {
         }
         if let Some(other) = &against {
             print(format!("\n{}", self.comparison(&tuned, other)))?;
+        }
+        if let Some(memory) = &memory {
+            print(format!("\n{memory}"))?;
         }
         print(format!("\nbest: {best}"))?;
         if let Some(test) = test {
@@ -241,14 +254,24 @@ impl FinetuneArgs {
         if is_auto {
             self.find_batch_size(&mut task)?;
         }
-        let place = self.place.place(|| {
+        let memory_use = || {
             let (model, train) = (&task.model, task.data.train.clone());
             let between = crate::allocator::give_back;
-            let whole = progress::wait("measuring", || {
+            progress::wait("measuring", || {
                 task.recipe.memory_use(model, train, false, between)
-            })?;
+            })
+        };
+        let memory = match self.memory && ranks.leads() {
+            true => Some(memory_use()?),
+            false => None,
+        };
+        if let (Some(memory), false) = (&memory, self.json) {
+            print(format!("{memory}\n"))?;
+        }
+        let place = self.place.place(|| {
+            let whole = memory_use()?;
             let size = task.recipe.image_size;
-            Ok(task.recipe.memory_by_group(model, size, &whole)?)
+            Ok(task.recipe.memory_by_group(&task.model, size, &whole)?)
         })?;
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| self.default_folder(name));
@@ -262,6 +285,7 @@ impl FinetuneArgs {
             out,
             other,
             place,
+            memory,
         })
     }
 
@@ -457,6 +481,7 @@ struct Prepared {
     /// The same with other weights.
     other: Option<Task>,
     place: Place,
+    memory: Option<MemoryUse>,
 }
 
 /// A run, and how its model does on the test images, if that was asked for.

@@ -209,4 +209,15 @@ fn memory_is_told_by_use_and_by_part() {
         "--place=stem=cuda:0",
     ]));
     assert!(error.contains("nothing for stage1"), "{error}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let (text, _) = succeed(&finetune("test_resnet", &out, &["--memory"]));
+    let [before, after] = ["memory of cpu", "measured peak"].map(|words| text.find(words).unwrap());
+    assert_eq!(text.matches("predicted peak").count(), 2, "{text}");
+    assert!(before < text.find("train loss").unwrap() && after > text.find("\n    2  ").unwrap());
+    let flags = ["--memory", "--json", "--overwrite"];
+    let (text, _) = succeed(&finetune("test_resnet", &out, &flags));
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert!(document["memory"]["measured"].as_u64() > document["memory"]["parameters"].as_u64());
 }

@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::group::Group;
 use crate::error::{Error, Result};
 use crate::files::{folder_of, write_file};
 use crate::model::{Classifier, params};
 use crate::nn::is_buffer;
+use crate::train::run::scratch::Scratch;
 
 impl Group {
     /// Gives all ranks what rank 0 has of a run: its configuration and its newest checkpoint, in a run
     /// folder of their own.
-    pub fn broadcast_run(&self, dir: &Path, checkpoint: Option<&Path>) -> Result<Option<TempDir>> {
+    pub fn broadcast_run(&self, dir: &Path, checkpoint: Option<&Path>) -> Result<Option<Scratch>> {
         let Some(ranks) = &self.ranks else {
             return Ok(None);
         };
@@ -40,9 +39,7 @@ impl Group {
         if self.leads() {
             return Ok(None);
         }
-        let place = std::env::temp_dir();
-        let copy = TempDir::with_prefix("burn-zoo-rank-");
-        let copy = copy.map_err(Error::io("create a folder in", &place))?;
+        let copy = Scratch::new()?;
         let mut rest = &packed[..];
         let damaged = || ranks.error(0, "it sent a run that cannot be read".to_owned());
         while !rest.is_empty() {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use csv::StringRecord;
 use serde::Serialize;
-use tempfile::TempDir;
 
 use super::config::RunData;
 use super::finished::Run;
 use super::layout::{BEST, CONFIG, LOG, PREVIOUS, SKIPPED, STEPS, TEST, is_run};
 use super::lock::FolderLock;
+use super::scratch::Scratch;
 use super::tables::{self, step_columns, step_row, step_rows_until};
 use crate::device::device_name;
 use crate::error::{Error, Result};
@@ -182,11 +182,11 @@ fn remove(path: &Path) -> Result<()> {
 pub(in crate::train) struct RunFolder {
     path: PathBuf,
     /// Keeps other processes out.
-    _lock: FolderLock,
+    _lock: Option<FolderLock>,
     /// The rows of the log of steps, the first of which names the columns.
     steps: Vec<StringRecord>,
     /// A place for a rank that writes no run: what it needs for itself, until it ends.
-    scratch: Option<TempDir>,
+    scratch: Option<Scratch>,
 }
 
 impl RunFolder {
@@ -201,7 +201,7 @@ impl RunFolder {
         remove_temporary_files(path)?;
         Ok(Self {
             path: path.to_path_buf(),
-            _lock: lock,
+            _lock: Some(lock),
             steps: vec![step_columns(plan)],
             scratch: None,
         })
@@ -209,12 +209,10 @@ impl RunFolder {
 
     /// What a rank has in place of a run folder: everything that it would write, rank 0 writes.
     pub fn none() -> Result<Self> {
-        let place = std::env::temp_dir();
-        let scratch = TempDir::with_prefix("burn-zoo-rank-");
-        let scratch = scratch.map_err(Error::io("create a folder in", &place))?;
+        let scratch = Scratch::new()?;
         Ok(Self {
             path: scratch.path().to_path_buf(),
-            _lock: FolderLock::take(scratch.path())?,
+            _lock: None,
             steps: Vec::new(),
             scratch: Some(scratch),
         })
@@ -233,7 +231,7 @@ impl RunFolder {
         let rows = step_rows_until(&text, state.steps);
         let folder = Self {
             path: path.to_path_buf(),
-            _lock: lock,
+            _lock: Some(lock),
             steps: std::iter::once(step_columns(plan)).chain(rows).collect(),
             scratch: None,
         };
@@ -247,7 +245,7 @@ impl RunFolder {
         checkpoint::remove_unfinished(path)?;
         Ok(Self {
             path: path.to_path_buf(),
-            _lock: lock,
+            _lock: Some(lock),
             steps: Vec::new(),
             scratch: None,
         })

@@ -15,6 +15,11 @@ pub(crate) struct FolderLock {
 }
 
 impl FolderLock {
+    /// Whether a folder can be locked, and nobody has it.
+    pub fn is_free(dir: &Path) -> bool {
+        File::open(dir).is_ok_and(|folder| folder.try_lock().is_ok())
+    }
+
     /// Locks a folder; one that is not there is nobody's.
     pub fn take(dir: &Path) -> Result<Self> {
         let Ok(folder) = File::open(dir) else {

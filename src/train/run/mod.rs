@@ -6,5 +6,6 @@ pub(super) mod finished;
 pub(super) mod folder;
 mod layout;
 pub(super) mod lock;
+pub(super) mod scratch;
 mod tables;
 pub(super) mod tested;
