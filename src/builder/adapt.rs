@@ -11,7 +11,7 @@ use super::spec::Spec;
 use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, freeze, params};
+use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, Outputs, freeze, params};
 use crate::nn::ParamBuilder;
 
 impl Classifier {
@@ -66,7 +66,9 @@ impl Classifier {
     pub fn reset_head(mut self, num_classes: usize, init: &Init, seed: u64) -> Result<Self> {
         check_classes(num_classes)?;
         check_pool(self.head.pool(), num_classes)?;
-        Arc::make_mut(&mut self.info).classes.clear();
+        let info = Arc::make_mut(&mut self.info);
+        info.classes.clear();
+        info.outputs = Outputs::default();
         let device = self.device();
         self.head = Head::new(
             self.backbone.describe(),

@@ -75,6 +75,7 @@ pub(crate) fn read_config(path: &Path, weights: Weights) -> Result<Spec> {
         }
     }
     spec.classes = model.label_names;
+    spec.outputs = model.outputs;
     let named = |text: &String| format!("{}: {text}", path.display());
     spec.assumed = model.assumed.iter().map(named).collect();
     Ok(spec)

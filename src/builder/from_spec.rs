@@ -38,7 +38,7 @@ impl Spec {
         };
         // The names belong to the classes of the weights; a new head has another number of them.
         if spec.classes.len() == model.num_classes() {
-            model.with_classes(spec.classes)
+            model.with_classes(spec.classes)?.with_outputs(spec.outputs)
         } else {
             Ok(model)
         }

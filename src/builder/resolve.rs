@@ -229,5 +229,6 @@ fn of_repository(spec: &Spec, repository: &str, (found, commit): (Spec, String))
     resolved.licence = found.licence;
     resolved.licence_source = found.licence_source;
     resolved.classes = found.classes;
+    resolved.outputs = found.outputs;
     Ok(resolved)
 }

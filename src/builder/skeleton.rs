@@ -9,7 +9,9 @@ use super::checks::{check_channels, check_classes, check_pool};
 use super::spec::{IMAGENET_CLASSES, Spec};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::model::{Classifier, Group, HEAD, Head, ModelInfo, Placement, Pool, StemShape, params};
+use crate::model::{
+    Classifier, Group, HEAD, Head, ModelInfo, Outputs, Placement, Pool, StemShape, params,
+};
 use crate::nn::{ParamBuilder, Start};
 use crate::preprocess::{ImageSize, Normalization};
 use crate::zoo::{self, BackboneOptions, OWN_LIBRARY};
@@ -166,6 +168,7 @@ impl Spec {
                 normalization: self.trained_normalization().for_channels(in_channels),
                 resizing: self.resizing.unwrap_or_default(),
                 classes: Vec::new(),
+                outputs: Outputs::default(),
                 drop_rate: self.drop_rate,
                 drop_path_rate: self.drop_path_rate,
                 origin: self

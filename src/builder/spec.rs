@@ -2,7 +2,7 @@
 
 use super::stem::StemRule;
 use crate::init::Init;
-use crate::model::{Pool, StemOptions};
+use crate::model::{Outputs, Pool, StemOptions};
 use crate::preprocess::{ImageSize, Normalization, Resizing};
 use crate::weights::Weights;
 
@@ -45,6 +45,8 @@ pub struct Spec {
     pub(crate) licence_source: Option<String>,
     /// The names of the weights' classes, if that configuration has them.
     pub(crate) classes: Vec<String>,
+    /// What the outputs of the weights mean.
+    pub(crate) outputs: Outputs,
     /// What its configuration leaves open, and what it is taken to be.
     pub(crate) assumed: Vec<String>,
     pub(crate) in_channels: Option<usize>,
@@ -80,6 +82,7 @@ impl Spec {
             licence: None,
             licence_source: None,
             classes: Vec::new(),
+            outputs: Outputs::default(),
             assumed: Vec::new(),
             in_channels: None,
             num_classes: None,
@@ -137,6 +140,7 @@ impl Spec {
         self.licence = None;
         self.licence_source = None;
         self.classes.clear();
+        self.outputs = Outputs::default();
         self.assumed.clear();
         self
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::image_data::ImageData;
 use super::message::first_names;
+use super::target::{Target, Task};
 use crate::error::{Error, Result};
 use crate::preprocess::Image;
 
@@ -30,6 +31,11 @@ pub fn match_classes(images: Arc<dyn ImageData>, classes: &[String]) -> Result<A
     let labels = labels_by_name(own, classes);
     let unknown = own.iter().zip(&labels).filter(|(_, label)| label.is_none());
     let unknown: Vec<String> = unknown.map(|(name, _)| name.clone()).collect();
+    // A number that the images do not have cannot be told of them.
+    if images.task() == Task::Regression && own.len() != classes.len() {
+        let expected = format!("the model's numbers ({})", first_names(classes));
+        return Err(Error::argument("data", expected, first_names(own)));
+    }
     if !unknown.is_empty() {
         return Err(Error::argument(
             "data",
@@ -60,18 +66,41 @@ impl MatchedClasses {
     }
 }
 
+impl MatchedClasses {
+    fn matched_target(&self, target: Target) -> Result<Target> {
+        Ok(match target {
+            Target::Class(class) => Target::Class(self.matched(class)?),
+            Target::Classes(classes) => {
+                let classes = classes.into_iter().map(|class| self.matched(class));
+                Target::Classes(classes.collect::<Result<_>>()?)
+            }
+            Target::Values(values) => {
+                let mut matched = vec![0.0; self.classes.len()];
+                for (index, value) in values.into_iter().enumerate() {
+                    matched[self.matched(index)?] = value;
+                }
+                Target::Values(matched)
+            }
+        })
+    }
+}
+
 impl ImageData for MatchedClasses {
     fn len(&self) -> usize {
         self.images.len()
     }
 
-    fn get(&self, index: usize) -> Result<(Image, usize)> {
-        let (image, label) = self.images.get(index)?;
-        Ok((image, self.matched(label)?))
+    fn get(&self, index: usize) -> Result<(Image, Target)> {
+        let (image, target) = self.images.get(index)?;
+        Ok((image, self.matched_target(target)?))
     }
 
-    fn label(&self, index: usize) -> Result<usize> {
-        self.matched(self.images.label(index)?)
+    fn target(&self, index: usize) -> Result<Target> {
+        self.matched_target(self.images.target(index)?)
+    }
+
+    fn task(&self) -> Task {
+        self.images.task()
     }
 
     fn classes(&self) -> &[String] {

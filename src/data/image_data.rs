@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::target::{Target, Task};
 use crate::error::{Error, Result};
 use crate::preprocess::Image;
 
@@ -15,22 +16,28 @@ pub trait ImageData: Send + Sync {
         self.len() == 0
     }
 
-    /// An image and its label, which is an index into [`classes`](Self::classes).
+    /// An image and what is to be told of it: classes are indices into [`classes`](Self::classes),
+    /// numbers as many as it names.
     ///
     /// # Errors
     /// Whatever reading it meets. `index` is below [`len`](Self::len).
-    fn get(&self, index: usize) -> Result<(Image, usize)>;
+    fn get(&self, index: usize) -> Result<(Image, Target)>;
 
-    /// The label of an image; a set that knows it without reading the image says it here.
+    /// What is to be told of an image; a set that knows it without reading the image says it here.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    fn label(&self, index: usize) -> Result<usize> {
-        self.get(index).map(|(_, label)| label)
+    fn target(&self, index: usize) -> Result<Target> {
+        self.get(index).map(|(_, target)| target)
     }
 
-    /// The classes' names.
+    /// The classes' names, or those of the numbers.
     fn classes(&self) -> &[String];
+
+    /// Of which kind the targets are.
+    fn task(&self) -> Task {
+        Task::SingleLabel
+    }
 
     /// What a person calls an image: its file, where it has one.
     fn name(&self, index: usize) -> String {
@@ -46,11 +53,12 @@ pub trait ImageData: Send + Sync {
     fn fingerprint(&self) -> Result<[u8; 32]> {
         let mut hash = Sha256::new();
         for index in 0..self.len() {
-            let (image, label) = self.get(index)?;
-            let sides = [image.height(), image.width(), image.channels(), label];
+            let (image, target) = self.get(index)?;
+            let sides = [image.height(), image.width(), image.channels()];
             for side in sides {
                 hash.update((side as u64).to_le_bytes());
             }
+            hash.update(target.bytes());
             hash.update(image.pixels());
         }
         Ok(hash.finalize().into())

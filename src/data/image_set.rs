@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::image_data::{ImageData, no_image};
+use super::target::Target;
 use super::valid_share;
 use crate::error::{Error, Result};
 use crate::init::Rng;
@@ -251,17 +252,18 @@ impl ImageData for ImageSet {
         ImageSet::len(self)
     }
 
-    fn get(&self, index: usize) -> Result<(Image, usize)> {
+    fn get(&self, index: usize) -> Result<(Image, Target)> {
         let (Some(pixels), Some(label)) = (self.pixels(index), self.label(index)) else {
             return Err(no_image(index, self.len));
         };
         let (height, width) = self.size();
         let image = Image::new(height, width, self.channels(), pixels.to_vec())?;
-        Ok((image, label))
+        Ok((image, label.into()))
     }
 
-    fn label(&self, index: usize) -> Result<usize> {
-        ImageSet::label(self, index).ok_or_else(|| no_image(index, self.len))
+    fn target(&self, index: usize) -> Result<Target> {
+        let label = self.label(index).ok_or_else(|| no_image(index, self.len))?;
+        Ok(label.into())
     }
 
     fn classes(&self) -> &[String] {

@@ -19,6 +19,7 @@ mod loader;
 mod message;
 mod mirror;
 mod subset;
+mod target;
 mod valid_share;
 
 #[cfg(feature = "plots")]
@@ -33,6 +34,7 @@ pub use folder::{
 pub use image_data::ImageData;
 pub use image_set::ImageSet;
 pub use loader::{Batch, Batches, BrokenImage, Loader, LoaderConfig, Sampler, Shard};
-pub(crate) use loader::{EpochBatch, check_loading, labels};
+pub(crate) use loader::{EpochBatch, check_loading, labels, targets};
 pub use mirror::Progress;
 pub(crate) use subset::Subset;
+pub use target::{Target, Targets, Task};

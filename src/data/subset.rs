@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::image_data::{ImageData, no_image};
+use super::target::{Target, Task};
 use crate::error::Result;
 use crate::preprocess::Image;
 
@@ -44,12 +45,16 @@ impl ImageData for Subset {
         self.indices.len()
     }
 
-    fn get(&self, index: usize) -> Result<(Image, usize)> {
+    fn get(&self, index: usize) -> Result<(Image, Target)> {
         self.data.get(self.index(index)?)
     }
 
-    fn label(&self, index: usize) -> Result<usize> {
-        self.data.label(self.index(index)?)
+    fn target(&self, index: usize) -> Result<Target> {
+        self.data.target(self.index(index)?)
+    }
+
+    fn task(&self) -> Task {
+        self.data.task()
     }
 
     fn classes(&self) -> &[String] {

@@ -3,37 +3,89 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::activation::softmax;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
+use burn::tensor::activation::{sigmoid, softmax};
 use serde::Serialize;
 
-use crate::data::Loader;
+use super::metrics::{MultiLabelMetrics, RegressionMetrics};
+use crate::data::{Loader, Targets, Task};
 use crate::error::{Error, Result};
-use crate::model::{Classifier, host_vec};
-use crate::nn::{Precision, cross_entropy, fused};
+use crate::model::{Classifier, Outputs, host_vec};
+use crate::nn::{Precision, binary_cross_entropy, cross_entropy, fused};
 
 /// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Evaluation {
     /// Images that were looked at.
     pub images: usize,
-    /// Mean cross-entropy.
+    /// Mean cross-entropy; of several labels the binary one, the mean over images and classes; of numbers
+    /// the mean squared distance, in standard deviations of the training targets.
     pub loss: f64,
-    /// Share of images whose best class is the right one, in 0..1.
+    /// Share of images whose best class is the right one, in 0..1. Where an image has not one class,
+    /// NaN, and left out of JSON, as the next one.
+    #[serde(skip_serializing_if = "is_nan")]
     pub accuracy: f64,
     /// Share of images whose right class is among the best five, in 0..1.
+    #[serde(skip_serializing_if = "is_nan")]
     pub top5_accuracy: f64,
     /// Each class by itself.
     pub per_class: Vec<ClassScore>,
     /// How often an image of class *row* was taken for class *column*. Empty for more than 2000
     /// classes, which nobody could look at.
     pub confusion: Vec<Vec<usize>>,
+    /// Of several labels for each image, by the model's [thresholds](crate::model::Outputs).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multi_label: Option<MultiLabelMetrics>,
+    /// Of numbers, in their own units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regression: Option<RegressionMetrics>,
+    /// Of several labels or numbers: what the model says of each image, and what is so.
+    #[serde(skip)]
+    pub(crate) answers: Answers,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+pub(super) fn is_nan(value: &f64) -> bool {
+    value.is_nan()
+}
+
+/// What a model says of images with several labels or with numbers: a row for each image.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Answers {
+    /// Probabilities, or numbers in their own units.
+    pub scores: Vec<f32>,
+    /// 1 for each class that the image has, or numbers.
+    pub targets: Vec<f32>,
+}
+
+impl Answers {
+    /// Which classes each image has.
+    pub fn present(&self) -> Vec<bool> {
+        self.targets.iter().map(|target| *target > 0.5).collect()
+    }
 }
 
 impl Evaluation {
+    /// The figures of several labels or of numbers, by their names.
+    pub fn metrics(&self) -> Option<[(&'static str, f64); 3]> {
+        let of_labels = self.multi_label.as_ref().map(|own| {
+            [
+                ("map", own.mean_average_precision),
+                ("micro_f1", own.micro_f1),
+                ("macro_f1", own.macro_f1),
+            ]
+        });
+        let of_numbers = self.regression.as_ref();
+        let of_numbers = of_numbers.map(|own| [("mae", own.mae), ("rmse", own.rmse), ("r2", own.r2)]);
+        of_labels.or(of_numbers)
+    }
+
     /// Mean over the classes of the share that was recognised (scikit-learn's balanced accuracy);
-    /// classes without images do not count.
+    /// classes without images do not count. NaN where an image has not one class.
     pub fn balanced_accuracy(&self) -> f64 {
+        if self.accuracy.is_nan() {
+            return f64::NAN;
+        }
         let scores = self.per_class.iter().filter(|class| class.images > 0);
         let (sum, count) = scores.fold((0.0, 0), |(sum, n), c| (sum + c.accuracy, n + 1));
         sum / f64::from(count.max(1))
@@ -64,6 +116,7 @@ pub(crate) struct Counts {
     pub top5: usize,
     /// How often an image of the first class was taken for the second.
     pub taken_for: BTreeMap<(usize, usize), usize>,
+    pub answers: Answers,
 }
 
 impl Counts {
@@ -75,6 +128,8 @@ impl Counts {
         for (pair, count) in &other.taken_for {
             *self.taken_for.entry(*pair).or_default() += count;
         }
+        self.answers.scores.extend(&other.answers.scores);
+        self.answers.targets.extend(&other.answers.targets);
     }
 }
 
@@ -85,36 +140,43 @@ pub(crate) struct BatchScores<'a> {
     pub batch: usize,
     /// Place of its first image in the set.
     pub first: usize,
-    /// A row for each image: logits, or where there are several views logarithms of probabilities.
+    /// A row for each image: logits, or where there are several views logarithms of probabilities; of
+    /// several labels probabilities, and of numbers these.
     pub scores: &'a [f32],
-    /// The labels.
-    pub targets: &'a [usize],
+    /// What is so.
+    pub targets: &'a Targets,
 }
 
 /// The scores of a batch.
 pub(crate) struct BatchLogits {
     pub logits: Tensor<2>,
-    pub labels: Tensor<1, Int>,
-    pub targets: Vec<usize>,
+    pub targets: Targets,
 }
 
-/// Logits of each image: with several views of it, the logarithm of their mean probability.
+/// Scores of each image: with several views of it, what has their mean probability, or their mean.
 ///
 /// # Shapes
-/// - logits: `[images * views, classes]`, the views of an image one after the other
+/// - scores: `[images * views, classes]`, the views of an image one after the other
 /// - output: `[images, classes]`
-pub(super) fn over_views(logits: Tensor<2>, views: usize) -> Tensor<2> {
+pub(super) fn over_views(scores: Tensor<2>, views: usize, task: Task) -> Tensor<2> {
     if views == 1 {
-        return logits;
+        return scores;
     }
-    let [rows, classes] = logits.dims();
-    softmax(logits, 1)
-        .reshape([rows / views, views, classes])
-        .mean_dim(1)
-        .squeeze_dim::<2>(1)
+    let [rows, classes] = scores.dims();
+    let mean = |values: Tensor<2>| {
+        let values = values.reshape([rows / views, views, classes]);
+        values.mean_dim(1).squeeze_dim::<2>(1)
+    };
+    match task {
         // A probability that is too small for a number counts as the smallest one.
-        .clamp_min(f32::MIN_POSITIVE)
-        .log()
+        Task::SingleLabel => mean(softmax(scores, 1)).clamp_min(f32::MIN_POSITIVE).log(),
+        Task::MultiLabel => {
+            let there = mean(sigmoid(scores.clone())).clamp_min(f32::MIN_POSITIVE);
+            let absent = mean(sigmoid(scores.neg())).clamp_min(f32::MIN_POSITIVE);
+            there.log() - absent.log()
+        }
+        Task::Regression => mean(scores),
+    }
 }
 
 impl Classifier {
@@ -129,6 +191,10 @@ impl Classifier {
     /// leaves images out ([`LoaderConfig::drop_last`](crate::data::LoaderConfig::drop_last)), if
     /// no image is left, and if the model's scores are not numbers; and whatever reading images meets.
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation> {
+        let (own, given) = (self.info.outputs.task, loader.data().task());
+        if own != given {
+            return Err(Error::argument("data", format!("{own} data, as the model's"), given));
+        }
         let evaluation = self
             .evaluate_while(loader, Precision::F32, |_| true)?
             .ok_or_else(|| Error::argument("data", "at least one image", "none"))?;
@@ -164,7 +230,9 @@ impl Classifier {
         visit: impl FnMut(&BatchScores<'_>) -> bool,
     ) -> Result<Option<Evaluation>> {
         let counts = self.count_while(loader, precision, visit)?;
-        counts.map(|counts| self.evaluation(&counts)).transpose()
+        let thresholds = &self.info.outputs.thresholds;
+        let evaluation = counts.map(|counts| self.evaluation(&counts, thresholds));
+        evaluation.transpose()
     }
 
     /// [`evaluate_while`](Self::evaluate_while), as counts that can be added to others.
@@ -183,8 +251,11 @@ impl Classifier {
             let pixels = pixels.cast(precision.dtype());
             let logits = fused::with(&prepared, || model.forward(pixels))?;
             Ok(BatchLogits {
-                logits: over_views(logits.cast(Precision::F32.dtype()), batch.views),
-                labels: batch.labels.to_device(&device),
+                logits: over_views(
+                    logits.cast(Precision::F32.dtype()),
+                    batch.views,
+                    model.info.outputs.task,
+                ),
                 targets: batch.targets,
             })
         });
@@ -200,19 +271,23 @@ impl Classifier {
         let classes = self.num_classes();
         let mut counts = Counts::default();
         for (index, batch) in batches.enumerate() {
-            let BatchLogits {
-                logits,
-                labels,
-                targets,
-            } = batch?;
-            check_labels(&targets, classes)?;
+            let BatchLogits { logits, targets } = batch?;
+            targets.check(classes)?;
             let count = targets.len();
-            counts.loss += scalar(cross_entropy(logits.clone(), labels))? * count as f64;
-            let scores = host_vec(logits.into_data())?;
-            for (row, &label) in scores.chunks_exact(classes).zip(&targets) {
-                let better = rank(row, label);
-                counts.top5 += usize::from(better < 5);
-                *counts.taken_for.entry((label, best(row))).or_default() += 1;
+            let (loss, scores) = self.loss_and_scores(logits, &targets)?;
+            counts.loss += loss * count as f64;
+            match &targets {
+                Targets::Classes(labels) => {
+                    for (row, &label) in scores.chunks_exact(classes).zip(labels) {
+                        let better = rank(row, label);
+                        counts.top5 += usize::from(better < 5);
+                        *counts.taken_for.entry((label, best(row))).or_default() += 1;
+                    }
+                }
+                Targets::Rows { values, .. } => {
+                    counts.answers.scores.extend(&scores);
+                    counts.answers.targets.extend(values);
+                }
             }
             let batch_scores = BatchScores {
                 batch: index + 1,
@@ -228,18 +303,82 @@ impl Classifier {
         Ok(Some(counts))
     }
 
-    /// What was counted, in shares.
-    pub(crate) fn evaluation(&self, counts: &Counts) -> Result<Evaluation> {
+    /// The plain loss of a batch, and scores, probabilities or numbers, by the task.
+    fn loss_and_scores(&self, logits: Tensor<2>, targets: &Targets) -> Result<(f64, Vec<f32>)> {
+        let device = logits.device();
+        let Outputs { task, scaling, .. } = &self.info.outputs;
+        match task {
+            Task::SingleLabel => {
+                let loss = cross_entropy(logits.clone(), targets.labels(&device)?);
+                Ok((scalar(loss)?, host_vec(logits.into_data())?))
+            }
+            Task::MultiLabel => {
+                let loss = binary_cross_entropy(logits.clone(), targets.rows(&device)?, None);
+                Ok((scalar(loss)?, host_vec(sigmoid(logits).into_data())?))
+            }
+            Task::Regression => {
+                let rows = targets.rows(&device)?;
+                let rows = match scaling {
+                    Some(scaling) => scaling.normalized(rows),
+                    None => rows,
+                };
+                let distance = logits.clone() - rows;
+                let loss = scalar((distance.clone() * distance).mean())?;
+                let mut scores = host_vec(logits.into_data())?;
+                if let Some(scaling) = scaling {
+                    scaling.restore(&mut scores);
+                }
+                Ok((loss, scores))
+            }
+        }
+    }
+
+    /// What was counted, in shares; of several labels by these thresholds, 0.5 if there are none.
+    pub(crate) fn evaluation(&self, counts: &Counts, thresholds: &[f32]) -> Result<Evaluation> {
         let classes = self.num_classes();
         let Counts {
             images,
             loss,
             top5,
             taken_for,
+            answers,
         } = counts;
         if *images == 0 {
             let expected = "at least one image that can be read";
             return Err(Error::argument("data", expected, "none"));
+        }
+        let whole = Evaluation {
+            images: *images,
+            loss: loss / *images as f64,
+            accuracy: f64::NAN,
+            top5_accuracy: f64::NAN,
+            per_class: Vec::new(),
+            confusion: Vec::new(),
+            multi_label: None,
+            regression: None,
+            answers: answers.clone(),
+        };
+        // Scores that are not numbers are the business of whoever looks at the loss.
+        match self.info.outputs.task {
+            Task::SingleLabel => {}
+            _ if whole.loss.is_nan() => return Ok(whole),
+            Task::MultiLabel => {
+                let plain = vec![0.5; classes];
+                let thresholds = if thresholds.is_empty() { &plain } else { thresholds };
+                let (scores, present) = (&answers.scores, answers.present());
+                let found = MultiLabelMetrics::of(scores, &present, classes, thresholds)?;
+                return Ok(Evaluation {
+                    multi_label: Some(found),
+                    ..whole
+                });
+            }
+            Task::Regression => {
+                let found = RegressionMetrics::of(&answers.scores, &answers.targets, classes)?;
+                return Ok(Evaluation {
+                    regression: Some(found),
+                    ..whole
+                });
+            }
         }
         let mut of_class = vec![[0; 2]; classes];
         for ((label, class), count) in taken_for {
@@ -265,12 +404,11 @@ impl Classifier {
             }
         }
         Ok(Evaluation {
-            images: *images,
-            loss: loss / *images as f64,
             accuracy: share(right, *images),
             top5_accuracy: share(*top5, *images),
             per_class,
             confusion,
+            ..whole
         })
     }
 
@@ -304,16 +442,4 @@ fn rank(scores: &[f32], label: usize) -> usize {
     }
     let better = scores.iter().filter(|score| **score > scores[label]);
     better.count()
-}
-
-/// Every label must be one of the model's classes.
-pub(crate) fn check_labels(labels: &[usize], classes: usize) -> Result<()> {
-    match labels.iter().find(|label| **label >= classes) {
-        None => Ok(()),
-        Some(label) => Err(Error::argument(
-            "num_classes",
-            format!("more than {label}, a label in the data"),
-            classes,
-        )),
-    }
 }

@@ -2,13 +2,16 @@
 
 mod evaluate;
 mod fused;
+mod metrics;
 mod predict;
 mod probe;
 
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::LARGEST_CONFUSION;
-pub(crate) use evaluate::{BatchLogits, BatchScores, Counts, best, check_labels, scalar};
+pub(crate) use evaluate::{Answers, BatchLogits, BatchScores, Counts, best, scalar};
 pub use evaluate::{ClassScore, Evaluation};
 pub use fused::Fused;
+pub(crate) use metrics::best_thresholds;
+pub use metrics::{ClassMetrics, MultiLabelMetrics, OutputMetrics, PrecisionRecall, RegressionMetrics};
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use probe::{Embeddings, LinearProbe, Strength, nearest_neighbors};

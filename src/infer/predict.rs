@@ -6,28 +6,32 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use burn::module::Module;
-use burn::tensor::activation::log_softmax;
+use burn::tensor::activation::{log_softmax, sigmoid};
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 
-use super::evaluate::over_views;
-use crate::data::check_loading;
+use super::evaluate::{is_nan, over_views};
+use crate::data::{Task, check_loading};
 use crate::error::{Error, Result};
-use crate::model::{Classifier, host_vec};
+use crate::model::{Classifier, Outputs, host_vec};
 use crate::nn::fused::{self, Prepared};
 use crate::panics;
 use crate::preprocess::augment::Views;
 use crate::preprocess::{DecodeOptions, Image, ImageSize, Preprocess};
 
-/// A class that an image may show.
+/// What a model says of an image: a class that it may show, or a number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
-    /// Index of the class.
+    /// Index of the class, or of the number.
     pub class: usize,
     /// Its name; the index, if the model does not name its classes.
     pub name: String,
-    /// How probable, in 0..1.
+    /// How probable the class is, in 0..1; NaN, and not in JSON, for a number.
+    #[serde(skip_serializing_if = "is_nan")]
     pub probability: f64,
+    /// The number, in its own unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
 }
 
 /// How [`Classifier::predict_files`] works.
@@ -35,7 +39,8 @@ pub struct Prediction {
 pub struct PredictOptions {
     /// The size that images are brought to; `None` leaves each at its own.
     pub image_size: Option<ImageSize>,
-    /// How many classes of each image, the best first.
+    /// How many classes of each image, the best first. Of several labels all that an image has are told,
+    /// and of numbers each.
     pub top_k: usize,
     /// Which views of an image are averaged over.
     pub views: Views,
@@ -68,13 +73,15 @@ impl Default for PredictOptions {
 pub struct FilePrediction {
     /// The file.
     pub path: PathBuf,
-    /// The most probable classes, the best first; [`Error::Io`] or [`Error::Image`] for a file that
+    /// The most probable classes, the best first; of several labels those above the model's
+    /// [thresholds](crate::model::Outputs), of numbers all in their order. [`Error::Io`] or [`Error::Image`] for a file that
     /// is no image or that the model does not take.
     pub result: Result<Vec<Prediction>>,
 }
 
 impl Classifier {
-    /// The `top_k` most probable classes of an image, the best first.
+    /// The `top_k` most probable classes of an image, the best first; of several labels those above the
+    /// model's [thresholds](crate::model::Outputs), of numbers all in their order.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a model without classes, [`Error::InputShape`] if the image,
@@ -175,7 +182,8 @@ impl Classifier {
         Err(Error::argument("model", expected, "one without a head"))
     }
 
-    /// Logarithms of the classes' probabilities, a row for each image.
+    /// Logarithms of the classes' probabilities, a row for each image; of several labels the
+    /// probabilities, of numbers these.
     fn scores(
         &self,
         values: Vec<f32>,
@@ -186,21 +194,48 @@ impl Classifier {
         let shape = [images * views.count(), self.in_channels(), height, width];
         let values = TensorData::new(values, shape);
         let logits = self.forward(Tensor::from_data(values, &self.device()))?;
-        let logits = over_views(logits, views.count());
-        host_vec(log_softmax(logits, 1).into_data())
+        let Outputs { task, scaling, .. } = &self.info.outputs;
+        let logits = over_views(logits, views.count(), *task);
+        match task {
+            Task::SingleLabel => host_vec(log_softmax(logits, 1).into_data()),
+            Task::MultiLabel => host_vec(sigmoid(logits).into_data()),
+            Task::Regression => {
+                let mut values = host_vec(logits.into_data())?;
+                if let Some(scaling) = scaling {
+                    scaling.restore(&mut values);
+                }
+                Ok(values)
+            }
+        }
     }
 
-    /// The most probable classes of one row of scores; of equals the first.
+    /// What one row of scores says; of equals the first comes first.
     fn best_classes(&self, scores: &[f32], top_k: usize) -> Vec<Prediction> {
+        let outputs = &self.info.outputs;
         let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-        let best = order.into_iter().take(top_k);
-        best.map(|class| Prediction {
-            class,
-            name: self.class_name(class),
-            probability: f64::from(scores[class]).exp(),
-        })
-        .collect()
+        if outputs.task != Task::Regression {
+            order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+        }
+        match outputs.task {
+            Task::SingleLabel => order.truncate(top_k),
+            Task::MultiLabel => order.retain(|class| scores[*class] >= outputs.threshold(*class)),
+            Task::Regression => {}
+        }
+        let prediction = |class: usize| {
+            let score = f64::from(scores[class]);
+            let (probability, value) = match outputs.task {
+                Task::SingleLabel => (score.exp(), None),
+                Task::MultiLabel => (score, None),
+                Task::Regression => (f64::NAN, Some(score)),
+            };
+            Prediction {
+                class,
+                name: self.class_name(class),
+                probability,
+                value,
+            }
+        };
+        order.into_iter().map(prediction).collect()
     }
 }
 

@@ -11,6 +11,7 @@ use super::backbone::{Group, InputSize};
 use super::features::{Features, Pooling};
 use super::group_output::GroupOutput;
 use super::head::{HEAD, Head};
+use super::outputs::Outputs;
 use super::placement::Placement;
 use crate::error::{Error, LoadReport, Result};
 use crate::nn::{Epilogue, channels_last, from_channels_last};
@@ -29,6 +30,8 @@ pub struct ModelInfo {
     pub resizing: Resizing,
     /// The classes' names, or nothing.
     pub classes: Vec<String>,
+    /// What the outputs mean.
+    pub outputs: Outputs,
     /// Dropout before the head.
     pub drop_rate: f64,
     /// Stochastic depth.
@@ -273,6 +276,27 @@ impl Classifier {
         }
         Arc::make_mut(&mut self.info).classes = classes;
         Ok(self)
+    }
+
+    /// Says what the outputs mean.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if there are not as many thresholds or scales as outputs.
+    pub fn with_outputs(mut self, outputs: Outputs) -> Result<Self> {
+        let count = self.num_classes();
+        let scales = outputs.scaling.iter().flat_map(|own| [own.mean.len(), own.std.len()]);
+        let thresholds = Some(outputs.thresholds.len()).filter(|own| *own > 0);
+        if let Some(own) = scales.chain(thresholds).find(|own| *own != count) {
+            let expected = format!("{count} numbers, one for each output");
+            return Err(Error::argument("outputs", expected, own));
+        }
+        Arc::make_mut(&mut self.info).outputs = outputs;
+        Ok(self)
+    }
+
+    pub(crate) fn set_thresholds(&mut self, thresholds: &[f32]) {
+        let info = Arc::make_mut(&mut self.info);
+        info.outputs.thresholds = thresholds.to_vec();
     }
 
     pub(crate) fn set_image_size(&mut self, size: Option<ImageSize>) {

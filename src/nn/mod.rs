@@ -72,7 +72,7 @@ pub use conv::{Conv2d, Conv2dConfig, Sides};
 pub use conv_norm::{ConvLayer, ConvNorm};
 pub use conv_stem::ConvStem;
 pub use cross_covariance::CrossCovariance;
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{binary_cross_entropy, cross_entropy};
 pub use drop::{DropPath, Dropout, drop_path_rates};
 pub use evo_norm::{EvoNorm, EvoNormConfig};
 pub use fourier_positions::FourierPositions;

@@ -81,7 +81,7 @@ impl Training<'_> {
             model: &self.progress.model,
             images: &train.images,
             valid_images: &valid.images,
-            valid_labels: &valid.targets,
+            valid_targets: &valid.targets,
             num_images: self.setup.num_images,
             steps: self.setup.steps_per_epoch,
             epochs_done: self.progress.state.epoch,

@@ -15,17 +15,26 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// Mean loss over the training images, as they were seen.
     pub train_loss: f64,
-    /// Share of training images that were recognised as they were seen, in 0..1.
+    /// Share of training images that were recognised as they were seen, in 0..1. Where an image has not
+    /// one class, NaN and not in the log, as the other accuracies.
+    #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub train_accuracy: f64,
     /// Mean cross-entropy over the validation images, of the averaged weights if there are.
     pub valid_loss: f64,
     /// Share of validation images that were recognised, in 0..1, by the averaged weights if there
     /// are.
+    #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub valid_accuracy: f64,
     /// Share of validation images whose class was among the best five, in 0..1.
+    #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub valid_top5_accuracy: f64,
     /// Mean over the classes of the share that was recognised, in 0..1.
+    #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub valid_balanced_accuracy: f64,
+    /// The figures of a task other than one label: `valid_map`, `valid_micro_f1`, `valid_macro_f1`, or
+    /// `valid_mae`, `valid_rmse`, `valid_r2`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
     /// With averaged weights: the accuracy of those that were not averaged.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub raw_valid_accuracy: Option<f64>,
@@ -52,6 +61,15 @@ pub struct EpochRecord {
     pub skipped_images: usize,
 }
 
+fn nan() -> f64 {
+    f64::NAN
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_nan(value: &f64) -> bool {
+    value.is_nan()
+}
+
 impl EpochRecord {
     /// The figures by which runs are compared, those that are finite.
     pub fn figures(&self) -> BTreeMap<String, f64> {
@@ -65,10 +83,9 @@ impl EpochRecord {
             ("learning_rate", self.learning_rate),
             ("seconds", self.seconds),
         ];
-        let finite = figures.into_iter().filter(|(_, value)| value.is_finite());
-        finite
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+        let figures = figures.map(|(name, value)| (name.to_owned(), value));
+        let figures = figures.into_iter().chain(self.metrics.clone());
+        figures.filter(|(_, value)| value.is_finite()).collect()
     }
 }
 
@@ -84,12 +101,14 @@ pub struct SkippedImage {
 
 impl fmt::Display for EpochRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "epoch {}: validation accuracy {:.1} %, loss {:.3}",
-            self.epoch,
-            100.0 * self.valid_accuracy,
-            self.valid_loss
-        )
+        write!(f, "epoch {}: validation ", self.epoch)?;
+        if !self.valid_accuracy.is_nan() {
+            write!(f, "accuracy {:.1} %, ", 100.0 * self.valid_accuracy)?;
+        }
+        for (name, value) in &self.metrics {
+            let metric = name.trim_start_matches("valid_").replace('_', " ");
+            write!(f, "{metric} {value:.3}, ")?;
+        }
+        write!(f, "loss {:.3}", self.valid_loss)
     }
 }

@@ -19,6 +19,7 @@ mod fit;
 mod gradients;
 mod growth;
 mod loss;
+mod loss_function;
 mod loss_scale;
 mod memory_use;
 mod model_optimizer;
@@ -66,6 +67,7 @@ pub use finder::{RateSweep, Suggestions, Sweep};
 pub use fit::FitOptions;
 pub use gradients::{Clip, clip_gradients, gradient_norm};
 pub use loss::{ClassWeights, Loss};
+pub use loss_function::LossFunction;
 pub use memory_use::{GroupMemory, MemoryUse};
 pub use model_optimizer::ModelOptimizer;
 pub use monitor::{

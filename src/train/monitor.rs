@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use super::epoch_record::EpochRecord;
 use super::plan::Plan;
 use super::recipe::Recipe;
+use crate::data::Targets;
 use crate::error::Result;
 use crate::infer::Evaluation;
 use crate::model::{Classifier, Freeze, params};
@@ -116,8 +117,8 @@ pub struct RunStart<'a> {
     pub images: &'a Tensor<4>,
     /// Some images for validation, at most 24.
     pub valid_images: &'a Tensor<4>,
-    /// Their labels.
-    pub valid_labels: &'a [usize],
+    /// What is to be told of them.
+    pub valid_targets: &'a Targets,
     /// Images for training and for validation.
     pub num_images: [usize; 2],
     /// Steps of the optimiser in an epoch.

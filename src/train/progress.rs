@@ -58,6 +58,16 @@ impl Progress {
         self
     }
 
+    /// Says from which probability on an image has a class.
+    pub fn set_thresholds(&mut self, thresholds: &[f32]) {
+        self.model.set_thresholds(thresholds);
+        if let Some(ema) = &mut self.ema {
+            let mut model = ema.model().clone();
+            model.set_thresholds(thresholds);
+            ema.replace(model);
+        }
+    }
+
     /// Freezes and frees. What trains already keeps the optimiser's state; what is freed starts
     /// without.
     pub fn freeze(&mut self, freeze: &Freeze, norm: FrozenNorm) -> Result<()> {

@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::ema::EmaConfig;
 use super::feature_cache::FeatureCache;
 use super::gradients::Clip;
+use super::loss_function::LossFunction;
 use super::loss::ClassWeights;
 use super::optimizer::Optimizer;
 use super::rates::{RateScaling, Rates};
 use super::schedule::{Per, Schedule, Warmup};
 use super::stopping::{EarlyStopping, Metric};
 use super::unfreeze::Unfreeze;
-use crate::data::Sampler;
+use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
 use crate::model::{Freeze, FrozenNorm};
 use crate::nn::Precision;
@@ -87,6 +88,13 @@ pub struct Recipe {
     #[serde(serialize_with = "text::serialize")]
     #[serde(deserialize_with = "text::deserialize::<_, FeatureCache, _>")]
     pub feature_cache: FeatureCache,
+    /// What is to be told of images; the data has to be of that kind.
+    #[serde(skip_serializing_if = "is_default")]
+    pub task: Task,
+    /// What training makes smaller; one of the task.
+    #[serde(skip_serializing_if = "is_default")]
+    #[serde(deserialize_with = "text::deserialize::<_, LossFunction, _>")]
+    pub loss: LossFunction,
     /// What makes an epoch the best.
     pub metric: Metric,
     /// Random changes of the training images.
@@ -158,6 +166,10 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A setter for each field that is set most often.
 macro_rules! setters {
     ($($(#[$doc:meta])* $name:ident($field:ident: $type:ty);)+) => {$(
@@ -194,6 +206,8 @@ impl Recipe {
             gradient_checkpointing: false,
             sync_batch_norm: false,
             feature_cache: FeatureCache::default(),
+            task: Task::default(),
+            loss: LossFunction::default(),
             metric: Metric::default(),
             augment: Augment::default(),
             mixing: None,
@@ -297,6 +311,16 @@ impl Recipe {
         "backbone-finetuning",
     ];
 
+    /// Says what is to be told of images, and takes the usual loss and metric for it: cross-entropy and
+    /// accuracy, binary cross-entropy and mean average precision, the mean squared error and its root.
+    #[must_use]
+    pub fn task(mut self, task: Task) -> Self {
+        self.task = task;
+        self.loss = LossFunction::of(task);
+        self.metric = Metric::of_task(task);
+        self
+    }
+
     /// Brings the images to this height and width, or to this many pixels on both sides.
     pub fn image_size(mut self, image_size: impl Into<ImageSize>) -> Self {
         self.image_size = Some(image_size.into());
@@ -304,6 +328,8 @@ impl Recipe {
     }
 
     setters! {
+        /// Sets what training makes smaller.
+        loss(loss: LossFunction);
         /// Sets what is frozen when the run starts.
         freeze(freeze: Freeze);
         /// Sets what becomes of frozen batch normalisations.

@@ -5,6 +5,10 @@ use super::rates::Rates;
 use super::recipe::Recipe;
 use super::schedule::Schedule;
 use super::unfreeze::Unfreeze;
+use super::loss::ClassWeights;
+use super::loss_function::LossFunction;
+use super::stopping::Metric;
+use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
 use crate::model::Freeze;
 
@@ -42,6 +46,48 @@ impl Recipe {
         Ok(())
     }
 
+    /// What does not go with the task is refused rather than ignored.
+    fn check_task(&self) -> Result<()> {
+        let task = self.task;
+        let of_task = |own: Task| own == task;
+        if !of_task(self.loss.task()) {
+            let expected = format!("a loss of {task} data, such as {}", LossFunction::of(task));
+            return Err(Error::argument("loss", expected, self.loss));
+        }
+        let watched = self.early_stopping.and_then(|rule| rule.metric);
+        for metric in [Some(self.metric), watched].into_iter().flatten() {
+            if metric.task().is_some_and(|own| !of_task(own)) {
+                let expected = format!("a metric of {task} data, such as {}", Metric::of_task(task));
+                return Err(Error::argument("metric", expected, metric));
+            }
+        }
+        if task != Task::SingleLabel && self.sampler == Sampler::Balanced {
+            let expected = "shuffle, where an image has not one class";
+            return Err(Error::argument("sampler", expected, self.sampler));
+        }
+        if task == Task::Regression {
+            if self.label_smoothing != 0.0 {
+                let expected = "0, as there are no labels";
+                return Err(Error::argument("label_smoothing", expected, self.label_smoothing));
+            }
+            if self.class_weights != ClassWeights::Equal {
+                let expected = "equal, as there are no classes";
+                return Err(Error::argument("class_weights", expected, "others"));
+            }
+            if self.mixing.is_some_and(|mixing| mixing.cutmix_alpha > 0.0) {
+                let expected = "no CutMix, which takes numbers for shares of the area";
+                return Err(Error::argument("mixing.cutmix_alpha", expected, "one above 0"));
+            }
+        }
+        if let LossFunction::Asymmetric { .. } = self.loss {
+            if self.class_weights != ClassWeights::Equal {
+                let expected = "equal, beside the asymmetric loss, which weighs by itself";
+                return Err(Error::argument("class_weights", expected, "others"));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         // Longer runs are surely a mistake, and their steps would have to be counted in more bits.
         if !(1..=1_000_000).contains(&self.epochs) {
@@ -65,6 +111,8 @@ impl Recipe {
         below_one("drop_path_rate", self.drop_path_rate.unwrap_or(0.0))?;
         below_one("label_smoothing", self.label_smoothing)?;
         self.class_weights.validate()?;
+        self.loss.validate()?;
+        self.check_task()?;
         self.augment.check()?;
         let augmented = !self.augment.is_none();
         self.feature_cache.check(augmented, self.mixing.is_some())?;

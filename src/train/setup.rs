@@ -12,16 +12,16 @@ use super::classes::check_same_classes;
 use super::extend::AddedEpochs;
 use super::feature_cache::CachePlace;
 use super::loss::{ClassWeights, Loss};
+use super::loss_function::{TaskLoss, positive_weights};
 use super::parallel::Group;
 use super::plan::{Plan, StepRates};
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Warmup};
 use super::state::RunState;
-use crate::data::{self, ImageData, Loader, LoaderConfig, Shard, Subset};
+use crate::data::{self, ImageData, Loader, LoaderConfig, Shard, Subset, Task};
 use crate::device::device_name;
 use crate::error::{Error, Result};
-use crate::infer::check_labels;
-use crate::model::{Classifier, Freeze, InputSize, params};
+use crate::model::{Classifier, Freeze, InputSize, Outputs, TargetScaling, params};
 use crate::nn::StatisticsSync;
 
 /// Everything that stays the same from step to step.
@@ -31,7 +31,7 @@ pub(super) struct Setup {
     pub plan: Plan,
     pub train: Loader,
     pub valid: Loader,
-    pub loss: Loss,
+    pub loss: TaskLoss,
     pub device: Device,
     /// Steps of the optimiser in an epoch.
     pub steps_per_epoch: usize,
@@ -67,8 +67,9 @@ pub(super) fn prepare(
     group: Arc<Group>,
 ) -> Result<(Classifier, Setup)> {
     let num_images = [train.len(), valid.len()];
-    check_data(&model, train.as_ref(), valid.as_ref())?;
+    check_data(recipe, &model, train.as_ref(), valid.as_ref())?;
     let model = training_model(recipe, model)?;
+    let model = with_task(recipe, model, train.as_ref())?;
     let mut device = model.device();
     if recipe.gradient_checkpointing {
         device = device.gradient_checkpointing();
@@ -82,7 +83,7 @@ pub(super) fn prepare(
         let expected = "false, with gradient checkpointing";
         return Err(Error::argument("sync_batch_norm", expected, true));
     }
-    let loss = loss(recipe, model.num_classes(), train.as_ref(), &device)?;
+    let loss = loss(recipe, &model, train.as_ref(), &device)?;
     let parts = [train, valid];
     let Loaders {
         mut train,
@@ -158,7 +159,18 @@ fn on_cpu(device: &Device) -> bool {
     cfg!(feature = "flex") && device_name(&device.clone().without_autodiff()) == "cpu"
 }
 
-fn check_data(model: &Classifier, train: &dyn ImageData, valid: &dyn ImageData) -> Result<()> {
+fn check_data(
+    recipe: &Recipe,
+    model: &Classifier,
+    train: &dyn ImageData,
+    valid: &dyn ImageData,
+) -> Result<()> {
+    for (part, data) in [("training data", train), ("validation data", valid)] {
+        if data.task() != recipe.task {
+            let expected = format!("{} data, as the recipe's task says", recipe.task);
+            return Err(Error::argument(part, expected, data.task()));
+        }
+    }
     if valid.is_empty() {
         let expected = "at least one image";
         return Err(Error::argument("validation data", expected, "none"));
@@ -191,17 +203,51 @@ fn training_model(recipe: &Recipe, mut model: Classifier) -> Result<Classifier> 
     Ok(model)
 }
 
+/// The model that says for what it is trained. Numbers are scaled by those of the training images.
+fn with_task(recipe: &Recipe, model: Classifier, train: &dyn ImageData) -> Result<Classifier> {
+    let own = &model.info().outputs;
+    let scaling = match (recipe.task, &own.scaling) {
+        (Task::Regression, None) => Some(TargetScaling::of(&data::targets(train)?)?),
+        // What goes on, goes on with its own.
+        (Task::Regression, own) => own.clone(),
+        _ => None,
+    };
+    let outputs = Outputs {
+        task: recipe.task,
+        thresholds: Vec::new(),
+        scaling,
+    };
+    model.with_outputs(outputs)
+}
+
 fn loss(
     recipe: &Recipe,
-    num_classes: usize,
+    model: &Classifier,
     train: &dyn ImageData,
     device: &Device,
-) -> Result<Loss> {
-    let weights = match &recipe.class_weights {
-        ClassWeights::Equal => None,
-        weights => weights.of(&data::labels(train)?, num_classes)?,
-    };
-    Loss::new(recipe.label_smoothing, weights.as_deref(), device)
+) -> Result<TaskLoss> {
+    let (smoothing, function) = (recipe.label_smoothing, recipe.loss);
+    let classes = model.num_classes();
+    Ok(match recipe.task {
+        Task::SingleLabel => {
+            let weights = match &recipe.class_weights {
+                ClassWeights::Equal => None,
+                weights => weights.of(&data::labels(train)?, classes)?,
+            };
+            TaskLoss::Classes(Loss::new(smoothing, weights.as_deref(), device)?)
+        }
+        Task::MultiLabel => {
+            let weights = match &recipe.class_weights {
+                ClassWeights::Equal => None,
+                weights => positive_weights(weights, &data::targets(train)?, classes)?,
+            };
+            TaskLoss::labels(function, smoothing, weights, device)
+        }
+        Task::Regression => TaskLoss::Values {
+            function,
+            scaling: model.info().outputs.scaling.clone().unwrap_or_default(),
+        },
+    })
 }
 
 struct Loaders {
@@ -271,7 +317,7 @@ fn loaders(
 /// anything is written: its height and width.
 fn check_first_image(model: &Classifier, loader: &Loader) -> Result<[usize; 2]> {
     let batch = loader.first()?;
-    check_labels(&batch.targets, model.num_classes())?;
+    batch.targets.check(model.num_classes())?;
     model.check_input(&batch.images)?;
     let [_, _, height, width] = batch.images.dims();
     Ok([height, width])

@@ -21,9 +21,9 @@ use super::segments::{self, HandOver, Segments};
 use super::setup::Setup;
 use super::state::TrainTotals;
 use super::training::Training;
-use crate::data::Batch;
+use crate::data::{Batch, Targets, Task};
 use crate::error::Result;
-use crate::infer::{best, check_labels, scalar};
+use crate::infer::{best, scalar};
 use crate::memory;
 use crate::model::{Classifier, Freeze, host_vec};
 use crate::nn::{Precision, noise, norm_sync};
@@ -246,7 +246,7 @@ impl<'a> Training<'a> {
         hand_over: Option<HandOver<'_>>,
     ) -> Result<(f64, GradientsParams)> {
         let (setup, epoch) = (self.setup, self.epoch_number());
-        check_labels(&input.targets, self.progress.model.num_classes())?;
+        input.targets.check(self.progress.model.num_classes())?;
         // Dropout is the same whether or not the run was interrupted before.
         let mut stream = format!("noise {epoch} {}", self.progress.state.batches);
         if !setup.group.leads() {
@@ -435,7 +435,10 @@ impl<'a> Training<'a> {
             rates: self.active_rates(&step.rates),
             gradient_norm: step.norm,
             images_per_second: state.totals.images_per_second(),
-            accuracy: state.totals.accuracy(),
+            accuracy: match recipe.task {
+                Task::SingleLabel => state.totals.accuracy(),
+                Task::MultiLabel | Task::Regression => f64::NAN,
+            },
         };
         if record.global_step.is_multiple_of(Growth::EVERY) {
             let pool = self.setup.device.memory_pool_usage();
@@ -465,15 +468,11 @@ fn forward_backward(
     stream: &str,
     hand_over: Option<HandOver<'_>>,
 ) -> Result<(f64, GradientsParams)> {
-    let labels = std::mem::take(&mut input.targets);
+    let targets = std::mem::take(&mut input.targets);
     let soft = input.soft.take();
-    let hard = input.labels.clone();
     let backward = |logits: Tensor<2>| {
         let logits = logits.cast(Precision::F32.dtype());
-        let mut loss = match soft {
-            Some(soft) => setup.loss.forward_soft(logits.clone(), soft),
-            None => setup.loss.forward(logits.clone(), hard),
-        };
+        let mut loss = setup.loss.forward(logits.clone(), &targets, soft)?;
         let value = scalar(loss.clone().detach())?;
         if loss_scale != 1.0 {
             loss = loss.mul_scalar(loss_scale);
@@ -502,12 +501,14 @@ fn forward_backward(
         }
     };
 
-    let scores = host_vec(logits.into_data())?;
-    let classes = scores.len() / labels.len().max(1);
-    let rows = scores.chunks_exact(classes.max(1)).zip(&labels);
-    totals.correct += rows.filter(|(row, label)| best(row) == **label).count();
-    totals.images += labels.len();
-    totals.loss += value * labels.len() as f64;
+    if let Targets::Classes(labels) = &targets {
+        let scores = host_vec(logits.into_data())?;
+        let classes = scores.len() / labels.len().max(1);
+        let rows = scores.chunks_exact(classes.max(1)).zip(labels);
+        totals.correct += rows.filter(|(row, label)| best(row) == **label).count();
+    }
+    totals.images += targets.len();
+    totals.loss += value * targets.len() as f64;
     Ok((value, gradients))
 }
 
@@ -520,7 +521,7 @@ pub(super) fn single_step(
     rates: ModuleLearningRate,
     batch: Batch,
 ) -> Result<(f64, Classifier)> {
-    check_labels(&batch.targets, model.num_classes())?;
+    batch.targets.check(model.num_classes())?;
     catch_out_of_memory(&setup.recipe, setup.min_batch, || {
         let mut totals = TrainTotals::default();
         let (loss, gradients) = forward_backward(

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::epoch_record::EpochRecord;
 use super::ranges::{at_least_one, not_negative};
+use crate::data::Task;
 use crate::error::Result;
 use crate::text::text_choice;
 
@@ -23,6 +24,18 @@ pub enum Metric {
     ValidBalancedAccuracy,
     /// Mean loss over the training images.
     TrainLoss,
+    /// Of several labels: the mean of the classes' average precisions.
+    ValidMap,
+    /// Of several labels: F1 over all images and classes, by a threshold of 0.5.
+    ValidMicroF1,
+    /// Of several labels: the mean of the classes' F1, by a threshold of 0.5.
+    ValidMacroF1,
+    /// Of numbers: the mean absolute error.
+    ValidMae,
+    /// Of numbers: the root of the mean squared error.
+    ValidRmse,
+    /// Of numbers: the share of the variance that is explained.
+    ValidR2,
 }
 
 impl Metric {
@@ -34,12 +47,39 @@ impl Metric {
             Metric::ValidTop5Accuracy => epoch.valid_top5_accuracy,
             Metric::ValidBalancedAccuracy => epoch.valid_balanced_accuracy,
             Metric::TrainLoss => epoch.train_loss,
+            other => epoch.metrics.get(&other.to_string()).copied().unwrap_or(f64::NAN),
         }
     }
 
     /// Whether more is better.
     pub fn larger_is_better(self) -> bool {
-        !matches!(self, Metric::ValidLoss | Metric::TrainLoss)
+        !matches!(
+            self,
+            Metric::ValidLoss | Metric::TrainLoss | Metric::ValidMae | Metric::ValidRmse
+        )
+    }
+
+    /// The usual one of a task.
+    pub fn of_task(task: Task) -> Self {
+        match task {
+            Task::SingleLabel => Metric::ValidAccuracy,
+            Task::MultiLabel => Metric::ValidMap,
+            Task::Regression => Metric::ValidRmse,
+        }
+    }
+
+    /// The task that has it; `None` for one that all have.
+    pub fn task(self) -> Option<Task> {
+        match self {
+            Metric::ValidAccuracy | Metric::ValidTop5Accuracy | Metric::ValidBalancedAccuracy => {
+                Some(Task::SingleLabel)
+            }
+            Metric::ValidLoss | Metric::TrainLoss => None,
+            Metric::ValidMap | Metric::ValidMicroF1 | Metric::ValidMacroF1 => {
+                Some(Task::MultiLabel)
+            }
+            Metric::ValidMae | Metric::ValidRmse | Metric::ValidR2 => Some(Task::Regression),
+        }
     }
 
     /// The index of the best epoch, the earlier of equals.

@@ -1,5 +1,7 @@
 //! The end of an epoch: validation, its record, and what follows from it.
 
+use std::collections::BTreeMap;
+
 use super::checkpoint;
 use super::epoch_record::EpochRecord;
 use super::monitor::EpochEnd;
@@ -7,8 +9,9 @@ use super::schedule::Schedule;
 use super::state::TrainTotals;
 use super::training::Training;
 use super::unreadable::VALID;
+use crate::data::Task;
 use crate::error::{Error, Result};
-use crate::infer::{BatchScores, Evaluation};
+use crate::infer::{BatchScores, Evaluation, best_thresholds};
 use crate::memory::Memory;
 use crate::nn::Precision;
 
@@ -60,7 +63,7 @@ impl Training<'_> {
             self.progress.freeze(&freeze, setup.recipe.frozen_norm)?;
         }
         let has_average = self.progress.ema.is_some();
-        let raw_accuracy = if has_average {
+        let raw_accuracy = if has_average && setup.recipe.task == Task::SingleLabel {
             Some(self.evaluate(false)?.accuracy)
         } else {
             None
@@ -106,7 +109,8 @@ impl Training<'_> {
         self.reported
             .in_validation(valid, part, counts.images, state, self.monitor);
         let counts = counts.over_ranks(group)?;
-        self.progress.model.evaluation(&counts)
+        // By thresholds of 0.5: what is tuned on these images says less of others.
+        self.progress.model.evaluation(&counts, &[])
     }
 
     /// Tells the other ranks which images could not be read: whether there are new ones for validation.
@@ -146,6 +150,7 @@ impl Training<'_> {
         self.close_epoch();
         // Training and validation need other blocks of memory.
         setup.device.memory_cleanup();
+        self.tune_thresholds(&validation.evaluation)?;
         self.update_plateau(&record);
         let early_stop = self.early_stop(&record);
         let is_best = self.push_record(&record);
@@ -182,6 +187,17 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Of several labels: the thresholds with the best F1 go with the model.
+    fn tune_thresholds(&mut self, evaluation: &Evaluation) -> Result<()> {
+        if evaluation.multi_label.is_none() {
+            return Ok(());
+        }
+        let (answers, classes) = (&evaluation.answers, self.progress.model.num_classes());
+        let thresholds = best_thresholds(&answers.scores, &answers.present(), classes)?;
+        self.progress.set_thresholds(&thresholds);
+        Ok(())
+    }
+
     fn epoch_record(&self, validation: &Validation) -> Result<EpochRecord> {
         let (setup, state) = (self.setup, &self.progress.state);
         let Validation {
@@ -199,11 +215,18 @@ impl Training<'_> {
         Ok(EpochRecord {
             epoch: self.epoch_number(),
             train_loss: state.totals.mean_loss(),
-            train_accuracy: state.totals.accuracy(),
+            train_accuracy: match setup.recipe.task {
+                Task::SingleLabel => state.totals.accuracy(),
+                Task::MultiLabel | Task::Regression => f64::NAN,
+            },
             valid_loss: evaluation.loss,
             valid_accuracy: evaluation.accuracy,
             valid_top5_accuracy: evaluation.top5_accuracy,
             valid_balanced_accuracy: evaluation.balanced_accuracy(),
+            metrics: evaluation.metrics().map_or_else(BTreeMap::new, |metrics| {
+                let name = |(name, value): (&str, f64)| (format!("valid_{name}"), value);
+                metrics.into_iter().map(name).collect()
+            }),
             raw_valid_accuracy: *raw_accuracy,
             learning_rate: rates.head(),
             rates: names.zip(self.active_rates(&rates)).collect(),

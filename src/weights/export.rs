@@ -13,9 +13,10 @@ use safetensors::tensor::{Dtype, View};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::data::Task;
 use crate::error::{Error, Result};
 use crate::files::write_file;
-use crate::model::{Classifier, InputSize, StemOptions, params};
+use crate::model::{Classifier, InputSize, Outputs, StemOptions, params};
 use crate::preprocess::ImageSize;
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
 use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
@@ -193,6 +194,22 @@ impl Classifier {
         }
         if !info.classes.is_empty() {
             config["label_names"] = json!(info.classes);
+        }
+        let Outputs {
+            task,
+            thresholds,
+            scaling,
+        } = &info.outputs;
+        // As transformers calls it; what is not there is one label.
+        if *task != Task::SingleLabel {
+            config["problem_type"] = json!(task.problem_type());
+        }
+        if !thresholds.is_empty() {
+            config["thresholds"] = json!(thresholds);
+        }
+        if let Some(scaling) = scaling {
+            config["target_mean"] = json!(scaling.mean);
+            config["target_std"] = json!(scaling.std);
         }
         config
     }

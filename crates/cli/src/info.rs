@@ -156,7 +156,7 @@ impl ImageData for RandomImages {
         self.count
     }
 
-    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, Target)> {
         let [height, width, channels] = self.sides;
         let mut state = index as u32 + 1;
         let pixels = std::iter::repeat_with(|| {
@@ -167,7 +167,7 @@ impl ImageData for RandomImages {
         let pixels = pixels.take(height * width * channels).collect();
         Ok((
             Image::new(height, width, channels, pixels)?,
-            index % self.classes.len().max(1),
+            Target::Class(index % self.classes.len().max(1)),
         ))
     }
 

@@ -7,7 +7,7 @@ use super::layer::Context;
 use super::options::FractalOptions;
 use super::render::Category;
 use super::tables::Tables;
-use burn_zoo::data::ImageData;
+use burn_zoo::data::{ImageData, Target};
 use burn_zoo::error::{Error, Result};
 use burn_zoo::init::Rng;
 use burn_zoo::preprocess::Image;
@@ -113,15 +113,15 @@ impl ImageData for Fractals {
         self.options.categories * self.options.per_category
     }
 
-    fn get(&self, index: usize) -> Result<(Image, usize)> {
-        let label = self.label(index)?;
+    fn get(&self, index: usize) -> Result<(Image, Target)> {
+        let label = self.checked(index)? % self.options.categories;
         let instance = (index / self.options.categories) as u64;
         let instance = self.options.first.wrapping_add(instance);
-        Ok((self.render(label, instance)?, label))
+        Ok((self.render(label, instance)?, label.into()))
     }
 
-    fn label(&self, index: usize) -> Result<usize> {
-        Ok(self.checked(index)? % self.options.categories)
+    fn target(&self, index: usize) -> Result<Target> {
+        Ok((self.checked(index)? % self.options.categories).into())
     }
 
     fn classes(&self) -> &[String] {

@@ -11,6 +11,7 @@ use super::channels::channels_of_all;
 use super::sample::Sample;
 use super::seeded_split::stratified_subset;
 use crate::data::image_data::{ImageData, no_image};
+use crate::data::target::Target;
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
 
@@ -121,15 +122,16 @@ impl ImageData for ImageFolder {
         self.shared.samples.len()
     }
 
-    fn get(&self, index: usize) -> Result<(Image, usize)> {
+    fn get(&self, index: usize) -> Result<(Image, Target)> {
         let (Some(path), Some(label)) = (self.path(index), self.label(index)) else {
             return Err(no_image(index, self.len()));
         };
-        Ok((Image::open_with(path, &self.shared.decode)?, label))
+        Ok((Image::open_with(path, &self.shared.decode)?, label.into()))
     }
 
-    fn label(&self, index: usize) -> Result<usize> {
-        ImageFolder::label(self, index).ok_or_else(|| no_image(index, self.len()))
+    fn target(&self, index: usize) -> Result<Target> {
+        let label = self.label(index).ok_or_else(|| no_image(index, self.len()))?;
+        Ok(label.into())
     }
 
     fn classes(&self) -> &[String] {

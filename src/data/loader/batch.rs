@@ -2,19 +2,34 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::data::target::Targets;
+use crate::error::Result;
+
 /// Images and labels, ready for a model.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// `[batch, channels, height, width]`, normalised.
     pub images: Tensor<4>,
-    /// `[batch]`, indices of classes.
-    pub labels: Tensor<1, Int>,
-    /// The same labels in host memory.
-    pub targets: Vec<usize>,
+    /// What is to be told of each image, in host memory.
+    pub targets: Targets,
     /// [`Views`](crate::preprocess::augment::Views) of each image, which follow each other in `images`; labels are by image.
     pub views: usize,
     /// Where images are [mixed](crate::preprocess::augment::Mixing): the share of each class, `[batch, classes]`.
     pub soft: Option<Tensor<2>>,
+}
+
+impl Batch {
+    /// The class of each image.
+    ///
+    /// # Shapes
+    /// - output: `[batch]`
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for images with several labels, or with
+    /// numbers: those are in [`rows`](Targets::rows) of `targets`.
+    pub fn labels(&self) -> Result<Tensor<1, Int>> {
+        self.targets.labels(&self.images.device())
+    }
 }
 
 /// A batch of an epoch, and what was left out of it.
@@ -30,24 +45,21 @@ pub(super) struct HostBatch {
     pub(super) images: Vec<f32>,
     /// `[batch, channels, height, width]`
     pub(super) shape: [usize; 4],
-    pub(super) labels: Vec<usize>,
+    pub(super) targets: Targets,
     pub(super) soft: Option<Vec<f32>>,
 }
 
 impl HostBatch {
     pub(super) fn onto(self, device: &Device) -> Batch {
         let soft = self.soft.map(|soft| {
-            let classes = soft.len() / self.labels.len().max(1);
-            let data = TensorData::new(soft, [self.labels.len(), classes]);
+            let classes = soft.len() / self.targets.len().max(1);
+            let data = TensorData::new(soft, [self.targets.len(), classes]);
             Tensor::from_data(data, device)
         });
-        let targets: Vec<i64> = self.labels.iter().map(|l| *l as i64).collect();
-        let labels = TensorData::new(targets, [self.labels.len()]);
         Batch {
             images: Tensor::from_data(TensorData::new(self.images, self.shape), device),
-            labels: Tensor::from_data(labels, device),
-            views: self.shape[0] / self.labels.len().max(1),
-            targets: self.labels,
+            views: self.shape[0] / self.targets.len().max(1),
+            targets: self.targets,
             soft,
         }
     }

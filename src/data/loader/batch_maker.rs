@@ -6,6 +6,7 @@ use super::batch::{EpochBatch, HostBatch};
 use super::broken::{BrokenImage, BrokenImages};
 use super::config::{LoaderConfig, Sampler};
 use crate::data::image_data::ImageData;
+use crate::data::target::{Target, Targets};
 use crate::error::{Error, Result};
 use crate::panics;
 use crate::preprocess::augment::{Views, batch_rng, image_rng, soft_targets};
@@ -23,13 +24,13 @@ pub(super) struct BatchMaker {
 }
 
 impl BatchMaker {
-    /// An image and its label. A decoder that panics has met an image that cannot be read.
-    fn read(&self, index: usize) -> Result<(Image, usize)> {
+    /// An image and its target. A decoder that panics has met an image that cannot be read.
+    fn read(&self, index: usize) -> Result<(Image, Target)> {
         panics::of_decoder(self.data.name(index), || self.data.get(index))
     }
 
     /// [`read`](Self::read), or `None` for an image that is left out.
-    fn read_or_skip(&self, index: usize) -> Result<Option<(Image, usize)>> {
+    fn read_or_skip(&self, index: usize) -> Result<Option<(Image, Target)>> {
         let error = match self.read(index) {
             Ok(read) => return Ok(Some(read)),
             Err(error) => error,
@@ -73,11 +74,11 @@ impl BatchMaker {
         let start = index * self.config.batch_size;
         let end = (start + self.config.batch_size).min(self.order.len());
         let mut images = Vec::new();
-        let mut labels = Vec::with_capacity(end - start);
+        let mut targets = Targets::none(self.data.task(), self.data.classes().len());
         let mut size = None;
         let mut skipped = Vec::new();
         for place in start..end {
-            let Some((image, label)) = self.read_or_skip(self.order[place])? else {
+            let Some((image, target)) = self.read_or_skip(self.order[place])? else {
                 skipped.push(self.order[place]);
                 continue;
             };
@@ -92,7 +93,7 @@ impl BatchMaker {
                 ));
             }
             images.extend(self.values(place, &image));
-            labels.push(label);
+            targets.push(&target)?;
         }
         let Some((height, width)) = size else {
             return Ok(EpochBatch {
@@ -100,25 +101,28 @@ impl BatchMaker {
                 skipped,
             });
         };
-        let count = labels.len() * self.config.views.count();
+        let count = targets.len() * self.config.views.count();
         let channels = images.len() / (count * height * width).max(1);
         let shape = [count, channels, height, width];
         let mut soft = None;
         if let Some(mixing) = &self.config.mixing {
-            let mut targets = soft_targets(&labels, self.data.classes().len(), 0.0)?;
+            let mut shares = match &targets {
+                Targets::Classes(labels) => soft_targets(labels, self.data.classes().len(), 0.0)?,
+                Targets::Rows { values, .. } => values.clone(),
+            };
             // Of several ranks each mixes in its own way.
             let (rank, size) = self
                 .config
                 .shard
                 .map_or((0, 1), |shard| (shard.rank, shard.size));
             let mut rng = batch_rng(self.config.seed, self.epoch, index * size + rank);
-            mixing.apply(&mut images, shape, &mut targets, &mut rng)?;
-            soft = Some(targets);
+            mixing.apply(&mut images, shape, &mut shares, &mut rng)?;
+            soft = Some(shares);
         }
         let batch = HostBatch {
             images,
             shape,
-            labels,
+            targets,
             soft,
         };
         Ok(EpochBatch {

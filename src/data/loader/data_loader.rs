@@ -14,6 +14,7 @@ use super::broken::{BrokenImage, BrokenImages};
 use super::config::{LoaderConfig, Sampler};
 use super::order::shuffled;
 use crate::data::image_data::ImageData;
+use crate::data::target::Targets;
 use crate::error::{Error, Result};
 use crate::preprocess::Preprocess;
 use crate::preprocess::augment::{Augment, Views};
@@ -181,9 +182,9 @@ impl Loader {
         self
     }
 
-    /// The label of every image, in the data's own order.
-    pub(crate) fn labels(&self) -> Result<Vec<usize>> {
-        self.range.clone().map(|i| self.data.label(i)).collect()
+    /// The target of every image, in the data's own order.
+    pub(crate) fn targets(&self) -> Result<Targets> {
+        targets_of(self.data.as_ref(), self.range.clone())
     }
 
     pub(crate) fn data(&self) -> &dyn ImageData {
@@ -245,7 +246,21 @@ impl Loader {
     }
 }
 
-/// The label of every image.
+/// The target of every image.
+pub(crate) fn targets(data: &dyn ImageData) -> Result<Targets> {
+    targets_of(data, 0..data.len())
+}
+
+fn targets_of(data: &dyn ImageData, range: Range<usize>) -> Result<Targets> {
+    let mut targets = Targets::none(data.task(), data.classes().len());
+    for index in range {
+        targets.push(&data.target(index)?)?;
+    }
+    Ok(targets)
+}
+
+/// The class of every image.
 pub(crate) fn labels(data: &dyn ImageData) -> Result<Vec<usize>> {
-    (0..data.len()).map(|index| data.label(index)).collect()
+    let classes = (0..data.len()).map(|index| data.target(index)?.class());
+    classes.collect()
 }

@@ -17,4 +17,4 @@ pub use broken::BrokenImage;
 pub(crate) use config::check_loading;
 pub use config::{LoaderConfig, Sampler, Shard};
 pub use data_loader::Loader;
-pub(crate) use data_loader::labels;
+pub(crate) use data_loader::{labels, targets};

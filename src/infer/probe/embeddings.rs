@@ -63,7 +63,7 @@ impl Fused {
                 // Without pooling the length follows from the size of the images.
                 found.length = vectors.dims()[1];
                 found.values.extend(host_vec(vectors.into_data())?);
-                found.labels.extend(batch.targets);
+                found.labels.extend(batch.targets.classes()?);
                 let read = places.filter(|place| !part.skipped.contains(place));
                 found.indices.extend(read);
             }

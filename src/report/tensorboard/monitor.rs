@@ -103,7 +103,9 @@ impl Monitor for TensorBoardMonitor {
             .into_iter()
             .map(|group| (group.name, group.prefix))
             .collect();
-        self.shown = Some((run.valid_images.clone(), run.valid_labels.to_vec()));
+        // A picture of predictions says one class of each image.
+        let labels = run.valid_targets.classes().ok();
+        self.shown = labels.map(|labels| (run.valid_images.clone(), labels.to_vec()));
         // Each file that ends a session has to have begun it.
         let table = toml::Table::try_from(run.recipe)
             .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 
 use super::store::{Row, Store, Writer};
-use crate::data::{EpochBatch, Loader};
+use crate::data::{EpochBatch, Loader, Targets};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::{GroupOutput, OutputShape, host_vec};
@@ -17,7 +17,7 @@ use crate::train::feature_cache::{CachePlace, FeatureCache};
 /// What the first groups of a model make of each image of a set.
 pub(super) struct CachedFeatures {
     store: Store,
-    labels: Vec<usize>,
+    targets: Targets,
     /// Of the features of one image.
     shape: OutputShape,
     /// Views of each image, whose features follow those of all images in the view before.
@@ -65,7 +65,8 @@ impl CachedFeatures {
     ) -> Result<Outcome> {
         let loader = request.loader;
         let mut rows = Rows::default();
-        let mut labels = Vec::with_capacity(loader.num_images());
+        let data = loader.data();
+        let mut targets = Targets::none(data.task(), data.classes().len());
         let mut missing = BTreeSet::new();
         let mut done = 0;
         for view in 1..=request.views {
@@ -78,7 +79,7 @@ impl CachedFeatures {
                 first = end;
                 missing.extend(&part.skipped);
                 if view == 1 {
-                    push_labels(&mut labels, indices.clone(), &part);
+                    push_targets(&mut targets, indices.clone(), &part);
                 }
                 let EpochBatch { batch, skipped } = part;
                 if let Some(batch) = batch {
@@ -89,8 +90,8 @@ impl CachedFeatures {
                         // From before an interruption: its name says what made it, and that no
                         // image was missing.
                         Opened::Existing(store, shape) => {
-                            let (labels, missing) = (loader.labels()?, BTreeSet::new());
-                            let found = Self::new(request, store, shape, labels, missing);
+                            let (targets, missing) = (loader.targets()?, BTreeSet::new());
+                            let found = Self::new(request, store, shape, targets, missing);
                             return Ok(Outcome::Cached(Arc::new(found)));
                         }
                         Opened::Impossible(reason) => return Ok(Outcome::NotCached(reason)),
@@ -112,7 +113,7 @@ impl CachedFeatures {
         if !missing.is_empty() {
             writer.mark_incomplete();
         }
-        let features = Self::new(request, writer.finish()?, shape, labels, missing);
+        let features = Self::new(request, writer.finish()?, shape, targets, missing);
         Ok(Outcome::Cached(Arc::new(features)))
     }
 
@@ -120,12 +121,12 @@ impl CachedFeatures {
         request: &CacheRequest<'_>,
         store: Store,
         shape: OutputShape,
-        labels: Vec<usize>,
+        targets: Targets,
         missing: BTreeSet<usize>,
     ) -> Self {
         Self {
             store,
-            labels,
+            targets,
             shape,
             views: request.views,
             device: request.device.clone(),
@@ -155,28 +156,31 @@ impl CachedFeatures {
 
     /// Images whose features are here.
     pub fn num_images(&self) -> usize {
-        self.labels.len() - self.missing.len()
+        self.targets.len() - self.missing.len()
     }
 
-    /// The features of these images in their view of this epoch, counted from 1, and the labels.
-    pub fn batch(&self, indices: &[usize], epoch: u64) -> Result<(GroupOutput, Vec<usize>)> {
-        let images = self.labels.len();
+    /// The features of these images in their view of this epoch, counted from 1, and the targets.
+    pub fn batch(&self, indices: &[usize], epoch: u64) -> Result<(GroupOutput, Targets)> {
+        let images = self.targets.len();
         let first = (epoch.saturating_sub(1) as usize % self.views) * images;
         let values = self.store.rows(indices.iter().map(|index| first + index))?;
         let features = GroupOutput::from_values(values, indices.len(), &self.shape, &self.device);
-        let labels = indices.iter().map(|index| self.labels[*index]).collect();
-        Ok((features, labels))
+        Ok((features, self.targets.select(indices)))
     }
 }
 
-/// Appends the labels of a batch, 0 for images that could not be read.
-fn push_labels(labels: &mut Vec<usize>, indices: Range<usize>, part: &EpochBatch) {
-    let mut targets = part.batch.iter().flat_map(|batch| &batch.targets);
-    labels.extend(indices.map(|index| {
-        let is_missing = part.skipped.contains(&index);
-        let target = if is_missing { None } else { targets.next() };
-        target.copied().unwrap_or_default()
-    }));
+/// Appends the targets of a batch, empty ones for images that could not be read.
+fn push_targets(targets: &mut Targets, indices: Range<usize>, part: &EpochBatch) {
+    let mut read = 0;
+    for index in indices {
+        match &part.batch {
+            Some(batch) if !part.skipped.contains(&index) => {
+                targets.push_from(&batch.targets, read);
+                read += 1;
+            }
+            _ => targets.push_empty(),
+        }
+    }
 }
 
 /// The rows that are being written: the place for them is known once there are features.

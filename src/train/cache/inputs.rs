@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use burn::backend::GradientCheckpointingStrategy;
 use burn::module::Module as _;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::features::CachedFeatures;
-use crate::data::{Batch, Batches, EpochBatch, Loader};
+use crate::data::{Batch, Batches, EpochBatch, Loader, Targets};
 use crate::error::Result;
 use crate::infer::{BatchLogits, BatchScores, Counts, Fused};
 use crate::model::{Classifier, Features, GroupOutput, TensorFn};
@@ -22,8 +22,7 @@ pub(in crate::train) struct ModelInput {
     features: GroupOutput,
     /// Groups that the features have gone through.
     groups: usize,
-    pub labels: Tensor<1, Int>,
-    pub targets: Vec<usize>,
+    pub targets: Targets,
     pub soft: Option<Tensor<2>>,
     /// Height and width of the images, where they are known.
     pub size: Option<[usize; 2]>,
@@ -44,7 +43,6 @@ impl From<Batch> for ModelInput {
             size: Some([height, width]),
             features: GroupOutput::Features(Features::Map(batch.images)),
             groups: 0,
-            labels: batch.labels,
             targets: batch.targets,
             soft: batch.soft,
         }
@@ -198,12 +196,9 @@ impl Inputs<'_> {
         }
         let (epoch, groups) = (self.epoch, self.groups);
         Some(features.batch(&indices, epoch).map(|(values, targets)| {
-            let labels: Vec<i64> = targets.iter().map(|label| *label as i64).collect();
-            let labels = TensorData::new(labels, [targets.len()]);
             let input = Some(ModelInput {
                 features: values,
                 groups,
-                labels: Tensor::from_data(labels, features.device()),
                 targets,
                 soft: None,
                 size: None,
@@ -226,7 +221,6 @@ impl Inputs<'_> {
                 Some(ModelInput {
                     features,
                     groups: self.groups,
-                    labels: batch.labels,
                     targets: batch.targets,
                     soft: batch.soft,
                     size: Some([height, width]),
@@ -255,7 +249,6 @@ impl Inputs<'_> {
             let logits = model.forward_from(input.groups, features)?;
             Ok(BatchLogits {
                 logits: logits.cast(Precision::F32.dtype()),
-                labels: input.labels,
                 targets: input.targets,
             })
         });

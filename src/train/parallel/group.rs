@@ -16,7 +16,7 @@ use super::reducer::Reducer;
 use super::sync_norm::NormSync;
 use crate::data::Shard;
 use crate::error::{Error, Result};
-use crate::infer::Counts;
+use crate::infer::{Answers, Counts};
 use crate::model::Classifier;
 use crate::nn::StatisticsSync;
 use crate::train::monitor::Monitor;
@@ -473,14 +473,20 @@ impl Counts {
             .iter()
             .map(|(p, count)| (*p, *count))
             .collect();
-        let own = (self.images, self.loss.to_bits(), self.top5, pairs);
+        // As bits: a score may be no number, for which JSON has nothing.
+        let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|v| v.to_bits()).collect() };
+        let answers = [&self.answers.scores, &self.answers.targets].map(|values| bits(values));
+        let own = (self.images, self.loss.to_bits(), self.top5, pairs, answers);
         let mut all = Self::default();
-        for (images, loss, top5, pairs) in group.exchange("validation", own)? {
+        for (images, loss, top5, pairs, answers) in group.exchange("validation", own)? {
+            let [scores, targets] =
+                answers.map(|bits| bits.into_iter().map(f32::from_bits).collect());
             all.add(&Self {
                 images,
                 loss: f64::from_bits(loss),
                 top5,
                 taken_for: pairs.into_iter().collect(),
+                answers: Answers { scores, targets },
             });
         }
         Ok(all)

@@ -11,8 +11,9 @@ use super::fields::{
     AnyLine, Channels, Classes, Crop, CropPct, DropRate, Filter, Flag, InputSize, Line, Means,
     OneOrMore, Side, Stds,
 };
+use crate::data::Task;
 use crate::error::{Error, Result};
-use crate::model::StemOptions;
+use crate::model::{Outputs, StemOptions, TargetScaling};
 use crate::preprocess::{CropMode, Interpolation};
 use crate::weights::quote::clipped;
 use crate::zoo;
@@ -45,6 +46,8 @@ pub(crate) struct HubModel {
     pub num_classes: usize,
     /// Names of the classes, as many as there are, or none. A class without a name has its number.
     pub label_names: Vec<String>,
+    /// What the outputs mean.
+    pub outputs: Outputs,
     /// The images that the weights were trained on. Mean and standard deviation may be those of
     /// three channels, or a single value, in a model for another number of channels.
     pub data: DataConfig,
@@ -163,6 +166,28 @@ impl HubModel {
             root.read("labels", names)?,
         ]);
 
+        let numbers = |value: &Value| -> Result<Vec<f32>, String> {
+            let numbers: Vec<f32> = parsed(value)?;
+            match numbers.len() == num_classes && numbers.iter().all(|number| number.is_finite()) {
+                true => Ok(numbers),
+                false => Err(format!("expected {num_classes} numbers, one for each output")),
+            }
+        };
+        let task = root.read("problem_type", |value| {
+            let known = value.as_str().and_then(Task::of_problem_type);
+            known.ok_or_else(|| {
+                let known = [Task::SingleLabel, Task::MultiLabel, Task::Regression];
+                format!("expected {}", known.map(Task::problem_type).join(", "))
+            })
+        })?;
+        let mean = root.read("target_mean", numbers)?;
+        let std = root.read("target_std", numbers)?;
+        let outputs = Outputs {
+            task: task.unwrap_or_default(),
+            thresholds: root.read("thresholds", numbers)?.unwrap_or_default(),
+            scaling: mean.zip(std).map(|(mean, std)| TargetScaling { mean, std }),
+        };
+
         // One value for all channels, one for each, or those of the RGB model that it came from.
         let mean = cfg.read("mean", |value| {
             let Means(list) = parsed(value)?;
@@ -210,6 +235,7 @@ impl HubModel {
             in_channels,
             num_classes,
             label_names: label_names.unwrap_or_default(),
+            outputs,
             data: DataConfig {
                 input_size,
                 test_input_size: test_input_size
