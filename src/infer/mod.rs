@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod fused;
+mod metrics;
 mod predict;
 mod probe;
 
@@ -10,5 +11,9 @@ pub(crate) use evaluate::LARGEST_CONFUSION;
 pub(crate) use evaluate::{BatchLogits, BatchScores, Counts, best, check_labels, scalar};
 pub use evaluate::{ClassScore, Evaluation};
 pub use fused::Fused;
+pub use metrics::{
+    ClassMetrics, MultiLabelMetrics, OutputMetrics, PrecisionRecall, RegressionMetrics,
+    average_precision, best_threshold, best_thresholds, precision_recall,
+};
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use probe::{Embeddings, LinearProbe, Strength, nearest_neighbors};
