@@ -112,6 +112,18 @@ pub use model::{
 pub use preprocess::ImageSize;
 pub use weights::manifest;
 
+pub mod metrics {
+    //! How good predictions are, where an image has any number of classes or values of its own.
+    //!
+    //! Scores and targets are slices of a whole set, row-major, a row for each image. The figures
+    //! are those of scikit-learn 1.9.
+
+    pub use crate::infer::{
+        ClassMetrics, MultiLabelMetrics, OutputMetrics, PrecisionRecall, RegressionMetrics,
+        average_precision, best_threshold, best_thresholds, precision_recall,
+    };
+}
+
 pub mod probe {
     //! What a backbone's features are worth, without training it.
 

@@ -11,7 +11,9 @@ pub(crate) use evaluate::LARGEST_CONFUSION;
 pub(crate) use evaluate::{Answers, BatchLogits, BatchScores, Counts, best, scalar};
 pub use evaluate::{ClassScore, Evaluation};
 pub use fused::Fused;
-pub(crate) use metrics::best_thresholds;
-pub use metrics::{ClassMetrics, MultiLabelMetrics, OutputMetrics, PrecisionRecall, RegressionMetrics};
+pub use metrics::{
+    ClassMetrics, MultiLabelMetrics, OutputMetrics, PrecisionRecall, RegressionMetrics,
+    average_precision, best_threshold, best_thresholds, precision_recall,
+};
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use probe::{Embeddings, LinearProbe, Strength, nearest_neighbors};

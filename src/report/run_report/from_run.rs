@@ -74,7 +74,9 @@ impl Report {
         let precision = config.recipe.precision;
         let evaluation = model.evaluate_while(&loader, precision, |batch| {
             let classes = model.num_classes().max(1);
-            let rows = batch.scores.chunks_exact(classes).zip(batch.targets);
+            // Only of one class can another be taken for it.
+            let labels = batch.targets.classes().unwrap_or_default();
+            let rows = batch.scores.chunks_exact(classes).zip(labels);
             for (place, (scores, label)) in rows.enumerate() {
                 let class = best(scores);
                 if class != *label {
@@ -93,10 +95,10 @@ impl Report {
         let judged = Subset::without(valid, &unread);
         left_out.extend(broken);
         let mistakes = surest(wrong).into_iter().map(|wrong| {
-            let (image, label) = judged.get(wrong.index)?;
+            let (image, target) = judged.get(wrong.index)?;
             Ok(Mistake {
                 image,
-                truth: model.class_name(label),
+                truth: model.class_name(target.class()?),
                 predicted: model.class_name(wrong.class),
                 probability: wrong.probability,
             })
