@@ -55,7 +55,8 @@ fn main() -> burn_zoo::Result<()> {
         model = model.freeze(&freeze)?;
         for batch in train.epoch(epoch as u64) {
             let batch = batch?;
-            let loss = cross_entropy(model.forward(batch.images)?, batch.labels);
+            let labels = batch.labels()?;
+            let loss = cross_entropy(model.forward(batch.images)?, labels);
             let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
             let norm = gradient_norm(&model, &gradients)?;
             clip_gradients(&model, &mut gradients, Clip::Norm { max: 5.0 }, norm);

@@ -137,7 +137,7 @@ pub mod prelude {
     pub use crate::adapt::StemRule;
     #[cfg(feature = "image")]
     pub use crate::data::ImageFolder;
-    pub use crate::data::{FashionMnist, ImageData, Loader};
+    pub use crate::data::{FashionMnist, ImageData, Loader, Target, Task};
     pub use crate::init::Init;
     pub use crate::preprocess::augment::Augment;
     pub use crate::preprocess::{Normalization, Preprocess};

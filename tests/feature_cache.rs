@@ -325,7 +325,7 @@ fn broken_images_are_left_out_of_what_is_kept() {
             }
             ImageData::get(&*self.0, index)
         }
-        fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+        fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
             ImageData::label(&*self.0, index)
         }
         fn classes(&self) -> &[String] {

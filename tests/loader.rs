@@ -211,7 +211,7 @@ impl ImageData for Faulty {
     fn len(&self) -> usize {
         self.data.len()
     }
-    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
         if self.bad.contains(&index) {
             assert!(!self.panics, "index out of bounds in a decoder");
             return Err(burn_zoo::Error::Image {
@@ -221,7 +221,7 @@ impl ImageData for Faulty {
         }
         ImageData::get(&self.data, index)
     }
-    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+    fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
         ImageData::label(&self.data, index)
     }
     fn classes(&self) -> &[String] {

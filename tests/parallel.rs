@@ -149,7 +149,7 @@ fn images_weigh_alike_in_unequal_batches() {
         fn classes(&self) -> &[String] {
             self.0.classes()
         }
-        fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
             if index.is_multiple_of(5) {
                 return Err(Error::Image {
                     path: self.name(index).into(),
@@ -158,7 +158,7 @@ fn images_weigh_alike_in_unequal_batches() {
             }
             self.0.get(index)
         }
-        fn label(&self, index: usize) -> burn_zoo::Result<usize> {
+        fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
             ImageData::label(&self.0, index)
         }
     }
@@ -248,7 +248,7 @@ fn larger_images(count: usize) -> [Arc<dyn ImageData>; 2] {
         fn classes(&self) -> &[String] {
             self.0.classes()
         }
-        fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
             let (image, label) = self.0.get(index)?;
             let mut pixels = vec![0; 32 * 32];
             for (row, of_row) in image.pixels().chunks_exact(28).enumerate() {
@@ -276,7 +276,7 @@ fn each_rank_keeps_the_features_of_its_share() {
         fn classes(&self) -> &[String] {
             self.0.classes()
         }
-        fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
             self.1.fetch_add(1, Ordering::Relaxed);
             self.0.get(index)
         }
@@ -355,7 +355,7 @@ fn an_error_of_one_rank_ends_all_and_names_it() {
         fn classes(&self) -> &[String] {
             self.0.classes()
         }
-        fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
             if index == self.1 {
                 return Err(Error::Image {
                     path: "seventeen.png".into(),

@@ -175,7 +175,7 @@ impl ImageData for Broken {
         self.0.len()
     }
 
-    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
         if index == 3 {
             return Err(burn_zoo::Error::Image {
                 path: "3.png".into(),

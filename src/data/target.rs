@@ -73,9 +73,7 @@ impl Target {
         };
         match self {
             Target::Class(class) => numbers(&[*class]),
-            Target::Classes(classes) => {
-                [numbers(&[classes.len()]), numbers(classes)].concat()
-            }
+            Target::Classes(classes) => [numbers(&[classes.len()]), numbers(classes)].concat(),
             Target::Values(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         }
     }
@@ -148,7 +146,11 @@ impl Targets {
             }
             (Targets::Rows { .. }, Target::Class(class)) => {
                 let expected = "several labels or numbers";
-                return Err(Error::argument("target", expected, format!("class {class}")));
+                return Err(Error::argument(
+                    "target",
+                    expected,
+                    format!("class {class}"),
+                ));
             }
         }
         Ok(())

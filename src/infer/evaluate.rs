@@ -76,7 +76,8 @@ impl Evaluation {
             ]
         });
         let of_numbers = self.regression.as_ref();
-        let of_numbers = of_numbers.map(|own| [("mae", own.mae), ("rmse", own.rmse), ("r2", own.r2)]);
+        let of_numbers =
+            of_numbers.map(|own| [("mae", own.mae), ("rmse", own.rmse), ("r2", own.r2)]);
         of_labels.or(of_numbers)
     }
 
@@ -193,7 +194,11 @@ impl Classifier {
     pub fn evaluate(&self, loader: &Loader) -> Result<Evaluation> {
         let (own, given) = (self.info.outputs.task, loader.data().task());
         if own != given {
-            return Err(Error::argument("data", format!("{own} data, as the model's"), given));
+            return Err(Error::argument(
+                "data",
+                format!("{own} data, as the model's"),
+                given,
+            ));
         }
         let evaluation = self
             .evaluate_while(loader, Precision::F32, |_| true)?
@@ -364,7 +369,11 @@ impl Classifier {
             _ if whole.loss.is_nan() => return Ok(whole),
             Task::MultiLabel => {
                 let plain = vec![0.5; classes];
-                let thresholds = if thresholds.is_empty() { &plain } else { thresholds };
+                let thresholds = if thresholds.is_empty() {
+                    &plain
+                } else {
+                    thresholds
+                };
                 let (scores, present) = (&answers.scores, answers.present());
                 let found = MultiLabelMetrics::of(scores, &present, classes, thresholds)?;
                 return Ok(Evaluation {

@@ -284,7 +284,10 @@ impl Classifier {
     /// [`Error::InvalidArgument`] if there are not as many thresholds or scales as outputs.
     pub fn with_outputs(mut self, outputs: Outputs) -> Result<Self> {
         let count = self.num_classes();
-        let scales = outputs.scaling.iter().flat_map(|own| [own.mean.len(), own.std.len()]);
+        let scales = outputs
+            .scaling
+            .iter()
+            .flat_map(|own| [own.mean.len(), own.std.len()]);
         let thresholds = Some(outputs.thresholds.len()).filter(|own| *own > 0);
         if let Some(own) = scales.chain(thresholds).find(|own| *own != count) {
             let expected = format!("{count} numbers, one for each output");

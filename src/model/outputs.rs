@@ -51,7 +51,10 @@ impl TargetScaling {
             let square = |value: &f32| (f64::from(*value) - mean).powi(2);
             let deviation = (column(index).map(square).sum::<f64>() / count).sqrt();
             let is_constant = deviation <= 1e-7 * mean.abs() || deviation == 0.0;
-            (mean as f32, if is_constant { 1.0 } else { deviation as f32 })
+            (
+                mean as f32,
+                if is_constant { 1.0 } else { deviation as f32 },
+            )
         });
         let (mean, std) = figures.unzip();
         Ok(Self { mean, std })

@@ -188,7 +188,10 @@ impl TaskLoss {
                         // The square up to delta, and from there on a line.
                         let near = distance.clone().clamp_max(delta);
                         let far = distance - near.clone();
-                        (near.clone() * near).mul_scalar(0.5).add(far.mul_scalar(delta)).mean()
+                        (near.clone() * near)
+                            .mul_scalar(0.5)
+                            .add(far.mul_scalar(delta))
+                            .mean()
                     }
                     _ => (distance.clone() * distance).mean(),
                 })
@@ -233,11 +236,17 @@ pub(super) fn positive_weights(
         return weights.of(&[], classes);
     };
     let Targets::Rows { values, width } = targets else {
-        return Err(Error::argument("class_weights", "several labels for each image", "one"));
+        return Err(Error::argument(
+            "class_weights",
+            "several labels for each image",
+            "one",
+        ));
     };
     let mut present = vec![0.0; *width];
     for row in values.chunks_exact((*width).max(1)) {
-        row.iter().zip(&mut present).for_each(|(value, sum)| *sum += value);
+        row.iter()
+            .zip(&mut present)
+            .for_each(|(value, sum)| *sum += value);
     }
     let images = targets.len() as f32;
     // A class that no image has, or that all have, is told by no weight.

@@ -55,7 +55,7 @@ mod validation;
 pub use crate::infer::{
     ClassScore, Evaluation, FilePrediction, FilePredictions, PredictOptions, Prediction,
 };
-pub use crate::nn::{Precision, cross_entropy};
+pub use crate::nn::{Precision, binary_cross_entropy, cross_entropy};
 pub use batch_size::{BatchSearch, Trial};
 pub use ema::{Ema, EmaConfig};
 pub use epoch_record::{EpochRecord, SkippedImage};

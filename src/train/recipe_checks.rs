@@ -1,13 +1,13 @@
 //! What a recipe's values have to be.
 
+use super::loss::ClassWeights;
+use super::loss_function::LossFunction;
 use super::ranges::{at_least_one, below_one, not_negative};
 use super::rates::Rates;
 use super::recipe::Recipe;
 use super::schedule::Schedule;
-use super::unfreeze::Unfreeze;
-use super::loss::ClassWeights;
-use super::loss_function::LossFunction;
 use super::stopping::Metric;
+use super::unfreeze::Unfreeze;
 use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
 use crate::model::Freeze;
@@ -57,7 +57,8 @@ impl Recipe {
         let watched = self.early_stopping.and_then(|rule| rule.metric);
         for metric in [Some(self.metric), watched].into_iter().flatten() {
             if metric.task().is_some_and(|own| !of_task(own)) {
-                let expected = format!("a metric of {task} data, such as {}", Metric::of_task(task));
+                let expected =
+                    format!("a metric of {task} data, such as {}", Metric::of_task(task));
                 return Err(Error::argument("metric", expected, metric));
             }
         }
@@ -68,7 +69,11 @@ impl Recipe {
         if task == Task::Regression {
             if self.label_smoothing != 0.0 {
                 let expected = "0, as there are no labels";
-                return Err(Error::argument("label_smoothing", expected, self.label_smoothing));
+                return Err(Error::argument(
+                    "label_smoothing",
+                    expected,
+                    self.label_smoothing,
+                ));
             }
             if self.class_weights != ClassWeights::Equal {
                 let expected = "equal, as there are no classes";
@@ -76,7 +81,11 @@ impl Recipe {
             }
             if self.mixing.is_some_and(|mixing| mixing.cutmix_alpha > 0.0) {
                 let expected = "no CutMix, which takes numbers for shares of the area";
-                return Err(Error::argument("mixing.cutmix_alpha", expected, "one above 0"));
+                return Err(Error::argument(
+                    "mixing.cutmix_alpha",
+                    expected,
+                    "one above 0",
+                ));
             }
         }
         if let LossFunction::Asymmetric { .. } = self.loss {

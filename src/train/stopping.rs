@@ -47,7 +47,11 @@ impl Metric {
             Metric::ValidTop5Accuracy => epoch.valid_top5_accuracy,
             Metric::ValidBalancedAccuracy => epoch.valid_balanced_accuracy,
             Metric::TrainLoss => epoch.train_loss,
-            other => epoch.metrics.get(&other.to_string()).copied().unwrap_or(f64::NAN),
+            other => epoch
+                .metrics
+                .get(&other.to_string())
+                .copied()
+                .unwrap_or(f64::NAN),
         }
     }
 

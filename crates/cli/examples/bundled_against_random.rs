@@ -312,7 +312,7 @@ fn in_memory(folder: &ImageFolder) -> Outcome<ImageSet> {
     for index in 0..folder.len() {
         let (image, label) = folder.get(index)?;
         pixels.extend_from_slice(image.pixels());
-        labels.push(label);
+        labels.push(label.class()?);
         sides = (image.height(), image.width(), image.channels());
     }
     let classes = folder.classes().to_vec();

@@ -57,7 +57,7 @@ impl ImageData for Faulty {
     fn len(&self) -> usize {
         self.data.len()
     }
-    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
         let left = self.left.fetch_sub(1, Ordering::SeqCst);
         if left == 0 {
             return Err(Error::Image {
@@ -67,8 +67,8 @@ impl ImageData for Faulty {
         }
         ImageData::get(&*self.data, index)
     }
-    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
-        ImageData::label(&*self.data, index)
+    fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
+        ImageData::target(&*self.data, index)
     }
     fn classes(&self) -> &[String] {
         self.data.classes()
@@ -347,7 +347,7 @@ fn an_epoch_without_an_image_is_an_error() {
         fn len(&self) -> usize {
             self.0.len()
         }
-        fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+        fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
             // Images are there until somebody has looked at the first ones.
             if self.1.fetch_add(1, Ordering::SeqCst) > 24 {
                 return Err(Error::Io {
@@ -358,8 +358,8 @@ fn an_epoch_without_an_image_is_an_error() {
             }
             ImageData::get(&*self.0, index)
         }
-        fn label(&self, index: usize) -> burn_zoo::Result<usize> {
-            ImageData::label(&*self.0, index)
+        fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
+            ImageData::target(&*self.0, index)
         }
         fn classes(&self) -> &[String] {
             self.0.classes()
@@ -520,7 +520,7 @@ impl ImageData for Holes {
     fn len(&self) -> usize {
         self.0.len()
     }
-    fn get(&self, index: usize) -> burn_zoo::Result<(Image, usize)> {
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, burn_zoo::data::Target)> {
         if self.1.contains(&index) {
             return Err(Error::Image {
                 path: "photo.jpg".into(),
@@ -529,8 +529,8 @@ impl ImageData for Holes {
         }
         ImageData::get(&*self.0, index)
     }
-    fn label(&self, index: usize) -> burn_zoo::Result<usize> {
-        ImageData::label(&*self.0, index)
+    fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
+        ImageData::target(&*self.0, index)
     }
     fn classes(&self) -> &[String] {
         self.0.classes()

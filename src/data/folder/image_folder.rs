@@ -130,7 +130,9 @@ impl ImageData for ImageFolder {
     }
 
     fn target(&self, index: usize) -> Result<Target> {
-        let label = self.label(index).ok_or_else(|| no_image(index, self.len()))?;
+        let label = self
+            .label(index)
+            .ok_or_else(|| no_image(index, self.len()))?;
         Ok(label.into())
     }
 

@@ -149,11 +149,6 @@ impl CachedFeatures {
         self.store.path()
     }
 
-    /// Where the features go when they are used.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// Images whose features are here.
     pub fn num_images(&self) -> usize {
         self.targets.len() - self.missing.len()

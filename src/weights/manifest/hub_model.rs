@@ -170,7 +170,9 @@ impl HubModel {
             let numbers: Vec<f32> = parsed(value)?;
             match numbers.len() == num_classes && numbers.iter().all(|number| number.is_finite()) {
                 true => Ok(numbers),
-                false => Err(format!("expected {num_classes} numbers, one for each output")),
+                false => Err(format!(
+                    "expected {num_classes} numbers, one for each output"
+                )),
             }
         };
         let task = root.read("problem_type", |value| {

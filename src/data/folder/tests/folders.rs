@@ -181,7 +181,7 @@ fn classes_are_in_the_order_of_their_bytes_and_labels_count_them() {
         for (index, (name, label)) in dir.items(images).into_iter().enumerate() {
             assert!(name.starts_with(&format!("{}/", classes[label])), "{name}");
             let (image, same) = images.get(index).unwrap();
-            assert_eq!(same, label);
+            assert_eq!(same, label.into());
             let value = name.split(['/', '.']).nth(1).unwrap();
             assert_eq!(image.pixels(), [value.parse::<u8>().unwrap()]);
         }
