@@ -16,10 +16,6 @@ mod mistake_images;
 )]
 mod multi_label;
 mod page;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the report does not show them yet")
-)]
 mod panels;
 mod picture;
 mod polyline;

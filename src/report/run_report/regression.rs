@@ -19,7 +19,7 @@ const FREE: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
 
 const IMAGES: &str = "z-points z-c0";
 const BARS: &str = "z-bars z-c0";
-const RIGHT: &str = "z-mark";
+const RIGHT: &str = "z-lead z-c4";
 
 /// The sections `outputs`, `predicted` and `residuals`, in place of the confusion matrix and its
 /// classes.
@@ -112,7 +112,13 @@ fn scatter(outputs: &[Output], images: usize, left_out: &str) -> Result<Picture>
         let values = output.predicted.iter().chain(&output.targets).copied();
         let low = values.clone().fold(f64::INFINITY, f64::min);
         let high = values.fold(f64::NEG_INFINITY, f64::max);
-        let axis = Axis::linear([low, high], FREE);
+        // Round ends would leave much of a square empty.
+        let room = 0.04 * (high - low);
+        let axis = if room > 0.0 {
+            Axis::exact([low - room, high + room])
+        } else {
+            Axis::linear([low, high], FREE)
+        };
         let [from, to] = axis.interval();
         Panel {
             name: output.name.clone(),
@@ -133,7 +139,7 @@ fn scatter(outputs: &[Output], images: usize, left_out: &str) -> Result<Picture>
         height: PLOT,
         legend: vec![
             Key::Dot(IMAGES, "an image"),
-            Key::Line(RIGHT, "predicted as it is"),
+            Key::Line(RIGHT, "where both are equal"),
         ],
         panels: panels.collect(),
     };
@@ -191,7 +197,7 @@ fn residuals(outputs: &[Output], left_out: &str) -> Result<Picture> {
         panels: panels.collect(),
     };
     let caption = format!(
-        "Right of the dotted line are the images that were predicted too high, left of it those \
+        "Right of the line at 0 are the images that were predicted too high, left of it those \
          that were predicted too low.{left_out}"
     );
     grid.draw(description("Histograms", outputs), caption)
