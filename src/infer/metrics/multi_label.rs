@@ -282,7 +282,7 @@ impl MultiLabelMetrics {
 }
 
 /// Score and target of one class for each image; `classes` is not 0.
-pub(crate) fn column<'a>(
+fn column<'a>(
     scores: &'a [f32],
     targets: &'a [bool],
     classes: usize,

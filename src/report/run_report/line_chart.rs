@@ -280,7 +280,7 @@ fn bar(class: String, [from, to]: [f64; 2], text: &str) -> Value {
 }
 
 /// The commands that draw a line.
-fn path(points: &[Point]) -> String {
+pub(super) fn path(points: &[Point]) -> String {
     let points = polyline::simplified(points);
     let points = points
         .iter()

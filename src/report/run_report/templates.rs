@@ -28,12 +28,15 @@ static TEMPLATES: LazyLock<std::result::Result<Environment, minijinja::Error>> =
         templates.add_filter("shortened", shortened);
         for (name, source) in templates!(
             "chart.css",
+            "chart.html",
             "confusion.svg",
             "line_chart.svg",
             "page.css",
             "page.html",
+            "panels.svg",
             "parts.svg",
             "picture.svg",
+            "section.html",
             "tables.html"
         ) {
             templates.add_template(name, source)?;

@@ -1,6 +1,7 @@
 //! The page and the pictures of a report: their structure, their numbers, and what becomes of odd
 //! data.
 
+mod figures;
 mod markup;
 mod odd;
 #[cfg(feature = "fashion-mnist-mini")]
