@@ -315,7 +315,7 @@ fn broken_images_are_left_out_of_what_is_kept() {
         fn len(&self) -> usize {
             self.0.len()
         }
-        fn get(&self, index: usize) -> burn_zoo::Result<(burn_zoo::preprocess::Image, usize)> {
+        fn get(&self, index: usize) -> burn_zoo::Result<(burn_zoo::preprocess::Image, Target)> {
             // The first batch of what is kept has none, the second some, and so on.
             if index < 32 || index % 40 == 1 {
                 return Err(burn_zoo::Error::Image {
@@ -325,8 +325,8 @@ fn broken_images_are_left_out_of_what_is_kept() {
             }
             ImageData::get(&*self.0, index)
         }
-        fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
-            ImageData::label(&*self.0, index)
+        fn target(&self, index: usize) -> burn_zoo::Result<Target> {
+            ImageData::target(&*self.0, index)
         }
         fn classes(&self) -> &[String] {
             self.0.classes()

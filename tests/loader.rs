@@ -36,7 +36,7 @@ fn loader(count: usize, config: LoaderConfig) -> Loader {
 fn epoch(loader: &Loader, epoch: u64) -> Vec<Vec<usize>> {
     loader
         .epoch(epoch)
-        .map(|batch| batch.unwrap().targets)
+        .map(|batch| batch.unwrap().targets.classes().unwrap().to_vec())
         .collect()
 }
 
@@ -89,7 +89,7 @@ fn images_and_labels_stay_together_and_the_last_batch_can_go() {
             .iter()
             .map(|v| v.round() as usize)
             .collect();
-        assert_eq!(pixels, batch.targets);
+        assert_eq!(pixels, batch.targets.classes().unwrap());
         batches += 1;
     }
     assert_eq!(batches, 6);
@@ -107,7 +107,7 @@ fn it_is_a_burn_data_loader() {
     };
     let loader = loader(20, config);
     let first: Vec<_> = DataLoader::iter(&loader)
-        .map(|b| b.unwrap().targets)
+        .map(|b| b.unwrap().targets.classes().unwrap().to_vec())
         .collect();
     assert_eq!(first, epoch(&loader, 0));
     let mut second = DataLoader::iter(&loader);
@@ -222,7 +222,7 @@ impl ImageData for Faulty {
         ImageData::get(&self.data, index)
     }
     fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
-        ImageData::label(&self.data, index)
+        ImageData::target(&self.data, index)
     }
     fn classes(&self) -> &[String] {
         self.data.classes()

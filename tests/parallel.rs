@@ -159,7 +159,7 @@ fn images_weigh_alike_in_unequal_batches() {
             self.0.get(index)
         }
         fn target(&self, index: usize) -> burn_zoo::Result<burn_zoo::data::Target> {
-            ImageData::label(&self.0, index)
+            ImageData::target(&self.0, index)
         }
     }
     let dir = tempfile::tempdir().unwrap();
@@ -646,7 +646,7 @@ fn shards_are_those_of_the_distributed_sampler() {
         let set: Arc<dyn ImageData> = Arc::new(set.clone());
         let loader = Loader::new(set, resnet().preprocess(None), config, &Device::default());
         let batches = loader.unwrap().epoch(0);
-        batches.flat_map(|batch| batch.unwrap().targets).collect()
+        batches.flat_map(|batch| batch.unwrap().targets.classes().unwrap().to_vec()).collect()
     };
     let all = labels(None, false);
     for rank in 0..4 {

@@ -339,7 +339,7 @@ fn a_balanced_sampler_evens_classes_out() {
         let loader = Loader::new(set.clone(), preprocess, config, &Device::default()).unwrap();
         loader
             .epoch(epoch)
-            .flat_map(|batch| batch.unwrap().targets)
+            .flat_map(|batch| batch.unwrap().targets.classes().unwrap().to_vec())
             .collect()
     };
     let first = epoch(1, 0);

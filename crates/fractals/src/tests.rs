@@ -157,8 +157,9 @@ fn index_label_class_and_length_belong_together() {
     assert_eq!(data.classes()[..2], ["ifs-0000", "atom-0001"]);
     for index in [0, 11, 12, 37, 59] {
         let (image, label) = data.get(index).unwrap();
+        let label = label.class().unwrap();
         assert_eq!(label, index % 12);
-        assert_eq!(data.label(index).unwrap(), label);
+        assert_eq!(data.target(index).unwrap(), label.into());
         assert_eq!(image, data.render(label, index as u64 / 12).unwrap());
     }
     let error = data.get(60).unwrap_err().to_string();
