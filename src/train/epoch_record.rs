@@ -61,12 +61,20 @@ pub struct EpochRecord {
     pub skipped_images: usize,
 }
 
-fn nan() -> f64 {
+/// The figures of a task, by names that say of which images.
+pub(super) fn named(metrics: Option<[(&'static str, f64); 3]>, of: &str) -> BTreeMap<String, f64> {
+    let metrics = metrics.into_iter().flatten();
+    metrics
+        .map(|(name, value)| (format!("{of}_{name}"), value))
+        .collect()
+}
+
+pub(super) fn nan() -> f64 {
     f64::NAN
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
-fn is_nan(value: &f64) -> bool {
+pub(super) fn is_nan(value: &f64) -> bool {
     value.is_nan()
 }
 

@@ -1,9 +1,7 @@
 //! The end of an epoch: validation, its record, and what follows from it.
 
-use std::collections::BTreeMap;
-
 use super::checkpoint;
-use super::epoch_record::EpochRecord;
+use super::epoch_record::{EpochRecord, named};
 use super::monitor::EpochEnd;
 use super::schedule::Schedule;
 use super::state::TrainTotals;
@@ -223,10 +221,7 @@ impl Training<'_> {
             valid_accuracy: evaluation.accuracy,
             valid_top5_accuracy: evaluation.top5_accuracy,
             valid_balanced_accuracy: evaluation.balanced_accuracy(),
-            metrics: evaluation.metrics().map_or_else(BTreeMap::new, |metrics| {
-                let name = |(name, value): (&str, f64)| (format!("valid_{name}"), value);
-                metrics.into_iter().map(name).collect()
-            }),
+            metrics: named(evaluation.metrics(), "valid"),
             raw_valid_accuracy: *raw_accuracy,
             learning_rate: rates.head(),
             rates: names.zip(self.active_rates(&rates)).collect(),

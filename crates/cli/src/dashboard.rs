@@ -106,7 +106,9 @@ impl Monitor for Dashboard {
         let step = step.clone();
         self.on_screen(|screen| {
             screen.update_train(Self::point(0, step.loss));
-            screen.update_train(Self::point(1, 100.0 * step.accuracy));
+            if !step.accuracy.is_nan() {
+                screen.update_train(Self::point(1, 100.0 * step.accuracy));
+            }
             screen.update_train(Self::point(2, step.learning_rate));
             screen.update_train(Self::point(3, step.images_per_second));
             screen.update_split(step.step);
@@ -133,7 +135,9 @@ impl Monitor for Dashboard {
         let record: EpochRecord = epoch.record.clone();
         self.on_screen(|screen| {
             screen.update_valid(Self::point(0, record.valid_loss));
-            screen.update_valid(Self::point(1, 100.0 * record.valid_accuracy));
+            if !record.valid_accuracy.is_nan() {
+                screen.update_valid(Self::point(1, 100.0 * record.valid_accuracy));
+            }
             screen.update_epoch(record.epoch);
         });
         Ok(())

@@ -21,7 +21,7 @@ use crate::model::{WeightsArgs, names_weights, with_image_size};
 use crate::model_folder::{for_path, plain_name};
 use crate::output::{print, print_json};
 use crate::place::PlaceArgs;
-use crate::progress::{Stop, Watch};
+use crate::progress::{Stop, Watch, metric_in_words};
 use crate::ranks::{Ranks, RanksArgs};
 use crate::recipe::{BatchSizeArg, RecipeArgs};
 use crate::task::{ImageArgs, StartArgs, Task, task};
@@ -175,9 +175,11 @@ impl FinetuneArgs {
                 "best_epoch": best.epoch,
                 "valid_accuracy": best.valid_accuracy,
                 "valid_loss": best.valid_loss,
+                "metrics": best.metrics,
                 "test_accuracy": test.as_ref().map(|test| test.test_accuracy),
                 "test_loss": test.as_ref().map(|test| test.test_loss),
                 "test_images": test.as_ref().map(|test| test.test_images),
+                "test_metrics": test.as_ref().map(|test| &test.metrics),
                 "skipped_images": run.skipped_images().len(),
                 "seconds": started.elapsed().as_secs_f64(),
                 "report": report,
@@ -363,6 +365,9 @@ impl FinetuneArgs {
         let named = self.model.as_deref().filter(|model| names_weights(model));
         let own = self.start.weights.as_deref().or(named);
         let rows = [(own, tuned), (self.against.as_deref(), other)];
+        if tuned.run.best().valid_accuracy.is_nan() {
+            return figures_against(rows, tested.is_some());
+        }
         for (weights, Tuned { run, test }) in rows {
             let best = run.best();
             let mut row = vec![
@@ -470,6 +475,34 @@ impl FinetuneArgs {
             .find(|dir| !dir.exists() && !Self::folder_against(dir).exists())
             .unwrap_or_default()
     }
+}
+
+/// Two runs side by side whose images have not one class.
+fn figures_against(rows: [(Option<&str>, &Tuned); 2], tested: bool) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let names = rows[0].1.run.best().metrics.keys();
+    let names = names.map(|name| format!("validation {}", metric_in_words(name)));
+    let mut header = vec!["weights".to_owned()];
+    header.extend(names);
+    header.extend(["loss", "best epoch"].map(str::to_owned));
+    let of_test = rows[0].1.test.iter().filter(|_| tested);
+    let of_test = of_test.flat_map(|test| test.metrics.keys());
+    header.extend(of_test.map(|name| format!("test {}", metric_in_words(name))));
+    table.set_header(header);
+    for (weights, Tuned { run, test }) in rows {
+        let best = run.best();
+        let mut row = vec![weights.unwrap_or("random").to_owned()];
+        row.extend(best.metrics.values().map(|value| format!("{value:.4}")));
+        row.extend([format!("{:.3}", best.valid_loss), best.epoch.to_string()]);
+        let of_test = test
+            .iter()
+            .filter(|_| tested)
+            .flat_map(|test| test.metrics.values());
+        row.extend(of_test.map(|value| format!("{value:.4}")));
+        table.add_row(row);
+    }
+    table
 }
 
 /// What is there before training begins.

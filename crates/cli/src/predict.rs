@@ -15,7 +15,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::inputs::{Input, gather};
-use self::output::{File, Output, Row, Screen};
+use self::output::{Columns, File, Output, Row, Screen};
 use crate::flags::{Choice, count, positive};
 use crate::model::{WeightsArgs, build, chosen, names_weights, with_image_size};
 use crate::output::{Stopped, print, print_json};
@@ -87,13 +87,18 @@ impl PredictArgs {
             ..PredictOptions::default()
         };
         let names = &model.info().classes;
+        let task = model.info().outputs.task;
         if names.is_empty() && model.num_classes() > 0 {
             notice::tell("the model does not name its classes; they are shown by number");
         }
         let mut output = match &self.output {
-            Some(path) => Output::File(Box::new(File::create(path, self.overwrite, top_k)?)),
+            Some(path) => {
+                let file = File::create(path, self.overwrite, columns(&model, top_k))?;
+                Output::File(Box::new(file))
+            }
             None if self.json => Output::Document(Vec::new()),
             None => Output::Screen(Screen::new(
+                task,
                 inputs.iter().map(|input| input.path.as_path()),
                 names.iter().map(String::as_str),
             )),
@@ -167,10 +172,30 @@ impl PredictArgs {
 
     fn top_k(&self, model: &Classifier) -> usize {
         let classes = model.num_classes();
+        let task = model.info().outputs.task;
+        if task != Task::SingleLabel && self.top_k.is_some() {
+            notice::tell(format!(
+                "--top-k: of a {task} model all that an image has is shown"
+            ));
+        }
         if let Some(asked) = self.top_k.filter(|asked| *asked > classes) {
             notice::tell(format!("--top-k {asked}: the model has {classes} classes"));
         }
         self.top_k.unwrap_or(TOP_K).min(classes)
+    }
+}
+
+/// The columns of a table of what a model says.
+fn columns(model: &Classifier, top_k: usize) -> Columns {
+    match model.info().outputs.task {
+        Task::SingleLabel => Columns::Best(top_k),
+        Task::MultiLabel => Columns::Labels,
+        Task::Regression => Columns::Numbers(match &model.info().classes[..] {
+            [] => (0..model.num_classes())
+                .map(|index| format!("value_{index}"))
+                .collect(),
+            names => names.to_vec(),
+        }),
     }
 }
 

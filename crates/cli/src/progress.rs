@@ -247,12 +247,13 @@ impl Monitor for Watch {
 
     fn step(&mut self, step: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
         if let Some(bar) = &self.batches {
+            let accuracy = match step.accuracy.is_nan() {
+                true => String::new(),
+                false => format!("acc {:.1} %  ", 100.0 * step.accuracy),
+            };
             bar.set_message(format!(
-                "loss {:.3}  acc {:.1} %  {:.0} img/s  lr {:.1e}",
-                step.loss,
-                100.0 * step.accuracy,
-                step.images_per_second,
-                step.learning_rate
+                "loss {:.3}  {accuracy}{:.0} img/s  lr {:.1e}",
+                step.loss, step.images_per_second, step.learning_rate
             ));
             bar.set_position(step.step as u64);
         }
@@ -300,9 +301,14 @@ impl Monitor for Watch {
         }
         if !self.heading {
             self.heading = true;
-            self.print(
-                "epoch  train loss  train acc  valid loss  valid acc    top-5  img/s  seconds",
-            );
+            let heading = if record.metrics.is_empty() {
+                "train acc  valid loss  valid acc    top-5".to_owned()
+            } else {
+                let names = record.metrics.keys();
+                let names = names.map(|name| format!("  {:>9}", metric_in_words(name)));
+                format!("valid loss{}", names.collect::<String>())
+            };
+            self.print(&format!("epoch  train loss  {heading}  img/s  seconds"));
         }
         if record.frozen != self.frozen {
             let first = self.frozen.is_empty();
@@ -312,14 +318,23 @@ impl Monitor for Watch {
                 self.print(&format!("       frozen: {}", self.frozen));
             }
         }
+        let figures = if record.metrics.is_empty() {
+            format!(
+                "{:>7.2} %  {:>10.4}  {:>7.2} %  {:>5.1} %",
+                100.0 * record.train_accuracy,
+                record.valid_loss,
+                100.0 * record.valid_accuracy,
+                100.0 * record.valid_top5_accuracy,
+            )
+        } else {
+            let own = record.metrics.values();
+            let own = own.map(|value| format!("  {value:>9.4}"));
+            format!("{:>10.4}{}", record.valid_loss, own.collect::<String>())
+        };
         self.print(&format!(
-            "{:>5}  {:>10.4}  {:>7.2} %  {:>10.4}  {:>7.2} %  {:>5.1} %  {:>5.0}  {:>7.1}{}",
+            "{:>5}  {:>10.4}  {figures}  {:>5.0}  {:>7.1}{}",
             record.epoch,
             record.train_loss,
-            100.0 * record.train_accuracy,
-            record.valid_loss,
-            100.0 * record.valid_accuracy,
-            100.0 * record.valid_top5_accuracy,
             record.images_per_second,
             record.seconds,
             if epoch.best { "  best" } else { "" },
@@ -333,5 +348,18 @@ impl Monitor for Watch {
 
     fn should_stop(&mut self) -> bool {
         self.stop.asked()
+    }
+}
+
+/// A metric of a log as a person reads it: `micro F1` for `valid_micro_f1`.
+pub fn metric_in_words(name: &str) -> String {
+    let name = name
+        .trim_start_matches("valid_")
+        .trim_start_matches("test_");
+    match name {
+        "map" => "mAP".to_owned(),
+        "mae" | "rmse" => name.to_uppercase(),
+        "r2" => "R²".to_owned(),
+        other => other.replace("_f1", " F1").replace('_', " "),
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Result};
+use crate::infer::{Answers, MultiLabelMetrics, RegressionMetrics};
 use crate::preprocess::Image;
 
 /// Everything a report shows. What is empty is left out, and the page says so.
@@ -52,6 +53,24 @@ pub struct Report {
     pub(crate) environment: Vec<(String, String)>,
     /// Key figures for the top of the page, as names and values.
     pub(crate) summary: Vec<(String, String)>,
+    /// Of images that have not one class: what the model says of them. It stands in place of
+    /// confusion and mistakes.
+    pub(crate) judged: Option<Judged>,
+}
+
+/// What a model says of the validation images: a row for each.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Judged {
+    pub figures: Figures,
+    pub answers: Answers,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Figures {
+    /// Several labels for each image.
+    Labels(MultiLabelMetrics),
+    /// Numbers.
+    Numbers(RegressionMetrics),
 }
 
 /// What an epoch ended with.
@@ -73,6 +92,8 @@ pub(crate) struct EpochLine {
     pub seconds: f64,
     /// Training images per second.
     pub images_per_second: f64,
+    /// Of images that have not one class, the figures of validation, in place of accuracies.
+    pub figures: Vec<(&'static str, f64)>,
     /// What happened in it.
     pub note: Option<String>,
 }

@@ -113,6 +113,9 @@ pub(super) fn accuracy(report: &Report) -> Result<Option<Picture>> {
     if epochs.is_empty() {
         return Ok(None);
     }
+    if let Some(first) = epochs.iter().find(|line| !line.figures.is_empty()) {
+        return figures(report, &first.figures).map(Some);
+    }
     let mut series = vec![
         Series::new("training", 0.5, epochs, |line| 100.0 * line.train_accuracy),
         Series::new("validation", 1.0, epochs, |line| {
@@ -133,6 +136,35 @@ pub(super) fn accuracy(report: &Report) -> Result<Option<Picture>> {
     let value = |percent| format::percent(percent / 100.0, 1);
     let text = ["accuracy", "Accuracy", "in %"];
     draw(report, text, axis, &series, Vec::new(), value, caption).map(Some)
+}
+
+/// The figures of validation where images have not one class. What is of another unit than the first is in
+/// the table alone.
+fn figures(report: &Report, named: &[(&'static str, f64)]) -> Result<Picture> {
+    let epochs = &report.epochs;
+    let drawn = named.iter().filter(|(name, _)| *name != "R²");
+    let series: Vec<Series> = drawn
+        .map(|(name, _)| {
+            Series::new(name, 1.0, epochs, |line| {
+                let own = line.figures.iter().find(|(own, _)| own == name);
+                own.map_or(f64::NAN, |own| own.1)
+            })
+        })
+        .collect();
+    let interval = spread(series.iter().flat_map(Series::finite)).unwrap_or([0.0, 1.0]);
+    let axis = Axis::fitting(interval, [0.0, f64::INFINITY]);
+    let caption = "Measured on the validation images at the end of each epoch.".to_owned();
+    let unit = axis.kind();
+    let text = ["accuracy", "Validation", unit];
+    draw(
+        report,
+        text,
+        axis,
+        &series,
+        Vec::new(),
+        format::loss,
+        caption,
+    )
 }
 
 /// Loss and accuracy side by side. None without epochs.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::contents::{EpochLine, FreezeMark, Mistake, RateLine, Report, StepLine};
+use super::contents::{
+    EpochLine, Figures, FreezeMark, Judged, Mistake, RateLine, Report, StepLine,
+};
 use crate::data::{BrokenImage, ImageData, Loader, LoaderConfig, Subset, class_difference};
 use crate::error::{Error, Result};
 use crate::infer::best;
@@ -92,10 +94,10 @@ impl Report {
         // Mistakes are counted among those that were judged.
         let broken = loader.broken();
         let unread: BTreeSet<usize> = broken.iter().map(|image| image.index).collect();
-        let judged = Subset::without(valid, &unread);
+        let seen = Subset::without(valid, &unread);
         left_out.extend(broken);
         let mistakes = surest(wrong).into_iter().map(|wrong| {
-            let (image, target) = judged.get(wrong.index)?;
+            let (image, target) = seen.get(wrong.index)?;
             Ok(Mistake {
                 image,
                 truth: model.class_name(target.class()?),
@@ -105,6 +107,14 @@ impl Report {
         });
         let mistakes = mistakes.collect::<Result<_>>()?;
 
+        let (mut confusion, mut judged) = (Vec::new(), None);
+        if let Some(evaluation) = evaluation {
+            confusion = evaluation.confusion;
+            let labels = evaluation.multi_label.map(Figures::Labels);
+            let figures = labels.or(evaluation.regression.map(Figures::Numbers));
+            let answers = evaluation.answers;
+            judged = figures.map(|figures| Judged { figures, answers });
+        }
         let epochs = &files.epochs;
         let metric = config.recipe.metric;
         let best_epoch = metric.best(epochs).map(|index| &epochs[index]);
@@ -115,7 +125,7 @@ impl Report {
             subtitle: format!(
                 "{} images for training, {}; starting from {}",
                 config.data.train_images,
-                validation(config.data.valid_images, all, judged.len()),
+                validation(config.data.valid_images, all, seen.len()),
                 config.model_text("weights")
             ),
             summary: summary(epochs, best_epoch, &files),
@@ -141,7 +151,8 @@ impl Report {
             classes: (0..model.num_classes())
                 .map(|class| model.class_name(class))
                 .collect(),
-            confusion: evaluation.map_or_else(Vec::new, |evaluation| evaluation.confusion),
+            confusion,
+            judged,
             mistakes,
             configuration: files.text.clone(),
             environment: environment(config, epochs),
@@ -173,9 +184,27 @@ impl From<&EpochRecord> for EpochLine {
             ema_accuracy: record.raw_valid_accuracy.map(|_| record.valid_accuracy),
             seconds: record.seconds,
             images_per_second: record.images_per_second,
+            figures: figures(record),
             note: None,
         }
     }
+}
+
+/// The figures of an epoch by the names that curves and tables have for them.
+fn figures(record: &EpochRecord) -> Vec<(&'static str, f64)> {
+    let named = [
+        ("valid_map", "mAP"),
+        ("valid_micro_f1", "micro F1"),
+        ("valid_macro_f1", "macro F1"),
+        ("valid_mae", "MAE"),
+        ("valid_rmse", "RMSE"),
+        ("valid_r2", "R²"),
+    ];
+    let found = named.into_iter().filter_map(|(key, name)| {
+        let value = record.metrics.get(key)?;
+        Some((name, *value))
+    });
+    found.collect()
 }
 
 /// What the data is called: its description up to the first colon, and of a path the last part.
@@ -213,23 +242,34 @@ fn summary(
     let seconds: f64 = epochs.iter().map(|e| e.seconds).sum();
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let planned = files.config.recipe.epochs;
-    let mut rows = vec![
-        ("validation accuracy", percent(best.valid_accuracy)),
-        (
-            "balanced validation accuracy",
-            percent(best.valid_balanced_accuracy),
-        ),
+    let mut own = Vec::new();
+    let mut rows = match best.valid_accuracy.is_nan() {
+        false => vec![
+            ("validation accuracy", percent(best.valid_accuracy)),
+            (
+                "balanced validation accuracy",
+                percent(best.valid_balanced_accuracy),
+            ),
+        ],
+        true => figures(best)
+            .into_iter()
+            .map(|(name, value)| (name, format!("{value:.4}")))
+            .collect(),
+    };
+    rows.extend([
         ("validation loss", format!("{:.4}", best.valid_loss)),
         ("best epoch", format!("{} of {}", best.epoch, epochs.len())),
         ("time", format!("{seconds:.0} s")),
-    ];
+    ]);
     if let Some(test) = &files.test {
+        if !test.test_accuracy.is_nan() {
+            rows.push(("test accuracy", percent(test.test_accuracy)));
+            let balanced = percent(test.test_balanced_accuracy);
+            rows.push(("balanced test accuracy", balanced));
+        }
+        let of_test = test.metrics.iter();
+        own.extend(of_test.map(|(name, value)| (name.replace('_', " "), format!("{value:.4}"))));
         rows.extend([
-            ("test accuracy", percent(test.test_accuracy)),
-            (
-                "balanced test accuracy",
-                percent(test.test_balanced_accuracy),
-            ),
             ("test loss", format!("{:.4}", test.test_loss)),
             ("test images", test.test_images.to_string()),
         ]);
@@ -238,8 +278,10 @@ fn summary(
     if epochs.len() < planned {
         rows.push(("epochs", format!("{} of {planned} planned", epochs.len())));
     }
-    let rows = rows.into_iter();
-    rows.map(|(name, value)| (name.to_owned(), value)).collect()
+    let rows = rows
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    rows.chain(own).collect()
 }
 
 /// A line for each group, and a mark wherever one begins to train.

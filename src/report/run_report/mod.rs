@@ -10,10 +10,6 @@ mod format;
 mod from_run;
 mod line_chart;
 mod mistake_images;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the report does not show them yet")
-)]
 mod multi_label;
 mod page;
 mod panels;
@@ -21,15 +17,7 @@ mod picture;
 mod polyline;
 mod rate_chart;
 mod rate_sweep_chart;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the report does not show them yet")
-)]
 mod regression;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the report does not show them yet")
-)]
 mod section;
 mod templates;
 #[cfg(all(test, feature = "image"))]

@@ -9,6 +9,7 @@ use super::contents::{EpochLine, Report};
 use super::format::{self, isolated};
 use super::mistake_images::Shown;
 use super::picture::Picture;
+use super::section::Section;
 use super::templates::render;
 use super::text_width::width;
 use crate::error::Result;
@@ -26,6 +27,7 @@ pub(super) fn html(
     report: &Report,
     charts: &[Option<Picture>; 4],
     shown: &[Shown],
+    sections: &[Section],
 ) -> Result<String> {
     let [loss, accuracy, rates, matrix] = charts
         .each_ref()
@@ -48,6 +50,14 @@ pub(super) fn html(
         max_numbers => MAX_NUMBERS,
         no_matrix => no_matrix(report),
         version => env!("CARGO_PKG_VERSION"),
+        curves_heading => match sections {
+            [] => "Loss and accuracy",
+            _ => "Loss and figures",
+        },
+        judged => sections.iter().map(|own| [own.id, own.heading]).collect::<Vec<_>>(),
+        bodies => Value::from_iter(
+            sections.iter().map(|own| (own.id, Value::from_safe_string(own.body.clone()))),
+        ),
     };
     let mistakes = mistakes(report, shown)?;
     let parts = [
@@ -76,13 +86,21 @@ fn epochs(report: &Report) -> Value {
     let lines = &report.epochs;
     let best = best(lines);
     let averaged = lines.iter().any(|line| line.ema_accuracy.is_some());
+    let first = lines.iter().find(|line| !line.figures.is_empty());
+    let figures: Vec<&str> = first.map_or_else(Vec::new, |line| {
+        line.figures.iter().map(|(name, _)| *name).collect()
+    });
     let rows = lines.iter().map(|line| {
-        let mut values = vec![
-            format::loss(line.train_loss),
-            format::loss(line.valid_loss),
-            hundredths(line.train_accuracy, 2),
-            hundredths(line.valid_accuracy, 2),
-        ];
+        let mut values = vec![format::loss(line.train_loss), format::loss(line.valid_loss)];
+        if figures.is_empty() {
+            values.push(hundredths(line.train_accuracy, 2));
+            values.push(hundredths(line.valid_accuracy, 2));
+        } else {
+            values.extend(figures.iter().map(|name| {
+                let found = line.figures.iter().find(|(own, _)| own == name);
+                found.map_or(NOTHING.to_owned(), |(_, value)| format::loss(*value))
+            }));
+        }
         if averaged {
             let accuracy = line.ema_accuracy.map(|share| hundredths(share, 2));
             values.push(accuracy.unwrap_or(NOTHING.to_owned()));
@@ -100,6 +118,10 @@ fn epochs(report: &Report) -> Value {
         epochs => rows.collect::<Vec<_>>(),
         number_of_epochs => format::count(lines.len()),
         averaged,
+        figure_columns => match figures.is_empty() {
+            true => vec!["Training accuracy, %", "Validation accuracy, %"],
+            false => figures.clone(),
+        },
         noted => lines.iter().any(|line| line.note.is_some()),
         best => best.map(|best| context! {
             accuracy => format::percent(best.valid_accuracy, 2),

@@ -2,16 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use super::contents::Report;
+use super::contents::{Figures, Judged, Report};
+use super::multi_label::multi_label_sections;
 use super::picture::Picture;
+use super::regression::regression_sections;
+use super::section::Section;
 use super::{confusion_chart, epoch_charts, mistake_images, page, rate_chart};
 use crate::error::{Error, Result};
+use crate::infer::Answers;
 use crate::write_file;
 
 /// Name of the page.
 const PAGE: &str = "report.html";
 /// Name of the folder of pictures.
 const PICTURES: &str = "report";
+/// The pictures of images that have not one class.
+const JUDGED: [&str; 3] = ["precision_recall.svg", "predicted.svg", "residuals.svg"];
 
 impl Report {
     /// Writes `report.html` into a folder, and the pictures into a folder `report` beside it; gives
@@ -36,14 +42,40 @@ impl Report {
             let file = chart.as_ref().map(Picture::file).transpose()?;
             put(&pictures.join(name), file.as_deref().map(str::as_bytes))?;
         }
+        let sections = self.judged_sections()?;
+        for name in JUDGED {
+            let pictures_of = sections.iter().filter_map(|own| own.picture.as_ref());
+            let picture = pictures_of.into_iter().find(|(own, _)| *own == name);
+            let file = picture.map(|(_, picture)| picture.file()).transpose()?;
+            put(&pictures.join(name), file.as_deref().map(str::as_bytes))?;
+        }
         let shown = mistake_images::surest(self);
         let sheet = mistake_images::sheet(&shown)?;
         put(&pictures.join("mistakes.png"), sheet.as_deref())?;
 
         let path = dir.join(PAGE);
         let charts = charts.map(|(_, chart)| chart);
-        write_file(&path, page::html(self, &charts, &shown)?.as_bytes())?;
+        write_file(
+            &path,
+            page::html(self, &charts, &shown, &sections)?.as_bytes(),
+        )?;
         Ok(path)
+    }
+}
+
+impl Report {
+    /// What is shown of images that have not one class.
+    fn judged_sections(&self) -> Result<Vec<Section>> {
+        let Some(Judged { figures, answers }) = &self.judged else {
+            return Ok(Vec::new());
+        };
+        let Answers { scores, targets } = answers;
+        match figures {
+            Figures::Labels(own) => {
+                multi_label_sections(own, scores, &answers.present(), &self.classes)
+            }
+            Figures::Numbers(own) => regression_sections(own, scores, targets, &self.classes),
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use crate::model::Classifier;
 use crate::model::host_vec;
 use crate::preprocess::{Image, Normalization};
 use crate::report::image_grid::{Caption, Grid};
-use crate::train::{Backward, Control, EpochEnd, EpochRecord, Monitor, RunStart, StepRecord};
+use crate::train::{
+    Backward, Control, EpochEnd, EpochRecord, Metric, Monitor, RunStart, StepRecord,
+};
 
 /// Writes loss, accuracies, rates, the norm of the gradients, speed and memory, histograms of
 /// weights and gradients by group, pictures of the input and of predictions, the model's structure,
@@ -25,6 +27,7 @@ pub struct TensorBoardMonitor {
     with_figures: bool,
     writer: Option<EventWriter>,
     groups: Vec<String>,
+    metric: Metric,
     /// The groups of the model and the prefixes of their parameters.
     prefixes: Vec<(String, String)>,
     /// Images on which predictions are shown, and their labels.
@@ -33,8 +36,8 @@ pub struct TensorBoardMonitor {
 
 /// Of so many steps one is written.
 const EVERY: usize = 10;
-/// What the table of recipes compares.
-const RESULTS: [&str; 2] = ["hparam/accuracy", "hparam/loss"];
+/// What the table of recipes compares beside the usual figure of the task.
+const RESULT_LOSS: &str = "hparam/loss";
 /// Colours for what was recognised and for what was not; green and vermillion differ for
 /// colour-blind people too.
 const RIGHT_COLOR: [u8; 3] = [0, 125, 90];
@@ -114,7 +117,8 @@ impl Monitor for TensorBoardMonitor {
         let name = run.model.info().architecture.clone();
         hparams.insert("architecture".to_owned(), HParam::Text(name));
         let hparams: Vec<(String, HParam)> = hparams.into_iter().collect();
-        writer.hparams(&hparams, &RESULTS)?;
+        self.metric = Metric::of_task(run.recipe.task);
+        writer.hparams(&hparams, &[&result(self.metric), RESULT_LOSS])?;
         if run.steps_done == 0 {
             let recipe = run.recipe.to_toml()?;
             writer.text("recipe", 0, &format!("```toml\n{recipe}\n```"))?;
@@ -191,9 +195,13 @@ impl Monitor for TensorBoardMonitor {
                 memory.device_utilization.map(f64::from),
             ),
         ] {
-            if let Some(value) = value {
+            if let Some(value) = value.filter(|value| !value.is_nan() || tag.starts_with("loss")) {
                 writer.scalar(tag, at, value)?;
             }
+        }
+        for (name, value) in &record.metrics {
+            let name = name.trim_start_matches("valid_");
+            writer.scalar(&format!("{name}/valid"), at, *value)?;
         }
         if self.with_figures {
             for (name, value) in record.figures() {
@@ -201,8 +209,8 @@ impl Monitor for TensorBoardMonitor {
             }
         }
         if epoch.best {
-            writer.scalar(RESULTS[0], at, record.valid_accuracy)?;
-            writer.scalar(RESULTS[1], at, record.valid_loss)?;
+            writer.scalar(&result(self.metric), at, self.metric.of(record))?;
+            writer.scalar(RESULT_LOSS, at, record.valid_loss)?;
         }
         if let Some((images, labels)) = &self.shown {
             let grid = predictions(epoch.model, images, labels)?;
@@ -217,6 +225,11 @@ impl Monitor for TensorBoardMonitor {
             None => Ok(()),
         }
     }
+}
+
+/// The tag of a result.
+fn result(metric: Metric) -> String {
+    format!("hparam/{}", metric.to_string().trim_start_matches("valid_"))
 }
 
 /// A table of tables as one of names with dots.

@@ -70,21 +70,35 @@ pub(super) fn write_steps(path: &Path, rows: &[StringRecord]) -> Result<()> {
 
 /// Writes `log.csv`.
 pub(super) fn write_epochs(path: &Path, epochs: &[EpochRecord]) -> Result<()> {
-    let columns = StringRecord::from(EPOCH_COLUMNS.to_vec());
+    // Figures of another task stand behind the columns that all logs have.
+    let first = epochs.iter().find(|epoch| !epoch.metrics.is_empty());
+    let metrics: Vec<&String> = first.map_or_else(Vec::new, |e| e.metrics.keys().collect());
+    let mut columns = StringRecord::from(EPOCH_COLUMNS.to_vec());
+    columns.extend(metrics.iter().copied());
+    let share = |value: f64| match value.is_nan() {
+        true => String::new(),
+        false => value.to_string(),
+    };
     let rows = epochs.iter().map(|epoch| {
-        StringRecord::from(vec![
+        let own = metrics.iter().map(|name| {
+            let value = epoch.metrics.get(*name);
+            value.map_or_else(String::new, f64::to_string)
+        });
+        let own: Vec<String> = own.collect();
+        let row = vec![
             epoch.epoch.to_string(),
             epoch.train_loss.to_string(),
-            epoch.train_accuracy.to_string(),
+            share(epoch.train_accuracy),
             epoch.valid_loss.to_string(),
-            epoch.valid_accuracy.to_string(),
-            epoch.valid_top5_accuracy.to_string(),
-            epoch.valid_balanced_accuracy.to_string(),
+            share(epoch.valid_accuracy),
+            share(epoch.valid_top5_accuracy),
+            share(epoch.valid_balanced_accuracy),
             epoch.learning_rate.to_string(),
             format!("{:.2}", epoch.images_per_second),
             format!("{:.3}", epoch.seconds),
             epoch.frozen.clone(),
-        ])
+        ];
+        StringRecord::from([row, own].concat())
     });
     let rows: Vec<StringRecord> = std::iter::once(columns).chain(rows).collect();
     write(path, &rows, QuoteStyle::NonNumeric)

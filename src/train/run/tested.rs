@@ -1,5 +1,6 @@
 //! How the chosen model does on images by which nothing was chosen: `test.json`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,20 +13,28 @@ use crate::data::{ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::train::classes::check_same_classes;
+use crate::train::epoch_record::{is_nan, named, nan};
 
 /// `test.json`: how the best epoch's model does on a test set, by which nothing was chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestRecord {
     /// The epoch of the model, counted from 1.
     pub epoch: usize,
-    /// Mean cross-entropy over the test images.
+    /// Mean loss over the test images.
     pub test_loss: f64,
-    /// Share of test images that were recognised, in 0..1.
+    /// Share of test images that were recognised, in 0..1; NaN and not in the file where an image has
+    /// not one class, as the other accuracies.
+    #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub test_accuracy: f64,
     /// Share of test images whose class was among the best five, in 0..1.
+    #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub test_top5_accuracy: f64,
     /// Mean over the classes of the share that was recognised, in 0..1.
+    #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub test_balanced_accuracy: f64,
+    /// The figures of a task other than one label, such as `test_map`; labels by the model's thresholds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
     /// Images that were judged.
     pub test_images: usize,
     /// Images that were left out because they could not be read.
@@ -79,6 +88,7 @@ impl Run {
             test_accuracy: evaluation.accuracy,
             test_top5_accuracy: evaluation.top5_accuracy,
             test_balanced_accuracy: evaluation.balanced_accuracy(),
+            metrics: named(evaluation.metrics(), "test"),
             test_images: evaluation.images,
             skipped_images: loader.broken().len(),
         };
@@ -92,13 +102,16 @@ impl Run {
 
 impl fmt::Display for TestRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "test accuracy {:.1} %, loss {:.3} over {} images",
-            100.0 * self.test_accuracy,
-            self.test_loss,
-            self.test_images
-        )?;
+        write!(f, "test ")?;
+        if !self.test_accuracy.is_nan() {
+            write!(f, "accuracy {:.1} %, ", 100.0 * self.test_accuracy)?;
+        }
+        for (name, value) in &self.metrics {
+            let metric = name.trim_start_matches("test_").replace('_', " ");
+            write!(f, "{metric} {value:.3}, ")?;
+        }
+        let (loss, images) = (self.test_loss, self.test_images);
+        write!(f, "loss {loss:.3} over {images} images")?;
         match self.skipped_images {
             0 => Ok(()),
             skipped => write!(f, "; left out: {skipped} that could not be read"),

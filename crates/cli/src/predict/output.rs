@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use burn_zoo::prelude::Task;
 use burn_zoo::train::Prediction;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -50,6 +51,7 @@ impl Output {
 
 /// A table whose rows are printed as they come.
 pub struct Screen {
+    task: Task,
     path: usize,
     class: usize,
     begun: bool,
@@ -61,6 +63,7 @@ const WIDEST: usize = 60;
 impl Screen {
     /// A table for these paths and classes.
     pub fn new<'a>(
+        task: Task,
         paths: impl Iterator<Item = &'a Path>,
         classes: impl Iterator<Item = &'a str>,
     ) -> Self {
@@ -70,6 +73,7 @@ impl Screen {
             widest.unwrap_or_default().clamp(width(heading), WIDEST)
         };
         Self {
+            task,
             path: fit("image", paths.max()),
             class: fit("class", classes.map(width).max()),
             begun: false,
@@ -80,7 +84,13 @@ impl Screen {
         let (path, class) = (self.path, self.class);
         if !self.begun {
             self.begun = true;
-            let line = format!("{:path$}  {:class$}  probability  next", "image", "class");
+            let line = match self.task {
+                Task::SingleLabel => {
+                    format!("{:path$}  {:class$}  probability  next", "image", "class")
+                }
+                Task::MultiLabel => format!("{:path$}  labels above their thresholds", "image"),
+                Task::Regression => format!("{:path$}  values", "image"),
+            };
             print(line)?;
         }
         let predictions = match &row.result {
@@ -90,6 +100,14 @@ impl Screen {
                 return print(notice::plain(line));
             }
         };
+        if self.task != Task::SingleLabel {
+            let words: Vec<String> = predictions.iter().map(in_words).collect();
+            let line = match words.is_empty() {
+                true => format!("{:path$}  none", row.path),
+                false => format!("{:path$}  {}", row.path, words.join(", ")),
+            };
+            return print(notice::plain(line));
+        }
         let Some((best, others)) = predictions.split_first() else {
             return print(notice::plain(&row.path));
         };
@@ -109,12 +127,34 @@ impl Screen {
     }
 }
 
+/// A label with its probability, or a number with its name.
+fn in_words(prediction: &Prediction) -> String {
+    match prediction.value {
+        Some(value) => format!("{} {value:.4}", prediction.name),
+        None => format!(
+            "{} {:.2} %",
+            prediction.name,
+            100.0 * prediction.probability
+        ),
+    }
+}
+
 /// A file that appears whole, at the end.
 pub struct File {
     path: PathBuf,
     overwrite: bool,
-    top_k: usize,
+    columns: Columns,
     form: Form,
+}
+
+/// What there is beside the path and the error.
+pub enum Columns {
+    /// So many classes, the best first.
+    Best(usize),
+    /// All labels of an image, with `|` between them.
+    Labels,
+    /// Numbers of these names.
+    Numbers(Vec<String>),
 }
 
 enum Form {
@@ -150,8 +190,8 @@ fn exists(path: &Path) -> anyhow::Error {
 }
 
 impl File {
-    /// Begins a file with columns for so many classes of an image.
-    pub fn create(path: &Path, overwrite: bool, top_k: usize) -> Result<Self> {
+    /// Begins a file with these columns.
+    pub fn create(path: &Path, overwrite: bool, columns: Columns) -> Result<Self> {
         check(path, overwrite)?;
         // A link stays a link: the file behind it is replaced.
         let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
@@ -173,25 +213,32 @@ impl File {
         let mut file = Self {
             path: target,
             overwrite,
-            top_k,
+            columns,
             form,
         };
         file.heading()?;
         Ok(file)
     }
 
-    /// `path,class,probability,class_2,probability_2,..,error`
+    /// `path,class,probability,class_2,probability_2,..,error`, `path,labels,probabilities,error`, or
+    /// `path,NAME,..,error`.
     fn heading(&mut self) -> Result<()> {
         let Form::Csv(writer) = &mut self.form else {
             return Ok(());
         };
         let mut names = vec!["path".to_owned()];
-        for rank in 1..=self.top_k {
-            let end = match rank {
-                1 => String::new(),
-                rank => format!("_{rank}"),
-            };
-            names.extend([format!("class{end}"), format!("probability{end}")]);
+        match &self.columns {
+            Columns::Best(count) => {
+                for rank in 1..=*count {
+                    let end = match rank {
+                        1 => String::new(),
+                        rank => format!("_{rank}"),
+                    };
+                    names.extend([format!("class{end}"), format!("probability{end}")]);
+                }
+            }
+            Columns::Labels => names.extend(["labels", "probabilities"].map(str::to_owned)),
+            Columns::Numbers(own) => names.extend(own.iter().cloned()),
         }
         names.push("error".to_owned());
         writer.write_record(names)?;
@@ -207,11 +254,25 @@ impl File {
                     Err(reason) => (&[][..], reason.as_str()),
                 };
                 let mut fields = vec![row.path.clone()];
-                for rank in 0..self.top_k {
-                    fields.extend(match predictions.get(rank) {
-                        Some(p) => [p.name.clone(), json!(p.probability).to_string()],
-                        None => Default::default(),
-                    });
+                match &self.columns {
+                    Columns::Best(count) => {
+                        for rank in 0..*count {
+                            fields.extend(match predictions.get(rank) {
+                                Some(p) => [p.name.clone(), json!(p.probability).to_string()],
+                                None => Default::default(),
+                            });
+                        }
+                    }
+                    Columns::Labels => {
+                        let names = predictions.iter().map(|p| p.name.clone());
+                        fields.push(names.collect::<Vec<_>>().join("|"));
+                        let sure = predictions.iter().map(|p| json!(p.probability).to_string());
+                        fields.push(sure.collect::<Vec<_>>().join("|"));
+                    }
+                    Columns::Numbers(own) => fields.extend((0..own.len()).map(|index| {
+                        let value = predictions.get(index).and_then(|p| p.value);
+                        value.map_or_else(String::new, |value| json!(value).to_string())
+                    })),
                 }
                 fields.push(error.to_owned());
                 writer.write_record(fields).map_err(std::io::Error::from)

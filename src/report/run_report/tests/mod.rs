@@ -94,6 +94,7 @@ fn sample() -> Report {
         line.ema_accuracy = Some(line.valid_accuracy - 0.01);
     }
     Report {
+        judged: None,
         title: owned("resnet18 on FashionMNIST"),
         subtitle: owned("gradual unfreezing"),
         epochs,

@@ -43,6 +43,7 @@ pub fn epochs(number: usize) -> Vec<EpochLine> {
                 ema_accuracy: None,
                 seconds: 61.5,
                 images_per_second: 1234.4,
+                figures: Vec::new(),
                 note: None,
             }
         })
