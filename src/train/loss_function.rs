@@ -70,7 +70,7 @@ fn huber_delta() -> f64 {
 }
 
 text_form!(
-    /// `cross_entropy`, `bce`, `asymmetric[:gamma_neg=4,gamma_pos=1,clip=0.05]`, `mse`, `l1` or
+    /// `cross_entropy`, `bce`, `asymmetric[:gamma_neg=4:gamma_pos=1:clip=0.05]`, `mse`, `l1` or
     /// `huber[:delta=1]`.
     LossFunction,
     Form::new("loss", Style::Colons, &[]),
