@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::message::{Message, tensor_shape};
+use super::message::tensor_shape;
+use crate::protobuf::Message;
 use crate::error::{Error, Result};
 
 /// One layer, or whatever else a box in the Graphs tab stands for.

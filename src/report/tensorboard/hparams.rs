@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::message::{Message, plugin_metadata, tensor_shape};
+use super::message::{plugin_metadata, tensor_shape};
+use crate::protobuf::Message;
 use crate::error::{Error, Result};
 
 /// The value of a hyperparameter.
