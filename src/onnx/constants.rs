@@ -73,7 +73,9 @@ fn needed(recording: &mut Recording) -> Vec<OperationIr> {
     let mut operations = std::mem::take(&mut recording.operations);
     operations.reverse();
     operations.retain(|operation| {
-        let is_needed = operation.outputs().any(|output| wanted.contains(&output.id));
+        let is_needed = operation
+            .outputs()
+            .any(|output| wanted.contains(&output.id));
         if is_needed {
             wanted.extend(operation.inputs().map(|input| input.id));
         }

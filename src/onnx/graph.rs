@@ -69,7 +69,10 @@ impl Graph {
         let message = inputs.iter().fold(Message::default(), |message, input| {
             message.push_text(1, input)
         });
-        let message = message.push_text(2, output).text(3, &name).text(4, operator);
+        let message = message
+            .push_text(2, output)
+            .text(3, &name)
+            .text(4, operator);
         let attributes = attributes.iter().map(|(name, value)| value.encode(name));
         self.nodes.push(message.push_all(5, attributes));
     }

@@ -101,7 +101,9 @@ impl Classifier {
             InputSize::Exactly(size) => size,
             _ => match self.info().image_size {
                 Some(size) => size.sides(),
-                None => zoo::find(&self.info().architecture).map_or([224; 2], |a| [a.image_size; 2]),
+                None => {
+                    zoo::find(&self.info().architecture).map_or([224; 2], |a| [a.image_size; 2])
+                }
             },
         }
     }
@@ -129,7 +131,10 @@ impl Classifier {
         let mut properties = vec![
             ("architecture", json!(self.info().architecture)),
             ("origin", json!(self.info().origin)),
-            ("input_size", json!([self.in_channels(), sides[0], sides[1]])),
+            (
+                "input_size",
+                json!([self.in_channels(), sides[0], sides[1]]),
+            ),
             ("fixed_input_size", json!(is_fixed)),
         ];
         for name in [
@@ -159,6 +164,6 @@ impl Classifier {
 }
 
 /// What stands in the way of a file, by the argument that would have to be another.
-fn impossible(expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Error {
+fn impossible(expected: impl Into<String>, found: impl std::fmt::Display) -> Error {
     Error::argument("onnx", expected, found)
 }

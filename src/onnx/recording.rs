@@ -53,6 +53,11 @@ impl Side {
         is_multiple.then_some(times)
     }
 
+    /// A length of 1, in as many runs as these.
+    pub fn of_one(like: &[Self]) -> Self {
+        Self(vec![1; like.first().map_or(1, |side| side.0.len())])
+    }
+
     /// The length in the first run.
     pub fn recorded(&self) -> usize {
         self.0[0]
@@ -217,8 +222,12 @@ fn record(model: &Classifier, images: [usize; 4]) -> Result<Run> {
         })
     };
     // An operation that needs values, which a capture has none of, panics.
-    let captured = panics::quietly(|_| true, run)
-        .map_err(|(message, _)| impossible("a network that can be recorded", message.unwrap_or_default()))?;
+    let captured = panics::quietly(|_| true, run).map_err(|(message, _)| {
+        impossible(
+            "a network that can be recorded",
+            message.unwrap_or_default(),
+        )
+    })?;
     let [input, output] = ends.unwrap_or_else(|| Err(impossible("scores", "nothing")))?;
     let CapturedGraph { graph, values } =
         captured.map_err(|error| impossible("a network that can be recorded", error))?;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::message::tensor_shape;
-use crate::protobuf::Message;
 use crate::error::{Error, Result};
+use crate::protobuf::Message;
 
 /// One layer, or whatever else a box in the Graphs tab stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

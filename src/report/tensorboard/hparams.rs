@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::message::{plugin_metadata, tensor_shape};
-use crate::protobuf::Message;
 use crate::error::{Error, Result};
+use crate::protobuf::Message;
 
 /// The value of a hyperparameter.
 #[derive(Debug, Clone, PartialEq)]
