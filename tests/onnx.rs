@@ -306,7 +306,7 @@ fn onnx_runtime_computes_the_same() {
         model
             .export_onnx(dir.path().join(format!("{name}.onnx")), OnnxSize::Own)
             .unwrap();
-        // Neither of the batches that a graph is recorded with.
+        // None of the batches that a graph is recorded with.
         let shape = [5, 3, size.height, size.width];
         let input = rule_input(shape, &device());
         let scores = values(&model.forward(input.clone()).unwrap());

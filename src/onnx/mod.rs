@@ -1,7 +1,7 @@
 //! Models as ONNX files.
 //!
 //! A network is run twice on burn's capture device, which records operations in place of computing
-//! them, with batches of 2 and of 3 images ([`recording`]): a dimension that differs follows the batch. What follows
+//! them, with batches of two sizes ([`recording`]): a dimension that differs follows the batch. What follows
 //! from the weights alone is computed once on the CPU ([`constants`]), so that normalisations are in the
 //! kernels of the convolutions before them, as in a fused model. Each of the other operations becomes one or a few
 //! of ONNX's ([`translate`]), and [`graph`] writes them down.
