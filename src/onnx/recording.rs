@@ -134,16 +134,16 @@ impl Recording {
                 format!("{what}, which follows from {by}"),
             )
         };
-        let counts = [self.operations.len(), run.operations.len()];
-        if counts[0] != counts[1] {
-            let found = format!("{} operations and {}", counts[0], counts[1]);
-            return Err(differs(found));
-        }
         let mut same = [Renumbered::default(), Renumbered::default()];
         let mut ids = HashMap::new();
         for (first, other) in self.operations.iter().zip(&run.operations) {
             if same[0].of(first) != same[1].of(other) {
-                return Err(differs(format!("{} with other arguments", name_of(first))));
+                let [name, other] = [first, other].map(name_of);
+                return Err(differs(if name == other {
+                    format!("{name} with other arguments")
+                } else {
+                    format!("{other} in place of {name}")
+                }));
             }
             if let (Some(first), Some(other)) = (slice_of(first), slice_of(other)) {
                 let ranges = self.ranges.entry(first.out.id).or_default();
@@ -168,7 +168,8 @@ impl Recording {
                 }
             }
         }
-        if ids.get(&self.output) != Some(&run.output) {
+        let is_as_long = self.operations.len() == run.operations.len();
+        if !is_as_long || ids.get(&self.output) != Some(&run.output) {
             return Err(differs("the last operation".to_owned()));
         }
         Ok(())

@@ -11,6 +11,8 @@ use burn::backend::ir::{
     ScalarIr, TensorIr,
 };
 
+use burn::tensor::TensorData;
+
 use super::constants::Constants;
 use super::graph::Attribute::{Int, Ints, Text};
 use super::graph::{Attribute, Graph, element_type};
@@ -274,10 +276,28 @@ impl Translation {
         Ok(true)
     }
 
+    /// A constant matrix without dimensions of length 1 before it: as such runtimes prepare it once.
+    fn flatten_weight(&mut self, weight: &TensorIr) {
+        let Some(values) = self.constants.take(weight.id) else {
+            return;
+        };
+        let (bytes, shape, dtype) = values.into_parts();
+        let batch = shape.num_dims().saturating_sub(2);
+        let is_matrix = shape.iter().take(batch).all(|side| *side == 1);
+        let skipped = if is_matrix { batch } else { 0 };
+        let sides: Vec<usize> = shape.iter().skip(skipped).copied().collect();
+        let values = TensorData::from_bytes(bytes, sides, dtype);
+        let name = self.graph.constant(values);
+        self.is(weight, name);
+    }
+
     fn float(&mut self, operation: &FloatOperationIr) -> Result<bool> {
         use FloatOperationIr as Op;
         match operation {
-            Op::Matmul(op) => self.node("MatMul", [&op.lhs, &op.rhs], &[], &op.out)?,
+            Op::Matmul(op) => {
+                self.flatten_weight(&op.rhs);
+                self.node("MatMul", [&op.lhs, &op.rhs], &[], &op.out)?;
+            }
             Op::PowfScalar(op) => self.with_scalar("Pow", &op.lhs, op.rhs, &op.out)?,
             Op::Powf(op) => self.node("Pow", [&op.lhs, &op.rhs], &[], &op.out)?,
             Op::Exp(op) => self.node("Exp", [&op.input], &[], &op.out)?,
