@@ -65,17 +65,18 @@ impl Classifier {
 
     fn onnx(&self, size: OnnxSize) -> Result<Vec<u8>> {
         let own = self.own_size();
-        let (sides, other) = match size {
-            OnnxSize::Own => (own, None),
-            OnnxSize::Fixed(size) => (size.sides(), None),
-            OnnxSize::Any => (own, Some(self.other_size(own)?)),
+        let (sides, others) = match size {
+            OnnxSize::Own => (own, Vec::new()),
+            OnnxSize::Fixed(size) => (size.sides(), Vec::new()),
+            OnnxSize::Any => (own, self.other_sizes(own)?),
         };
-        let recording = Recording::new(&self.valid(), sides, other)?;
+        let recording = Recording::new(&self.valid(), sides, &others)?;
         let mut graph = translate::translate(recording)?;
         let channels = self.in_channels();
-        let side = |side: usize, name| match other {
-            Some(_) => Axis::Named(name),
-            None => Axis::Fixed(side),
+        let is_fixed = others.is_empty();
+        let side = |side: usize, name| match is_fixed {
+            true => Axis::Fixed(side),
+            false => Axis::Named(name),
         };
         let image = [
             Axis::Named("batch"),
@@ -91,7 +92,7 @@ impl Classifier {
         graph.output(output, &[Axis::Named("batch"), Axis::Fixed(length)]);
         graph.encode(
             &self.info().architecture,
-            self.onnx_metadata(sides, other.is_none()),
+            self.onnx_metadata(sides, is_fixed),
         )
     }
 
@@ -108,11 +109,20 @@ impl Classifier {
         }
     }
 
-    /// A size that differs in whatever a network may depend on: even and odd, larger, not square.
-    fn other_size(&self, [height, width]: [usize; 2]) -> Result<[usize; 2]> {
+    /// Sizes that differ in whatever a network may depend on: larger and smaller, even and odd, not square.
+    fn other_sizes(&self, [height, width]: [usize; 2]) -> Result<Vec<[usize; 2]>> {
         match self.backbone.describe().input_size {
-            InputSize::AtLeast(_) => Ok([height + 37, width + 50]),
-            InputSize::MultipleOf(side) => Ok([height + side, width + 2 * side]),
+            InputSize::AtLeast(least) => {
+                let smaller =
+                    |side: usize, less: usize| (side * 2 / 3).saturating_sub(less).max(least);
+                let smaller = [smaller(height, 0), smaller(width, 3)];
+                Ok(vec![[height + 37, width + 50], smaller])
+            }
+            InputSize::MultipleOf(side) => {
+                let smaller = |sides: usize| (sides * 2 / 3 / side).max(1) * side;
+                let smaller = [smaller(height), smaller(width)];
+                Ok(vec![[height + side, width + 2 * side], smaller])
+            }
             InputSize::Exactly([height, width]) => Err(Error::argument(
                 "size",
                 format!(

@@ -48,9 +48,11 @@ impl Side {
     /// How many there are for each image, if that is the same in all runs.
     pub fn per_image(&self) -> Option<usize> {
         let times = self.0[0] / IMAGES[0];
-        let expected = [times * IMAGES[0], times * IMAGES[1], times * IMAGES[0]];
-        let is_multiple = self.fixed().is_none() && expected.starts_with(&self.0);
-        is_multiple.then_some(times)
+        let is_multiple = self.0.iter().enumerate().all(|(run, side)| {
+            // The second run alone has another number.
+            *side == times * IMAGES[usize::from(run == 1)]
+        });
+        (is_multiple && times > 0).then_some(times)
     }
 
     /// A length of 1, in as many runs as these.
@@ -84,8 +86,8 @@ struct Run {
 }
 
 impl Recording {
-    /// Runs a model without autodiff, with images of a size, and if there is an `other` size with that, too.
-    pub fn new(model: &Classifier, sides: [usize; 2], other: Option<[usize; 2]>) -> Result<Self> {
+    /// Runs a model without autodiff, with images of a size, and with each of the `others`.
+    pub fn new(model: &Classifier, sides: [usize; 2], others: &[[usize; 2]]) -> Result<Self> {
         let run = |images: usize, [height, width]: [usize; 2]| {
             record(model, [images, model.in_channels(), height, width])
         };
@@ -110,8 +112,8 @@ impl Recording {
             ranges,
         };
         recording.add(run(IMAGES[1], sides)?, "the number of images")?;
-        if let Some(other) = other {
-            recording.add(run(IMAGES[0], other)?, "their size")?;
+        for other in others {
+            recording.add(run(IMAGES[0], *other)?, "their size")?;
         }
         Ok(recording)
     }
