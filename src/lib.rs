@@ -56,6 +56,7 @@
 //! | `plots` | no | curves of a run and its report as pictures |
 //! | `tensorboard` | no | TensorBoard's event files |
 //! | `tune` | no | hyper-parameter search |
+//! | `onnx` | no | models as ONNX files |
 //! | `bundled-weights` | no | weights of a ResNet-18 inside the program, 23 MB |
 //! | `fashion-mnist-mini` | no | a sample of FashionMNIST inside the program, 3 MB |
 //!
@@ -86,8 +87,12 @@ pub mod init;
 mod memory;
 mod model;
 pub mod nn;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod panics;
 pub mod preprocess;
+#[cfg(any(feature = "tensorboard", feature = "onnx"))]
+mod protobuf;
 #[cfg(any(feature = "plots", feature = "tensorboard"))]
 pub mod report;
 mod text;
@@ -109,6 +114,8 @@ pub use model::{
     FrozenNorm, Group, Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling,
     PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary, TableLayout, freeze,
 };
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxSize;
 pub use preprocess::ImageSize;
 pub use weights::manifest;
 

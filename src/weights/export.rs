@@ -117,7 +117,7 @@ impl Classifier {
     }
 
     /// The configuration in the form of timm's `save_for_hf`.
-    fn timm_config(&self) -> Value {
+    pub(crate) fn timm_config(&self) -> Value {
         let info = &self.info;
         let pool = self.head.pool();
         let names = &self.backbone.describe().key_table;

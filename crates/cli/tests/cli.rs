@@ -183,6 +183,45 @@ fn a_model_is_tuned_judged_exported_and_used() {
     run(&["export", &out, &exported]);
     assert!(fail(1, &["export", &out, &exported]).contains(" exists already; pass --overwrite"));
     run(&["export", &out, &exported, "--overwrite"]);
+
+    let (file, folder) = (at("model.onnx"), at("for-onnx"));
+    assert!(run(&["export", &out, &file]).contains("onnxruntime"));
+    assert!(Path::new(&file).is_file());
+    assert!(fail(1, &["export", &out, &file]).contains(" exists already; pass --overwrite"));
+    run(&[
+        "export",
+        &out,
+        &file,
+        "--overwrite",
+        "--image-size",
+        "32x24",
+    ]);
+    run(&[
+        "export",
+        &exported,
+        &folder,
+        "--format",
+        "onnx",
+        "--dynamic-size",
+    ]);
+    let written: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+    assert_eq!(written.len(), 1);
+    assert!(Path::new(&folder).join("model.onnx").is_file());
+    let other = at("other");
+    for (arguments, flag) in [
+        (&[&*file, "--half"][..], "--half"),
+        (&[&*file, "--format", "folder"], "--format"),
+        (&[&*other, "--dynamic-size"], "--dynamic-size"),
+        (&[&*other, "--image-size", "32"], "--image-size"),
+    ] {
+        let error = fail(1, &[&["export", &out][..], arguments].concat());
+        assert!(
+            error.contains(&format!("{flag}: ")) || error.contains(&format!("{flag} ")),
+            "{error}"
+        );
+    }
+    assert!(!Path::new(&other).exists());
+
     // An exported model has no images of its own: it is judged by the test images.
     let test = ["--part", "test", "--limit-test", "100", "--json"];
     let own = json(&[&["eval", &out][..], &test].concat());
