@@ -36,7 +36,9 @@ mod fetch;
 mod fetch_error;
 mod inventory;
 mod lock;
+mod push;
 mod receive;
+mod repetition;
 mod request;
 mod results;
 mod settings;
@@ -46,6 +48,7 @@ mod transfer;
 mod verify;
 
 pub(crate) use fetch_error::FetchError;
+pub use push::{Push, PushFile, PushProgress, Pushed, PushedFile};
 pub(crate) use request::{Pin, Request};
 pub use results::{CachedFile, Outcome, Progress, Removed, Verification};
 pub use settings::Hub;
