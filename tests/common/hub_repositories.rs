@@ -56,7 +56,10 @@ impl Written {
         let parts = parts.as_slice();
         let writes = seen.method == "POST" && !matches!(parts, ["complete", _]);
         if writes && !seen.headers.contains_key("authorization") {
-            return Some(Answer::new(401, r#"{"error": "Invalid username or password."}"#));
+            return Some(Answer::new(
+                401,
+                r#"{"error": "Invalid username or password."}"#,
+            ));
         }
         Some(match (seen.method.as_str(), parts) {
             ("POST", ["api", "repos", "create"]) => {
@@ -64,7 +67,10 @@ impl Written {
                 let text = |key: &str| body[key].as_str().unwrap().to_owned();
                 let name = format!("{}/{}", text("organization"), text("name"));
                 if self.repositories.contains_key(&name) {
-                    return Some(Answer::new(409, r#"{"error": "You already created this model repo"}"#));
+                    return Some(Answer::new(
+                        409,
+                        r#"{"error": "You already created this model repo"}"#,
+                    ));
                 }
                 self.create(&name, body["private"] == true);
                 answer(&json!({ "name": name, "url": "http://hub" }))
@@ -151,7 +157,13 @@ impl Written {
             let path = file["path"].as_str().unwrap();
             let large = path.ends_with(".safetensors");
             let known = branch.files.get(path).filter(|_| !self.no_oids);
-            let oid = known.map(|bytes| if large { sha256(bytes) } else { git_sha1(bytes) });
+            let oid = known.map(|bytes| {
+                if large {
+                    sha256(bytes)
+                } else {
+                    git_sha1(bytes)
+                }
+            });
             json!({
                 "path": path,
                 "uploadMode": if large { "lfs" } else { "regular" },

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sha1::Digest;
 
+#[allow(unused_imports)]
 pub use hub_repositories::{Branch, Repository, Written};
 
 /// The commit that `main` means.

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::model::warn_of;
 use crate::model_folder::{model_folder, open};
 use crate::output::print;
+use crate::push::write_card;
 
 #[derive(Args)]
 pub struct ExportArgs {
@@ -43,6 +44,7 @@ impl ExportArgs {
         } else {
             model.export(&self.dir)?
         }
+        write_card(&self.run, &model, &self.dir)?;
         let dir = self.dir.display();
         print(format!("{} -> {dir}", model_folder(&self.run)?.display()))?;
         match model.unknown_to_timm() {

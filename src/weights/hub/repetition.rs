@@ -47,8 +47,7 @@ impl Repetitions {
                 self.server_errors += 1;
                 self.attempts = self.server_errors;
                 let reason = format!("the server answered {status}");
-                (self.server_errors <= REPETITIONS)
-                    .then(|| (backoff(self.server_errors), reason))
+                (self.server_errors <= REPETITIONS).then(|| (backoff(self.server_errors), reason))
             }
             Failure::Interrupted { reason } => {
                 self.interruptions += 1;

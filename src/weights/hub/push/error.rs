@@ -122,7 +122,11 @@ pub(crate) enum PushError {
     Ignored { file: String },
     /// The hub does not take a large file.
     #[error("the hub does not take `{file}` ({code}: \"{said}\")")]
-    Object { file: String, code: u64, said: String },
+    Object {
+        file: String,
+        code: u64,
+        said: String,
+    },
     /// A file cannot be read, or is another than when its checksum was made.
     #[error("cannot read {file}: {reason}")]
     File { file: String, reason: String },
@@ -165,7 +169,7 @@ fn quoted(said: &Option<String>) -> String {
 /// What a push that failed has left on the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// No request that writes was made.
+    /// No file has left this machine.
     Nothing,
     /// The repository was made by this push and has no files of it.
     Empty,
@@ -178,7 +182,7 @@ pub(crate) enum Left {
 impl std::fmt::Display for Left {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Nothing => "nothing was sent",
+            Self::Nothing => "no file was sent",
             Self::Empty => "the repository was created and is empty; a repetition goes on from here",
             Self::Unchanged => "the files of the repository are as they were",
             Self::Unknown => {

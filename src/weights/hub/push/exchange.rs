@@ -271,10 +271,9 @@ impl Attempt {
     pub fn may_have_been_heard(&self) -> bool {
         match self {
             Attempt::Again(failure) => !matches!(failure, Failure::RateLimited { .. }),
-            Attempt::Final(error) => matches!(
-                error,
-                PushError::TimedOut { .. } | PushError::Answer { .. }
-            ),
+            Attempt::Final(error) => {
+                matches!(error, PushError::TimedOut { .. } | PushError::Answer { .. })
+            }
         }
     }
 }
@@ -308,7 +307,11 @@ pub(super) fn read<T: DeserializeOwned>(
         let found = match error.classify() {
             _ if is_html => "an HTML page".to_owned(),
             serde_json::error::Category::Data => {
-                format!("other fields, at line {} column {}", error.line(), error.column())
+                format!(
+                    "other fields, at line {} column {}",
+                    error.line(),
+                    error.column()
+                )
             }
             _ => "no JSON".to_owned(),
         };

@@ -121,7 +121,11 @@ impl Session<'_> {
         for (oid, file) in objects {
             let place = batch.objects.iter().position(|object| object.oid == oid);
             let Some(place) = place else {
-                return Err(answer(ASKING, EXPECTED, format!("nothing of {}", file.file.path)));
+                return Err(answer(
+                    ASKING,
+                    EXPECTED,
+                    format!("nothing of {}", file.file.path),
+                ));
             };
             let object = batch.objects.swap_remove(place);
             if let Some(Refused { code, message }) = object.error {
@@ -133,7 +137,9 @@ impl Session<'_> {
                 missing.push((file, actions));
             }
         }
-        let sending = missing.iter().filter(|(_, actions)| actions.upload.is_some());
+        let sending = missing
+            .iter()
+            .filter(|(_, actions)| actions.upload.is_some());
         let mut sent = Sent {
             before: 0,
             total: sending.map(|(file, _)| file.bytes).sum(),
@@ -204,7 +210,9 @@ impl Session<'_> {
             let begin = (number - 1) * size;
             let range = begin..(begin + size).min(file.bytes);
             let url = self.address(step, address)?;
-            let etag = self.put(step, file, range, url, sent, |request| request).await?;
+            let etag = self
+                .put(step, file, range, url, sent, |request| request)
+                .await?;
             let Some(etag) = etag else {
                 let found = format!("part {number} without an ETag");
                 return Err(answer(step, "an ETag for each part", found));
@@ -248,7 +256,10 @@ impl Session<'_> {
         let reply = self
             .call_moving(step, Server::Storage, &[], &moved, make)
             .await?;
-        let etag = reply.headers.get("etag").and_then(|etag| etag.to_str().ok());
+        let etag = reply
+            .headers
+            .get("etag")
+            .and_then(|etag| etag.to_str().ok());
         Ok(etag.filter(|etag| !etag.is_empty()).map(str::to_owned))
     }
 

@@ -173,6 +173,9 @@ impl Hub {
     /// there. [`Error::Io`] if a file cannot be read, [`Error::InvalidArgument`] if there is none.
     pub fn push(&self, push: &Push, progress: &mut dyn FnMut(PushProgress)) -> Result<Pushed> {
         self.check_push(push)?;
+        if push.files.is_empty() {
+            return Err(Error::argument("files", "at least one", "none"));
+        }
         let failed = |error: PushError, left: Left| {
             Error::from(HubError::Push {
                 repository: push.repository.clone(),
@@ -203,11 +206,11 @@ impl Hub {
             .map_err(|(error, left)| failed(error, left))
     }
 
-    /// Whether the names of a push can be used. [`push`](Self::push) asks the same.
+    /// Whether the names of a push can be used, for those who want to know before they make its files.
     ///
     /// # Errors
     ///
-    /// [`Error::Hub`] and [`Error::InvalidArgument`], as of [`push`](Self::push).
+    /// [`Error::Hub`] if one cannot; [`Error::InvalidArgument`] for a revision that is no branch.
     pub fn check_push(&self, push: &Push) -> Result<()> {
         check_repository(&push.repository, 2)?;
         if let Some(revision) = &push.revision {
@@ -216,9 +219,6 @@ impl Hub {
                 let found = format!("the commit {revision}");
                 return Err(Error::argument("revision", "a branch", found));
             }
-        }
-        if push.files.is_empty() {
-            return Err(Error::argument("files", "at least one", "none"));
         }
         for file in &push.files {
             check_file(&file.path)?;

@@ -112,7 +112,11 @@ impl<'a> Session<'a> {
 
     pub async fn push(&mut self) -> Result<Pushed, PushError> {
         let (private, created) = self.repository().await?;
-        let before = if created { Left::Empty } else { Left::Unchanged };
+        let before = if created {
+            Left::Empty
+        } else {
+            Left::Unchanged
+        };
         self.left = before;
         let (mut head, created_branch) = self.branch().await?;
         let mut pushed = Pushed {
@@ -284,9 +288,9 @@ impl<'a> Session<'a> {
         const STEP: &str = "comparing the files";
         const EXPECTED: &str = "how each file is kept";
         self.step(STEP);
-        let files = self.files.iter().map(|file| {
-            json!({ "path": file.file.path, "size": file.bytes, "sample": file.sample })
-        });
+        let files = self.files.iter().map(
+            |file| json!({ "path": file.file.path, "size": file.bytes, "sample": file.sample }),
+        );
         let body = json!({ "files": files.collect::<Vec<_>>() });
         let path = self.route(&["preupload", self.revision]);
         let make = || Ok(self.json(self.request(Method::POST, &path), &body));

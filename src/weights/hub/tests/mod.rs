@@ -2,10 +2,10 @@
 //! test also makes the table in `docs/weights.md`; `UPDATE_DOCS=1` writes it there.
 
 mod faults;
-mod push;
 #[allow(dead_code)]
 #[path = "../../../../tests/common/hub_server.rs"]
 mod hub_server;
+mod push;
 mod rules;
 
 use std::io::{BufRead, BufReader};
