@@ -106,12 +106,12 @@ impl PushArgs {
                      {CONFIG}, found no {WEIGHTS}"
                 );
             }
-            self.say_source(format_args!(
+            notice::say(format_args!(
                 "{shown} is an exported folder: it is sent as it is"
             ));
             return Ok(dir.clone());
         }
-        self.say_source(format_args!(
+        notice::say(format_args!(
             "{shown} is a run: {} is sent",
             source.display()
         ));
@@ -119,11 +119,6 @@ impl PushArgs {
         model.export(made)?;
         write_card(dir, &model, made)?;
         Ok(made.to_path_buf())
-    }
-
-    fn say_source(&self, text: std::fmt::Arguments<'_>) {
-        // Beside the result, which may be JSON.
-        notice::say(text);
     }
 
     /// The files of an exported folder. What is left out is told.
@@ -294,19 +289,28 @@ fn front_matter(card: &str) -> &str {
 }
 
 /// Writes a run's card, its pictures and its recipe into an exported folder; of other folders nothing more is
-/// known than their model.
+/// known than their model. What the card lacks is told.
 pub fn write_card(dir: &Path, model: &Classifier, exported: &Path) -> Result<()> {
-    let Ok(config) = RunConfig::open(dir) else {
+    if !dir.join("config.toml").exists() {
         return Ok(());
+    }
+    let card = RunConfig::open(dir)
+        .and_then(|config| ModelCard::of_run(dir, model, Some(&command(&config))));
+    let card = match card {
+        Ok(card) => card,
+        // The model is worth more than what is said of it.
+        Err(error) => {
+            notice::tell(format!("{CARD} tells nothing of the run: {error}"));
+            return Ok(());
+        }
     };
-    let card = ModelCard::of_run(dir, model, Some(&command(&config)))?;
     for missing in card.missing() {
         notice::tell(format!("{CARD}: {missing}"));
     }
     if !card.write(exported)? {
         let shown = exported.display();
         notice::tell(format!(
-            "{shown}: the {CARD} is not ours; it stays as it is"
+            "{shown}: its {CARD} is not ours and stays as it is"
         ));
     }
     Ok(())
