@@ -32,9 +32,8 @@ mod source;
 
 pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};
-pub(crate) use card::CardFacts;
 #[cfg(feature = "plots")]
-pub(crate) use card::yaml;
+pub(crate) use card::{CardFacts, yaml};
 pub use contents::{DType, TensorInfo};
 #[cfg(feature = "plots")]
 pub(crate) use export::{CARD, is_ours};

@@ -26,6 +26,8 @@
 //! the blobs, which are their checksums. Whoever may write to the cache may also write what is
 //! remembered there: this finds damage and mistakes, and against an attacker with the user's own
 //! rights only the SHA-256 of the manifest helps, with [`Hub::verify`].
+//!
+//! [`Hub::push`] goes the other way: files into a repository, all by one commit.
 
 mod announce;
 mod cache;
