@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::{Classifier, InputSize, StemOptions, params};
 use crate::preprocess::ImageSize;
+use crate::weights::card::CardFacts;
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
 use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
 
@@ -24,13 +25,12 @@ use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// Name of the configuration in an exported folder.
 pub(crate) const CONFIG: &str = "config.json";
-const CARD: &str = "README.md";
+/// Name of the model card in an exported folder.
+pub(crate) const CARD: &str = "README.md";
 
 /// How every model card of ours begins, by whose the network is.
 fn front_matter(library: &str) -> String {
-    format!(
-        "---\ntags:\n- image-classification\n- {library}\n- burn\nlibrary_name: {library}\n---\n"
-    )
+    format!("---\ntags:\n- image-classification\n- {library}\n- burn\nlibrary_name: {library}\n")
 }
 
 impl Classifier {
@@ -66,7 +66,7 @@ impl Classifier {
         let card = dir.join(CARD);
         let old = std::fs::read_to_string(&card);
         if !card.exists() || old.is_ok_and(|text| is_ours(&text)) {
-            write_file(&card, model.card().as_bytes())?;
+            write_file(&card, model.card(&CardFacts::default()).as_bytes())?;
         }
         // Last, so that a folder whose weights are of another make than its configuration is one
         // that was interrupted; opening it is an error then.
@@ -251,7 +251,7 @@ impl Classifier {
     }
 
     /// A model card, the README of a repository on the hub.
-    fn card(&self) -> String {
+    pub(crate) fn card(&self, facts: &CardFacts) -> String {
         let info = &self.info;
         let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
         let classes = match info.classes.as_slice() {
@@ -265,25 +265,28 @@ impl Classifier {
         });
         let stem = self.backbone.describe().changed_stem();
         format!(
-            "{front_matter}# {architecture}\n\n\
+            "{front_matter}{metadata}---\n# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\
              - parameters: {parameters}\n\
              {stem}\
              - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
              - started from: {origin}\n\
              {licence}\n\
+             {sections}\
              {python}\
              ```rust\n\
              let model = burn_zoo::Classifier::open(\"PATH\", &device)?;\n\
              ```\n",
             front_matter = front_matter(library),
+            metadata = facts.metadata(info.licence.as_deref()),
+            sections = facts.sections,
             architecture = info.architecture,
             channels = self.in_channels(),
             parameters = self.num_parameters(),
             stem = stem.map_or_else(String::new, |stem| format!("- stem: {stem}\n")),
             mean = info.normalization.mean(),
             std = info.normalization.std(),
-            origin = info.origin,
+            origin = facts.origin.as_deref().unwrap_or(&info.origin),
             python = self.in_python(),
         )
     }
@@ -309,7 +312,7 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
 pub(crate) const EXPORTED: [&str; 3] = [WEIGHTS, CARD, CONFIG];
 
 /// Whether a model card is one of ours.
-fn is_ours(card: &str) -> bool {
+pub(crate) fn is_ours(card: &str) -> bool {
     LIBRARIES
         .map(front_matter)
         .iter()

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::model::warn_of;
 use crate::model_folder::{model_folder, open};
 use crate::output::print;
+use crate::push::write_card;
 
 #[derive(Args)]
 pub struct ExportArgs {
@@ -89,6 +90,9 @@ impl ExportArgs {
             Format::Onnx => self.write_onnx(&model, &to)?,
             Format::Folder if self.half => model.export_half(&to)?,
             Format::Folder => model.export(&to)?,
+        }
+        if !is_onnx {
+            write_card(&self.run, &model, &to)?;
         }
         let shown = to.display();
         print(format!("{} -> {shown}", model_folder(&self.run)?.display()))?;
