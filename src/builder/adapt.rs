@@ -20,9 +20,11 @@ impl Classifier {
     /// optimiser made before starts anew.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for zero channels, or for a rule that does not apply.
+    /// [`Error::InvalidArgument`] for zero channels, for a rule that does not apply, or where the model has
+    /// adapters.
     pub fn reset_stem(mut self, in_channels: usize, rule: &StemRule, seed: u64) -> Result<Self> {
         check_channels(in_channels)?;
+        self.refuse_adapters()?;
         let values = params::read(&self)?;
         let find = |path: &str| values.iter().find(|(p, _)| p == path).map(|(_, t)| t);
         let stem = AdaptedStem::new(
@@ -142,7 +144,8 @@ impl Classifier {
         spec.validate()?;
         // The rates are part of the structure, so the values move into another one.
         let device = self.device();
-        let mut model = spec.skeleton(self.in_channels(), self.num_classes(), &device)?;
+        let model = spec.skeleton(self.in_channels(), self.num_classes(), &device)?;
+        let mut model = model.attach_like(&self);
         let mut values: HashMap<String, HostTensor> =
             params::read(&self.valid())?.into_iter().collect();
         model = params::write(model, |path, _| {

@@ -12,6 +12,7 @@
 //! is outside of the key and the prefix, the tensors of a head that the adaptation replaces.
 //! [`LoadReport`] says what was taken, what was left out, and what differs.
 
+mod adapter;
 mod contents;
 mod export;
 mod file;
@@ -31,6 +32,8 @@ mod source;
 
 pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};
+pub use adapter::Adapter;
+pub(crate) use adapter::{ADAPTER_FILES, read_bases, write_bases};
 pub use contents::{DType, TensorInfo};
 pub(crate) use export::{CONFIG, EXPORTED, WEIGHTS};
 pub use file::WeightsFile;
