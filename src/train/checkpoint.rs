@@ -2,7 +2,8 @@
 //!
 //! A checkpoint is a folder under `checkpoints/` that appears whole or not at all. It is an exported
 //! model (timm and [`Classifier::open`] read it), beside which lie `state.json`, `optimizer.bpk`
-//! and, with averaged weights, `ema/`, and with adapters the weights without them. The state of the random numbers needs no file: every random
+//! and, with averaged weights, `ema/`. Of a model with adapters, whose exported weights have them folded in,
+//! there are also the weights without them. The state of the random numbers needs no file: every random
 //! number of a run follows from its seed, the epoch, and the step or the image.
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use super::stopping::{EarlyStopping, Metric};
 use super::unfreeze::Unfreeze;
 use crate::data::Sampler;
 use crate::error::{Error, Result};
-use crate::model::{Adapt, Classifier, Freeze, FrozenNorm};
+use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, HEAD, freeze, params};
 use crate::nn::Precision;
 use crate::preprocess::ImageSize;
 use crate::preprocess::augment::{Augment, Mixing};
@@ -406,6 +406,15 @@ impl Recipe {
                 return Err(Error::argument("adapt", expected, adapt));
             }
         };
+        let params = params::list(&model);
+        let of_kind = freeze::of_kind(&model, &params, self.adapt);
+        if of_kind.iter().all(|param| param.path.starts_with(HEAD)) {
+            let expected = format!(
+                "something that {} has beside its head",
+                model.info().architecture
+            );
+            return Err(Error::argument("adapt", expected, self.adapt));
+        }
         self.frozen(model, &Freeze::Nothing)
     }
 
