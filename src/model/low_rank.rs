@@ -146,8 +146,8 @@ impl Classifier {
         self.info.lora
     }
 
-    /// Folds the adapters into the weights: the same scores to the last bit, from a model without
-    /// adapters, which is as fast as any. What trains is left as it is.
+    /// Folds the adapters into the weights: the same scores from a model without adapters, which is as fast
+    /// as any. What trains is left as it is: the head, until something else is said.
     pub fn merge_adapters(self) -> Self {
         /// Brings kernels back into the layout that is computed with.
         struct Layout(HashSet<ParamId>);

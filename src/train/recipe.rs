@@ -313,6 +313,12 @@ impl Recipe {
         self
     }
 
+    /// Sets the layers that get adapters, by a regular expression for their names in timm.
+    pub fn adapt_matching(mut self, pattern: impl Into<String>) -> Self {
+        self.adapt_matching = Some(pattern.into());
+        self
+    }
+
     setters! {
         /// Sets what is frozen when the run starts.
         freeze(freeze: Freeze);
@@ -320,8 +326,6 @@ impl Recipe {
         frozen_norm(frozen_norm: FrozenNorm);
         /// Sets which parameters train of what is not frozen.
         adapt(adapt: Adapt);
-        /// Sets the layers that get adapters, by a regular expression for their names in timm.
-        adapt_matching(adapt_matching: String);
         /// Sets the number of epochs.
         epochs(epochs: usize);
         /// Sets the images that go through the model at once.

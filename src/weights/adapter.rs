@@ -257,6 +257,10 @@ fn adapt_of(config: &Map<String, Value>) -> std::result::Result<Adapt, String> {
         "target_parameters",
         "trainable_token_indices",
         "layer_replication",
+        "use_bdlora",
+        "kasa_config",
+        "velora_config",
+        "monteclora_config",
     ];
     if let Some(name) = unknown.iter().find(is_set) {
         return Err(format!("{name}: such adapters are not supported"));

@@ -76,9 +76,10 @@ impl ExportArgs {
         let adapter = if Adapter::is_in(&from) {
             Adapter::open(&from)?
         } else {
-            let adapt = match self.run.join("config.toml").is_file() {
-                true => RunConfig::open(&self.run)?.recipe.adapt,
-                false => Adapt::None,
+            let adapt = if self.run.join("config.toml").is_file() {
+                RunConfig::open(&self.run)?.recipe.adapt
+            } else {
+                Adapt::None
             };
             if adapt.is_none() {
                 bail!(
