@@ -554,7 +554,8 @@ mod runs {
     use burn::module::Module as _;
     use burn_zoo::data::ImageSet;
     use burn_zoo::train::{
-        EmaConfig, FeatureCache, FitOptions, Monitor, Run, RunConfig, StepRecord, resume,
+        EmaConfig, FeatureCache, FitOptions, Monitor, Parallel, Place, Run, RunConfig, StepRecord,
+        resume,
     };
 
     use super::*;
@@ -671,6 +672,46 @@ mod runs {
                 run.epochs().iter().map(|epoch| epoch.train_loss).collect()
             };
             assert_eq!(losses(&found), losses(&expected));
+        }
+    }
+
+    /// Normalisations are frozen, so that ranks and parts compute what one device does.
+    #[test]
+    fn ranks_and_cut_models_train_adapters_alike() {
+        let device = Device::default();
+        let on_two = FitOptions {
+            parallel: Parallel {
+                devices: vec![device.clone(); 2],
+                ..Parallel::default()
+            },
+            ..FitOptions::default()
+        };
+        let cut = FitOptions {
+            place: Place {
+                parts: vec![
+                    ("stem..stage2".to_owned(), device.clone()),
+                    ("stage3..head".to_owned(), device.clone()),
+                ],
+                micro_batches: 2,
+            },
+            ..FitOptions::default()
+        };
+        let losses = |batch: usize, options: FitOptions| -> Vec<f64> {
+            let dir = tempfile::tempdir().unwrap();
+            let (train, valid) = images();
+            let recipe = recipe(Adapt::lora(2)).batch_size(batch);
+            let run = dir.path().join("run");
+            let run = recipe.fit_with(model(), train, valid, run, options, &mut ());
+            let run = run.unwrap();
+            let adapter = Adapter::open(run.dir().join("best")).unwrap();
+            assert_eq!(adapter.adapt, Adapt::lora(2));
+            run.epochs().iter().map(|epoch| epoch.train_loss).collect()
+        };
+        let alone = losses(32, FitOptions::default());
+        for other in [losses(16, on_two), losses(32, cut)] {
+            for (found, expected) in other.iter().zip(&alone) {
+                assert!((found - expected).abs() < 1e-3, "{other:?} and {alone:?}");
+            }
         }
     }
 

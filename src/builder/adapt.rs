@@ -11,6 +11,7 @@ use super::spec::Spec;
 use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::model::low_rank::factor;
 use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, freeze, params};
 use crate::nn::ParamBuilder;
 
@@ -117,7 +118,8 @@ impl Classifier {
         let (channels, classes) = (self.in_channels(), self.num_classes());
         let (_, starts) = spec.skeleton_with_starts(channels, classes, &device)?;
         params::write(self, |path, shape| {
-            if !wanted(path) {
+            // An adapter is no part of a new model.
+            if !wanted(path) || factor(path).is_some() {
                 return Ok(None);
             }
             match starts.get(path) {

@@ -21,7 +21,7 @@ use crate::data::{self, ImageData, Loader, LoaderConfig, Shard, Subset};
 use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::infer::check_labels;
-use crate::model::{Adapt, Classifier, Freeze, InputSize, freeze, low_rank, params};
+use crate::model::{Adapt, Classifier, Freeze, InputSize, low_rank, params};
 use crate::nn::StatisticsSync;
 
 /// Everything that stays the same from step to step.
@@ -215,16 +215,15 @@ fn adapted_in_words(recipe: &Recipe, model: &Classifier) -> Result<Option<String
     if recipe.adapt.is_none() {
         return Ok(None);
     }
-    let all = params::list(model);
-    let trained = freeze::of_kind(model, &all, recipe.adapt);
-    let numbers: usize = trained.iter().map(|param| param.num_elements()).sum();
+    let trains = model.trainable_parameters();
+    let all = params::list(model).into_iter();
+    let trained = all.filter(|param| trains.contains(&param.path));
+    let numbers: usize = trained.map(|param| param.num_elements()).sum();
     let of = model.num_parameters();
-    let mut text = format!("{}: {numbers} of {of} parameters", recipe.adapt);
+    let mut text = format!("{}: {numbers} of {of} parameters train", recipe.adapt);
     if let Adapt::Lora(_) = recipe.adapt {
-        text.push_str(&format!(
-            ", beside {} layers",
-            low_rank::adapted(model).len()
-        ));
+        let layers = low_rank::adapted(model).len();
+        text.push_str(&format!(", adapters of {layers} layers and the head"));
         let skipped = model.lora_layers(recipe.adapt_matching.as_deref())?.skipped;
         if !skipped.is_empty() {
             let names = skipped.iter().take(SHOWN);
