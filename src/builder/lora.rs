@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::spec::Spec;
 use crate::error::{Error, Result};
 use crate::init::{Init, Rng};
-use crate::model::low_rank::{Factor, affine_weights, factor, matrix, module_name, upstream_name};
+use crate::model::low_rank::{
+    Factor, adapted, affine_weights, factor, matrix, module_name, upstream_name,
+};
 use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, HEAD, HostTensor, Lora, freeze, params};
 use crate::weights::Adapter;
 
@@ -131,13 +133,32 @@ impl Classifier {
         }
     }
 
-    /// The model with other values for some of its parameters, by upstream's names.
-    pub(crate) fn with_tensors(self, tensors: &HashMap<String, HostTensor>) -> Result<Self> {
+    /// A model as it was exported, with the adapter that is folded into its weights beside them again. The
+    /// weights from before have upstream's names.
+    pub(crate) fn unmerged(
+        self,
+        adapter: &Adapter,
+        bases: &HashMap<String, HostTensor>,
+    ) -> Result<Self> {
         let names = self.backbone.describe().key_table.clone();
-        params::write(self, |path, shape| {
-            let found = tensors.get(&upstream_name(&names, path));
-            let found = found.filter(|tensor| tensor.data.len() == shape.iter().product::<usize>());
-            Ok(found.map(|tensor| tensor.data.clone()))
+        let model = self.with_adapter(adapter)?;
+        let weights: BTreeSet<String> = adapted(&model).into_iter().map(|p| p.path).collect();
+        let count = bases.len();
+        if count != weights.len() {
+            let expected = format!("weights of {} layers", weights.len());
+            return Err(Error::argument("adapter", expected, count));
+        }
+        params::write(model, |path, shape| {
+            if !weights.contains(path) {
+                return Ok(None);
+            }
+            let base = bases.get(&names.name(path));
+            let base = base.filter(|base| base.data.len() == shape.iter().product::<usize>());
+            let base = base.ok_or_else(|| {
+                let expected = format!("values for {shape:?} from before the adapter");
+                Error::argument(names.name(path), expected, "others or none")
+            })?;
+            Ok(Some(base.data.clone()))
         })
     }
 

@@ -225,8 +225,7 @@ pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint> {
     let open = |dir: &Path| -> Result<Classifier> {
         let mut model = Classifier::open(dir, device)?;
         if let Some(bases) = &bases {
-            let adapter = Adapter::open(dir)?;
-            model = model.with_tensors(bases)?.with_adapter(&adapter)?;
+            model = model.unmerged(&Adapter::open(dir)?, bases)?;
         }
         model.set_origin(state.origin.clone());
         params::with_ids(model, |path| state.ids.get(path).copied().map(Into::into)).ok_or_else(
