@@ -110,9 +110,9 @@ pub use files::write_file;
 pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{
-    AnyBackbone, Backbone, Classifier, Description, FeatureInfo, Features, FirstConv, Freeze,
-    FrozenNorm, Group, Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling,
-    PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary, TableLayout, freeze,
+    Adapt, AnyBackbone, Backbone, Classifier, Description, FeatureInfo, Features, FirstConv,
+    Freeze, FrozenNorm, Group, Head, InputSize, Layer, Lora, MapLayer, ModelInfo, OtherNames, Pool,
+    Pooling, PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary, TableLayout, freeze,
 };
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxSize;
@@ -138,7 +138,7 @@ pub mod prelude {
     pub use crate::preprocess::{Normalization, Preprocess};
     pub use crate::train::{Optimizer, Rates, Recipe, Run, Schedule, Unfreeze};
     pub use crate::weights::Weights;
-    pub use crate::{Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
+    pub use crate::{Adapt, Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
 }
 
 /// The programs in the documents compile.

@@ -6,7 +6,7 @@ use super::recipe::Recipe;
 use super::schedule::Schedule;
 use super::unfreeze::Unfreeze;
 use crate::error::{Error, Result};
-use crate::model::Freeze;
+use crate::model::{Adapt, Freeze};
 
 impl Recipe {
     /// Some ways of unfreezing bring their own rates or their own beginning. What they would not
@@ -38,6 +38,25 @@ impl Recipe {
         if let (Unfreeze::Backbone(_), false) = (own_start, self.rates == Rates::Same) {
             let expected = "same, since unfreeze `backbone` has a rule of its own";
             return Err(Error::argument("rates", expected, self.rates));
+        }
+        Ok(())
+    }
+
+    /// What trains has to leave the adapters something to do.
+    fn check_adapt(&self) -> Result<()> {
+        self.adapt.validate()?;
+        if let (Some(pattern), false) = (&self.adapt_matching, matches!(self.adapt, Adapt::Lora(_)))
+        {
+            let expected = "nothing, where `adapt` is no lora";
+            return Err(Error::argument("adapt_matching", expected, pattern));
+        }
+        let trains_head_alone = self.freeze == Freeze::Backbone && self.unfreeze == Unfreeze::Never;
+        if !self.adapt.is_none() && trains_head_alone {
+            let expected = format!(
+                "nothing or some groups: with the backbone, all of {} is frozen",
+                self.adapt
+            );
+            return Err(Error::argument("freeze", expected, &self.freeze));
         }
         Ok(())
     }
@@ -82,6 +101,7 @@ impl Recipe {
             stopping.validate()?;
         }
         self.unfreeze.validate(self.epochs)?;
+        self.check_adapt()?;
         self.check_together()?;
         self.rates.validate()?;
         self.rate_scaling.validate()?;

@@ -13,9 +13,10 @@ use safetensors::tensor::{Dtype, View};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::Adapter;
 use crate::error::{Error, Result};
 use crate::files::write_file;
-use crate::model::{Classifier, InputSize, StemOptions, params};
+use crate::model::{Adapt, Classifier, InputSize, StemOptions, params};
 use crate::preprocess::ImageSize;
 use crate::weights::card::CardFacts;
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
@@ -37,6 +38,9 @@ impl Classifier {
     /// Writes the model into a folder: `model.safetensors`, `config.json` and a model card. Each
     /// file appears whole or not at all; files of these names are replaced, but for a model card
     /// that is not ours.
+    ///
+    /// [Adapters](Self::with_lora) are folded into the weights, and stand beside them by themselves, as an
+    /// [`Adapter`](crate::weights::Adapter).
     ///
     /// Running statistics are the newest. `num_batches_tracked`, which only a momentum of `None`
     /// uses in PyTorch, is written as 0.
@@ -61,6 +65,10 @@ impl Classifier {
     fn export_in(&self, dir: &Path, matrices: Dtype) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let model = self.valid();
+        if let Some(lora) = self.lora() {
+            Adapter::of(self, Adapt::Lora(lora))?.save(dir)?;
+        }
+        let model = model.merge_adapters();
         model.write_weights(&dir.join(WEIGHTS), matrices)?;
         // Somebody else's README stays.
         let card = dir.join(CARD);
@@ -105,15 +113,7 @@ impl Classifier {
                 },
             ));
         }
-        // Python's readers refuse a file that does not say it is PyTorch's.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| {
-            Error::WeightsFormat {
-                path: path.to_path_buf(),
-                reason: format!("cannot be written: {error}"),
-            }
-        })?;
-        write_file(path, &bytes)
+        write_file(path, &serialize(path, tensors, HashMap::new())?)
     }
 
     /// The configuration in the form of timm's `save_for_hf`.
@@ -292,7 +292,21 @@ impl Classifier {
     }
 }
 
-fn pretty(value: &impl Serialize) -> Result<String> {
+/// A file of tensors, with what is said of them.
+pub(super) fn serialize(
+    path: &Path,
+    tensors: Vec<(String, Bytes)>,
+    mut metadata: HashMap<String, String>,
+) -> Result<Vec<u8>> {
+    // Python's readers refuse a file that does not say it is PyTorch's.
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::WeightsFormat {
+        path: path.to_path_buf(),
+        reason: format!("cannot be written: {error}"),
+    })
+}
+
+pub(super) fn pretty(value: &impl Serialize) -> Result<String> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::argument("config", "values that JSON can hold", error))?;
     text.push('\n');
@@ -300,7 +314,7 @@ fn pretty(value: &impl Serialize) -> Result<String> {
 }
 
 /// The bytes of 32-bit numbers, as fast as a copy.
-fn little_endian(values: &[f32]) -> Vec<u8> {
+pub(super) fn little_endian(values: &[f32]) -> Vec<u8> {
     let mut bytes = vec![0; 4 * values.len()];
     for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
         bytes.copy_from_slice(&value.to_le_bytes());
@@ -334,10 +348,10 @@ fn halves(name: &str, values: &[f32]) -> Result<Vec<u8>> {
 }
 
 /// A tensor's bytes, as the safetensors crate wants them.
-struct Bytes {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub(super) struct Bytes {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: Vec<u8>,
 }
 
 impl View for Bytes {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::prelude::*;
+use burn_zoo::train::RunConfig;
+use burn_zoo::weights::Adapter;
 use burn_zoo::{ImageSize, OnnxSize};
 use clap::{Args, ValueEnum};
 
@@ -43,14 +45,27 @@ enum Format {
     Folder,
     /// One file, opset 18
     Onnx,
+    /// What was trained by itself: a run with --adapt leaves an adapter, which peft opens if it is of lora
+    Adapter,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Format::Folder => "folder",
+            Format::Onnx => "onnx",
+            Format::Adapter => "adapter",
+        }
+    }
 }
 
 impl ExportArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         let is_file = self.to.extension().is_some_and(|it| it == "onnx");
         let format = match self.format {
-            Some(Format::Folder) if is_file => bail!(
-                "--format folder: {} is the name of a file; leave --format out, or name a folder",
+            Some(format @ (Format::Folder | Format::Adapter)) if is_file => bail!(
+                "--format {}: {} is the name of a file; leave --format out, or name a folder",
+                format.name(),
                 self.to.display()
             ),
             Some(format) => format,
@@ -58,8 +73,11 @@ impl ExportArgs {
             None => Format::Folder,
         };
         let is_onnx = format == Format::Onnx;
-        if is_onnx && self.half {
-            bail!("--half: only with --format folder; an ONNX file has 32-bit numbers");
+        if format != Format::Folder && self.half {
+            bail!(
+                "--half: only with --format folder; {} has 32-bit numbers",
+                format.name()
+            );
         }
         for (flag, is_there) in [
             ("--image-size", self.image_size.is_some()),
@@ -69,7 +87,6 @@ impl ExportArgs {
                 bail!("{flag}: only with --format onnx or a file whose name ends with .onnx");
             }
         }
-        let model = open(&self.run, device)?;
         let to = match format {
             Format::Onnx if !is_file => self.to.join("model.onnx"),
             _ => self.to.clone(),
@@ -81,6 +98,10 @@ impl ExportArgs {
                 to.display()
             );
         }
+        if format == Format::Adapter {
+            return self.adapter(device);
+        }
+        let model = open(&self.run, device)?;
         let info = model.info();
         if let Some(licence) = &info.licence {
             let source = info.licence_source.as_deref();
@@ -89,7 +110,7 @@ impl ExportArgs {
         match format {
             Format::Onnx => self.write_onnx(&model, &to)?,
             Format::Folder if self.half => model.export_half(&to)?,
-            Format::Folder => model.export(&to)?,
+            Format::Folder | Format::Adapter => model.export(&to)?,
         }
         if !is_onnx {
             write_card(&self.run, &model, &to)?;
@@ -120,6 +141,37 @@ impl ExportArgs {
         model
             .export_onnx(file, size)
             .map_err(|error| anyhow!("{flag}{error}"))
+    }
+}
+
+impl ExportArgs {
+    /// Writes what was trained of a model.
+    fn adapter(&self, device: &Device) -> Result<()> {
+        let from = model_folder(&self.run)?;
+        let adapter = if Adapter::is_in(&from) {
+            Adapter::open(&from)?
+        } else {
+            let adapt = if self.run.join("config.toml").is_file() {
+                RunConfig::open(&self.run)?.recipe.adapt
+            } else {
+                Adapt::None
+            };
+            if adapt.is_none() {
+                bail!(
+                    "{}: the whole model was trained; expected a run with --adapt",
+                    self.run.display()
+                );
+            }
+            Adapter::of(&open(&self.run, device)?, adapt)?
+        };
+        adapter.save(&self.to)?;
+        print(format!(
+            "{} -> {}: {}, {} numbers with the head",
+            from.display(),
+            self.to.display(),
+            adapter.adapt,
+            adapter.num_parameters()
+        ))
     }
 }
 

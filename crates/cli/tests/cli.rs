@@ -1112,6 +1112,58 @@ fn a_run_goes_on_when_nobody_reads_its_table() {
     assert_eq!(log.lines().count(), 3);
 }
 
+#[test]
+fn what_was_trained_is_exported_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(dir.path(), name);
+    let tune = |adapt: &str, out: &str| {
+        run(&[
+            "finetune",
+            "test_resnet",
+            "--data",
+            "fashion-mnist-mini",
+            "--weights",
+            "random",
+            "--limit-train",
+            "64",
+            "--limit-test",
+            "32",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "32",
+            "--image-size",
+            "28",
+            "--adapt",
+            adapt,
+            "--no-report",
+            "--out",
+            out,
+        ]);
+    };
+    for (adapt, kind) in [("lora:rank=2,alpha=4", "LORA"), ("bias-only", "BIAS_ONLY")] {
+        let (out, adapter) = (at(adapt), at(&format!("{adapt}-adapter")));
+        tune(adapt, &out);
+        let said = run(&["export", &out, &adapter, "--format", "adapter"]);
+        assert!(said.contains(adapt), "{said}");
+        let config = std::fs::read_to_string(dir.path().join(&adapter).join("adapter_config.json"));
+        let config: Value = serde_json::from_str(&config.unwrap()).unwrap();
+        assert_eq!(config["peft_type"], kind);
+        let size = |folder: &str, name: &str| {
+            let path = dir.path().join(folder).join(name);
+            std::fs::metadata(path).unwrap().len()
+        };
+        let whole = size(&format!("{out}/best"), "model.safetensors");
+        assert!(size(&adapter, "adapter_model.safetensors") < whole / 2);
+    }
+    tune("none", &at("whole"));
+    let error = fail(
+        1,
+        &["export", &at("whole"), &at("x"), "--format", "adapter"],
+    );
+    assert!(error.contains("--adapt"), "{error}");
+}
+
 /// What a class is called is its owner's business; a terminal is left alone all the same.
 #[cfg(unix)]
 #[test]
