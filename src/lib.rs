@@ -56,6 +56,7 @@
 //! | `plots` | no | curves of a run and its report as pictures |
 //! | `tensorboard` | no | TensorBoard's event files |
 //! | `tune` | no | hyper-parameter search |
+//! | `onnx` | no | models as ONNX files |
 //! | `bundled-weights` | no | weights of a ResNet-18 inside the program, 23 MB |
 //! | `fashion-mnist-mini` | no | a sample of FashionMNIST inside the program, 3 MB |
 //!
@@ -86,8 +87,12 @@ pub mod init;
 mod memory;
 mod model;
 pub mod nn;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod panics;
 pub mod preprocess;
+#[cfg(any(feature = "tensorboard", feature = "onnx"))]
+mod protobuf;
 #[cfg(any(feature = "plots", feature = "tensorboard"))]
 pub mod report;
 mod text;
@@ -105,10 +110,12 @@ pub use files::write_file;
 pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{
-    AnyBackbone, Backbone, Classifier, Description, FeatureInfo, Features, FirstConv, Freeze,
-    FrozenNorm, Group, Head, InputSize, Layer, MapLayer, ModelInfo, OtherNames, Pool, Pooling,
-    PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary, TableLayout, freeze,
+    Adapt, AnyBackbone, Backbone, Classifier, Description, FeatureInfo, Features, FirstConv,
+    Freeze, FrozenNorm, Group, Head, InputSize, Layer, Lora, MapLayer, ModelInfo, OtherNames, Pool,
+    Pooling, PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary, TableLayout, freeze,
 };
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxSize;
 pub use preprocess::ImageSize;
 pub use weights::manifest;
 
@@ -143,7 +150,7 @@ pub mod prelude {
     pub use crate::preprocess::{Normalization, Preprocess};
     pub use crate::train::{Optimizer, Rates, Recipe, Run, Schedule, Unfreeze};
     pub use crate::weights::Weights;
-    pub use crate::{Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
+    pub use crate::{Adapt, Backbone, Classifier, Features, Freeze, FrozenNorm, Pool, Spec, Zoo};
 }
 
 /// The programs in the documents compile.

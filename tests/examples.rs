@@ -54,6 +54,18 @@ fn feature_extraction() {
 }
 
 #[test]
+fn lora() {
+    let (text, dir) = run("lora", &["random", "256"]);
+    assert!(text.starts_with("epoch 1: validation accuracy "), "{text}");
+    assert!(text.contains("\nlora:rank=4,alpha=8: "), "{text}");
+    assert!(text.ends_with("timm opens lora-model\n"), "{text}");
+    let exported = |name: &str| dir.path().join("lora-model").join(name).is_file();
+    assert!(exported("model.safetensors") && !exported("adapter_config.json"));
+    let best = dir.path().join("runs/lora/best");
+    assert!(best.join("adapter_model.safetensors").is_file());
+}
+
+#[test]
 fn model_parallel() {
     let (text, dir) = run("model_parallel", &["cpu", "cpu", "64"]);
     assert!(text.starts_with("groups: stem, stage1, "), "{text}");

@@ -11,6 +11,7 @@ use super::spec::Spec;
 use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::model::low_rank::factor;
 use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, Outputs, freeze, params};
 use crate::nn::ParamBuilder;
 
@@ -20,9 +21,11 @@ impl Classifier {
     /// optimiser made before starts anew.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for zero channels, or for a rule that does not apply.
+    /// [`Error::InvalidArgument`] for zero channels, for a rule that does not apply, or where the model has
+    /// adapters.
     pub fn reset_stem(mut self, in_channels: usize, rule: &StemRule, seed: u64) -> Result<Self> {
         check_channels(in_channels)?;
+        self.refuse_adapters()?;
         let values = params::read(&self)?;
         let find = |path: &str| values.iter().find(|(p, _)| p == path).map(|(_, t)| t);
         let stem = AdaptedStem::new(
@@ -117,7 +120,8 @@ impl Classifier {
         let (channels, classes) = (self.in_channels(), self.num_classes());
         let (_, starts) = spec.skeleton_with_starts(channels, classes, &device)?;
         params::write(self, |path, shape| {
-            if !wanted(path) {
+            // An adapter is no part of a new model.
+            if !wanted(path) || factor(path).is_some() {
                 return Ok(None);
             }
             match starts.get(path) {
@@ -144,7 +148,8 @@ impl Classifier {
         spec.validate()?;
         // The rates are part of the structure, so the values move into another one.
         let device = self.device();
-        let mut model = spec.skeleton(self.in_channels(), self.num_classes(), &device)?;
+        let model = spec.skeleton(self.in_channels(), self.num_classes(), &device)?;
+        let mut model = model.attach_like(&self);
         let mut values: HashMap<String, HostTensor> =
             params::read(&self.valid())?.into_iter().collect();
         model = params::write(model, |path, _| {

@@ -13,6 +13,7 @@ mod from_hub;
 mod from_spec;
 mod initial;
 mod load;
+mod lora;
 #[cfg(feature = "hub")]
 mod original;
 mod resolve;

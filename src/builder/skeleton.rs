@@ -1,6 +1,6 @@
 //! The structure of a model, without its values.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -104,6 +104,17 @@ impl Spec {
         Ok((model, by_path))
     }
 
+    /// The paths of the kernels of convolutions with groups.
+    pub(super) fn grouped_kernels(&self, device: &Device) -> Result<HashSet<String>> {
+        let params = ParamBuilder::new(device);
+        let channels = self.in_channels.unwrap_or(3);
+        let model = self.skeleton_of(channels, self.num_classes.unwrap_or(0), &params)?;
+        let grouped = params.grouped();
+        let all = params::list(&model).into_iter();
+        let kernels = all.filter(|param| grouped.contains(&param.id));
+        Ok(kernels.map(|param| param.path).collect())
+    }
+
     fn skeleton_of(
         &self,
         in_channels: usize,
@@ -178,6 +189,7 @@ impl Spec {
                 licence: self.licence.clone(),
                 licence_source: self.licence_source.clone(),
                 loaded: None,
+                lora: None,
             }),
         };
         if architecture.library == OWN_LIBRARY {

@@ -29,6 +29,8 @@ pub enum HubErrorKind {
     Checksum,
     /// The cache cannot be read or written, its disk is full, or another process holds it.
     Cache,
+    /// The hub does not take what is pushed to it.
+    Refused,
 }
 
 /// Everything that can go wrong in this crate.

@@ -41,10 +41,10 @@ pub struct Fused {
 
 impl Classifier {
     /// The model for inference, on the device without autodiff. It shares its weights with this one
-    /// until that one's change.
+    /// until that one's change. Adapters are folded into the weights.
     pub fn fuse(&self) -> Fused {
         Fused {
-            model: self.valid(),
+            model: self.valid().merge_adapters(),
             prepared: Arc::default(),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::adapt::Lora;
 use super::any_backbone::AnyBackbone;
 use super::backbone::{Group, InputSize};
 use super::features::{Features, Pooling};
@@ -45,6 +46,8 @@ pub struct ModelInfo {
     pub licence_source: Option<String>,
     /// What was taken from their file; see [`Classifier::load_report`].
     pub(crate) loaded: Option<Arc<LoadReport>>,
+    /// The adapters that weights have.
+    pub(crate) lora: Option<Lora>,
 }
 
 /// A backbone and a head: a model that turns images into class scores.

@@ -1,11 +1,16 @@
 //! What trains and what stays as it is.
 
+use std::collections::HashSet;
+
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::adapt::Adapt;
 use super::backbone::Group;
 use super::classifier::Classifier;
-use super::params::{self, Training};
+use super::head::HEAD;
+use super::low_rank::{self, factor};
+use super::params::{self, ParamInfo, Training};
 use crate::error::{Error, Result};
 use crate::nn::is_buffer;
 use crate::text::{serde_as_text, text_choice};
@@ -101,7 +106,7 @@ impl Classifier {
     ///
     /// Frozen means: no gradient, hence no weight decay and no optimiser state; batch
     /// normalisation uses its running statistics and does not move them; dropout and stochastic
-    /// depth do nothing.
+    /// depth do nothing. Of a model with [adapters](Self::with_lora), these and the head train.
     ///
     /// # Errors
     /// [`Error::UnknownGroup`] that lists the groups, [`Error::Pattern`] for a pattern that is no
@@ -115,7 +120,19 @@ impl Classifier {
     /// # Errors
     /// As [`freeze`](Self::freeze).
     pub fn freeze_with(self, freeze: &Freeze, norm: FrozenNorm) -> Result<Self> {
+        let adapt = self.lora().map_or(Adapt::None, Adapt::Lora);
+        self.freeze_for(freeze, norm, adapt)
+    }
+
+    /// [`freeze_with`](Self::freeze_with), and of what is not frozen only what `adapt` says trains, and
+    /// the head. A layer of which nothing trains is a frozen one; a normalisation of which the shift
+    /// alone trains is not, and moves its statistics.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    pub fn freeze_for(self, freeze: &Freeze, norm: FrozenNorm, adapt: Adapt) -> Result<Self> {
         let selection = self.select(freeze)?;
+        let kinds = Kinds::of(&self, adapt);
         // A layer with running statistics is a batch normalisation.
         let norms: Vec<String> = params::list(&self)
             .into_iter()
@@ -130,8 +147,8 @@ impl Classifier {
         Ok(params::set_training(self, |path| {
             let frozen = selection.contains(path);
             Training {
-                gradient: !frozen || trains_affine(path),
-                flag: !frozen,
+                gradient: (!frozen && kinds.trains(path)) || trains_affine(path),
+                flag: !frozen && kinds.has_some(path),
             }
         }))
     }
@@ -202,28 +219,103 @@ impl Selection {
             Selection::Prefixes(prefixes) => prefixes.iter().any(|p| path.starts_with(p)),
             Selection::Matching { regex, paths } => match path.strip_suffix(".training") {
                 None => regex.is_match(path),
-                // A flag follows the parameters of its layer or, where the layer has none (a
-                // dropout), those of the nearest module around it.
                 Some(layer) => {
-                    let mut module = layer;
-                    loop {
-                        let prefix = format!("{module}.");
-                        let mut inside = paths
-                            .iter()
-                            .filter(|p| p.starts_with(&prefix) && !is_buffer(p))
-                            .peekable();
-                        if inside.peek().is_some() {
-                            return inside.all(|p| regex.is_match(p));
-                        }
-                        match module.rsplit_once('.') {
-                            Some((parent, _)) => module = parent,
-                            None => return false,
-                        }
-                    }
+                    let of_layer = of_flag(layer, paths);
+                    !of_layer.is_empty() && of_layer.iter().all(|p| regex.is_match(p))
                 }
             },
         }
     }
+}
+
+/// The parameters that a flag follows: those of its layer or, where the layer has none (a dropout), those
+/// of the nearest module around it.
+fn of_flag<'a>(layer: &str, paths: &'a [String]) -> Vec<&'a str> {
+    let mut module = layer;
+    loop {
+        let prefix = format!("{module}.");
+        let inside = paths.iter().map(String::as_str);
+        let inside: Vec<&str> = inside
+            .filter(|p| p.starts_with(&prefix) && !is_buffer(p))
+            .collect();
+        match module.rsplit_once('.') {
+            Some((parent, _)) if inside.is_empty() => module = parent,
+            _ => return inside,
+        }
+    }
+}
+
+/// The parameters that train where nothing is frozen.
+enum Kinds {
+    All,
+    Some {
+        trained: HashSet<String>,
+        paths: Vec<String>,
+    },
+}
+
+impl Kinds {
+    fn of(model: &Classifier, adapt: Adapt) -> Self {
+        if adapt.is_none() {
+            return Self::All;
+        }
+        let params = params::list(model);
+        let trained = of_kind(model, &params, adapt);
+        Self::Some {
+            trained: trained.into_iter().map(|p| p.path.clone()).collect(),
+            paths: params.into_iter().map(|p| p.path).collect(),
+        }
+    }
+
+    fn trains(&self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some { trained, .. } => trained.contains(path),
+        }
+    }
+
+    /// Whether something trains of what a flag follows.
+    fn has_some(&self, flag: &str) -> bool {
+        match (self, flag.strip_suffix(".training")) {
+            (Self::Some { trained, paths }, Some(layer)) => {
+                of_flag(layer, paths).iter().any(|p| trained.contains(*p))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// The parameters of the head, and those of which `adapt` says that they train.
+pub(crate) fn of_kind<'a>(
+    model: &Classifier,
+    params: &'a [ParamInfo],
+    adapt: Adapt,
+) -> Vec<&'a ParamInfo> {
+    let norms: HashSet<String> = match adapt {
+        Adapt::NormOnly => low_rank::norm_parameters(model)
+            .into_iter()
+            .map(|p| p.path)
+            .collect(),
+        _ => HashSet::new(),
+    };
+    let is_of_kind = |p: &ParamInfo| match adapt {
+        Adapt::None => true,
+        Adapt::Lora(_) => factor(&p.path).is_some(),
+        // Those of queries and values stand by themselves in some families (`q_bias`). A table of
+        // position biases is none.
+        Adapt::BiasOnly => {
+            p.shape.len() == 1 && (p.path.ends_with(".bias") || p.path.ends_with("_bias"))
+        }
+        Adapt::NormOnly => norms.contains(&p.path),
+    };
+    let in_head = |path: &str| {
+        path.strip_prefix(HEAD)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    let params = params.iter().filter(|p| !p.is_buffer());
+    params
+        .filter(|p| in_head(&p.path) || is_of_kind(p))
+        .collect()
 }
 
 /// Compiles a user's pattern.

@@ -1,5 +1,6 @@
 //! What a model is: a backbone made of groups, and a head.
 
+mod adapt;
 mod any_backbone;
 mod backbone;
 mod classifier;
@@ -10,6 +11,7 @@ mod group_output;
 mod head;
 mod host_tensor;
 mod key_table;
+pub(crate) mod low_rank;
 mod outputs;
 pub(crate) mod params;
 mod patch_kernels;
@@ -23,6 +25,7 @@ mod state_dict;
 mod stem;
 mod summary;
 
+pub use adapt::{Adapt, Lora};
 pub use any_backbone::AnyBackbone;
 pub(crate) use backbone::PRE_LOGITS;
 pub use backbone::{Backbone, Description, FirstConv, Group, InputSize};

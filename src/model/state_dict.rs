@@ -8,11 +8,13 @@ use burn::optim::GradientsParams;
 use super::classifier::Classifier;
 use super::host_tensor::HostTensor;
 use super::key_table::KeyTable;
+use super::low_rank::upstream_name;
 use super::params;
 use crate::error::{Error, Result};
 
 impl Classifier {
-    /// Every parameter and every running statistic, by upstream's name.
+    /// Every parameter and every running statistic, by upstream's name. Adapters are named as peft names
+    /// them (`blocks.0.attn.qkv.lora_A.weight`), and the weights are those beside which they stand.
     ///
     /// # Errors
     /// [`Error::Device`] if the device cannot hand the values over.
@@ -41,7 +43,12 @@ impl Classifier {
         let names = &self.backbone.describe().key_table;
         params::list(self)
             .into_iter()
-            .map(|p| (names.name(&p.path), names.shape(&p.path, &p.shape)))
+            .map(|p| {
+                (
+                    upstream_name(names, &p.path),
+                    names.shape(&p.path, &p.shape),
+                )
+            })
             .collect()
     }
 
@@ -56,7 +63,7 @@ impl Classifier {
     ) -> Result<Self> {
         let names = self.backbone.describe().key_table.clone();
         params::write(self, |path, shape| {
-            let name = names.name(path);
+            let name = upstream_name(&names, path);
             let shape = names.shape(path, shape);
             let Some(values) = value(&name, &shape) else {
                 return Ok(None);
@@ -78,7 +85,7 @@ fn by_upstream(
     let tensors = tensors.into_iter().map(|(path, tensor)| {
         let shape = names.shape(&path, &tensor.shape);
         let data = tensor.data;
-        (names.name(&path), HostTensor { shape, data })
+        (upstream_name(names, &path), HostTensor { shape, data })
     });
     tensors.collect()
 }

@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 
 use super::backbone::InputSize;
 use super::classifier::Classifier;
+use super::low_rank::factor;
 use super::params;
 use super::stem::StemShape;
 use crate::error::{Error, Result};
@@ -97,8 +98,9 @@ impl Classifier {
         let mut count = |layer: &str| -> (usize, usize) {
             let prefix = format!("{layer}.");
             let of_layer = all.iter().filter(|p| {
-                p.path
-                    .strip_prefix(&prefix)
+                // An adapter is its weight's layer's.
+                let own = factor(&p.path).map_or(&*p.path, |(weight, _)| weight);
+                own.strip_prefix(&prefix)
                     .is_some_and(|rest| !rest.contains('.'))
                     && !p.is_buffer()
                     && !counted.contains(&p.path.as_str())

@@ -191,8 +191,12 @@ impl Conv2dConfig {
             None => params.bias(self.out_channels, &shape, &self.weights),
         };
         let gain = |value| params.constant([self.out_channels, 1, 1, 1], value);
+        let weight = params.weight(shape, &self.weights);
+        if self.window.groups > 1 {
+            params.note_groups(weight.id);
+        }
         Conv2d {
-            weight: params.weight(shape, &self.weights),
+            weight,
             bias: self.bias.then(bias),
             gain: self.gain.map(gain),
             standard: self.standard,

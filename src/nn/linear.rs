@@ -122,7 +122,7 @@ impl Linear {
         let dtype = input.dtype();
         let bias = bias.map(|bias| bias.cast(dtype));
         // The transpose is a view; the matrix product takes strides.
-        let output = module::linear(input, self.weight.val().cast(dtype).transpose(), bias);
+        let output = product(input, self.weight.val().cast(dtype).transpose(), bias);
         if trace::active() {
             let dims = output.dims();
             let rows: usize = dims[..D - 1].iter().product();
@@ -131,4 +131,29 @@ impl Linear {
         }
         epilogue.apply(output)
     }
+}
+
+fn product<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    // burn chooses between two forms of it by the number of rows; a recording is for any number.
+    #[cfg(feature = "onnx")]
+    if D > 1 && is_recorded(&input) {
+        let output = input.matmul(weight.unsqueeze());
+        return match bias {
+            Some(bias) => output + bias.unsqueeze(),
+            None => output,
+        };
+    }
+    module::linear(input, weight, bias)
+}
+
+/// Whether operations on a tensor are recorded in place of computed.
+#[cfg(feature = "onnx")]
+fn is_recorded<const D: usize>(tensor: &Tensor<D>) -> bool {
+    use burn::backend::DispatchTensorKind;
+    let kind = tensor.clone().into_dispatch().kind;
+    matches!(kind, DispatchTensorKind::Capture(_))
 }

@@ -1,7 +1,7 @@
 //! Parameters, each made with the rule of its first value.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -69,6 +69,7 @@ impl Start {
 pub struct ParamBuilder {
     device: Device,
     starts: RefCell<HashMap<ParamId, Start>>,
+    grouped: RefCell<HashSet<ParamId>>,
 }
 
 impl ParamBuilder {
@@ -77,6 +78,7 @@ impl ParamBuilder {
         Self {
             device: device.clone(),
             starts: RefCell::default(),
+            grouped: RefCell::default(),
         }
     }
 
@@ -127,6 +129,16 @@ impl ParamBuilder {
     /// A parameter that starts with one value for all its elements.
     pub fn constant<const D: usize>(&self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
         self.add(shape, Start::Constant(value))
+    }
+
+    /// Notes that these kernels are those of a convolution with groups, which their shape does not say.
+    pub(super) fn note_groups(&self, kernels: ParamId) {
+        self.grouped.borrow_mut().insert(kernels);
+    }
+
+    /// The kernels of convolutions with groups.
+    pub(crate) fn grouped(&self) -> HashSet<ParamId> {
+        self.grouped.borrow().clone()
     }
 
     fn add<const D: usize>(&self, shape: [usize; D], start: Start) -> Param<Tensor<D>> {

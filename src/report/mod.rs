@@ -2,6 +2,7 @@
 //!
 //! - [`Report`]: the run as one page and a few pictures, once it has ended (feature `plots`)
 //! - [`CurvesMonitor`]: its curves as a picture while it goes on (feature `plots`)
+//! - [`ModelCard`]: the README of its model on the hub (feature `plots`)
 //! - [`TensorBoardMonitor`](tensorboard::TensorBoardMonitor): event files (feature `tensorboard`)
 //!
 //! [`Report`] is plain data; [`Report::write`] makes of it `report.html`, which needs nothing but
@@ -24,11 +25,15 @@
 mod bitmap_font;
 mod image_grid;
 #[cfg(feature = "plots")]
+mod model_card;
+#[cfg(feature = "plots")]
 mod run_report;
 #[cfg(all(feature = "plots", feature = "tune"))]
 mod search_report;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
 
+#[cfg(feature = "plots")]
+pub use model_card::ModelCard;
 #[cfg(feature = "plots")]
 pub use run_report::{CurvesMonitor, Report};

@@ -248,7 +248,7 @@ pub(super) fn where_most_trains(
 ) -> Result<Classifier> {
     let (mut most, mut found) = (0, model.clone());
     for (_, freeze) in plan.changes() {
-        let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
+        let frozen = recipe.frozen(model.clone(), freeze)?;
         let trained = frozen.trainable_parameters().len();
         if trained > most {
             (most, found) = (trained, frozen);

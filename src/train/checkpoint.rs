@@ -2,7 +2,8 @@
 //!
 //! A checkpoint is a folder under `checkpoints/` that appears whole or not at all. It is an exported
 //! model (timm and [`Classifier::open`] read it), beside which lie `state.json`, `optimizer.bpk`
-//! and, with averaged weights, `ema/`. The state of the random numbers needs no file: every random
+//! and, with averaged weights, `ema/`. Of a model with adapters, whose exported weights have them folded in,
+//! there are also the weights without them. The state of the random numbers needs no file: every random
 //! number of a run follows from its seed, the epoch, and the step or the image.
 
 use std::path::{Path, PathBuf};
@@ -20,12 +21,15 @@ use crate::error::{Error, Result};
 use crate::files::hex;
 use crate::files::write_file;
 use crate::model::{Classifier, params};
+use crate::weights::{Adapter, read_bases, write_bases};
 
 /// Name of the folder of checkpoints in a run folder.
 pub(super) const FOLDER: &str = "checkpoints";
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.bpk";
 const EMA: &str = "ema";
+/// The weights beside which adapters stand: `model.safetensors` has them with the adapters folded in.
+const BASES: &str = "adapter_base.safetensors";
 /// How the name of a folder begins that is being written, or removed.
 const UNFINISHED: &str = ".unfinished-";
 /// The form of `state.json`.
@@ -81,6 +85,9 @@ pub(super) fn write(run: &Path, progress: &Progress, recipe: &Recipe) -> Result<
         ..state.clone()
     };
     model.export(temporary.path())?;
+    if model.lora().is_some() {
+        write_bases(model, &temporary.path().join(BASES))?;
+    }
     write_file(&temporary.path().join(OPTIMIZER), &bytes)?;
     if let Some(ema) = ema {
         ema.model().export(temporary.path().join(EMA))?;
@@ -213,8 +220,13 @@ pub(super) struct Checkpoint {
 /// Reads a checkpoint. The model is on an autodiff device, with the ids that its optimiser knows.
 pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint> {
     let state = read_state(&path.join(STATE))?;
+    let bases = path.join(BASES);
+    let bases = bases.is_file().then(|| read_bases(&bases)).transpose()?;
     let open = |dir: &Path| -> Result<Classifier> {
         let mut model = Classifier::open(dir, device)?;
+        if let Some(bases) = &bases {
+            model = model.unmerged(&Adapter::open(dir)?, bases)?;
+        }
         model.set_origin(state.origin.clone());
         params::with_ids(model, |path| state.ids.get(path).copied().map(Into::into)).ok_or_else(
             || Error::Folder {

@@ -66,6 +66,7 @@ impl Recipe {
         mut between: impl FnMut(),
     ) -> Result<MemoryUse> {
         self.validate()?;
+        let model = &self.adapted(model.clone())?;
         let batch_size = self.batch_size.min(train.len());
         let searched = Searched {
             recipe: self,
@@ -99,7 +100,7 @@ impl Recipe {
         };
         let measured = if measure { peak(batch_size)? } else { None };
 
-        let frozen = model.clone().freeze_with(&self.freeze, self.frozen_norm)?;
+        let frozen = self.frozen(model.clone(), &self.freeze)?;
         let numbers = |of: &dyn Fn(&params::ParamInfo) -> bool| -> u64 {
             let all = params::list(model).into_iter().filter(|param| of(param));
             all.map(|param| 4 * param.num_elements() as u64).sum()
@@ -283,6 +284,7 @@ impl Recipe {
         image_size: Option<ImageSize>,
         whole: &MemoryUse,
     ) -> Result<Vec<GroupMemory>> {
+        let model = &self.adapted(model.clone())?;
         let summary = model.summary(image_size)?;
         let groups = model.all_groups();
         let plan = self.plan(model, 1)?;

@@ -5,9 +5,10 @@ use burn::optim::GradientsParams;
 use super::ema::Ema;
 use super::model_optimizer::ModelOptimizer;
 use super::plan::{Plan, StepRates};
+use super::recipe::Recipe;
 use super::state::{RunState, TrainTotals};
 use crate::error::Result;
-use crate::model::{Classifier, Freeze, FrozenNorm, params};
+use crate::model::{Classifier, Freeze, params};
 
 /// What trains, and how far it has come.
 pub(super) struct Progress {
@@ -70,8 +71,8 @@ impl Progress {
 
     /// Freezes and frees. What trains already keeps the optimiser's state; what is freed starts
     /// without.
-    pub fn freeze(&mut self, freeze: &Freeze, norm: FrozenNorm) -> Result<()> {
-        self.model = self.model.clone().freeze_with(freeze, norm)?;
+    pub fn freeze(&mut self, freeze: &Freeze, recipe: &Recipe) -> Result<()> {
+        self.model = recipe.frozen(self.model.clone(), freeze)?;
         let training = params::training_state(&self.model);
         let frozen = params::list(&self.model).into_iter();
         let frozen = frozen.filter(|p| training.get(&p.path) == Some(&false));

@@ -14,7 +14,7 @@ use super::stopping::{EarlyStopping, Metric};
 use super::unfreeze::Unfreeze;
 use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
-use crate::model::{Freeze, FrozenNorm};
+use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, HEAD, freeze, params};
 use crate::nn::Precision;
 use crate::preprocess::ImageSize;
 use crate::preprocess::augment::{Augment, Mixing};
@@ -39,6 +39,10 @@ pub struct Recipe {
     pub freeze: Freeze,
     /// What becomes of frozen batch normalisations.
     pub frozen_norm: FrozenNorm,
+    /// The layers that get adapters, by a regular expression for their names in timm; `None` for all
+    /// that [`Classifier::with_lora`](crate::Classifier::with_lora) takes by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapt_matching: Option<String>,
     /// Passes over the training images.
     pub epochs: usize,
     /// Images that go through the model at once.
@@ -102,6 +106,10 @@ pub struct Recipe {
     /// Mixing of training images with each other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixing: Option<Mixing>,
+    /// Which parameters train of what is not frozen.
+    #[serde(skip_serializing_if = "Adapt::is_none")]
+    #[serde(deserialize_with = "text::deserialize::<_, Adapt, _>")]
+    pub adapt: Adapt,
     /// How frozen parts join, and at which rate.
     #[serde(deserialize_with = "text::deserialize::<_, Unfreeze, _>")]
     pub unfreeze: Unfreeze,
@@ -187,6 +195,7 @@ impl Recipe {
         Self {
             freeze,
             frozen_norm: FrozenNorm::default(),
+            adapt_matching: None,
             epochs: 9,
             batch_size: 64,
             accumulate: 1,
@@ -211,6 +220,7 @@ impl Recipe {
             metric: Metric::default(),
             augment: Augment::default(),
             mixing: None,
+            adapt: Adapt::None,
             unfreeze: Unfreeze::default(),
             rates: Rates::default(),
             optimizer: Optimizer::adam(),
@@ -327,6 +337,12 @@ impl Recipe {
         self
     }
 
+    /// Sets the layers that get adapters, by a regular expression for their names in timm.
+    pub fn adapt_matching(mut self, pattern: impl Into<String>) -> Self {
+        self.adapt_matching = Some(pattern.into());
+        self
+    }
+
     setters! {
         /// Sets what training makes smaller.
         loss(loss: LossFunction);
@@ -334,6 +350,8 @@ impl Recipe {
         freeze(freeze: Freeze);
         /// Sets what becomes of frozen batch normalisations.
         frozen_norm(frozen_norm: FrozenNorm);
+        /// Sets which parameters train of what is not frozen.
+        adapt(adapt: Adapt);
         /// Sets the number of epochs.
         epochs(epochs: usize);
         /// Sets the images that go through the model at once.
@@ -392,6 +410,47 @@ impl Recipe {
         drop_rate(drop_rate: f64);
         /// Sets the rate of stochastic depth.
         drop_path_rate(drop_path_rate: f64);
+    }
+
+    /// The model as this recipe trains it: with fresh adapters if the recipe asks for some and the model has
+    /// none, and nothing else of the backbone free than what [`adapt`](Self::adapt) says. [`fit`](Self::fit)
+    /// begins with it; a loop of your own does before it asks for [`plan`](Self::plan) and
+    /// [`optimizer`](Self::optimizer).
+    ///
+    /// # Errors
+    /// As [`Classifier::with_lora`](crate::Classifier::with_lora), and [`Error::InvalidArgument`] for a
+    /// model with other adapters.
+    pub fn adapted(&self, model: Classifier) -> Result<Classifier> {
+        let model = match (self.adapt, model.lora()) {
+            (Adapt::None, None) => return Ok(model),
+            (Adapt::Lora(lora), None) => {
+                model.with_lora(lora, self.adapt_matching.as_deref(), self.seed)?
+            }
+            (Adapt::Lora(lora), Some(own)) if lora == own => model,
+            (_, None) => model,
+            (adapt, Some(own)) => {
+                let own = Adapt::Lora(own);
+                let expected = format!(
+                    "{own}, which the model has; merge_adapters() or without_adapters() gives one                      without adapters"
+                );
+                return Err(Error::argument("adapt", expected, adapt));
+            }
+        };
+        let params = params::list(&model);
+        let of_kind = freeze::of_kind(&model, &params, self.adapt);
+        if of_kind.iter().all(|param| param.path.starts_with(HEAD)) {
+            let expected = format!(
+                "something that {} has beside its head",
+                model.info().architecture
+            );
+            return Err(Error::argument("adapt", expected, self.adapt));
+        }
+        self.frozen(model, &Freeze::Nothing)
+    }
+
+    /// The model with what is frozen at some time of a run.
+    pub(super) fn frozen(&self, model: Classifier, freeze: &Freeze) -> Result<Classifier> {
+        model.freeze_for(freeze, self.frozen_norm, self.adapt)
     }
 
     /// Images in one step of the optimiser.

@@ -10,7 +10,7 @@ use super::stopping::Metric;
 use super::unfreeze::Unfreeze;
 use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
-use crate::model::Freeze;
+use crate::model::{Adapt, Freeze};
 
 impl Recipe {
     /// Some ways of unfreezing bring their own rates or their own beginning. What they would not
@@ -97,6 +97,25 @@ impl Recipe {
         Ok(())
     }
 
+    /// What trains has to leave the adapters something to do.
+    fn check_adapt(&self) -> Result<()> {
+        self.adapt.validate()?;
+        if let (Some(pattern), false) = (&self.adapt_matching, matches!(self.adapt, Adapt::Lora(_)))
+        {
+            let expected = "nothing, where `adapt` is no lora";
+            return Err(Error::argument("adapt_matching", expected, pattern));
+        }
+        let trains_head_alone = self.freeze == Freeze::Backbone && self.unfreeze == Unfreeze::Never;
+        if !self.adapt.is_none() && trains_head_alone {
+            let expected = format!(
+                "nothing or some groups: with the backbone, all of {} is frozen",
+                self.adapt
+            );
+            return Err(Error::argument("freeze", expected, &self.freeze));
+        }
+        Ok(())
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         // Longer runs are surely a mistake, and their steps would have to be counted in more bits.
         if !(1..=1_000_000).contains(&self.epochs) {
@@ -139,6 +158,7 @@ impl Recipe {
             stopping.validate()?;
         }
         self.unfreeze.validate(self.epochs)?;
+        self.check_adapt()?;
         self.check_together()?;
         self.rates.validate()?;
         self.rate_scaling.validate()?;

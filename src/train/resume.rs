@@ -142,7 +142,8 @@ fn resume_in(
         state.extend(config.extended.len());
     }
     state.continue_with(group.size(), setup.train.num_batches());
-    let ema = ema.map(|ema| options.place.apply(ema)).transpose()?;
+    let ema = ema.map(|ema| options.place.apply(recipe.adapted(ema)?));
+    let ema = ema.transpose()?;
     let ema = recipe.ema.zip(ema);
     let ema = ema.map(|(config, average)| Ema::new(config, &average));
     let folder = match lock {

@@ -21,7 +21,9 @@ use super::state::RunState;
 use crate::data::{self, ImageData, Loader, LoaderConfig, Shard, Subset, Task};
 use crate::device::device_name;
 use crate::error::{Error, Result};
-use crate::model::{Classifier, Freeze, InputSize, Outputs, TargetScaling, params};
+use crate::model::{
+    Adapt, Classifier, Freeze, InputSize, Outputs, TargetScaling, low_rank, params,
+};
 use crate::nn::StatisticsSync;
 
 /// Everything that stays the same from step to step.
@@ -55,6 +57,8 @@ pub(super) struct Setup {
     pub micro_batches: usize,
     /// Images for training and validation, those of all ranks.
     pub num_images: [usize; 2],
+    /// What trains of a model that is trained by few of its parameters, in words.
+    pub adapted: Option<String>,
 }
 
 /// Checks that recipe, model and data fit each other, and makes of them what a run needs.
@@ -132,6 +136,7 @@ pub(super) fn prepare(
         let found = recipe.feature_cache;
         return Err(Error::argument("feature_cache", expected, found));
     }
+    let adapted = adapted_in_words(&recipe, &model)?;
     let setup = Setup {
         steps_per_epoch: steps(&train),
         schedule: recipe.schedule.clone(),
@@ -150,6 +155,7 @@ pub(super) fn prepare(
         own_train,
         micro_batches: 1,
         num_images,
+        adapted,
     };
     Ok((model, setup))
 }
@@ -196,7 +202,7 @@ fn training_model(recipe: &Recipe, mut model: Classifier) -> Result<Classifier> 
     if rates != own {
         model = model.with_drop_rates(rates[0], rates[1])?;
     }
-    let model = model.train();
+    let model = recipe.adapted(model)?.train();
     if recipe.gradient_checkpointing {
         return Ok(params::with_gradient_checkpointing(model));
     }
@@ -248,6 +254,37 @@ fn loss(
             scaling: model.info().outputs.scaling.clone().unwrap_or_default(),
         },
     })
+}
+
+/// How much trains of a model that is trained by few of its parameters, and which layers cannot have an
+/// adapter.
+fn adapted_in_words(recipe: &Recipe, model: &Classifier) -> Result<Option<String>> {
+    const SHOWN: usize = 3;
+    if recipe.adapt.is_none() {
+        return Ok(None);
+    }
+    let trains = model.trainable_parameters();
+    let all = params::list(model).into_iter();
+    let trained = all.filter(|param| trains.contains(&param.path));
+    let numbers: usize = trained.map(|param| param.num_elements()).sum();
+    let of = model.num_parameters();
+    let mut text = format!("{}: {numbers} of {of} parameters train", recipe.adapt);
+    if let Adapt::Lora(_) = recipe.adapt {
+        let layers = low_rank::adapted(model).len();
+        text.push_str(&format!(", adapters of {layers} layers and the head"));
+        let skipped = model.lora_layers(recipe.adapt_matching.as_deref())?.skipped;
+        if !skipped.is_empty() {
+            let names = skipped.iter().take(SHOWN);
+            let names: Vec<String> = names.map(|(n, why)| format!("{n} ({why})")).collect();
+            let more = match skipped.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let count = skipped.len();
+            text.push_str(&format!("; {count} have none: {}{more}", names.join(", ")));
+        }
+    }
+    Ok(Some(text))
 }
 
 struct Loaders {
@@ -343,7 +380,7 @@ fn check_plan(
         single_value_layers: Vec::new(),
     };
     for freeze in plan.freezes(recipe.epochs * steps_per_epoch) {
-        let frozen = model.clone().freeze_with(freeze, recipe.frozen_norm)?;
+        let frozen = recipe.frozen(model.clone(), freeze)?;
         if frozen.trainable_parameters().is_empty() {
             let expected = "something that is left to train";
             return Err(Error::argument("freeze", expected, freeze));
@@ -412,7 +449,8 @@ impl Setup {
 
     /// What a person should know before the run begins.
     pub fn notices(&self) -> Vec<String> {
-        let mut notices: Vec<String> = self.unused_schedule().into_iter().collect();
+        let mut notices: Vec<String> = self.adapted.iter().cloned().collect();
+        notices.extend(self.unused_schedule());
         notices.extend(self.ranks_in_words());
         if !self.group.is_alone() && self.recipe.class_weights != ClassWeights::Equal {
             notices.push(

@@ -67,7 +67,7 @@ impl<'a> Training<'a> {
         let setup = self.setup;
         // Of what is frozen now all ranks keep the same statistics.
         self.take_statistics()?;
-        self.progress.freeze(&freeze, setup.recipe.frozen_norm)?;
+        self.progress.freeze(&freeze, &setup.recipe)?;
         self.frozen = Some(freeze);
         self.single_image_sizes.clear();
         let prefix = std::mem::take(&mut self.prefix);

@@ -58,7 +58,7 @@ impl Training<'_> {
         if self.frozen.is_none() {
             // A run that goes on with a validation has not come to its first step.
             let freeze = setup.freeze_at(plan_step, &self.progress.state)?;
-            self.progress.freeze(&freeze, setup.recipe.frozen_norm)?;
+            self.progress.freeze(&freeze, &setup.recipe)?;
         }
         let has_average = self.progress.ema.is_some();
         let raw_accuracy = if has_average && setup.recipe.task == Task::SingleLabel {

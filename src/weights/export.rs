@@ -13,11 +13,13 @@ use safetensors::tensor::{Dtype, View};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::Adapter;
 use crate::data::Task;
 use crate::error::{Error, Result};
 use crate::files::write_file;
-use crate::model::{Classifier, InputSize, Outputs, StemOptions, params};
+use crate::model::{Adapt, Classifier, InputSize, Outputs, StemOptions, params};
 use crate::preprocess::ImageSize;
+use crate::weights::card::CardFacts;
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
 use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
 
@@ -25,19 +27,21 @@ use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// Name of the configuration in an exported folder.
 pub(crate) const CONFIG: &str = "config.json";
-const CARD: &str = "README.md";
+/// Name of the model card in an exported folder.
+pub(crate) const CARD: &str = "README.md";
 
 /// How every model card of ours begins, by whose the network is.
 fn front_matter(library: &str) -> String {
-    format!(
-        "---\ntags:\n- image-classification\n- {library}\n- burn\nlibrary_name: {library}\n---\n"
-    )
+    format!("---\ntags:\n- image-classification\n- {library}\n- burn\nlibrary_name: {library}\n")
 }
 
 impl Classifier {
     /// Writes the model into a folder: `model.safetensors`, `config.json` and a model card. Each
     /// file appears whole or not at all; files of these names are replaced, but for a model card
     /// that is not ours.
+    ///
+    /// [Adapters](Self::with_lora) are folded into the weights, and stand beside them by themselves, as an
+    /// [`Adapter`](crate::weights::Adapter).
     ///
     /// Running statistics are the newest. `num_batches_tracked`, which only a momentum of `None`
     /// uses in PyTorch, is written as 0.
@@ -62,12 +66,16 @@ impl Classifier {
     fn export_in(&self, dir: &Path, matrices: Dtype) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let model = self.valid();
+        if let Some(lora) = self.lora() {
+            Adapter::of(self, Adapt::Lora(lora))?.save(dir)?;
+        }
+        let model = model.merge_adapters();
         model.write_weights(&dir.join(WEIGHTS), matrices)?;
         // Somebody else's README stays.
         let card = dir.join(CARD);
         let old = std::fs::read_to_string(&card);
         if !card.exists() || old.is_ok_and(|text| is_ours(&text)) {
-            write_file(&card, model.card().as_bytes())?;
+            write_file(&card, model.card(&CardFacts::default()).as_bytes())?;
         }
         // Last, so that a folder whose weights are of another make than its configuration is one
         // that was interrupted; opening it is an error then.
@@ -106,19 +114,11 @@ impl Classifier {
                 },
             ));
         }
-        // Python's readers refuse a file that does not say it is PyTorch's.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|error| {
-            Error::WeightsFormat {
-                path: path.to_path_buf(),
-                reason: format!("cannot be written: {error}"),
-            }
-        })?;
-        write_file(path, &bytes)
+        write_file(path, &serialize(path, tensors, HashMap::new())?)
     }
 
     /// The configuration in the form of timm's `save_for_hf`.
-    fn timm_config(&self) -> Value {
+    pub(crate) fn timm_config(&self) -> Value {
         let info = &self.info;
         let pool = self.head.pool();
         let names = &self.backbone.describe().key_table;
@@ -268,7 +268,7 @@ impl Classifier {
     }
 
     /// A model card, the README of a repository on the hub.
-    fn card(&self) -> String {
+    pub(crate) fn card(&self, facts: &CardFacts) -> String {
         let info = &self.info;
         let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
         let classes = match info.classes.as_slice() {
@@ -282,31 +282,48 @@ impl Classifier {
         });
         let stem = self.backbone.describe().changed_stem();
         format!(
-            "{front_matter}# {architecture}\n\n\
+            "{front_matter}{metadata}---\n# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\
              - parameters: {parameters}\n\
              {stem}\
              - pixel values in 0..1 are normalised with mean {mean:?} and standard deviation {std:?}\n\
              - started from: {origin}\n\
              {licence}\n\
+             {sections}\
              {python}\
              ```rust\n\
              let model = burn_zoo::Classifier::open(\"PATH\", &device)?;\n\
              ```\n",
             front_matter = front_matter(library),
+            metadata = facts.metadata(info.licence.as_deref()),
+            sections = facts.sections,
             architecture = info.architecture,
             channels = self.in_channels(),
             parameters = self.num_parameters(),
             stem = stem.map_or_else(String::new, |stem| format!("- stem: {stem}\n")),
             mean = info.normalization.mean(),
             std = info.normalization.std(),
-            origin = info.origin,
+            origin = facts.origin.as_deref().unwrap_or(&info.origin),
             python = self.in_python(),
         )
     }
 }
 
-fn pretty(value: &impl Serialize) -> Result<String> {
+/// A file of tensors, with what is said of them.
+pub(super) fn serialize(
+    path: &Path,
+    tensors: Vec<(String, Bytes)>,
+    mut metadata: HashMap<String, String>,
+) -> Result<Vec<u8>> {
+    // Python's readers refuse a file that does not say it is PyTorch's.
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::WeightsFormat {
+        path: path.to_path_buf(),
+        reason: format!("cannot be written: {error}"),
+    })
+}
+
+pub(super) fn pretty(value: &impl Serialize) -> Result<String> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::argument("config", "values that JSON can hold", error))?;
     text.push('\n');
@@ -314,7 +331,7 @@ fn pretty(value: &impl Serialize) -> Result<String> {
 }
 
 /// The bytes of 32-bit numbers, as fast as a copy.
-fn little_endian(values: &[f32]) -> Vec<u8> {
+pub(super) fn little_endian(values: &[f32]) -> Vec<u8> {
     let mut bytes = vec![0; 4 * values.len()];
     for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
         bytes.copy_from_slice(&value.to_le_bytes());
@@ -326,7 +343,7 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
 pub(crate) const EXPORTED: [&str; 3] = [WEIGHTS, CARD, CONFIG];
 
 /// Whether a model card is one of ours.
-fn is_ours(card: &str) -> bool {
+pub(crate) fn is_ours(card: &str) -> bool {
     LIBRARIES
         .map(front_matter)
         .iter()
@@ -348,10 +365,10 @@ fn halves(name: &str, values: &[f32]) -> Result<Vec<u8>> {
 }
 
 /// A tensor's bytes, as the safetensors crate wants them.
-struct Bytes {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub(super) struct Bytes {
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    pub bytes: Vec<u8>,
 }
 
 impl View for Bytes {

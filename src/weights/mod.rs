@@ -12,6 +12,8 @@
 //! is outside of the key and the prefix, the tensors of a head that the adaptation replaces.
 //! [`LoadReport`] says what was taken, what was left out, and what differs.
 
+mod adapter;
+mod card;
 mod contents;
 mod export;
 mod file;
@@ -31,7 +33,13 @@ mod source;
 
 pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};
+pub use adapter::Adapter;
+pub(crate) use adapter::{ADAPTER_FILES, read_bases, write_bases};
+#[cfg(feature = "plots")]
+pub(crate) use card::{CardFacts, yaml};
 pub use contents::{DType, TensorInfo};
+#[cfg(feature = "plots")]
+pub(crate) use export::{CARD, is_ours};
 pub(crate) use export::{CONFIG, EXPORTED, WEIGHTS};
 pub use file::WeightsFile;
 pub(crate) use layout::{COUNTER, Layout, is_head};

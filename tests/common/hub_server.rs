@@ -1,5 +1,7 @@
-//! A server on 127.0.0.1 that speaks the routes of the Hugging Face hub which a download needs, and
-//! fails as it is told to.
+//! A server on 127.0.0.1 that speaks the routes of the Hugging Face hub which a download and a push
+//! need, and fails as it is told to.
+
+mod hub_repositories;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -9,18 +11,23 @@ use std::time::Duration;
 
 use sha1::Digest;
 
+#[allow(unused_imports)]
+pub use hub_repositories::{Branch, Repository, Written};
+
 /// The commit that `main` means.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A request that was received.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// `HEAD` or `GET`.
+    /// `HEAD`, `GET`, `POST` or `PUT`.
     pub method: String,
     /// The path and the query.
     pub path: String,
     /// By lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// What was sent; nothing for a hook that is asked before.
+    pub body: Vec<u8>,
 }
 
 /// What is sent back.
@@ -38,6 +45,8 @@ pub struct Answer {
     pub no_length: bool,
     /// After how many bytes of the body to be silent for a while, and then to close the connection.
     pub silent_after: Option<usize>,
+    /// Whether the connection is closed without a word.
+    pub cut: bool,
 }
 
 impl Answer {
@@ -50,6 +59,15 @@ impl Answer {
             length: None,
             no_length: false,
             silent_after: None,
+            cut: false,
+        }
+    }
+
+    /// A connection that is closed without a word.
+    pub fn cut() -> Answer {
+        Answer {
+            cut: true,
+            ..Answer::new(500, "")
         }
     }
 
@@ -70,6 +88,7 @@ impl Answer {
 }
 
 type Hook = Box<dyn FnMut(&Seen, Answer) -> Answer + Send>;
+type Refusal = Box<dyn FnMut(&Seen) -> Option<Answer> + Send>;
 
 /// How long a silent answer is silent.
 pub const SILENCE: Duration = Duration::from_millis(2500);
@@ -78,7 +97,9 @@ struct State {
     repositories: BTreeMap<String, BTreeMap<String, (Vec<u8>, bool)>>,
     storage: String,
     hook: Hook,
+    refusal: Refusal,
     seen: Vec<Seen>,
+    written: Written,
 }
 
 /// A server. Its threads end with the process.
@@ -106,7 +127,9 @@ impl HubServer {
             repositories: BTreeMap::from([("timm/resnet18".to_owned(), files)]),
             storage: url.clone(),
             hook: Box::new(|_, answer| answer),
+            refusal: Box::new(|_| None),
             seen: Vec::new(),
+            written: Written::default(),
         }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -135,9 +158,20 @@ impl HubServer {
         self.state.lock().unwrap().hook = Box::new(hook);
     }
 
+    /// Lets `refusal` answer before a request is read to its end and anything is done for it.
+    pub fn before(&self, refusal: impl FnMut(&Seen) -> Option<Answer> + Send + 'static) {
+        self.state.lock().unwrap().refusal = Box::new(refusal);
+    }
+
     /// Lets every answer be the right one again.
     pub fn heal(&self) {
         self.on(|_, answer| answer);
+        self.before(|_| None);
+    }
+
+    /// Looks at the repositories that were pushed to, or changes them.
+    pub fn written<T>(&self, look: impl FnOnce(&mut Written) -> T) -> T {
+        look(&mut self.state.lock().unwrap().written)
     }
 
     /// The requests since the last call.
@@ -190,13 +224,39 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
             .collect(),
+        body: Vec::new(),
     };
+    let refusal = {
+        let mut state = state.lock().unwrap();
+        (state.refusal)(&seen)
+    };
+    if refusal.as_ref().is_some_and(|answer| answer.cut) {
+        state.lock().unwrap().seen.push(seen);
+        return;
+    }
+    let length = seen.headers.get("content-length");
+    let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut seen = seen;
+    seen.body = vec![0; length];
+    if stream.read_exact(&mut seen.body).is_err() {
+        return;
+    }
     let answer = {
         let mut state = state.lock().unwrap();
         state.seen.push(seen.clone());
-        let right = state.answer(&seen);
-        (state.hook)(&seen, right)
+        match refusal {
+            Some(answer) => answer,
+            None => {
+                let storage = state.storage.clone();
+                let written = state.written.answer(&storage, &seen);
+                let right = written.unwrap_or_else(|| state.answer(&seen));
+                (state.hook)(&seen, right)
+            }
+        }
     };
+    if answer.cut {
+        return;
+    }
     let _ = send(&mut stream, &seen, &answer);
 }
 

@@ -46,7 +46,8 @@ struct Arguments {
     /// Training images of each class; 0 for all
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000,0")]
     per_class: Vec<usize>,
-    /// Recipes: features, gradual, full
+    /// Recipes: features, gradual, full; or what trains beside the head in `full`: lora:rank=8:alpha=16,
+    /// bias-only, norm-only
     #[arg(long, value_delimiter = ',', default_value = "features,gradual,full")]
     recipes: Vec<String>,
     /// Seeds: of the images that are chosen, of the head, of the order, and of random weights
@@ -143,8 +144,12 @@ fn budget(per_class: usize, recipe: &str) -> (usize, usize, f64) {
         500..3000 => (8, 64),
         _ => (4, 64),
     };
-    // A linear layer alone bears a higher rate than a network.
-    let rate = if recipe == "features" { 1e-2 } else { 1e-3 };
+    // A linear layer alone bears a higher rate than a network, and so do few parameters of one.
+    let rate = match recipe {
+        "features" => 1e-2,
+        "gradual" | "full" => 1e-3,
+        _ => 5e-3,
+    };
     (epochs, batch, rate)
 }
 
@@ -226,7 +231,10 @@ fn measure(
     let per_class = train.len() / train.classes().len();
     let (epochs, batch_size, rate) = budget(per_class, recipe);
     let rate = arguments.rate.unwrap_or(rate);
-    let recipe = Recipe::named(recipe)?;
+    let recipe = match recipe.parse::<Adapt>() {
+        Ok(adapt) => Recipe::full().adapt(adapt),
+        Err(_) => Recipe::named(recipe)?,
+    };
     let optimizer = arguments.optimizer.unwrap_or(recipe.optimizer);
     let recipe = recipe
         .epochs(arguments.epochs.unwrap_or(epochs))

@@ -8,7 +8,7 @@ use crate::flags::{count, device_name};
 use crate::output::{Stopped, Terminated};
 use crate::{
     bench, embed, eval, export, finetune, fractals, hub, info, list, logits, lr_find, notice,
-    predict, probe, recommend, report, tune,
+    predict, probe, push, recommend, report, tune,
 };
 
 /// A transfer-learning model zoo: fine-tune, evaluate and export image classifiers.
@@ -54,6 +54,8 @@ enum Command {
     Probe(Box<probe::ProbeArgs>),
     /// Write a run's best model as a folder that timm opens
     Export(export::ExportArgs),
+    /// Send a run's best model, or an exported folder, to a repository of the hub
+    Push(push::PushArgs),
     /// Draw images made of formulas, which the bundled weights are trained on
     Fractals(fractals::FractalsArgs),
     /// Compute logits and the output of every group for a tensor from a file
@@ -111,6 +113,7 @@ pub fn run() -> ExitCode {
         Command::Embed(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Probe(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Export(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
+        Command::Push(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Logits(args) => device().map_err(Into::into).and_then(|d| args.run(&d)),
         Command::Bench(args) => device().map_err(Into::into).and_then(|d| args.run(d)),
         Command::Fractals(args) => fractals::run(&args),

@@ -29,6 +29,12 @@ pub struct InfoArgs {
     /// What is frozen: nothing, backbone, up-to:GROUP, only:GROUP,.. or matching:REGEX
     #[arg(long, default_value_t)]
     freeze: Freeze,
+    /// What trains of what is not frozen: none, lora:rank=R,alpha=A, bias-only or norm-only
+    #[arg(long, value_name = "RULE", default_value_t)]
+    adapt: Adapt,
+    /// The layers that get adapters, by their names in timm
+    #[arg(long, value_name = "REGEX")]
+    adapt_matching: Option<String>,
     /// Show what training takes memory for, by use: predicted from steps with small batches of random
     /// images, and measured with one of --batch-size
     #[arg(long)]
@@ -71,7 +77,10 @@ impl InfoArgs {
             licence,
             licence_source,
         };
-        let model = model.freeze(&self.freeze)?;
+        let mut adapted = Recipe::full().adapt(self.adapt);
+        adapted.adapt_matching.clone_from(&self.adapt_matching);
+        let model = adapted.adapted(model)?;
+        let model = model.freeze_for(&self.freeze, FrozenNorm::Frozen, self.adapt)?;
         let summary = model.summary(size)?;
         let memory = if self.memory || self.place.is_some() {
             let spec = spec.weights(Weights::Random(0));
@@ -129,6 +138,8 @@ impl InfoArgs {
             .image_size(ImageSize { height, width })
             .gradient_checkpointing(self.gradient_checkpointing);
         recipe.workers = 0;
+        recipe.adapt = self.adapt;
+        recipe.adapt_matching.clone_from(&self.adapt_matching);
         let between = crate::allocator::give_back;
         let whole = progress::wait("measuring", || {
             recipe.memory_use(model, images, self.memory, between)

@@ -27,6 +27,7 @@ mod place;
 mod predict;
 mod probe;
 mod progress;
+mod push;
 mod ranks;
 mod recipe;
 mod recommend;

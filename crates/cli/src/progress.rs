@@ -8,11 +8,13 @@ use std::time::Instant;
 use burn_zoo::data::{CheckProgress, Progress};
 use burn_zoo::train::{Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
 use burn_zoo::weights;
+use burn_zoo::weights::hub::PushProgress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::notice;
 
 const BAR: &str = "{prefix} {bar:30} {pos}/{len} {wide_msg} {eta}";
+const SENT: &str = "{wide_msg} {bar:30} {bytes}/{total_bytes} {eta}";
 const BYTES: &str = "downloading {wide_msg} {bar:30} {bytes}/{total_bytes} {eta}";
 
 fn style(template: &str) -> ProgressStyle {
@@ -65,6 +67,24 @@ fn show(bar: &ProgressBar, progress: weights::Progress) {
         }),
         _ => {}
     }
+}
+
+/// Shows a bar while `push` sends files, and what holds it up.
+pub fn push<T>(push: impl FnOnce(&mut dyn FnMut(PushProgress)) -> T) -> T {
+    let bar = ProgressBar::new(0).with_style(style(SENT));
+    let result = push(&mut |progress| match progress {
+        PushProgress::Step(step) => bar.set_message(step),
+        PushProgress::Sent { sent, total } => {
+            bar.set_length(total);
+            bar.set_position(sent);
+        }
+        PushProgress::Retrying { wait, reason } => {
+            bar.set_message(format!("trying again in {} s: {reason}", wait.as_secs()));
+        }
+        _ => {}
+    });
+    bar.finish_and_clear();
+    result
 }
 
 /// Shows a bar while `open` looks at images.

@@ -80,6 +80,14 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "CHOICE",
         value_parser = Choice::<FrozenNorm>::of(FrozenNorm::names()))]
     pub frozen_norm: Option<FrozenNorm>,
+    /// What trains of what is not frozen: none, lora:rank=R,alpha=A, bias-only or norm-only; the head in any
+    /// case
+    #[arg(long, value_name = "RULE")]
+    pub adapt: Option<Adapt>,
+    /// The layers that get adapters, by their names in timm; by default all affine layers and convolutions
+    /// but those with groups and those of the first group
+    #[arg(long, value_name = "REGEX")]
+    pub adapt_matching: Option<String>,
     /// Clip gradients: none, norm:MAX or value:MAX
     #[arg(long, value_name = "RULE")]
     pub clip: Option<Clip>,
@@ -199,6 +207,8 @@ impl RecipeArgs {
         set(&mut recipe.freeze, &self.freeze);
         set(&mut recipe.unfreeze, &self.unfreeze);
         set(&mut recipe.frozen_norm, &self.frozen_norm);
+        set(&mut recipe.adapt, &self.adapt);
+        recipe.adapt_matching = self.adapt_matching.clone().or(recipe.adapt_matching);
         set(&mut recipe.clip, &self.clip);
         set(&mut recipe.label_smoothing, &self.label_smoothing);
         set(&mut recipe.class_weights, &self.class_weights);

@@ -183,6 +183,45 @@ fn a_model_is_tuned_judged_exported_and_used() {
     run(&["export", &out, &exported]);
     assert!(fail(1, &["export", &out, &exported]).contains(" exists already; pass --overwrite"));
     run(&["export", &out, &exported, "--overwrite"]);
+
+    let (file, folder) = (at("model.onnx"), at("for-onnx"));
+    assert!(run(&["export", &out, &file]).contains("onnxruntime"));
+    assert!(Path::new(&file).is_file());
+    assert!(fail(1, &["export", &out, &file]).contains(" exists already; pass --overwrite"));
+    run(&[
+        "export",
+        &out,
+        &file,
+        "--overwrite",
+        "--image-size",
+        "32x24",
+    ]);
+    run(&[
+        "export",
+        &exported,
+        &folder,
+        "--format",
+        "onnx",
+        "--dynamic-size",
+    ]);
+    let written: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+    assert_eq!(written.len(), 1);
+    assert!(Path::new(&folder).join("model.onnx").is_file());
+    let other = at("other");
+    for (arguments, flag) in [
+        (&[&*file, "--half"][..], "--half"),
+        (&[&*file, "--format", "folder"], "--format"),
+        (&[&*other, "--dynamic-size"], "--dynamic-size"),
+        (&[&*other, "--image-size", "32"], "--image-size"),
+    ] {
+        let error = fail(1, &[&["export", &out][..], arguments].concat());
+        assert!(
+            error.contains(&format!("{flag}: ")) || error.contains(&format!("{flag} ")),
+            "{error}"
+        );
+    }
+    assert!(!Path::new(&other).exists());
+
     // An exported model has no images of its own: it is judged by the test images.
     let test = ["--part", "test", "--limit-test", "100", "--json"];
     let own = json(&[&["eval", &out][..], &test].concat());
@@ -1071,6 +1110,58 @@ fn a_run_goes_on_when_nobody_reads_its_table() {
     assert!(errors.contains("standard output takes no more"), "{errors}");
     let log = std::fs::read_to_string(dir.path().join("run/log.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 3);
+}
+
+#[test]
+fn what_was_trained_is_exported_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(dir.path(), name);
+    let tune = |adapt: &str, out: &str| {
+        run(&[
+            "finetune",
+            "test_resnet",
+            "--data",
+            "fashion-mnist-mini",
+            "--weights",
+            "random",
+            "--limit-train",
+            "64",
+            "--limit-test",
+            "32",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "32",
+            "--image-size",
+            "28",
+            "--adapt",
+            adapt,
+            "--no-report",
+            "--out",
+            out,
+        ]);
+    };
+    for (adapt, kind) in [("lora:rank=2,alpha=4", "LORA"), ("bias-only", "BIAS_ONLY")] {
+        let (out, adapter) = (at(adapt), at(&format!("{adapt}-adapter")));
+        tune(adapt, &out);
+        let said = run(&["export", &out, &adapter, "--format", "adapter"]);
+        assert!(said.contains(adapt), "{said}");
+        let config = std::fs::read_to_string(dir.path().join(&adapter).join("adapter_config.json"));
+        let config: Value = serde_json::from_str(&config.unwrap()).unwrap();
+        assert_eq!(config["peft_type"], kind);
+        let size = |folder: &str, name: &str| {
+            let path = dir.path().join(folder).join(name);
+            std::fs::metadata(path).unwrap().len()
+        };
+        let whole = size(&format!("{out}/best"), "model.safetensors");
+        assert!(size(&adapter, "adapter_model.safetensors") < whole / 2);
+    }
+    tune("none", &at("whole"));
+    let error = fail(
+        1,
+        &["export", &at("whole"), &at("x"), "--format", "adapter"],
+    );
+    assert!(error.contains("--adapt"), "{error}");
 }
 
 /// What a class is called is its owner's business; a terminal is left alone all the same.

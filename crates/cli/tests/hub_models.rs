@@ -499,3 +499,151 @@ fn the_manifest_is_listed_and_checked() {
         "a broken manifest is named first: {error}"
     );
 }
+
+/// A run goes to the hub and comes back from there; nobody reads the token.
+#[test]
+fn a_run_is_pushed_with_its_card() {
+    const TOKEN: &str = "hf_secretSECRETsecret";
+    let world = World::new();
+    let out = world.path("run");
+    let arguments = [
+        "finetune",
+        "test_resnet.mine",
+        "--recipe",
+        "features",
+        "--image-size",
+        "64",
+        "--limit-train",
+        "64",
+        "--limit-test",
+        "50",
+        "--epochs",
+        "1",
+        "--test",
+        "--out",
+        &out,
+    ];
+    world.run(&arguments, &[]);
+    let token = [("HF_TOKEN", TOKEN)];
+    let safe = |(out, errors): (String, String)| {
+        assert!(
+            !out.contains(TOKEN) && !errors.contains(TOKEN),
+            "{out}{errors}"
+        );
+        (out, errors)
+    };
+
+    // A dry run needs no token and makes no request.
+    world.server.seen();
+    let dry = ["push", &out, "me/tuned", "--private", "--dry-run"];
+    let (text, _) = world.run(&dry, &[]);
+    for expected in [
+        "model.safetensors",
+        "LFS",
+        "/me/tuned, branch main",
+        "library_name: timm",
+    ] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let (text, _) = world.run(&[&dry[..], &["--json"]].concat(), &[]);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["private"], true);
+    assert_eq!(document["files"][0]["path"], "model.safetensors");
+    assert_eq!(document["files"][0]["large"], true);
+    assert!(world.server.seen().is_empty());
+    let error = world.fail(&["push", &out, "me/tuned"], &[]);
+    assert!(
+        error.contains("HF_TOKEN") && error.contains("the right to write"),
+        "{error}"
+    );
+
+    let (text, _) = safe(world.run(&["push", &out, "me/tuned", "--private"], &token));
+    assert!(
+        text.contains("created the private repository me/tuned"),
+        "{text}"
+    );
+    let files = world.server.written(|written| {
+        let repository = &written.repositories["me/tuned"];
+        assert!(repository.private);
+        repository.branches["main"].files.clone()
+    });
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            ".gitattributes",
+            "README.md",
+            "config.json",
+            "confusion.svg",
+            "curves.svg",
+            "model.safetensors",
+            "recipe.toml"
+        ]
+    );
+    let best = std::fs::read(format!("{out}/best/model.safetensors")).unwrap();
+    assert_eq!(files["model.safetensors"], best);
+    let card = String::from_utf8(files["README.md"].clone()).unwrap();
+    for expected in [
+        "license: cc-by-nc-4.0\nbase_model: me/mine\nbase_model_relation: finetune\n",
+        "datasets:\n- zalando-datasets/fashion_mnist\n",
+        "      split: validation\n",
+        "      split: test\n",
+        "![Confusion matrix of the validation images](confusion.svg)",
+        "burn-zoo finetune test_resnet.mine --config recipe.toml",
+        "timm.create_model(\"hf-hub:me/tuned\", pretrained=True)",
+    ] {
+        assert!(card.contains(expected), "{expected}: {card}");
+    }
+    assert!(!card.contains(world.dir.path().to_str().unwrap()), "{card}");
+
+    // Once more: no commit. Then as an exported folder, with files that are nobody's business.
+    let (text, _) = safe(world.run(&["push", &out, "me/tuned"], &token));
+    assert!(text.contains("no commit was made"), "{text}");
+    let folder = world.path("exported");
+    world.run(&["export", &out, &folder], &[]);
+    std::fs::write(format!("{folder}/notes.txt"), "mine").unwrap();
+    let (text, errors) = safe(world.run(
+        &["push", &folder, "me/tuned", "--private", "--json"],
+        &token,
+    ));
+    assert!(errors.contains("notes.txt"), "{errors}");
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["commit"], serde_json::Value::Null, "{text}");
+    assert_eq!(document["private"], true);
+    let (_, errors) = safe(world.run(&["push", &folder, "me/tuned", "--revision", "next"], &token));
+    assert!(errors.contains("exported folder"), "{errors}");
+    world.server.written(|written| {
+        assert_eq!(written.commits, 2);
+        let next = &written.repositories["me/tuned"].branches["next"];
+        let card = String::from_utf8(next.files["README.md"].clone()).unwrap();
+        assert!(card.contains("hf-hub:me/tuned@next"));
+    });
+
+    // The server repeats the token, and still nobody reads it.
+    world.server.before(|seen| {
+        let body = format!(
+            "{{\"error\": \"{} may not\"}}",
+            seen.headers["authorization"]
+        );
+        Some(hub_server::Answer::new(403, body))
+    });
+    let output = world.command(&["push", &out, "me/other"], &token);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        errors.contains("refuses it (403)") && !errors.contains(TOKEN),
+        "{errors}"
+    );
+    world.server.heal();
+    for (arguments, expected) in [
+        (["push", &out, "tuned"], "expected owner/name"),
+        (["push", "nowhere", "me/tuned"], "no such folder"),
+        (
+            ["push", world.dir.path().to_str().unwrap(), "me/tuned"],
+            "expected best/ or config.json",
+        ),
+    ] {
+        let error = world.fail(&arguments, &token);
+        assert!(error.contains(expected), "{error}");
+    }
+}

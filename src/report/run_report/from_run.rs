@@ -121,7 +121,11 @@ impl Report {
         let (rates, freezes) = rates(&files);
         let info = model.info();
         let report = Self {
-            title: format!("{} on {}", info.architecture, name(&config.data.source)),
+            title: format!(
+                "{} on {}",
+                info.architecture,
+                data_name(&config.data.source)
+            ),
             subtitle: format!(
                 "{} images for training, {}; starting from {}",
                 config.data.train_images,
@@ -208,7 +212,7 @@ fn figures(record: &EpochRecord) -> Vec<(&'static str, f64)> {
 }
 
 /// What the data is called: its description up to the first colon, and of a path the last part.
-fn name(source: &str) -> &str {
+pub(in crate::report) fn data_name(source: &str) -> &str {
     let name = source.split(": ").next().unwrap_or(source);
     let last = Path::new(name).file_name().and_then(|name| name.to_str());
     match last.unwrap_or(name) {
@@ -407,11 +411,11 @@ mod tests {
 
     #[test]
     fn data_is_named_by_the_last_part_of_its_path() {
-        assert_eq!(name("some/where/pets: 12 images"), "pets");
+        assert_eq!(data_name("some/where/pets: 12 images"), "pets");
         assert_eq!(
-            name("fashion-mnist-mini: the first 3"),
+            data_name("fashion-mnist-mini: the first 3"),
             "fashion-mnist-mini"
         );
-        assert_eq!(name(""), "images of its own");
+        assert_eq!(data_name(""), "images of its own");
     }
 }

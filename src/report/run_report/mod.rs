@@ -27,3 +27,4 @@ mod write;
 
 pub use contents::Report;
 pub use curves_monitor::CurvesMonitor;
+pub(super) use from_run::data_name;

@@ -8,10 +8,11 @@ use image::codecs::png::CompressionType;
 use super::graph::{self, GraphNode};
 use super::histogram;
 use super::hparams::{self, HParam};
-use super::message::{Message, plugin_metadata, tensor_shape};
+use super::message::{plugin_metadata, tensor_shape};
 use super::record::{RecordWriter, unix_time};
 use crate::error::{Error, Result};
 use crate::preprocess::Image;
+use crate::protobuf::Message;
 
 /// Writes one event file, `events.out.tfevents.SECONDS.HOST.PROCESS.COUNT`.
 ///

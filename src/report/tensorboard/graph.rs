@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::message::{Message, tensor_shape};
+use super::message::tensor_shape;
 use crate::error::{Error, Result};
+use crate::protobuf::Message;
 
 /// One layer, or whatever else a box in the Graphs tab stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

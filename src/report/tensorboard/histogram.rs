@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::message::Message;
+use crate::protobuf::Message;
 
 /// TensorFlow's limits: powers of 1.1 from 1e-12 to 1e20, the same below zero, and zero itself.
 /// Buckets get wider with distance from zero, so that gradients of any size keep their shape.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::message::{Message, plugin_metadata, tensor_shape};
+use super::message::{plugin_metadata, tensor_shape};
 use crate::error::{Error, Result};
+use crate::protobuf::Message;
 
 /// The value of a hyperparameter.
 #[derive(Debug, Clone, PartialEq)]

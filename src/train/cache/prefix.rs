@@ -77,9 +77,10 @@ impl FrozenPrefix {
         }
         let names = &model.backbone.describe().all_groups()[..groups];
         let prefixes: Vec<String> = names.iter().map(|g| g.prefix.clone()).collect();
-        let own = params::only(model.valid(), prefixes.clone());
+        let own = params::only(model.valid().merge_adapters(), prefixes.clone());
         if let Some(average) = progress.ema.as_ref().map(Ema::model) {
-            let average = params::read(&params::only(average.clone(), prefixes))?;
+            let average = average.clone().merge_adapters();
+            let average = params::read(&params::only(average, prefixes))?;
             let own = params::read(&own)?;
             let mut both = own.iter().zip(&average);
             prefix.average_is_equal = both.all(|((_, a), (_, b))| a.data == b.data);
@@ -247,8 +248,7 @@ fn end_of_prefix(setup: &Setup, progress: &Progress, now: usize, groups: usize) 
     }
     for (step, freeze) in setup.plan.changes() {
         if *step > now {
-            let next = progress.model.clone();
-            let next = next.freeze_with(freeze, recipe.frozen_norm)?;
+            let next = recipe.frozen(progress.model.clone(), freeze)?;
             if num_frozen_groups(&next) != groups {
                 return Ok((*step).min(end));
             }

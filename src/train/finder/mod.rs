@@ -62,7 +62,7 @@ impl Recipe {
             sweep.skip_broken,
             Arc::default(),
         )?;
-        let mut model = model.freeze_with(setup.plan.freeze_at(0), self.frozen_norm)?;
+        let mut model = self.frozen(model, setup.plan.freeze_at(0))?;
         let mut optimizer = self.optimizer(&model)?;
         let scales = setup.plan.scales();
         let mut smoothed = Smoothed::default();

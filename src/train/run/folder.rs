@@ -24,7 +24,7 @@ use crate::train::monitor::StepRecord;
 use crate::train::plan::Plan;
 use crate::train::recipe::Recipe;
 use crate::train::state::RunState;
-use crate::weights::EXPORTED;
+use crate::weights::{ADAPTER_FILES, EXPORTED};
 
 /// Of so many steps one is logged.
 const LOGGED_EVERY: usize = 10;
@@ -357,7 +357,9 @@ impl RunFolder {
     pub fn copy_best(&self, exported: &Path) -> Result<()> {
         self.replace_best(|new| {
             std::fs::create_dir_all(new).map_err(Error::io("create", new))?;
-            for name in EXPORTED {
+            let adapter = ADAPTER_FILES.into_iter();
+            let adapter = adapter.filter(|name| exported.join(name).is_file());
+            for name in EXPORTED.into_iter().chain(adapter) {
                 let (from, to) = (exported.join(name), new.join(name));
                 let bytes = std::fs::read(&from).map_err(Error::io("read", &from))?;
                 write_file(&to, &bytes)?;

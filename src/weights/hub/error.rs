@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::cache_error::CacheError;
 use super::fetch_error::FetchError;
+use super::push::{Left, PushError};
 use crate::error::{Error, HubErrorKind};
 
 /// A file of the Hugging Face hub, or the cache of such files, cannot be used.
@@ -32,6 +33,13 @@ pub(crate) enum HubError {
     Fetch {
         file: Box<HubFile>,
         error: Box<FetchError>,
+    },
+    /// Files cannot be pushed.
+    #[error("cannot push to {repository}: {error}; {left}")]
+    Push {
+        repository: String,
+        left: Left,
+        error: Box<PushError>,
     },
     /// The operating system refused a file operation in the cache.
     #[error(transparent)]
@@ -133,6 +141,7 @@ impl From<HubError> for Error {
             HubError::Cache(_) => HubErrorKind::Cache,
             HubError::NotCached { .. } => HubErrorKind::NotCached,
             HubError::Fetch { error, .. } => error.kind(),
+            HubError::Push { error, .. } => error.kind(),
         };
         Error::Hub {
             kind,

@@ -26,6 +26,8 @@
 //! the blobs, which are their checksums. Whoever may write to the cache may also write what is
 //! remembered there: this finds damage and mistakes, and against an attacker with the user's own
 //! rights only the SHA-256 of the manifest helps, with [`Hub::verify`].
+//!
+//! [`Hub::push`] goes the other way: files into a repository, all by one commit.
 
 mod announce;
 mod cache;
@@ -36,7 +38,9 @@ mod fetch;
 mod fetch_error;
 mod inventory;
 mod lock;
+mod push;
 mod receive;
+mod repetition;
 mod request;
 mod results;
 mod settings;
@@ -46,6 +50,7 @@ mod transfer;
 mod verify;
 
 pub(crate) use fetch_error::FetchError;
+pub use push::{Push, PushFile, PushProgress, Pushed, PushedFile};
 pub(crate) use request::{Pin, Request};
 pub use results::{CachedFile, Outcome, Progress, Removed, Verification};
 pub use settings::Hub;

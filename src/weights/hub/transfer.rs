@@ -11,14 +11,12 @@ use reqwest::Url;
 
 use super::cache_error::CacheError;
 use super::fetch_error::{FetchError, Received};
+use super::repetition::{Failure, Repetitions};
 use super::request::CheckedRequest;
 use super::results::Progress;
 use super::settings::Hub;
 use crate::http::{cause, connection_failure, without_secrets};
 
-/// How often a request is repeated that the server failed at, and a transfer continued that broke
-/// off.
-const REPETITIONS: u32 = 3;
 /// The redirects that are followed, as many as browsers and hf-hub do.
 const REDIRECTS: usize = 10;
 
@@ -48,10 +46,7 @@ pub(super) struct Transfer<'a> {
     pub request: &'a CheckedRequest,
     pub events: Sender<Progress>,
     pub received: Received,
-    /// For rate limits, in all.
-    waited: Duration,
-    server_errors: u32,
-    interruptions: u32,
+    repetitions: Repetitions,
 }
 
 impl<'a> Transfer<'a> {
@@ -61,9 +56,7 @@ impl<'a> Transfer<'a> {
             request,
             events,
             received: Received::default(),
-            waited: Duration::ZERO,
-            server_errors: 0,
-            interruptions: 0,
+            repetitions: Repetitions::default(),
         }
     }
 
@@ -74,42 +67,28 @@ impl<'a> Transfer<'a> {
 
     /// Waits until the next attempt, or says why there is none.
     pub async fn wait_for_next(&mut self, failure: AttemptError) -> Result<(), FetchError> {
-        let backoff = |times: u32| self.hub.limits.backoff.saturating_mul(1 << (times - 1));
-        let (wait, reason) = match failure {
+        let limits = &self.hub.limits;
+        let failure = match failure {
             AttemptError::Final(error) => return Err(error),
             AttemptError::Range => return Err(status_error(416, None, 1)),
-            AttemptError::RateLimited { asked } => {
-                // Without a time each wait is as long as all before it, and none is zero.
-                let wait = asked.unwrap_or(self.waited).max(backoff(1));
-                let wait = wait.max(Duration::from_millis(1));
-                // The time comes from the server and may be absurd.
-                self.waited = self.waited.saturating_add(wait);
-                let limit = self.hub.limits.rate_limit;
-                if self.waited > limit {
-                    return Err(FetchError::RateLimited { asked, limit });
-                }
-                (wait, "the hub limits the number of requests".to_owned())
-            }
-            AttemptError::Server { status, said } => {
-                self.server_errors += 1;
-                if self.server_errors > REPETITIONS {
-                    return Err(status_error(status, said, self.server_errors));
-                }
-                let reason = format!("the server answered {status}");
-                (backoff(self.server_errors), reason)
-            }
-            AttemptError::Interrupted { reason } => {
-                self.interruptions += 1;
-                if self.interruptions > REPETITIONS {
-                    return Err(FetchError::Interrupted {
-                        attempts: self.interruptions,
-                        reason,
-                        received: self.received,
-                    });
-                }
-                (backoff(self.interruptions), reason)
-            }
+            AttemptError::RateLimited { asked } => Failure::RateLimited { asked },
+            AttemptError::Server { status, said } => Failure::Server { status, said },
+            AttemptError::Interrupted { reason } => Failure::Interrupted { reason },
         };
+        let wait = self.repetitions.next(limits, &failure);
+        let attempts = self.repetitions.attempts();
+        let (wait, reason) = wait.ok_or_else(|| match failure {
+            Failure::RateLimited { asked } => FetchError::RateLimited {
+                asked,
+                limit: limits.rate_limit,
+            },
+            Failure::Server { status, said } => status_error(status, said, attempts),
+            Failure::Interrupted { reason } => FetchError::Interrupted {
+                attempts,
+                reason,
+                received: self.received,
+            },
+        })?;
         self.tell(Progress::Retrying { wait, reason });
         tokio::time::sleep(wait).await;
         Ok(())
@@ -230,9 +209,16 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The server's words, short, on one line and without the token, should it send that back.
+    /// See [`Hub::presentable`].
     pub fn presentable(&self, said: &str) -> String {
-        let said = match &self.hub.token {
+        self.hub.presentable(said)
+    }
+}
+
+impl Hub {
+    /// The server's words, short, on one line and without the token, should it send that back.
+    pub(super) fn presentable(&self, said: &str) -> String {
+        let said = match &self.token {
             Some(token) => said.replace(token, "…"),
             None => said.to_owned(),
         };

@@ -5,6 +5,7 @@ mod faults;
 #[allow(dead_code)]
 #[path = "../../../../tests/common/hub_server.rs"]
 mod hub_server;
+mod push;
 mod rules;
 
 use std::io::{BufRead, BufReader};

@@ -1,0 +1,184 @@
+//! Training a model by few of its parameters.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::text::{self, Form, Style, no_fields};
+
+/// Which parameters train of what is not frozen. The head trains in any case, as long as it is not
+/// frozen itself.
+///
+/// As text: `none`, `lora`, `lora:rank=8,alpha=16`, `lora:rank=8,rslora`, `bias-only`, `norm-only`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Adapt {
+    /// All of them.
+    #[default]
+    #[serde(deserialize_with = "no_fields")]
+    None,
+    /// Adapters of low rank beside weights that stay as they are.
+    Lora(Lora),
+    /// Biases: those of layers and the shifts of normalisations (Ben Zaken et al., "BitFit", 2022,
+    /// <https://arxiv.org/abs/2106.10199>).
+    #[serde(deserialize_with = "no_fields")]
+    BiasOnly,
+    /// Scales and shifts of normalisations (Frankle et al., 2021, <https://arxiv.org/abs/2003.00152>).
+    #[serde(deserialize_with = "no_fields")]
+    NormOnly,
+}
+
+impl Adapt {
+    /// Adapters of this rank, with `alpha` twice as large.
+    pub fn lora(rank: usize) -> Self {
+        Self::Lora(Lora::new(rank))
+    }
+
+    /// Whether all parameters train.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        match self {
+            Self::Lora(lora) => lora.validate(),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Adapters of low rank (Hu et al., "LoRA", 2022, <https://arxiv.org/abs/2106.09685>): a layer computes
+/// with `W + scale · B·A` in place of its weight `W`, which stays as it is. `A`, `[rank, in]`, and `B`,
+/// `[out, rank]`, train. The kernels of a convolution are such a matrix, `[out, in · height · width]`:
+/// peft's form.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Lora {
+    /// Rows of `A`: how much an adapter can say.
+    pub rank: usize,
+    /// The scale is `alpha / rank`.
+    pub alpha: f64,
+    /// The scale is `alpha / √rank` (Kalajdzievski, 2023, <https://arxiv.org/abs/2312.03732>), which
+    /// suits large ranks.
+    pub rslora: bool,
+}
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self::new(8)
+    }
+}
+
+impl Lora {
+    /// Adapters of this rank, with `alpha` twice as large.
+    pub fn new(rank: usize) -> Self {
+        Self {
+            rank,
+            alpha: 2.0 * rank as f64,
+            rslora: false,
+        }
+    }
+
+    /// Sets `alpha`.
+    pub fn alpha(mut self, alpha: f64) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// Takes the scale `alpha / √rank`.
+    pub fn rslora(mut self) -> Self {
+        self.rslora = true;
+        self
+    }
+
+    /// What the product of the factors is multiplied with in a layer whose adapter has this rank.
+    pub(crate) fn scale(&self, rank: usize) -> f64 {
+        let rank = rank as f64;
+        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if !(1..=4096).contains(&self.rank) {
+            return Err(Error::argument("adapt lora rank", "1 to 4096", self.rank));
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            let expected = "a number above 0";
+            return Err(Error::argument("adapt lora alpha", expected, self.alpha));
+        }
+        Ok(())
+    }
+}
+
+const FORM: Form = Form::new("adapt", Style::Colons, &[]).only(&[
+    "none",
+    "lora:rank=R,alpha=A",
+    "bias-only",
+    "norm-only",
+]);
+
+/// `none`, `lora:rank=R,alpha=A`, `bias-only` or `norm-only`.
+impl std::str::FromStr for Adapt {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // No field is a list, so that a comma can stand between fields.
+        let adapt: Self = if text.contains('(') {
+            text::parse(&FORM, text)?
+        } else {
+            text::parse(&FORM, &text.replace(',', ":"))?
+        };
+        adapt.validate()?;
+        Ok(adapt)
+    }
+}
+
+impl std::fmt::Display for Adapt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = text::write(&FORM, self).replace('_', "-");
+        match text.split_once(':') {
+            Some((kind, fields)) => write!(f, "{kind}:{}", fields.replace(':', ",")),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_reads_back() {
+        for (text, adapt) in [
+            ("none", Adapt::None),
+            ("bias-only", Adapt::BiasOnly),
+            ("norm-only", Adapt::NormOnly),
+            ("lora", Adapt::lora(8)),
+            ("lora:rank=4", Adapt::Lora(Lora::new(4).alpha(16.0))),
+            (
+                "lora:rank=4,alpha=2.5,rslora",
+                Adapt::Lora(Lora::new(4).alpha(2.5).rslora()),
+            ),
+        ] {
+            assert_eq!(text.parse::<Adapt>().unwrap(), adapt);
+            assert_eq!(adapt.to_string(), text);
+        }
+        let one_form: Adapt = "lora:rank=2:alpha=3".parse().unwrap();
+        assert_eq!(one_form, "lora(rank=2,alpha=3)".parse().unwrap());
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for text in [
+            "lor",
+            "lora:rank=0",
+            "lora:rank=9999",
+            "lora:alpha=0",
+            "lora:alpha=-1",
+            "lora:dropout=0.1",
+            "bias-only:rank=3",
+        ] {
+            text.parse::<Adapt>().unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The model card of a run: the README of its model on the hub.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::files::write_file;
+use crate::model::Classifier;
+use crate::train::{EpochRecord, RunData, RunFiles};
+use crate::weights::manifest::Manifest;
+use crate::weights::{CARD, CardFacts, is_ours, yaml};
+
+use super::run_report::data_name;
+
+/// FashionMNIST on the hub.
+const FASHION_MNIST: &str = "zalando-datasets/fashion_mnist";
+/// The recipe in an exported folder.
+const RECIPE: &str = "recipe.toml";
+/// Pictures of a run folder, what they are called in an exported one, and what they show.
+const PICTURES: [[&str; 3]; 2] = [
+    [
+        "curves.svg",
+        "curves.svg",
+        "Loss and accuracy over the epochs",
+    ],
+    [
+        "report/confusion.svg",
+        "confusion.svg",
+        "Confusion matrix of the validation images",
+    ],
+];
+
+/// The card of a run's model, and the files that it shows and names: curves, confusion matrix, recipe.
+///
+/// Its front matter is what the hub reads: `library_name`, `license` (that of the weights that the model
+/// started from), `base_model`, `datasets`, `metrics`, and `model-index` with the figures of the best
+/// epoch. Of paths on this machine it has the last part alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelCard {
+    text: String,
+    files: Vec<(String, Vec<u8>)>,
+    missing: Vec<String>,
+}
+
+/// A figure of the results: its type and its name on the hub, and its value.
+type Figure = (&'static str, &'static str, f64);
+
+impl ModelCard {
+    /// Reads a run folder. `model` is the run's best model; `command` is how it was made, to be shown.
+    ///
+    /// # Errors
+    /// [`Error::Folder`] if the folder is no run's, [`Error::Io`] if a file cannot be read, and what is
+    /// wrong with the user's weights manifest, if there is one.
+    pub fn of_run(
+        dir: impl AsRef<Path>,
+        model: &Classifier,
+        command: Option<&str>,
+    ) -> Result<Self> {
+        let dir = dir.as_ref();
+        let run = RunFiles::open(dir)?;
+        let mut missing = Vec::new();
+        let mut files = Vec::new();
+        let origin = run.config.model_text("weights");
+        let base_model = base_model(&origin)?;
+        let licence = model.info().licence.as_deref();
+        if licence.is_none_or(|licence| licence == "unknown") {
+            missing.push(format!(
+                "the licence of what the model started from ({}) is not known: the card states none",
+                public(&origin)
+            ));
+        }
+        let best = run.config.recipe.metric.best(&run.epochs);
+        let best = best.map(|index| &run.epochs[index]);
+        if best.is_none() {
+            missing.push("no epoch is complete: the card has no results".to_owned());
+        }
+        let results = Results::of(&run, best, model.num_classes());
+
+        let mut sections = results.section();
+        for [from, name, what] in PICTURES {
+            let path = dir.join(from);
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    sections += &format!("![{what}]({name})\n\n");
+                    files.push((name.to_owned(), bytes));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    missing.push(format!(
+                        "{} is not there: `burn-zoo report {}` draws it, if the run went that far",
+                        path.display(),
+                        dir.display()
+                    ))
+                }
+                Err(error) => return Err(Error::io("read", &path)(error)),
+            }
+        }
+        let recipe = run.config.recipe.to_toml()?;
+        sections += &training(&run, &recipe, command);
+        files.push((RECIPE.to_owned(), recipe.into_bytes()));
+        let facts = CardFacts {
+            origin: Some(public(&origin)),
+            base_model,
+            results: results.metadata(&model.info().architecture),
+            sections,
+        };
+        Ok(Self {
+            text: model.card(&facts),
+            files,
+            missing,
+        })
+    }
+
+    /// The card, in Markdown with a front matter in YAML.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it could not say or show, and why.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// Writes the card, its pictures and the recipe into an exported folder. A model card that is not ours
+    /// stays; returns whether ours was written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be written.
+    pub fn write(&self, dir: impl AsRef<Path>) -> Result<bool> {
+        let dir = dir.as_ref();
+        for (name, bytes) in &self.files {
+            write_file(&dir.join(name), bytes)?;
+        }
+        let path = dir.join(CARD);
+        let is_free = !path.exists();
+        if is_free || std::fs::read_to_string(&path).is_ok_and(|old| is_ours(&old)) {
+            write_file(&path, self.text.as_bytes())?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// The figures of the best epoch, by the images that they were measured on.
+struct Results<'a> {
+    data: &'a RunData,
+    /// Which images, how many, and the figures.
+    rows: Vec<(&'static str, usize, Vec<Figure>)>,
+    /// Whether the epoch was chosen by the test images.
+    chosen_by_test: bool,
+}
+
+impl<'a> Results<'a> {
+    fn of(run: &'a RunFiles, best: Option<&EpochRecord>, classes: usize) -> Self {
+        let figures = |accuracy, balanced, top5, loss| {
+            let mut figures = vec![
+                ("accuracy", "Accuracy", accuracy),
+                ("balanced_accuracy", "Balanced accuracy", balanced),
+            ];
+            // Of five classes each is among the best five.
+            if classes > 5 {
+                figures.push(("top_5_accuracy", "Top-5 accuracy", top5));
+            }
+            figures.push(("loss", "Loss", loss));
+            figures.retain(|(_, _, value): &Figure| value.is_finite());
+            figures
+        };
+        let data = &run.config.data;
+        let chosen_by_test = chosen_by_test(data);
+        let mut rows = Vec::new();
+        if let Some(epoch) = best {
+            let figures = figures(
+                epoch.valid_accuracy,
+                epoch.valid_balanced_accuracy,
+                epoch.valid_top5_accuracy,
+                epoch.valid_loss,
+            );
+            let split = if chosen_by_test { "test" } else { "validation" };
+            // Not noted by earlier versions.
+            let images = match epoch.valid_images {
+                0 => data.valid_images,
+                images => images,
+            };
+            rows.push((split, images, figures));
+        }
+        if let Some(test) = &run.test {
+            let figures = figures(
+                test.test_accuracy,
+                test.test_balanced_accuracy,
+                test.test_top5_accuracy,
+                test.test_loss,
+            );
+            rows.push(("test", test.test_images, figures));
+        }
+        Self {
+            data,
+            rows,
+            chosen_by_test,
+        }
+    }
+
+    fn name(&self) -> &str {
+        data_name(&self.data.source)
+    }
+
+    fn is_fashion_mnist(&self) -> bool {
+        self.name().starts_with("fashion-mnist")
+    }
+
+    /// What the hub calls the data set, or how it would be loaded.
+    fn kind(&self) -> &str {
+        let name = self.name();
+        if self.is_fashion_mnist() {
+            FASHION_MNIST
+        } else if name.starts_with("fractals") {
+            "fractals"
+        } else if name.ends_with(".csv") || name.ends_with(".tsv") {
+            "csv"
+        } else {
+            "imagefolder"
+        }
+    }
+
+    /// `datasets`, `metrics` and `model-index`.
+    fn metadata(&self, architecture: &str) -> String {
+        let mut lines = String::new();
+        if self.is_fashion_mnist() {
+            lines += &format!("datasets:\n- {FASHION_MNIST}\n");
+        }
+        if self.rows.is_empty() {
+            return lines;
+        }
+        let (name, kind) = (yaml(self.name()), self.kind());
+        let title = yaml(&format!("{architecture} on {}", self.name()));
+        lines += &format!("metrics:\n- accuracy\nmodel-index:\n- name: {title}\n  results:\n");
+        for (split, _, figures) in &self.rows {
+            lines += &format!(
+                "  - task:\n      type: image-classification\n      name: Image Classification\n\
+                 \x20   dataset:\n      type: {kind}\n      name: {name}\n      split: {split}\n\
+                 \x20   metrics:\n"
+            );
+            for (kind, name, value) in figures {
+                lines += &format!(
+                    "    - type: {kind}\n      value: {value}\n      name: {name} ({split})\n"
+                );
+            }
+        }
+        lines
+    }
+
+    fn section(&self) -> String {
+        let [(_, _, figures), ..] = &self.rows[..] else {
+            return String::new();
+        };
+        let mut text = "## Results\n\n| images |".to_owned();
+        for (_, name, _) in figures {
+            text += &format!(" {} |", name.to_lowercase());
+        }
+        text += &format!("\n|---|{}\n", "---|".repeat(figures.len()));
+        for (split, images, figures) in &self.rows {
+            text += &format!("| {images} for {split} |");
+            for (kind, _, value) in figures {
+                text += &match *kind {
+                    "loss" => format!(" {value:.4} |"),
+                    _ => format!(" {:.2} % |", 100.0 * value),
+                };
+            }
+            text.push('\n');
+        }
+        let how = match (self.chosen_by_test, self.rows.len()) {
+            (true, _) => {
+                "The epoch was chosen by the same test images, so that these figures are a little \
+                 optimistic."
+            }
+            (false, 1) => {
+                "The epoch was chosen by the same images, so that these figures are a little \
+                 optimistic; no others were judged."
+            }
+            (false, _) => {
+                "The epoch was chosen by the validation images; nothing was chosen by the test images."
+            }
+        };
+        text + &format!("\n{how}\n\n")
+    }
+}
+
+/// Whether a run of FashionMNIST was validated on its test images, as earlier versions did.
+fn chosen_by_test(data: &RunData) -> bool {
+    let is_fashion = data_name(&data.source).starts_with("fashion-mnist");
+    let arguments = data.arguments.get("data").and_then(toml::Value::as_table);
+    let Some(arguments) = arguments.filter(|_| is_fashion) else {
+        return false;
+    };
+    let splits = arguments.get("splits_fashion_mnist");
+    splits.and_then(toml::Value::as_bool) != Some(true)
+}
+
+/// How it was trained.
+fn training(run: &RunFiles, recipe: &str, command: Option<&str>) -> String {
+    let data = &run.config.data;
+    let mut text = format!(
+        "## Training\n\nTrained with burn-zoo {} on {} images of {} ({} for validation).\n\n",
+        run.config.burn_zoo,
+        data.train_images,
+        data_name(&data.source),
+        data.valid_images
+    );
+    if let Some(command) = command {
+        text += &format!(
+            "This trains it again, as far as the run folder tells; `{RECIPE}` lies beside this \
+             card:\n\n```sh\n{command}\n```\n\n"
+        );
+    }
+    for added in &run.config.extended {
+        text += &format!(
+            "{} epochs were added after epoch {} (`finetune --resume`).\n\n",
+            added.epochs, added.from_epoch
+        );
+    }
+    text + &format!("The recipe:\n\n```toml\n{recipe}```\n\n")
+}
+
+/// What weights are called, without what was done to them: `resnet18.a1_in1k`, `hf-hub:owner/name@..`,
+/// a path, or `random (seed 3)`.
+fn weights_name(origin: &str) -> &str {
+    let name = origin.split("; ").next().unwrap_or(origin);
+    name.split(" (licence ").next().unwrap_or(name)
+}
+
+/// The same with no more of a path than its last part: folders are nobody's business.
+fn public(origin: &str) -> String {
+    let name = weights_name(origin);
+    let last = Path::new(name).file_name().and_then(|last| last.to_str());
+    match last {
+        Some(last) if !name.starts_with("hf-hub:") => origin.replacen(name, last, 1),
+        _ => origin.to_owned(),
+    }
+}
+
+/// The repository of the hub that a model started from, if it was one.
+fn base_model(origin: &str) -> Result<Option<String>> {
+    let name = weights_name(origin);
+    if let Some(repository) = name.strip_prefix("hf-hub:") {
+        let repository = repository.split('@').next().unwrap_or(repository);
+        return Ok(Some(repository.to_owned()));
+    }
+    // Paths and seeds name no entry.
+    if !name.contains('.') || name.contains(std::path::is_separator) {
+        return Ok(None);
+    }
+    let manifest = Manifest::with_user_files()?;
+    let entry = manifest.get(name).ok();
+    Ok(entry.and_then(|entry| Some(entry.repository()?.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{base_model, public, weights_name};
+
+    #[test]
+    fn where_weights_came_from_names_a_repository_and_no_folder() {
+        let entry =
+            "resnet18.a1_in1k (licence apache-2.0); new head of 10 classes: pytorch (seed 42)";
+        assert_eq!(weights_name(entry), "resnet18.a1_in1k");
+        assert_eq!(public(entry), entry);
+        let base = |origin| base_model(origin).unwrap();
+        assert_eq!(base(entry).unwrap(), "timm/resnet18.a1_in1k");
+        let hub = "hf-hub:me/mine@0123 (licence unknown)";
+        assert_eq!(
+            (public(hub).as_str(), base(hub).unwrap().as_str()),
+            (hub, "me/mine")
+        );
+        let file = "/home/me/secret/mine.safetensors; new head of 3 classes: pytorch (seed 1)";
+        let words = "mine.safetensors; new head of 3 classes: pytorch (seed 1)";
+        assert_eq!(public(file), words);
+        for origin in [
+            file,
+            "random (seed 3)",
+            "resnet18.fractal (licence mit or apache-2.0)",
+        ] {
+            assert_eq!(base(origin), None, "{origin}");
+        }
+    }
+}
