@@ -158,7 +158,15 @@ impl Classifier {
         ] {
             properties.push((name, preprocessing[name].clone()));
         }
-        for name in ["global_pool", "license_source", "label_names"] {
+        for name in [
+            "global_pool",
+            "license_source",
+            "label_names",
+            "problem_type",
+            "thresholds",
+            "target_mean",
+            "target_std",
+        ] {
             properties.push((name, config[name].clone()));
         }
         let texts = properties.into_iter().filter_map(|(name, value)| {

@@ -1,7 +1,9 @@
 //! The model card of a run: the README of its model on the hub.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::data::Task;
 use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::Classifier;
@@ -16,18 +18,27 @@ const FASHION_MNIST: &str = "zalando-datasets/fashion_mnist";
 /// The recipe in an exported folder.
 const RECIPE: &str = "recipe.toml";
 /// Pictures of a run folder, what they are called in an exported one, and what they show.
-const PICTURES: [[&str; 3]; 2] = [
-    [
-        "curves.svg",
-        "curves.svg",
-        "Loss and accuracy over the epochs",
-    ],
-    [
-        "report/confusion.svg",
-        "confusion.svg",
-        "Confusion matrix of the validation images",
-    ],
-];
+fn pictures(task: Task) -> [[&'static str; 3]; 2] {
+    let of_task = match task {
+        Task::SingleLabel => [
+            "report/confusion.svg",
+            "confusion.svg",
+            "Confusion matrix of the validation images",
+        ],
+        Task::MultiLabel => [
+            "report/precision_recall.svg",
+            "precision_recall.svg",
+            "Precision and recall of each label on the validation images",
+        ],
+        Task::Regression => [
+            "report/predicted.svg",
+            "predicted.svg",
+            "Predicted and true numbers of the validation images",
+        ],
+    };
+    let curves = "Loss and figures over the epochs";
+    [["curves.svg", "curves.svg", curves], of_task]
+}
 
 /// The card of a run's model, and the files that it shows and names: curves, confusion matrix, recipe.
 ///
@@ -76,7 +87,7 @@ impl ModelCard {
         let results = Results::of(&run, best, model.num_classes());
 
         let mut sections = results.section();
-        for [from, name, what] in PICTURES {
+        for [from, name, what] in pictures(run.config.recipe.task) {
             let path = dir.join(from);
             match std::fs::read(&path) {
                 Ok(bytes) => {
@@ -97,6 +108,7 @@ impl ModelCard {
         sections += &training(&run, &recipe, command);
         files.push((RECIPE.to_owned(), recipe.into_bytes()));
         let facts = CardFacts {
+            task: run.config.recipe.task,
             origin: Some(public(&origin)),
             base_model,
             results: results.metadata(&model.info().architecture),
@@ -142,6 +154,7 @@ impl ModelCard {
 /// The figures of the best epoch, by the images that they were measured on.
 struct Results<'a> {
     data: &'a RunData,
+    task: Task,
     /// Which images, how many, and the figures.
     rows: Vec<(&'static str, usize, Vec<Figure>)>,
     /// Whether the epoch was chosen by the test images.
@@ -150,7 +163,7 @@ struct Results<'a> {
 
 impl<'a> Results<'a> {
     fn of(run: &'a RunFiles, best: Option<&EpochRecord>, classes: usize) -> Self {
-        let figures = |accuracy, balanced, top5, loss| {
+        let figures = |metrics: &BTreeMap<String, f64>, accuracy, balanced, top5, loss| {
             let mut figures = vec![
                 ("accuracy", "Accuracy", accuracy),
                 ("balanced_accuracy", "Balanced accuracy", balanced),
@@ -159,6 +172,10 @@ impl<'a> Results<'a> {
             if classes > 5 {
                 figures.push(("top_5_accuracy", "Top-5 accuracy", top5));
             }
+            figures.extend(metrics.iter().filter_map(|(name, value)| {
+                let (kind, name) = metric_on_hub(name)?;
+                Some((kind, name, *value))
+            }));
             figures.push(("loss", "Loss", loss));
             figures.retain(|(_, _, value): &Figure| value.is_finite());
             figures
@@ -168,6 +185,7 @@ impl<'a> Results<'a> {
         let mut rows = Vec::new();
         if let Some(epoch) = best {
             let figures = figures(
+                &epoch.metrics,
                 epoch.valid_accuracy,
                 epoch.valid_balanced_accuracy,
                 epoch.valid_top5_accuracy,
@@ -183,6 +201,7 @@ impl<'a> Results<'a> {
         }
         if let Some(test) = &run.test {
             let figures = figures(
+                &test.metrics,
                 test.test_accuracy,
                 test.test_balanced_accuracy,
                 test.test_top5_accuracy,
@@ -192,6 +211,7 @@ impl<'a> Results<'a> {
         }
         Self {
             data,
+            task: run.config.recipe.task,
             rows,
             chosen_by_test,
         }
@@ -230,10 +250,26 @@ impl<'a> Results<'a> {
         }
         let (name, kind) = (yaml(self.name()), self.kind());
         let title = yaml(&format!("{architecture} on {}", self.name()));
-        lines += &format!("metrics:\n- accuracy\nmodel-index:\n- name: {title}\n  results:\n");
+        lines += "metrics:\n";
+        let kinds = self.rows.iter().flat_map(|(_, _, figures)| figures);
+        let kinds = kinds.filter_map(|(kind, ..)| match *kind {
+            "accuracy" | "mean_average_precision" | "f1" | "mae" | "rmse" | "r_squared" => {
+                Some(*kind)
+            }
+            _ => None,
+        });
+        for kind in kinds.collect::<BTreeSet<_>>() {
+            lines += &format!("- {kind}\n");
+        }
+        lines += &format!("model-index:\n- name: {title}\n  results:\n");
+        let (task, task_name) = match self.task {
+            Task::SingleLabel => ("image-classification", "Image Classification"),
+            Task::MultiLabel => ("image-classification", "Multi-Label Image Classification"),
+            Task::Regression => ("image-regression", "Image Regression"),
+        };
         for (split, _, figures) in &self.rows {
             lines += &format!(
-                "  - task:\n      type: image-classification\n      name: Image Classification\n\
+                "  - task:\n      type: {task}\n      name: {task_name}\n\
                  \x20   dataset:\n      type: {kind}\n      name: {name}\n      split: {split}\n\
                  \x20   metrics:\n"
             );
@@ -259,8 +295,10 @@ impl<'a> Results<'a> {
             text += &format!("| {images} for {split} |");
             for (kind, _, value) in figures {
                 text += &match *kind {
-                    "loss" => format!(" {value:.4} |"),
-                    _ => format!(" {:.2} % |", 100.0 * value),
+                    "accuracy" | "balanced_accuracy" | "top_5_accuracy" => {
+                        format!(" {:.2} % |", 100.0 * value)
+                    }
+                    _ => format!(" {value:.4} |"),
                 };
             }
             text.push('\n');
@@ -280,6 +318,22 @@ impl<'a> Results<'a> {
         };
         text + &format!("\n{how}\n\n")
     }
+}
+
+/// A figure of a log as the hub calls it, and as a person reads it.
+fn metric_on_hub(name: &str) -> Option<(&'static str, &'static str)> {
+    let name = name
+        .trim_start_matches("valid_")
+        .trim_start_matches("test_");
+    Some(match name {
+        "map" => ("mean_average_precision", "mAP"),
+        "micro_f1" => ("f1", "Micro F1"),
+        "macro_f1" => ("f1", "Macro F1"),
+        "mae" => ("mae", "MAE"),
+        "rmse" => ("rmse", "RMSE"),
+        "r2" => ("r_squared", "R²"),
+        _ => return None,
+    })
 }
 
 /// Whether a run of FashionMNIST was validated on its test images, as earlier versions did.

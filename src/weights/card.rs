@@ -1,9 +1,13 @@
 //! What a model card says beside what the model itself tells: the metadata that the hub reads, and what
 //! a run knows.
 
+use crate::data::Task;
+
 /// What is known of a model that is not in it.
 #[derive(Debug, Default)]
 pub(crate) struct CardFacts {
+    /// What it tells of images.
+    pub task: Task,
     /// Where the weights that it started from came from, in words, if that is not what the model says.
     pub origin: Option<String>,
     /// The repository of the hub that it started from.
@@ -50,7 +54,12 @@ const HUB_LICENCES: [&str; 28] = [
 impl CardFacts {
     /// The lines of the front matter behind those with which every card of ours begins.
     pub fn metadata(&self, licence: Option<&str>) -> String {
-        let mut lines = "pipeline_tag: image-classification\n".to_owned();
+        // The hub has no pipeline for numbers.
+        let mut lines = match self.task {
+            Task::SingleLabel | Task::MultiLabel => "pipeline_tag: image-classification\n",
+            Task::Regression => "",
+        }
+        .to_owned();
         let base = self.base_model.as_deref();
         lines += &licence.map_or_else(String::new, |licence| licence_lines(licence, base));
         if let Some(base) = base {

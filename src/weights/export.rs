@@ -75,7 +75,11 @@ impl Classifier {
         let card = dir.join(CARD);
         let old = std::fs::read_to_string(&card);
         if !card.exists() || old.is_ok_and(|text| is_ours(&text)) {
-            write_file(&card, model.card(&CardFacts::default()).as_bytes())?;
+            let facts = CardFacts {
+                task: self.info.outputs.task,
+                ..CardFacts::default()
+            };
+            write_file(&card, model.card(&facts).as_bytes())?;
         }
         // Last, so that a folder whose weights are of another make than its configuration is one
         // that was interrupted; opening it is an error then.
