@@ -162,6 +162,9 @@ mod documents {
     #[doc = include_str!("../docs/your-own-loop.md")]
     struct YourOwnLoop;
 
+    #[doc = include_str!("../docs/tasks.md")]
+    struct Tasks;
+
     #[doc = include_str!("../docs/features.md")]
     struct Features;
 
