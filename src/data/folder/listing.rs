@@ -179,7 +179,7 @@ impl ListedPart {
     /// Counts the images in the rows of their classes.
     pub(super) fn count_into(&self, rows: &mut [ClassCount]) {
         for (row, count) in rows.iter_mut().zip(self.count_by_class()) {
-            *row.of(self.part) += count;
+            *row.images.of(self.part) += count;
         }
     }
 

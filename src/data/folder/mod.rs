@@ -24,6 +24,7 @@ mod report;
 mod sample;
 mod seeded_split;
 mod splits;
+mod target_report;
 mod target_table;
 #[cfg(test)]
 mod tests;

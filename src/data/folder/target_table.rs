@@ -1,5 +1,7 @@
 //! What the labels of samples stand for.
 
+use std::collections::HashMap;
+
 use super::sample::Sample;
 use crate::data::target::{Target, Task};
 
@@ -95,7 +97,7 @@ impl TargetTable {
 #[derive(Default)]
 pub(super) struct SetsOfClasses {
     sets: Vec<Box<[u32]>>,
-    labels: std::collections::HashMap<Box<[u32]>, u32>,
+    labels: HashMap<Box<[u32]>, u32>,
 }
 
 impl SetsOfClasses {
