@@ -385,3 +385,88 @@ fn check_targets(task: Task, targets: &Targets, names: usize) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images of one pixel, whose value is their place.
+    fn set(task: Task, values: Vec<f32>, width: usize) -> Result<ImageSet> {
+        let pixels = (0..values.len() / width).map(|image| image as u8).collect();
+        let names = (0..width).map(|name| name.to_string()).collect();
+        let targets = Targets::Rows { values, width };
+        ImageSet::with_targets(pixels, task, targets, (1, 1), 1, names)
+    }
+
+    fn targets(set: &ImageSet) -> Vec<Target> {
+        let targets = (0..set.len()).map(|index| set.get(index).unwrap().1);
+        targets.collect()
+    }
+
+    #[test]
+    fn several_labels_and_numbers_are_held() {
+        let labels = set(Task::MultiLabel, vec![1.0, 0.0, 0.0, 0.0, 1.0, 1.0], 2).unwrap();
+        let expected = [vec![0], vec![], vec![0, 1]].map(Target::Classes);
+        assert_eq!(
+            (targets(&labels), labels.task()),
+            (expected.to_vec(), Task::MultiLabel)
+        );
+        assert_eq!((labels.labels(), labels.label(0)), (&[][..], None));
+        let first = labels.take_first(1);
+        assert_eq!(targets(&first), expected[..1]);
+        assert!(first.target(1).is_err());
+        let numbers = set(Task::Regression, vec![0.5, -2.0], 1).unwrap();
+        let expected = [[0.5], [-2.0]].map(|value| Target::Values(value.to_vec()));
+        assert_eq!(
+            (targets(&numbers), numbers.task()),
+            (expected.to_vec(), Task::Regression)
+        );
+        assert_ne!(
+            labels.fingerprint().unwrap(),
+            numbers.fingerprint().unwrap()
+        );
+    }
+
+    #[test]
+    fn several_labels_and_numbers_are_divided() {
+        // Every fourth image has the second label alone, two have the third as well.
+        let row = |image: usize| match image {
+            0 | 5 => [1.0, 0.0, 1.0],
+            image if image.is_multiple_of(4) => [0.0, 1.0, 0.0],
+            _ => [1.0, 0.0, 0.0],
+        };
+        let labels = set(Task::MultiLabel, (0..40).flat_map(row).collect(), 3).unwrap();
+        let (train, valid) = labels.split(0.25, 1).unwrap();
+        assert_eq!((train.len(), valid.len()), (30, 10));
+        let with = |set: &ImageSet, label: usize| {
+            let has = |target: &Target| matches!(target, Target::Classes(l) if l.contains(&label));
+            targets(set).iter().filter(|target| has(target)).count()
+        };
+        assert_eq!((with(&train, 2), with(&valid, 2)), (1, 1));
+        assert_eq!((with(&train, 1), with(&valid, 1)), (7, 2));
+        let some = labels.per_class(2, 1);
+        assert!((0..3).all(|label| with(&some, label) >= 2));
+        let numbers = set(Task::Regression, (0..10).map(|n| n as f32).collect(), 1).unwrap();
+        let (train, valid) = numbers.split(0.25, 1).unwrap();
+        assert_eq!((train.len(), valid.len()), (7, 3));
+        let pixels = |index| f32::from(valid.pixels(index).unwrap()[0]);
+        assert!((0..3).all(|i| valid.target(i).unwrap() == Target::Values(vec![pixels(i)])));
+    }
+
+    #[test]
+    fn targets_that_do_not_fit_are_refused() {
+        for (task, values, width, expected) in [
+            (Task::MultiLabel, vec![0.5, 1.0], 2, "expected 0 and 1"),
+            (Task::Regression, vec![f32::NAN, 1.0], 2, "finite"),
+            (Task::SingleLabel, vec![0.0, 1.0], 2, "a class for each"),
+            (Task::MultiLabel, vec![0.0, 1.0, 0.0], 2, "rows of 2"),
+        ] {
+            let error = set(task, values, width).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let classes = Targets::Classes(vec![0]);
+        let names = vec!["a".to_owned()];
+        let task = Task::Regression;
+        assert!(ImageSet::with_targets(vec![0], task, classes, (1, 1), 1, names).is_err());
+    }
+}

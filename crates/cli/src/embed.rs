@@ -13,16 +13,14 @@ use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, json};
 
-use crate::features::{FeatureArgs, PartFeatures, hidden, never_random, positional};
+use crate::features::{FeatureArgs, PartFeatures, never_random, of_one_class, positional};
 use crate::output::{print, print_json};
 
 #[derive(Args)]
 #[command(
     mut_arg("data", positional),
     mut_arg("weights", never_random),
-    mut_arg("task", hidden),
-    mut_arg("csv_label_columns", hidden),
-    mut_arg("csv_label_separator", hidden),
+    mut_args(of_one_class),
     after_help = "The vector that the last layer would get is written for every image: of the \
     training part, then of the other one. OUT has the tensor `features` [images, length] of f32, and \
     as safetensors `labels` of i64, too. OUT.csv has a line for each image, in the same order: path, \

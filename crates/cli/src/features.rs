@@ -41,9 +41,13 @@ pub fn positional(data: Arg) -> Arg {
         .required(true)
 }
 
-/// A flag without use where each image has one class.
-pub fn hidden(flag: Arg) -> Arg {
-    flag.hide(true)
+/// Hides the flags without use where each image has one class.
+pub fn of_one_class(flag: Arg) -> Arg {
+    let of_others = ["task", "csv_label_columns", "csv_label_separator"];
+    if of_others.contains(&flag.get_id().as_str()) {
+        return flag.hide(true);
+    }
+    flag
 }
 
 /// The flag `--weights` where a model is not random unless somebody says so.

@@ -185,7 +185,8 @@ impl Listing {
             return Ok(());
         }
         let expected = format!("{} of every class", self.expected);
-        let advice = if self.report.csv.is_some() {
+        let csv = self.report.csv.as_ref();
+        let advice = if csv.is_some_and(|csv| csv.label_columns.len() > 1) {
             "add images, or leave their columns away"
         } else {
             "add or convert images, or remove the folders"

@@ -121,7 +121,7 @@ impl TargetReport {
                         max,
                         mean,
                     } = range;
-                    format!("`{name}` from {min} to {max}, mean {}", rounded(*mean))
+                    format!("`{name}` {min} to {max} (mean {})", rounded(*mean))
                 });
                 let ranges = first_few(&Vec::from_iter(ranges));
                 format!("{}: {ranges}", images(part, number))

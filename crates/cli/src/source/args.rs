@@ -27,7 +27,7 @@ pub struct DataArgs {
     /// `eval` the model's]
     #[arg(long, value_name = "TASK", requires = "data",
         value_parser = Choice::<Task>::of(Task::names()))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "is_single_label")]
     pub task: Option<Task>,
     /// Use N images for validation only, and N test images: the first, or of a folder N spread over its
     /// classes; for `eval`, N of the images that it would take
@@ -116,6 +116,11 @@ pub(super) const SPLIT_SEED: u64 = 42;
 /// A run keeps what it was divided by, whatever the default is later.
 fn resolved_seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(seed.unwrap_or(SPLIT_SEED))
+}
+
+/// What a run does not keep, as it is meant where nothing is said.
+fn is_single_label(task: &Option<Task>) -> bool {
+    task.unwrap_or_default() == Task::SingleLabel
 }
 
 /// What `--csv-delimiter` and `--csv-label-separator` take.

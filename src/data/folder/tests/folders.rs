@@ -755,7 +755,7 @@ mod whole {
             .report
             .classes
             .iter()
-            .map(|c| (c.train, c.valid, c.test));
+            .map(|c| (c.images.train, c.images.valid, c.images.test));
         assert_eq!(counts.collect::<Vec<_>>(), [(1, 1, 0), (2, 0, 1)]);
         // The folder of a part is a set of its own.
         let whole = open(&dir, "train", &["a", "b"], None).unwrap();
