@@ -646,9 +646,7 @@ fn shards_are_those_of_the_distributed_sampler() {
         let set: Arc<dyn ImageData> = Arc::new(set.clone());
         let loader = Loader::new(set, resnet().preprocess(None), config, &Device::default());
         let batches = loader.unwrap().epoch(0);
-        batches
-            .flat_map(|batch| batch.unwrap().targets.classes().unwrap().to_vec())
-            .collect()
+        batches.flat_map(|batch| batch.unwrap().targets.classes().unwrap().to_vec()).collect()
     };
     let all = labels(None, false);
     for rank in 0..4 {
