@@ -78,10 +78,15 @@ pub(super) const LABELS: Role = Role {
     titles: &[],
 };
 
-/// The column of a number, which is called as one of labels may be.
+/// The column of a number. `y` may be one of two coordinates.
 pub(super) const NUMBER: Role = Role {
     holds: "numbers",
-    ..LABEL
+    flag: LABEL.flag,
+    example: "value",
+    titles: &[
+        &["value"],
+        &["values", "target", "targets", "label", "labels", "score"],
+    ],
 };
 
 pub(super) const SPLIT: Role = Role {
