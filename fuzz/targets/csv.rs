@@ -3,7 +3,7 @@
 
 use std::sync::Once;
 
-use burn_zoo::data::{Broken, Check, FolderOptions};
+use burn_zoo::data::{Broken, Check, FolderOptions, Task};
 use burn_zoo::prelude::*;
 use burn_zoo_fuzz::{accepted, file, take};
 use libfuzzer_sys::fuzz_target;
@@ -30,6 +30,7 @@ fuzz_target!(|data: &[u8]| {
             Broken::Skip
         },
         allow_empty: form & 8 != 0,
+        task: [Task::SingleLabel, Task::MultiLabel, Task::Regression][usize::from(form >> 4) % 3],
         ..FolderOptions::default()
     };
     let path = file("csv/images.csv", data);

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::image_data::{ImageData, no_image};
-use super::target::Target;
+use super::label_split::for_validation;
+use super::target::{Target, Targets, Task};
 use super::valid_share;
 use crate::error::{Error, Result};
 use crate::init::Rng;
@@ -22,7 +23,8 @@ pub struct ImageSet {
 
 struct Shared {
     pixels: Vec<u8>,
-    labels: Vec<usize>,
+    task: Task,
+    targets: Targets,
     height: usize,
     width: usize,
     channels: usize,
@@ -47,6 +49,38 @@ impl ImageSet {
         channels: usize,
         classes: Vec<String>,
     ) -> Result<Self> {
+        let targets = Targets::Classes(labels);
+        Self::with_targets(images, Task::SingleLabel, targets, size, channels, classes)
+    }
+
+    /// [`new`](Self::new) for images of which something else is to be told: for
+    /// [`Task::MultiLabel`] rows of 0 and 1, one for each of `classes`; for [`Task::Regression`] rows
+    /// of as many numbers as `classes` names.
+    ///
+    /// ```
+    /// use burn_zoo::data::{ImageSet, Targets, Task};
+    ///
+    /// # fn main() -> burn_zoo::Result<()> {
+    /// // Three images of one pixel: a cat, a cat and a dog, and none of them.
+    /// let targets = Targets::Rows { values: vec![1.0, 0.0, 1.0, 1.0, 0.0, 0.0], width: 2 };
+    /// let names = vec!["cat".to_owned(), "dog".to_owned()];
+    /// let images = ImageSet::with_targets(vec![0; 3], Task::MultiLabel, targets, (1, 1), 1, names)?;
+    /// assert_eq!(images.len(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`Error::InvalidArgument`] for targets of another task, for rows of
+    /// another length, and for values that are neither 0 nor 1 as a label and not finite as a number.
+    pub fn with_targets(
+        images: Vec<u8>,
+        task: Task,
+        targets: Targets,
+        size: (usize, usize),
+        channels: usize,
+        classes: Vec<String>,
+    ) -> Result<Self> {
         let (height, width) = size;
         if height == 0 || width == 0 {
             let expected = "a height and a width of at least 1 pixel";
@@ -59,7 +93,8 @@ impl ImageSet {
         if classes.is_empty() {
             return Err(Error::argument("classes", "at least one class", "none"));
         }
-        let count = labels.len();
+        check_targets(task, &targets, classes.len())?;
+        let count = targets.len();
         let sides = [height, width, channels, count];
         let bytes = sides
             .iter()
@@ -75,7 +110,9 @@ impl ImageSet {
             let found = format!("{} bytes", images.len());
             return Err(Error::argument("images", expected, found));
         }
-        if let Some(index) = labels.iter().position(|label| *label >= classes.len()) {
+        if let Targets::Classes(labels) = &targets
+            && let Some(index) = labels.iter().position(|label| *label >= classes.len())
+        {
             let expected = format!("labels below {}, the number of classes", classes.len());
             let found = format!("label {} at index {index}", labels[index]);
             return Err(Error::argument("labels", expected, found));
@@ -83,7 +120,8 @@ impl ImageSet {
         Ok(ImageSet {
             shared: Arc::new(Shared {
                 pixels: images,
-                labels,
+                task,
+                targets,
                 height,
                 width,
                 channels,
@@ -118,12 +156,17 @@ impl ImageSet {
         &self.shared.classes
     }
 
-    /// The labels of all images, each an index into [`ImageSet::classes`].
+    /// The labels of all images, each an index into [`ImageSet::classes`]; none where an image has
+    /// several labels or numbers ([`ImageData::target`] has those).
     pub fn labels(&self) -> &[usize] {
-        &self.shared.labels[..self.len]
+        match &self.shared.targets {
+            Targets::Classes(labels) => &labels[..self.len],
+            Targets::Rows { .. } => &[],
+        }
     }
 
-    /// The label of image `index`, counted from 0, or `None` past the last image.
+    /// The label of image `index`, counted from 0, or `None` past the last image, and as for
+    /// [`labels`](Self::labels).
     pub fn label(&self, index: usize) -> Option<usize> {
         self.labels().get(index).copied()
     }
@@ -155,7 +198,9 @@ impl ImageSet {
     ///
     /// Of each class the share `valid_share`, rounded, is for validation: at least one and not all of
     /// two or more, and none of one. Which, follows from the seed alone, the same on every machine.
-    /// The images keep their order. The pixels are copied.
+    /// The images keep their order. The pixels are copied. Of several labels each is divided like this
+    /// as far as those that come together allow it, by iterative stratification (Sechidis et al., ECML
+    /// PKDD 2011); images with numbers are divided as if they were of one class.
     ///
     /// ```
     /// use burn_zoo::data::ImageSet;
@@ -176,9 +221,13 @@ impl ImageSet {
     /// images.
     pub fn split(&self, valid_share: f64, seed: u64) -> Result<(Self, Self)> {
         valid_share::check(valid_share)?;
-        let valid = self.choose("split", seed, |images| {
-            valid_share::count(images, valid_share)
-        });
+        let valid = if self.shared.task == Task::MultiLabel {
+            self.stratify(valid_share, seed)
+        } else {
+            self.choose("split", seed, |images| {
+                valid_share::count(images, valid_share)
+            })
+        };
         if valid.is_empty() {
             let expected = "a class of two images or more, to have some for validation";
             return Err(Error::argument("images", expected, "none"));
@@ -188,7 +237,8 @@ impl ImageSet {
     }
 
     /// `n` images of each class, or all of a class that has fewer; which, follows from the seed. They
-    /// keep their order. The pixels are copied.
+    /// keep their order. The pixels are copied. An image with several labels may be chosen for each of
+    /// them and comes once; images with numbers are of one class.
     #[must_use]
     pub fn per_class(&self, n: usize, seed: u64) -> Self {
         self.select(&self.choose("per_class", seed, |images| n.min(images)))
@@ -198,8 +248,17 @@ impl ImageSet {
     /// has. Which, follows from the seed and the name.
     fn choose(&self, name: &str, seed: u64, count: impl Fn(usize) -> usize) -> Vec<usize> {
         let mut of_class = vec![Vec::new(); self.classes().len()];
-        for (index, label) in self.labels().iter().enumerate() {
-            of_class[*label].push(index);
+        for index in 0..self.len {
+            match self.shared.targets.get(self.shared.task, index) {
+                Some(Target::Class(label)) => of_class[label].push(index),
+                Some(Target::Classes(labels)) => {
+                    for label in labels {
+                        of_class[label].push(index);
+                    }
+                }
+                Some(Target::Values(_)) => of_class[0].push(index),
+                None => {}
+            }
         }
         let mut chosen = Vec::new();
         for (class, mut indices) in of_class.into_iter().enumerate() {
@@ -214,7 +273,26 @@ impl ImageSet {
             }
         }
         chosen.sort_unstable();
+        chosen.dedup();
         chosen
+    }
+
+    /// The indices, ascending, of images with several labels that are for validation.
+    fn stratify(&self, valid_share: f64, seed: u64) -> Vec<usize> {
+        let labels = |index| match self.shared.targets.get(self.shared.task, index) {
+            Some(Target::Classes(labels)) => labels.into_iter().map(|l| l as u32).collect(),
+            _ => Vec::new(),
+        };
+        let labels: Vec<Vec<u32>> = (0..self.len).map(labels).collect();
+        let labels: Vec<&[u32]> = labels.iter().map(Vec::as_slice).collect();
+        let mut rng = Rng::new(seed, "split");
+        let mut order: Vec<(f64, usize)> = (0..self.len)
+            .map(|index| (rng.uniform(0.0, 1.0), index))
+            .collect();
+        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let order: Vec<usize> = order.into_iter().map(|(_, index)| index).collect();
+        let is_valid = for_validation(&labels, self.classes().len(), &order, valid_share);
+        (0..self.len).filter(|index| is_valid[*index]).collect()
     }
 
     /// The images of these indices.
@@ -222,7 +300,8 @@ impl ImageSet {
         let pixels = chosen.iter().filter_map(|index| self.pixels(*index));
         let shared = Shared {
             pixels: pixels.flatten().copied().collect(),
-            labels: chosen.iter().map(|index| self.labels()[*index]).collect(),
+            task: self.shared.task,
+            targets: self.shared.targets.select(chosen),
             height: self.shared.height,
             width: self.shared.width,
             channels: self.shared.channels,
@@ -253,20 +332,141 @@ impl ImageData for ImageSet {
     }
 
     fn get(&self, index: usize) -> Result<(Image, Target)> {
-        let (Some(pixels), Some(label)) = (self.pixels(index), self.label(index)) else {
-            return Err(no_image(index, self.len));
-        };
+        let target = self.target(index)?;
+        let pixels = self.pixels(index).unwrap_or_default();
         let (height, width) = self.size();
         let image = Image::new(height, width, self.channels(), pixels.to_vec())?;
-        Ok((image, label.into()))
+        Ok((image, target))
     }
 
     fn target(&self, index: usize) -> Result<Target> {
-        let label = self.label(index).ok_or_else(|| no_image(index, self.len))?;
-        Ok(label.into())
+        let shared = &self.shared;
+        let target = (index < self.len).then(|| shared.targets.get(shared.task, index));
+        target.flatten().ok_or_else(|| no_image(index, self.len))
+    }
+
+    fn task(&self) -> Task {
+        self.shared.task
     }
 
     fn classes(&self) -> &[String] {
         ImageSet::classes(self)
+    }
+}
+
+/// Refuses targets of another task, and rows that do not fit the names.
+fn check_targets(task: Task, targets: &Targets, names: usize) -> Result<()> {
+    let (values, width) = match (task, targets) {
+        (Task::SingleLabel, Targets::Classes(_)) => return Ok(()),
+        (Task::MultiLabel | Task::Regression, Targets::Rows { values, width }) => (values, *width),
+        (Task::SingleLabel, Targets::Rows { .. }) => {
+            let expected = "a class for each image";
+            return Err(Error::argument("targets", expected, "rows"));
+        }
+        (Task::MultiLabel | Task::Regression, Targets::Classes(_)) => {
+            let expected = format!("rows of {names} values, for {task}");
+            return Err(Error::argument("targets", expected, "a class for each"));
+        }
+    };
+    if width != names || !values.len().is_multiple_of(names) {
+        let expected = format!("rows of {names} values, as many as there are names");
+        let found = format!("{} values in rows of {width}", values.len());
+        return Err(Error::argument("targets", expected, found));
+    }
+    let (expected, fits): (_, fn(&f32) -> bool) = match task {
+        Task::Regression => ("finite numbers", |value| value.is_finite()),
+        _ => ("0 and 1", |value| [0.0, 1.0].contains(value)),
+    };
+    match values.iter().position(|value| !fits(value)) {
+        None => Ok(()),
+        Some(place) => {
+            let found = format!("{} for image {}", values[place], place / names);
+            Err(Error::argument("targets", expected, found))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images of one pixel, whose value is their place.
+    fn set(task: Task, values: Vec<f32>, width: usize) -> Result<ImageSet> {
+        let pixels = (0..values.len() / width).map(|image| image as u8).collect();
+        let names = (0..width).map(|name| name.to_string()).collect();
+        let targets = Targets::Rows { values, width };
+        ImageSet::with_targets(pixels, task, targets, (1, 1), 1, names)
+    }
+
+    fn targets(set: &ImageSet) -> Vec<Target> {
+        let targets = (0..set.len()).map(|index| set.get(index).unwrap().1);
+        targets.collect()
+    }
+
+    #[test]
+    fn several_labels_and_numbers_are_held() {
+        let labels = set(Task::MultiLabel, vec![1.0, 0.0, 0.0, 0.0, 1.0, 1.0], 2).unwrap();
+        let expected = [vec![0], vec![], vec![0, 1]].map(Target::Classes);
+        assert_eq!(
+            (targets(&labels), labels.task()),
+            (expected.to_vec(), Task::MultiLabel)
+        );
+        assert_eq!((labels.labels(), labels.label(0)), (&[][..], None));
+        let first = labels.take_first(1);
+        assert_eq!(targets(&first), expected[..1]);
+        assert!(first.target(1).is_err());
+        let numbers = set(Task::Regression, vec![0.5, -2.0], 1).unwrap();
+        let expected = [[0.5], [-2.0]].map(|value| Target::Values(value.to_vec()));
+        assert_eq!(
+            (targets(&numbers), numbers.task()),
+            (expected.to_vec(), Task::Regression)
+        );
+        assert_ne!(
+            labels.fingerprint().unwrap(),
+            numbers.fingerprint().unwrap()
+        );
+    }
+
+    #[test]
+    fn several_labels_and_numbers_are_divided() {
+        // Every fourth image has the second label alone, two have the third as well.
+        let row = |image: usize| match image {
+            0 | 5 => [1.0, 0.0, 1.0],
+            image if image.is_multiple_of(4) => [0.0, 1.0, 0.0],
+            _ => [1.0, 0.0, 0.0],
+        };
+        let labels = set(Task::MultiLabel, (0..40).flat_map(row).collect(), 3).unwrap();
+        let (train, valid) = labels.split(0.25, 1).unwrap();
+        assert_eq!((train.len(), valid.len()), (30, 10));
+        let with = |set: &ImageSet, label: usize| {
+            let has = |target: &Target| matches!(target, Target::Classes(l) if l.contains(&label));
+            targets(set).iter().filter(|target| has(target)).count()
+        };
+        assert_eq!((with(&train, 2), with(&valid, 2)), (1, 1));
+        assert_eq!((with(&train, 1), with(&valid, 1)), (7, 2));
+        let some = labels.per_class(2, 1);
+        assert!((0..3).all(|label| with(&some, label) >= 2));
+        let numbers = set(Task::Regression, (0..10).map(|n| n as f32).collect(), 1).unwrap();
+        let (train, valid) = numbers.split(0.25, 1).unwrap();
+        assert_eq!((train.len(), valid.len()), (7, 3));
+        let pixels = |index| f32::from(valid.pixels(index).unwrap()[0]);
+        assert!((0..3).all(|i| valid.target(i).unwrap() == Target::Values(vec![pixels(i)])));
+    }
+
+    #[test]
+    fn targets_that_do_not_fit_are_refused() {
+        for (task, values, width, expected) in [
+            (Task::MultiLabel, vec![0.5, 1.0], 2, "expected 0 and 1"),
+            (Task::Regression, vec![f32::NAN, 1.0], 2, "finite"),
+            (Task::SingleLabel, vec![0.0, 1.0], 2, "a class for each"),
+            (Task::MultiLabel, vec![0.0, 1.0, 0.0], 2, "rows of 2"),
+        ] {
+            let error = set(task, values, width).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let classes = Targets::Classes(vec![0]);
+        let names = vec!["a".to_owned()];
+        let task = Task::Regression;
+        assert!(ImageSet::with_targets(vec![0], task, classes, (1, 1), 1, names).is_err());
     }
 }

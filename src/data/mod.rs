@@ -15,6 +15,7 @@ mod folder;
 mod idx;
 mod image_data;
 mod image_set;
+mod label_split;
 mod loader;
 mod message;
 mod mirror;

@@ -190,6 +190,21 @@ impl Targets {
         selected
     }
 
+    /// That of one image, of this task; `None` past the last.
+    pub(super) fn get(&self, task: Task, index: usize) -> Option<Target> {
+        match self {
+            Targets::Classes(classes) => classes.get(index).copied().map(Target::Class),
+            Targets::Rows { values, width } => {
+                let row = values.chunks_exact((*width).max(1)).nth(index)?;
+                let classes = row.iter().enumerate().filter(|(_, value)| **value != 0.0);
+                Some(match task {
+                    Task::Regression => Target::Values(row.to_vec()),
+                    _ => Target::Classes(classes.map(|(class, _)| class).collect()),
+                })
+            }
+        }
+    }
+
     /// Images.
     pub fn len(&self) -> usize {
         match self {

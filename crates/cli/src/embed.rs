@@ -13,13 +13,14 @@ use clap::Args;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, json};
 
-use crate::features::{FeatureArgs, PartFeatures, never_random, positional};
+use crate::features::{FeatureArgs, PartFeatures, never_random, of_one_class, positional};
 use crate::output::{print, print_json};
 
 #[derive(Args)]
 #[command(
     mut_arg("data", positional),
     mut_arg("weights", never_random),
+    mut_args(of_one_class),
     after_help = "The vector that the last layer would get is written for every image: of the \
     training part, then of the other one. OUT has the tensor `features` [images, length] of f32, and \
     as safetensors `labels` of i64, too. OUT.csv has a line for each image, in the same order: path, \
@@ -57,7 +58,7 @@ impl EmbedArgs {
         let rows = beside(&self.out);
         self.check_free(&rows)?;
         let spec = self.features.spec(&self.model)?;
-        let data = self.features.images.open()?;
+        let data = self.features.open()?;
         let model = self.features.model(spec, &data, device)?;
         let size = self.features.image_size(&model, &data)?;
         let parts = self.features.all_parts(&data);

@@ -65,7 +65,7 @@ impl EvalArgs {
         }
         let model = spec.build(device)?;
         warn_of_unseen_edge(&model);
-        let chosen = self.images(&model.info().classes)?;
+        let chosen = self.images(&model)?;
         let images = by_name(chosen.images.clone(), &model)?;
         let size = model.info().image_size;
         let preprocess = model.preprocess(size);
@@ -131,10 +131,12 @@ impl EvalArgs {
     }
 
     /// Those that were asked for; unasked, those that a run was validated on.
-    fn images(&self, classes: &[String]) -> Result<EvaluationImages> {
+    fn images(&self, model: &Classifier) -> Result<EvaluationImages> {
+        let classes = &model.info().classes;
+        let data = self.data.of_task(model.info().outputs.task, "the model")?;
         let run = run_of(&self.dir)?;
         if self.data.data.is_some() {
-            let chosen = self.data.open_to_evaluate(classes, self.part)?;
+            let chosen = data.open_to_evaluate(classes, self.part)?;
             if let Some(own) = &run
                 && trained_on(&own.images.data, &self.data, chosen.part)
             {
@@ -158,7 +160,7 @@ impl EvalArgs {
                 self.dir.display(),
                 self.data.name()
             ));
-            return self.data.open_to_evaluate(classes, self.part);
+            return data.open_to_evaluate(classes, self.part);
         };
         let context = || format!("the images of the run {}", self.dir.display());
         images.data.skip_broken |= self.data.skip_broken;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use burn_zoo::data::{BrokenImage, ImageData, Loader, LoaderConfig, Part};
+use burn_zoo::data::{BrokenImage, ImageData, Loader, LoaderConfig, Part, Task};
 use burn_zoo::prelude::*;
 use burn_zoo::probe::Embeddings;
 use burn_zoo::{Fused, ImageSize, InputSize};
@@ -41,6 +41,15 @@ pub fn positional(data: Arg) -> Arg {
         .required(true)
 }
 
+/// Hides the flags without use where each image has one class.
+pub fn of_one_class(flag: Arg) -> Arg {
+    let of_others = ["task", "csv_label_columns", "csv_label_separator"];
+    if of_others.contains(&flag.get_id().as_str()) {
+        return flag.hide(true);
+    }
+    flag
+}
+
 /// The flag `--weights` where a model is not random unless somebody says so.
 pub fn never_random(weights: Arg) -> Arg {
     let help = help_without_default(&weights);
@@ -65,6 +74,15 @@ pub struct PartFeatures {
 }
 
 impl FeatureArgs {
+    /// Opens the images, each of which has one class.
+    pub fn open(&self) -> Result<TrainingImages> {
+        let task = self.images.data.task();
+        if task != Task::SingleLabel {
+            bail!("--task: expected single-label, as vectors go with one class each, found {task}");
+        }
+        self.images.open()
+    }
+
     /// A model without its last layer.
     pub fn spec(&self, name: &str) -> Result<Spec> {
         let options = &self.start.options;

@@ -221,7 +221,8 @@ impl FinetuneArgs {
     fn prepare(&self, ranks: &Ranks) -> Result<Prepared> {
         let device = &ranks.device;
         let name = self.model.as_deref().unwrap_or_default();
-        let recipe = self.recipe.recipe(self.start.options.image_size)?;
+        let (size, kind) = (self.start.options.image_size, self.images.data.task);
+        let recipe = self.recipe.recipe(size, kind)?;
         if self.place.is_given() && self.against.is_some() {
             bail!("--against: not with --place");
         }
@@ -319,7 +320,8 @@ impl FinetuneArgs {
 
     /// The same architecture with other weights, everything else being equal.
     fn task_against(&self, model: &Classifier, weights: &str, device: Device) -> Result<Task> {
-        let recipe = self.recipe.recipe(self.start.options.image_size)?;
+        let (size, kind) = (self.start.options.image_size, self.images.data.task);
+        let recipe = self.recipe.recipe(size, kind)?;
         let architecture = &model.info().architecture;
         // The key and the prefix were chosen for the first file.
         let choice = WeightsArgs::default();

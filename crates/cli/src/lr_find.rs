@@ -46,7 +46,8 @@ impl LrFindArgs {
         if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
             bail!("--batch-size: expected a number, since the rate depends on it; found auto");
         }
-        let recipe = self.recipe.recipe(self.start.options.image_size)?;
+        let (size, kind) = (self.start.options.image_size, self.images.data.task);
+        let recipe = self.recipe.recipe(size, kind)?;
         let weights = self.start.weights.as_deref();
         let (options, choice) = (&self.start.options, &self.start.choice);
         let task = task(

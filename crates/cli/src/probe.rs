@@ -12,7 +12,7 @@ use burn_zoo::probe::{LinearProbe, Strength, nearest_neighbors};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::features::{FeatureArgs, PartFeatures, never_random, positional};
+use crate::features::{FeatureArgs, PartFeatures, never_random, of_one_class, positional};
 use crate::flags::positive;
 use crate::list::{align_right, short, table};
 use crate::output::{Stopped, print, print_json};
@@ -23,6 +23,7 @@ use crate::{notice, progress};
 #[command(
     mut_arg("data", positional),
     mut_arg("weights", never_random),
+    mut_args(of_one_class),
     after_help = "Every image goes through each model once, and nothing of a model is trained. What \
     its features tell of the classes is measured in two ways on the images for validation, of FashionMNIST a \
     tenth of the training images: by a vote of the K nearest training images (cosine), and by a linear layer (logistic regression; the strength \
@@ -75,7 +76,7 @@ impl ProbeArgs {
         // Names that mean nothing show before anything is computed.
         let specs = self.model.iter().map(|name| self.features.spec(name));
         let specs = specs.collect::<Result<Vec<_>>>()?;
-        let data = self.features.images.open()?;
+        let data = self.features.open()?;
         let ks = at_most(&self.neighbors, data.train.len());
         let mut probed = Vec::new();
         let mut failed = Vec::new();

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use burn_zoo::ImageSize;
-use burn_zoo::data::Sampler;
+use burn_zoo::data::{Sampler, Task};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{
-    Checkpoints, ClassWeights, Clip, EarlyStopping, EmaConfig, FeatureCache, Metric, Per,
-    Precision, RateScaling, Warmup,
+    Checkpoints, ClassWeights, Clip, EarlyStopping, EmaConfig, FeatureCache, LossFunction, Metric,
+    Per, Precision, RateScaling, Warmup,
 };
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -94,6 +94,11 @@ pub struct RecipeArgs {
     /// Average the weights with this decay, and evaluate and export the average
     #[arg(long, value_name = "DECAY", value_parser = probability)]
     pub ema: Option<f64>,
+    /// What training makes smaller: cross_entropy; of several labels bce or
+    /// asymmetric:gamma_neg=4,gamma_pos=1,clip=0.05; of numbers mse, l1 or huber:delta=1 [default: the
+    /// first of the task]
+    #[arg(long, value_name = "LOSS")]
+    pub loss: Option<LossFunction>,
     /// Spread this share of each target over all classes, in 0..1
     #[arg(long, value_name = "X", value_parser = probability)]
     pub label_smoothing: Option<f64>,
@@ -171,7 +176,8 @@ fn batch_size(text: &str) -> Result<BatchSizeArg, String> {
 }
 
 impl RecipeArgs {
-    pub fn recipe(&self, image_size: Option<ImageSize>) -> Result<Recipe> {
+    /// The recipe for images of which `task` is to be told; that of the file unless it is given.
+    pub fn recipe(&self, image_size: Option<ImageSize>, task: Option<Task>) -> Result<Recipe> {
         let mut recipe = match &self.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -180,6 +186,9 @@ impl RecipeArgs {
             }
             None => Recipe::named(self.recipe.as_deref().unwrap_or("full"))?,
         };
+        if let Some(task) = task {
+            recipe = of_task(recipe, task)?;
+        }
         fn set<T: Clone>(field: &mut T, value: &Option<T>) {
             if let Some(value) = value {
                 *field = value.clone();
@@ -210,6 +219,7 @@ impl RecipeArgs {
         set(&mut recipe.adapt, &self.adapt);
         recipe.adapt_matching = self.adapt_matching.clone().or(recipe.adapt_matching);
         set(&mut recipe.clip, &self.clip);
+        set(&mut recipe.loss, &self.loss);
         set(&mut recipe.label_smoothing, &self.label_smoothing);
         set(&mut recipe.class_weights, &self.class_weights);
         set(&mut recipe.sampler, &self.sampler);
@@ -258,4 +268,27 @@ impl RecipeArgs {
         };
         Ok(recipe)
     }
+}
+
+/// A recipe for another task. What it says of loss and metric stays where it goes with the task.
+fn of_task(recipe: Recipe, task: Task) -> Result<Recipe> {
+    if recipe.task == task {
+        return Ok(recipe);
+    }
+    // Unless it says so, a recipe is one of single labels.
+    if recipe.task != Task::SingleLabel {
+        bail!(
+            "--task: expected {}, as the recipe says, found {task}",
+            recipe.task
+        );
+    }
+    let (loss, metric) = (recipe.loss, recipe.metric);
+    let mut recipe = recipe.task(task);
+    if loss.task() == task {
+        recipe.loss = loss;
+    }
+    if metric.task().is_none_or(|own| own == task) {
+        recipe.metric = metric;
+    }
+    Ok(recipe)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use burn_zoo::data::Part;
+use burn_zoo::data::{self, Part};
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
 use burn_zoo::{Error, ImageSize, InputSize};
@@ -38,6 +38,7 @@ impl ImageArgs {
             .try_into()
             .with_context(|| format!("{}: the images are not named in it", dir.display()))?;
         images.data.of_run = true;
+        images.data = images.data.of_task(config.recipe.task, "the run")?;
         let Some(data) = images.data.data.as_deref() else {
             return Ok(images);
         };
@@ -79,6 +80,12 @@ impl ImageArgs {
 
     pub fn open(&self) -> Result<source::TrainingImages> {
         self.data.open(self.limit_train)
+    }
+
+    /// [`open`](Self::open) for a recipe of this task.
+    pub fn open_for(&self, task: data::Task) -> Result<source::TrainingImages> {
+        let data = self.data.of_task(task, "the recipe")?;
+        data.open(self.limit_train)
     }
 
     /// The test images, if they are asked for. Before anything trains, so that it shows at once where
@@ -256,7 +263,7 @@ pub fn task(
     device: Device,
 ) -> Result<Task> {
     let mut recipe = recipe;
-    let data = images.open()?;
+    let data = images.open_for(recipe.task)?;
     let mut spec = choice
         .choose(options.spec(name, weights, recipe.seed)?)
         .seed(recipe.seed)

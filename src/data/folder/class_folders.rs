@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use super::directory::{Directory, Subfolder};
 use super::extensions::Extensions;
 use super::left_out::{by_extension, unread_format};
-use super::options::Broken;
+use super::options::{Broken, FolderOptions};
 use super::part::Part;
-use super::report::FolderReport;
+use super::report::{Division, FolderReport};
 use super::warning::FolderWarning;
 use crate::data::message::quoted;
+use crate::data::target::Task;
 use crate::error::{Error, Result};
 
 /// A folder that holds a folder for each class.
@@ -151,6 +152,8 @@ pub(super) struct Walk {
     pub(super) extensions: Extensions,
     pub(super) broken: Broken,
     pub(super) report: FolderReport,
+    /// Whether a link may make a folder one of several classes.
+    several_labels: bool,
     /// The folders of the parts before, by their canonical paths.
     seen: HashMap<PathBuf, PathBuf>,
 }
@@ -165,11 +168,12 @@ struct Pending {
 }
 
 impl Walk {
-    pub(super) fn new(extensions: Extensions, broken: Broken, report: FolderReport) -> Self {
+    pub(super) fn new(extensions: Extensions, options: &FolderOptions) -> Self {
         Self {
             extensions,
-            broken,
-            report,
+            broken: options.broken,
+            report: FolderReport::new(Division::Undivided),
+            several_labels: options.task == Task::MultiLabel,
             seen: HashMap::new(),
         }
     }
@@ -249,13 +253,17 @@ impl Walk {
                 let path = base.join(&folder.path);
                 above.truncate(folder.depth);
                 let canonical = enter(&path, folder.is_link, &above)?;
-                if let Some((first, before)) = seen.get(&canonical) {
-                    if *first == index {
+                match seen.get(&canonical) {
+                    Some((first, _)) if *first == index => {
                         self.warn(FolderWarning::SameFolder(path));
                         continue;
                     }
-                    let found = format!("the same folder as {}", base.join(before).display());
-                    return Err(Error::data(path, "a folder of one class", found));
+                    Some((_, before)) if !self.several_labels => {
+                        let found = format!("the same folder as {}", base.join(before).display());
+                        return Err(Error::data(path, "a folder of one class", found));
+                    }
+                    // Classes come one by one, so the last one that has a folder is remembered.
+                    _ => {}
                 }
                 seen.insert(canonical.clone(), (index, folder.path.clone()));
                 above.push(canonical);

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::data::message::first_names;
+use crate::data::target::Task;
+
 /// How a CSV file was read.
 ///
 /// Displayed, it is one line; [`notices`](Self::notices) has what a person should be told.
@@ -16,12 +19,16 @@ pub(crate) struct CsvReport {
     pub header: bool,
     /// The column of the paths: its title, or its number from 0 where there is no header.
     pub path_column: String,
-    /// The column of the labels.
-    pub label_column: String,
+    /// The column of the labels, or those of several labels or numbers.
+    pub label_columns: Vec<String>,
+    /// What they have.
+    pub task: Task,
     /// The column that says which part an image belongs to.
     pub split_column: Option<String>,
     /// How many rows name an image that a row before names for the same part. Each counts.
     pub repeated: usize,
+    /// How many rows give more labels to an image that a row before names for the same part.
+    pub joined: usize,
     /// How many paths are without extension, and stand for the one image that is called so.
     pub completed: usize,
     /// How many paths have backslashes for slashes.
@@ -46,6 +53,10 @@ impl CsvReport {
                 self.repeated,
                 "rows that name an image once more, each of which counts",
             ),
+            (
+                self.joined,
+                "rows that name an image once more, whose labels are joined to those before",
+            ),
         ];
         let file = self.file.display();
         let counts = counts.iter().filter(|(count, _)| *count > 0);
@@ -58,7 +69,7 @@ impl CsvReport {
         self.header
             && self.delimiter == ','
             && self.path_column.eq_ignore_ascii_case("path")
-            && self.label_column.eq_ignore_ascii_case("label")
+            && matches!(self.label_columns.as_slice(), [label] if label.eq_ignore_ascii_case("label"))
             && split.eq_ignore_ascii_case("split")
     }
 }
@@ -74,11 +85,18 @@ impl fmt::Display for CsvReport {
         };
         write!(
             f,
-            "{}: {delimiter} between the fields, {}paths in column `{}`, labels in column `{}`, ",
+            "{}: {delimiter} between the fields, {}paths in column `{}`, {} in {}, ",
             self.file.display(),
             if self.header { "" } else { "no header, " },
             self.path_column,
-            self.label_column
+            match self.task {
+                Task::SingleLabel | Task::MultiLabel => "labels",
+                Task::Regression => "numbers",
+            },
+            match self.label_columns.as_slice() {
+                [column] => format!("column `{column}`"),
+                columns => format!("columns {}", first_names(columns)),
+            }
         )?;
         match &self.split_column {
             Some(column) => write!(f, "the split in column `{column}`"),

@@ -6,7 +6,9 @@ use super::listing::Listing;
 use super::options::FolderOptions;
 use super::part::Part;
 use super::report::{ClassCount, FolderReport};
+use super::target_report::TargetReport;
 use crate::data::message::{first_few, first_names};
+use crate::data::target::Task;
 use crate::error::{Error, Result};
 
 /// Images to evaluate on, as [`ImageFolder::open_part`] found them.
@@ -41,13 +43,24 @@ impl Listing {
         } else {
             classes.to_vec()
         };
+        let is_numbers = chosen.targets.task() == Task::Regression;
+        // A number that the images do not have cannot be told of them.
+        if is_numbers && classes.iter().any(|name| !chosen.classes.contains(name)) {
+            let expected = format!("the model's numbers ({})", first_names(&classes));
+            let found = format!(
+                "{}; name the columns as the model names its numbers",
+                first_names(&chosen.classes)
+            );
+            return Err(Error::data(chosen.place, expected, found));
+        }
         let mut unknown = chosen.match_classes(&classes);
         unknown.retain(|class| class.images > 0);
         if !unknown.is_empty() {
             let unknown: Vec<String> = unknown.into_iter().map(|class| class.name).collect();
-            let expected = format!("the model's classes alone ({})", first_names(&classes));
+            let what = if is_numbers { "numbers" } else { "classes" };
+            let expected = format!("the model's {what} alone ({})", first_names(&classes));
             let found = format!(
-                "{}; name the folders or labels as the model names its classes, or take them away",
+                "{}; name the folders or labels as the model names its {what}, or take them away",
                 first_names(&unknown)
             );
             return Err(Error::data(chosen.place, expected, found));
@@ -60,6 +73,7 @@ impl Listing {
                 others.push((part, other.samples.len()));
                 other.match_classes(&classes);
                 other.count_into(&mut rows);
+                *self.report.images.of(other.part) += other.samples.len();
             }
         }
         self.check_images(options, progress)?;
@@ -68,8 +82,13 @@ impl Listing {
             return Err(Error::data(self.source, self.expected, "none"));
         };
         chosen.count_into(&mut rows);
+        *self.report.images.of(part) += chosen.samples.len();
+        self.report.targets = TargetReport::of(&chosen);
+        if is_numbers {
+            rows.clear();
+        }
         let missing = rows.iter_mut().filter_map(|row| {
-            let none = *row.of(part) == 0;
+            let none = *row.images.of(part) == 0;
             none.then(|| row.name.clone())
         });
         let missing = missing.collect();

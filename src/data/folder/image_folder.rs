@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 use super::channels::channels_of_all;
 use super::sample::Sample;
 use super::seeded_split::stratified_subset;
+use super::target_table::TargetTable;
 use crate::data::image_data::{ImageData, no_image};
-use crate::data::target::Target;
+use crate::data::target::{Target, Task};
 use crate::error::{Error, Result};
 use crate::preprocess::{DecodeOptions, Image};
 
@@ -39,6 +40,7 @@ struct Shared {
     /// What relative paths start from.
     base: PathBuf,
     samples: Vec<Sample>,
+    targets: Arc<TargetTable>,
     classes: Arc<[String]>,
     decode: DecodeOptions,
 }
@@ -72,6 +74,7 @@ impl ImageFolder {
     pub(super) fn new(
         base: PathBuf,
         samples: Vec<Sample>,
+        targets: Arc<TargetTable>,
         classes: Arc<[String]>,
         decode: DecodeOptions,
     ) -> Self {
@@ -79,6 +82,7 @@ impl ImageFolder {
             shared: Arc::new(Shared {
                 base,
                 samples,
+                targets,
                 classes,
                 decode,
             }),
@@ -91,26 +95,30 @@ impl ImageFolder {
         Some(self.shared.base.join(&sample.path))
     }
 
-    /// The label of image `index`, counted from 0, or `None` past the last image. Nothing is
-    /// decoded.
+    /// The label of image `index`, counted from 0, or `None` past the last image, and where images
+    /// have several labels or numbers ([`ImageData::target`] has those). Nothing is decoded.
     pub fn label(&self, index: usize) -> Option<usize> {
-        Some(self.shared.samples.get(index)?.label as usize)
+        let sample = self.shared.samples.get(index)?;
+        self.shared.targets.target(sample).class().ok()
     }
 
     /// `count` of the images, or all of them if there are fewer, in their order: of each class as
     /// many as its share of the whole says, chosen by `seed`. The first `count` would be images of
-    /// the first class.
+    /// the first class. Images with several labels count for the rarest; of images with numbers any
+    /// are chosen.
     #[must_use]
     pub fn subset(&self, count: usize, seed: u64) -> Self {
         let shared = &*self.shared;
         if count >= shared.samples.len() {
             return self.clone();
         }
-        let chosen = stratified_subset(&shared.samples, shared.classes.len(), count, seed);
-        let samples = chosen.iter().map(|i| shared.samples[*i].clone()).collect();
+        let (samples, targets) = (&shared.samples, &shared.targets);
+        let chosen = stratified_subset(samples, targets, shared.classes.len(), count, seed);
+        let samples = chosen.iter().map(|i| samples[*i].clone()).collect();
         Self::new(
             shared.base.clone(),
             samples,
+            targets.clone(),
             shared.classes.clone(),
             shared.decode,
         )
@@ -123,17 +131,19 @@ impl ImageData for ImageFolder {
     }
 
     fn get(&self, index: usize) -> Result<(Image, Target)> {
-        let (Some(path), Some(label)) = (self.path(index), self.label(index)) else {
-            return Err(no_image(index, self.len()));
-        };
-        Ok((Image::open_with(path, &self.shared.decode)?, label.into()))
+        let target = self.target(index)?;
+        let path = self.path(index).unwrap_or_default();
+        Ok((Image::open_with(path, &self.shared.decode)?, target))
     }
 
     fn target(&self, index: usize) -> Result<Target> {
-        let label = self
-            .label(index)
-            .ok_or_else(|| no_image(index, self.len()))?;
-        Ok(label.into())
+        let sample = self.shared.samples.get(index);
+        let sample = sample.ok_or_else(|| no_image(index, self.len()))?;
+        Ok(self.shared.targets.target(sample))
+    }
+
+    fn task(&self) -> Task {
+        self.shared.targets.task()
     }
 
     fn classes(&self) -> &[String] {
@@ -145,18 +155,26 @@ impl ImageData for ImageFolder {
         path.map_or_else(String::new, |path| path.display().to_string())
     }
 
-    /// From the files' names, sizes and times of change, as make and git do.
+    /// From the files' names, sizes and times of change, as make and git do, and from what is to be
+    /// told of them.
     fn fingerprint(&self) -> Result<[u8; 32]> {
         let mut hash = Sha256::new();
         hash.update(format!("{:?}", self.shared.decode));
+        let task = self.task();
         for sample in &self.shared.samples {
             let path = self.shared.base.join(&sample.path);
             let found = fs::metadata(&path).map_err(Error::io("read", &path))?;
             let changed = found.modified().map_err(Error::io("read", &path))?;
+            // Of other tasks the label only says where the target is.
+            let label = if task == Task::SingleLabel {
+                sample.label.to_string()
+            } else {
+                hash.update(self.shared.targets.target(sample).bytes());
+                task.to_string()
+            };
             hash.update(format!(
-                "{}\0{}\0{}\0{changed:?}\n",
+                "{}\0{label}\0{}\0{changed:?}\n",
                 path.display(),
-                sample.label,
                 found.len()
             ));
         }

@@ -9,13 +9,16 @@ use super::class_folders::{ClassFolders, PartFolder, Walk};
 use super::directory::Directory;
 use super::extensions::Extensions;
 use super::left_out::LeftOut;
+use super::linked_images::LinkedImages;
 use super::listing::{ListedPart, Listing, Purpose};
 use super::options::FolderOptions;
 use super::part::Part;
-use super::report::{Division, FolderReport};
+use super::report::Division;
 use super::sample::Sample;
+use super::target_table::TargetTable;
 use super::warning::FolderWarning;
 use crate::data::message::first_names;
+use crate::data::target::Task;
 use crate::error::{Error, Result};
 
 /// What helps where images lie in no class's folder.
@@ -25,9 +28,12 @@ const ONE_CLASS: &str = "the folders' names are the labels: give the folder that
 /// The classes and images of a folder, in its parts if it has some.
 pub(super) fn list(root: &Path, options: &FolderOptions, purpose: Purpose) -> Result<Listing> {
     let extensions = Extensions::new(&options.extensions)?;
-    let report = FolderReport::new(Division::Undivided);
-    let mut walk = Walk::new(extensions, options.broken, report);
+    let mut walk = Walk::new(extensions, options);
     check_is_folder(root)?;
+    if options.task == Task::Regression {
+        let expected = "a CSV file with columns of paths and numbers, which regression needs";
+        return Err(Error::data(root, expected, "a folder"));
+    }
     let top = walk.part_folder(root)?;
     let folders = part_folders(&mut walk, root, top)?;
     let is_training = matches!(purpose, Purpose::Training);
@@ -76,7 +82,7 @@ pub(super) fn list(root: &Path, options: &FolderOptions, purpose: Purpose) -> Re
         if is_first || part.is_none() {
             found.no_parts_within()?;
         }
-        parts.push(listed_part(part, found));
+        parts.push(listed_part(&mut walk, part, found, options.task));
     }
     let source = match parts.first() {
         Some(train) if is_training => train.place.clone(),
@@ -109,20 +115,27 @@ fn no_classes(folder: &PartFolder) -> Error {
     Error::data(&folder.base, "a folder for each class", found)
 }
 
-fn listed_part(part: Option<Part>, found: ClassFolders) -> ListedPart {
+fn listed_part(walk: &mut Walk, part: Option<Part>, found: ClassFolders, task: Task) -> ListedPart {
     let classes = found.names();
     let beside = found.classes.iter().map(|c| c.beside.clone()).collect();
     let files = found.classes.into_iter().zip(0..);
     let files = files.flat_map(|(class, label)| class.files.into_iter().map(move |f| (f, label)));
+    let (samples, targets) = if task == Task::MultiLabel {
+        let linked = LinkedImages::new(&found.base, files);
+        walk.report.warnings.extend(linked.warnings);
+        (linked.samples, linked.targets)
+    } else {
+        let sample = |(path, label)| Sample {
+            path,
+            label,
+            line: 0,
+        };
+        (files.map(sample).collect(), TargetTable::Classes)
+    };
     ListedPart {
         part,
-        samples: files
-            .map(|(path, label)| Sample {
-                path,
-                label,
-                line: 0,
-            })
-            .collect(),
+        samples,
+        targets,
         place: found.base.clone(),
         base: found.base,
         classes,

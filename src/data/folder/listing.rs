@@ -10,8 +10,10 @@ use super::image_folder::ImageFolder;
 use super::options::FolderOptions;
 use super::part::Part;
 use super::report::{ClassCount, FolderReport};
-use super::sample::{Sample, count_by_class};
+use super::sample::Sample;
+use super::target_table::TargetTable;
 use crate::data::class_match::labels_by_name;
+use crate::data::target::Task;
 use crate::error::{Error, Result};
 use crate::preprocess::DecodeOptions;
 
@@ -43,8 +45,10 @@ pub(super) struct ListedPart {
     pub(super) place: PathBuf,
     /// What relative paths start from.
     pub(super) base: PathBuf,
-    /// The classes' names, which the labels count.
+    /// The names of the classes or of the numbers.
     pub(super) classes: Vec<String>,
+    /// What the samples' labels stand for: these classes, or numbers.
+    pub(super) targets: TargetTable,
     /// What else the classes' folders have.
     pub(super) beside: Vec<Beside>,
     pub(super) samples: Vec<Sample>,
@@ -82,12 +86,15 @@ impl Listing {
         }
         let mut index = 0;
         for part in &mut self.parts {
-            let beside = &mut part.beside;
+            let (beside, targets) = (&mut part.beside, &part.targets);
             part.samples.retain(|sample| {
                 index += 1;
                 let is_broken = indices.contains(&(index - 1));
-                if is_broken && let Some(beside) = beside.get_mut(sample.label as usize) {
-                    beside.broken += 1;
+                let classes = targets.classes_of(sample).iter().filter(|_| is_broken);
+                for class in classes {
+                    if let Some(beside) = beside.get_mut(*class as usize) {
+                        beside.broken += 1;
+                    }
                 }
                 !is_broken
             });
@@ -124,10 +131,15 @@ impl Listing {
 }
 
 impl ListedPart {
-    /// Makes the labels count `classes`, by name. The images of other classes are taken away.
+    /// Makes the labels count `classes`, by name. Other classes are taken away, and the images that
+    /// have one alone.
     pub(super) fn match_classes(&mut self, classes: &[String]) -> Vec<UnknownClass> {
         let labels = labels_by_name(&self.classes, classes);
-        let counts = count_by_class(&self.samples, self.classes.len());
+        let counts = match self.targets.task() {
+            // Every image has every number.
+            Task::Regression => vec![self.samples.len(); self.classes.len()],
+            _ => self.count_by_class(),
+        };
         let mut unknown = Vec::new();
         for (own, _) in labels
             .iter()
@@ -135,32 +147,44 @@ impl ListedPart {
             .filter(|(_, label)| label.is_none())
         {
             let mut samples = self.samples.iter();
-            let first = samples.find(|sample| sample.label as usize == own);
+            let first = samples.find(|sample| {
+                let classes = self.targets.classes_of(sample);
+                classes.iter().any(|class| *class as usize == own)
+            });
             unknown.push(UnknownClass {
                 name: self.classes[own].clone(),
                 images: counts[own],
                 line: first.map_or(0, |sample| sample.line),
             });
         }
-        self.samples.retain_mut(|sample| {
-            let label = labels[sample.label as usize];
-            sample.label = label.unwrap_or_default() as u32;
-            label.is_some()
-        });
+        if let TargetTable::Classes = self.targets {
+            self.samples.retain_mut(|sample| {
+                let label = labels[sample.label as usize];
+                sample.label = label.unwrap_or_default() as u32;
+                label.is_some()
+            });
+        }
+        self.targets.follow(&labels, classes.len());
         self.classes = classes.to_vec();
         self.beside.clear();
         unknown
     }
 
+    /// How many images there are of each class.
+    pub(super) fn count_by_class(&self) -> Vec<usize> {
+        let (samples, classes) = (&self.samples, self.classes.len());
+        self.targets.count_by_class(samples, classes)
+    }
+
     /// Counts the images in the rows of their classes.
     pub(super) fn count_into(&self, rows: &mut [ClassCount]) {
-        let counts = count_by_class(&self.samples, rows.len());
-        for (row, count) in rows.iter_mut().zip(counts) {
-            *row.of(self.part) += count;
+        for (row, count) in rows.iter_mut().zip(self.count_by_class()) {
+            *row.images.of(self.part) += count;
         }
     }
 
     pub(super) fn into_images(self, classes: &Arc<[String]>, decode: DecodeOptions) -> ImageFolder {
-        ImageFolder::new(self.base, self.samples, classes.clone(), decode)
+        let targets = Arc::new(self.targets);
+        ImageFolder::new(self.base, self.samples, targets, classes.clone(), decode)
     }
 }

@@ -15,6 +15,7 @@ mod image_files;
 mod image_folder;
 mod layout;
 mod left_out;
+mod linked_images;
 mod listing;
 mod open;
 mod options;
@@ -23,6 +24,8 @@ mod report;
 mod sample;
 mod seeded_split;
 mod splits;
+mod target_report;
+mod target_table;
 #[cfg(test)]
 mod tests;
 mod warning;

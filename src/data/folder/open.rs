@@ -42,13 +42,14 @@ impl ImageFolder {
     /// otherwise.
     ///
     /// # Errors
-    /// Folders are never skipped, whatever [`FolderOptions::broken`] says.
+    /// [`Error::Data`] for [`Task::Regression`](crate::data::Task::Regression), which folders cannot
+    /// say. Folders are never skipped, whatever [`FolderOptions::broken`] says.
     ///
     /// [`Error::Data`] that names the folder or file: no such folder, no class or a single one, a
     /// class whose images can all not be read, a folder above the data set, parts within a class,
     /// validation images of a class that is not trained, a class's name that
     /// is not UTF-8 or has a line break, two folders for the same part, a folder that a link leads
-    /// back into or that belongs to two classes, a link to nothing; [`Error::Image`] for an image
+    /// back into or that belongs to two classes where an image has one, a link to nothing; [`Error::Image`] for an image
     /// that the [`Check`](super::Check) refuses; [`Error::Io`] for what cannot be read;
     /// [`Error::InvalidArgument`] for options out of range.
     pub fn open_with(dir: impl AsRef<Path>, options: &FolderOptions) -> Result<Splits> {
@@ -93,10 +94,18 @@ impl ImageFolder {
     /// A row that names an image once more counts once more, as oversampling has it; the seed puts
     /// all of an image's rows into one part, and the share is one of images.
     ///
+    /// With [`Task::MultiLabel`](crate::data::Task::MultiLabel) the column has any number of labels
+    /// with [`CsvOptions::label_separator`] between them, or
+    /// [`CsvOptions::label_columns`] say 1 or 0 for each; the labels of all rows that name an image
+    /// for the same part are joined. With [`Task::Regression`](crate::data::Task::Regression) the
+    /// column or columns have decimal numbers, and [`ImageFolder::classes`](crate::data::ImageData::classes)
+    /// are their names.
+    ///
     /// # Errors
     /// [`Error::Data`] that names the file and the line: a column that is missing or may be one of
     /// several, a line with more or fewer fields than the header, an empty field, a split that says
-    /// something else, an image with two labels, a name that fits two images, an image that is not
+    /// something else, an image with two labels or other numbers in two rows, what is neither 1 nor 0
+    /// for a label, what is no finite number, a name that fits two images, an image that is not
     /// there; [`Error::InvalidArgument`] for a column that the file does not have; and as
     /// [`open_with`](Self::open_with).
     pub fn from_csv(csv: impl AsRef<Path>, options: &FolderOptions) -> Result<Splits> {
@@ -123,7 +132,9 @@ impl ImageFolder {
     ///
     /// `classes` are the model's: labels are by name into them, whatever the order of the folders,
     /// and classes that the set lacks are in [`EvaluationSet::missing`]. Without `classes` they are the
-    /// set's own. Where the set has parts, `part` chooses one; unasked it is the test part, else
+    /// set's own. Numbers are matched in the same way, and must all be there; columns of a CSV file
+    /// that are called as the model's numbers, or as its labels where an image has several, need no
+    /// [`CsvOptions::label_columns`]. Where the set has parts, `part` chooses one; unasked it is the test part, else
     /// the validation part, else the training part.
     ///
     /// # Errors

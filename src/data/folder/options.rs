@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use super::extensions::DECODED;
 use crate::cache_folder::cache_folder;
+use crate::data::message::quoted;
+use crate::data::target::Task;
 use crate::data::valid_share;
 use crate::error::{Error, Result};
 use crate::preprocess::DecodeOptions;
@@ -22,13 +24,19 @@ use crate::preprocess::DecodeOptions;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderOptions {
+    /// What is to be told of images. With [`Task::MultiLabel`] an image of a folder has the classes of
+    /// all folders that it is linked into, by symbolic or hard links (on Windows symbolic ones);
+    /// [`Task::Regression`] takes CSV files only.
+    pub task: Task,
     /// The share of each class that becomes validation images where the data set has none of its
     /// own, above 0 and below 1. It is rounded; a class of two images or more has at least one in
-    /// either part, and a single image is for training.
+    /// either part, and a single image is for training. Of several labels each is divided like this
+    /// as far as those that come together allow it, by iterative stratification (Sechidis et al.,
+    /// ECML PKDD 2011); images with numbers are divided as if they were of one class.
     pub valid_share: f64,
     /// Seed of that split. An image's place depends on the seed, its path below the folder and its
     /// rank among its class, so that the same seed gives the same split on every machine, and a
-    /// new image moves at most one other.
+    /// new image moves at most one other. Of images with several labels it may move more.
     pub seed: u64,
     /// What becomes of images that cannot be read.
     pub broken: Broken,
@@ -88,8 +96,8 @@ pub enum Check {
 /// [`FolderReport::notices`](super::FolderReport::notices) says what was.
 ///
 /// A column is named by its title, in any case, or by its number, counted from 0. The command has a
-/// flag for each: `--csv-delimiter`, `--csv-path-column`, `--csv-label-column` and
-/// `--csv-split-column`.
+/// flag for each: `--csv-delimiter`, `--csv-path-column`, `--csv-label-column`,
+/// `--csv-label-columns`, `--csv-label-separator` and `--csv-split-column`.
 ///
 /// ```
 /// use burn_zoo::data::{CsvOptions, CsvSplit, FolderOptions};
@@ -104,15 +112,23 @@ pub enum Check {
 /// };
 /// assert_eq!(options.csv.delimiter, None);
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvOptions {
     /// What is between the fields: any character of ASCII but letters, digits, quotes and line
     /// ends.
     pub delimiter: Option<char>,
     /// The column of the paths.
     pub path_column: Option<String>,
-    /// The column of the labels.
+    /// The column of the labels: one class, several labels with
+    /// [`label_separator`](Self::label_separator) between them, or a number, by
+    /// [`FolderOptions::task`].
     pub label_column: Option<String>,
+    /// In place of it several columns: of several labels one each, which says 1 or 0 (true or false,
+    /// yes or no, nothing for 0), or of numbers one each. Labels and numbers come in this order.
+    pub label_columns: Vec<String>,
+    /// What is between several labels in a column: any character but letters, digits, quotes and line
+    /// ends. By default `|`.
+    pub label_separator: char,
     /// The column that says which part an image belongs to.
     pub split: CsvSplit,
 }
@@ -129,11 +145,26 @@ pub enum CsvSplit {
     Column(String),
 }
 
+impl Default for CsvOptions {
+    /// Everything is detected, and `|` is between several labels.
+    fn default() -> Self {
+        Self {
+            delimiter: None,
+            path_column: None,
+            label_column: None,
+            label_columns: Vec::new(),
+            label_separator: '|',
+            split: CsvSplit::default(),
+        }
+    }
+}
+
 impl Default for FolderOptions {
-    /// A fifth of each class for validation by seed 42; broken images are errors; BMP, GIF, JPEG,
+    /// One class for each image; a fifth of each class for validation by seed 42; broken images are errors; BMP, GIF, JPEG,
     /// PNG, TIFF and WebP files; no class may be empty.
     fn default() -> Self {
         Self {
+            task: Task::default(),
             valid_share: 0.2,
             seed: 42,
             broken: Broken::Fail,
@@ -151,6 +182,35 @@ impl Default for FolderOptions {
 impl FolderOptions {
     pub(super) fn validate(&self) -> Result<()> {
         valid_share::check(self.valid_share)
+    }
+
+    /// Refuses columns that do not go with the task.
+    pub(super) fn check_label_columns(&self) -> Result<()> {
+        let csv = &self.csv;
+        if !csv.label_columns.is_empty() {
+            if self.task == Task::SingleLabel {
+                let expected = "--task multi-label or --task regression beside it";
+                return Err(Error::argument("--csv-label-columns", expected, self.task));
+            }
+            if let Some(column) = &csv.label_column {
+                let expected = "it or --csv-label-column";
+                let found = format!("both, the latter with {}", quoted(column));
+                return Err(Error::argument("--csv-label-columns", expected, found));
+            }
+        }
+        let separator = csv.label_separator;
+        if separator.is_alphanumeric() || "\"\r\n\0".contains(separator) {
+            let expected = "a character such as `|`, `;` or a space";
+            let found = format!("{separator:?}");
+            return Err(Error::argument("--csv-label-separator", expected, found));
+        }
+        let is_used = self.task == Task::MultiLabel && csv.label_columns.is_empty();
+        if separator != Self::default().csv.label_separator && !is_used {
+            let expected = "a column of several labels, with --task multi-label";
+            let found = format!("{separator:?} without it");
+            return Err(Error::argument("--csv-label-separator", expected, found));
+        }
+        Ok(())
     }
 }
 
@@ -172,7 +232,8 @@ impl CsvOptions {
     /// The columns that the caller names.
     pub(super) fn named_columns(&self) -> impl Iterator<Item = &str> {
         let [path, label] = [&self.path_column, &self.label_column].map(Option::as_deref);
-        [path, label, self.split_column()].into_iter().flatten()
+        let named = [path, label, self.split_column()].into_iter().flatten();
+        named.chain(self.label_columns.iter().map(String::as_str))
     }
 
     /// The column of the split, if one was named.

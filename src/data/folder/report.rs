@@ -7,6 +7,7 @@ use super::csv_report::CsvReport;
 use super::left_out::{LeftOut, by_extension};
 use super::options::Broken;
 use super::part::Part;
+use super::target_report::TargetReport;
 use super::warning::FolderWarning;
 use crate::data::message::first_few;
 use crate::error::{Error, Result};
@@ -18,8 +19,13 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FolderReport {
-    /// The classes in the order of the labels, with the number of their images.
+    /// The classes in the order of the labels, with the number of their images; none where images have
+    /// numbers.
     pub(crate) classes: Vec<ClassCount>,
+    /// How many images there are.
+    pub(crate) images: PartCounts,
+    /// What they are labelled with, where that is not one class each.
+    pub(crate) targets: Option<TargetReport>,
     /// What says which part an image belongs to.
     pub division: Division,
     /// The images that cannot be read, with [`Broken::Skip`].
@@ -39,6 +45,13 @@ pub struct FolderReport {
 pub(crate) struct ClassCount {
     /// The class.
     pub name: String,
+    /// Its images.
+    pub images: PartCounts,
+}
+
+/// The number of images of each part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PartCounts {
     /// Training images.
     pub train: usize,
     /// Validation images.
@@ -89,12 +102,12 @@ impl ClassCount {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            train: 0,
-            valid: 0,
-            test: 0,
+            images: PartCounts::default(),
         }
     }
+}
 
+impl PartCounts {
     /// The count of a part; where there are none, that of all images.
     pub(super) fn of(&mut self, part: Option<Part>) -> &mut usize {
         match part {
@@ -109,6 +122,8 @@ impl FolderReport {
     pub(super) fn new(division: Division) -> Self {
         Self {
             classes: Vec::new(),
+            images: PartCounts::default(),
+            targets: None,
             division,
             skipped: Vec::new(),
             left_out_before: 0,
@@ -118,8 +133,8 @@ impl FolderReport {
         }
     }
 
-    /// What a person should be told, in lines: how a CSV file was read, what is perhaps a mistake,
-    /// and what was left out.
+    /// What a person should be told, in lines: how a CSV file was read, how many images have each of
+    /// several labels and which values numbers have, what is perhaps a mistake, and what was left out.
     pub fn notices(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.left_out_before > 0 {
@@ -129,6 +144,7 @@ impl FolderReport {
             ));
         }
         lines.extend(self.csv.iter().flat_map(CsvReport::notices));
+        lines.extend(self.targets.iter().map(TargetReport::notice));
         let warnings = self.warnings.iter();
         lines.extend(warnings.map(|warning| format!("warning: {warning}")));
         lines.extend(self.skipped.iter().map(|image| format!("skipped: {image}")));
@@ -175,9 +191,17 @@ impl fmt::Display for Division {
 
 impl fmt::Display for FolderReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sum = |of: fn(&ClassCount) -> usize| self.classes.iter().map(of).sum::<usize>();
-        let (train, valid, test) = (sum(|c| c.train), sum(|c| c.valid), sum(|c| c.test));
-        write!(f, "{} classes, ", self.classes.len())?;
+        let PartCounts { train, valid, test } = self.images;
+        match &self.targets {
+            None => write!(f, "{} classes, ", self.classes.len())?,
+            Some(TargetReport::Labels { counts, .. }) => write!(f, "{} labels, ", counts.len())?,
+            Some(TargetReport::Numbers { ranges, .. }) if ranges.len() == 1 => {
+                write!(f, "a number for each image, ")?;
+            }
+            Some(TargetReport::Numbers { ranges, .. }) => {
+                write!(f, "{} numbers for each image, ", ranges.len())?;
+            }
+        }
         if self.division == Division::Undivided {
             write!(f, "{test} images")?;
         } else if test == 0 {

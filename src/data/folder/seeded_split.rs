@@ -5,21 +5,35 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::sample::Sample;
+use super::target_table::TargetTable;
+use crate::data::label_split::{for_validation, rarest_labels};
 use crate::data::valid_share;
 
-/// Training and validation images, each in the order of `samples`: of each class, `share` of the
-/// images, rounded, with the lowest hashes, are for validation; at least one and not all of two or
-/// more, and none of one. Samples of the same file are one image.
+/// Training and validation images, each in the order of `samples`: of each class, and of all images
+/// with numbers, `share` of the images, rounded, with the lowest hashes, are for validation; at least
+/// one and not all of two or more, and none of one. Samples of the same file are one image. Images with
+/// several labels are divided by [`for_validation`].
 pub(super) fn divide(
     samples: Vec<Sample>,
+    targets: &TargetTable,
     classes: usize,
     share: f64,
     seed: u64,
 ) -> (Vec<Sample>, Vec<Sample>) {
-    let (ranks, counts) = ranks(&samples, classes, seed, true);
+    let is_valid = if let TargetTable::Sets(_) = targets {
+        let order = order(&samples, seed);
+        for_validation(&labels(&samples, targets), classes, &order, share)
+    } else {
+        let groups = groups(&samples, targets, classes);
+        let (ranks, counts) = ranks(&samples, &groups, seed, true);
+        let ranks = ranks.into_iter().zip(groups);
+        ranks
+            .map(|(rank, group)| rank < valid_share::count(counts[group], share))
+            .collect()
+    };
     let (mut train, mut valid) = (Vec::new(), Vec::new());
-    for (sample, rank) in samples.into_iter().zip(ranks) {
-        if rank < valid_share::count(counts[sample.label as usize], share) {
+    for (sample, is_valid) in samples.into_iter().zip(is_valid) {
+        if is_valid {
             valid.push(sample);
         } else {
             train.push(sample);
@@ -28,17 +42,34 @@ pub(super) fn divide(
     (train, valid)
 }
 
-/// The indices of `count` samples, ascending, of each class its share.
+fn labels<'a>(samples: &'a [Sample], targets: &'a TargetTable) -> Vec<&'a [u32]> {
+    let labels = samples.iter().map(|sample| targets.classes_of(sample));
+    labels.collect()
+}
+
+/// What each sample is counted among: its class, the rarest of its labels, or all.
+fn groups(samples: &[Sample], targets: &TargetTable, classes: usize) -> Vec<usize> {
+    match targets {
+        TargetTable::Classes => samples.iter().map(|s| s.label as usize).collect(),
+        TargetTable::Sets(_) => rarest_labels(&labels(samples, targets), classes),
+        TargetTable::Rows { .. } => vec![0; samples.len()],
+    }
+}
+
+/// The indices of `count` samples, ascending, of each class its share. Images with several labels
+/// count for the rarest.
 pub(super) fn stratified_subset(
     samples: &[Sample],
+    targets: &TargetTable,
     classes: usize,
     count: usize,
     seed: u64,
 ) -> Vec<usize> {
-    let (ranks, counts) = ranks(samples, classes, seed, false);
+    let groups = groups(samples, targets, classes);
+    let (ranks, counts) = ranks(samples, &groups, seed, false);
     // Each class's images are spread evenly over 0..1, so that any beginning has all shares.
     let place = |index: usize| {
-        let images = counts[samples[index].label as usize];
+        let images = counts[groups[index]];
         (ranks[index] as f64 + 0.5) / images as f64
     };
     let mut order: Vec<usize> = (0..samples.len()).collect();
@@ -48,26 +79,27 @@ pub(super) fn stratified_subset(
     order
 }
 
-/// The rank of each sample among those of its class, by the hash of seed and path, and how many each
-/// class has. With `by_image`, samples of the same file count once.
+/// The rank of each sample in its group, by the hash of seed and path, and how many each group has.
+/// With `by_image`, samples of the same file count once; they are in the same group.
 fn ranks(
     samples: &[Sample],
-    classes: usize,
+    groups: &[usize],
     seed: u64,
     by_image: bool,
 ) -> (Vec<usize>, Vec<usize>) {
-    let mut counts = vec![0; classes];
+    let mut counts = vec![0; groups.iter().max().map_or(0, |last| last + 1)];
     let mut ranks = vec![0; samples.len()];
-    let mut last: Option<&Sample> = None;
+    let mut last: Option<usize> = None;
     for index in order(samples, seed) {
-        let sample = &samples[index];
-        let is_last = |last: &Sample| last.label == sample.label && last.path == sample.path;
-        let count = &mut counts[sample.label as usize];
-        if !(by_image && last.is_some_and(is_last)) {
+        let is_same = |last: usize| {
+            groups[last] == groups[index] && samples[last].path == samples[index].path
+        };
+        let count = &mut counts[groups[index]];
+        if !(by_image && last.is_some_and(is_same)) {
             *count += 1;
         }
         ranks[index] = *count - 1;
-        last = Some(sample);
+        last = Some(index);
     }
     (ranks, counts)
 }

@@ -9,10 +9,11 @@ use super::listing::{ListedPart, Listing, UnknownClass};
 use super::options::FolderOptions;
 use super::part::Part;
 use super::report::{ClassCount, Division, FolderReport};
-use super::sample::count_by_class;
 use super::seeded_split::divide;
+use super::target_report::TargetReport;
 use super::warning::FolderWarning;
 use crate::data::message::{first_few, quoted};
+use crate::data::target::Task;
 use crate::error::{Error, Result};
 
 /// A data set in its parts, which have the same classes.
@@ -63,11 +64,15 @@ impl Listing {
         if let Some((index, classes)) = first {
             return Err(self.unknown_classes(&self.parts[*index], classes));
         }
-        if classes.len() < 2 {
+        let task = self.task();
+        if task == Task::SingleLabel && classes.len() < 2 {
             return Err(self.too_few_classes(&classes));
         }
         self.check_images(options, progress)?;
-        if !options.allow_empty {
+        if task == Task::MultiLabel {
+            self.labels_differ(&classes)?;
+        }
+        if task != Task::Regression && !options.allow_empty {
             self.no_empty_class()?;
         }
         self.no_empty_part()?;
@@ -141,12 +146,34 @@ impl Listing {
         Error::data(&self.source, "at least two classes", found)
     }
 
+    fn task(&self) -> Task {
+        let first = self.parts.first();
+        first.map_or_else(Task::default, |part| part.targets.task())
+    }
+
+    /// Refuses training images of which nothing can be told apart: none has a label, or all have the
+    /// only one.
+    fn labels_differ(&self, classes: &[String]) -> Result<()> {
+        let Some(train) = self.parts.first() else {
+            return Ok(());
+        };
+        let found = match classes {
+            [] => "none".to_owned(),
+            [only] if train.count_by_class() == [train.samples.len()] => {
+                format!("one, `{only}`, which every image has")
+            }
+            _ => return Ok(()),
+        };
+        let expected = "two labels or more, or images without the label";
+        Err(Error::data(&self.source, expected, found))
+    }
+
     /// Refuses a class without training images.
     fn no_empty_class(&self) -> Result<()> {
         let Some(train) = self.parts.first() else {
             return Ok(());
         };
-        let counts = count_by_class(&train.samples, train.classes.len());
+        let counts = train.count_by_class();
         let empty = counts.iter().zip(0..).filter(|(count, _)| **count == 0);
         let empty: Vec<String> = empty
             .map(|(_, class)| {
@@ -158,10 +185,13 @@ impl Listing {
             return Ok(());
         }
         let expected = format!("{} of every class", self.expected);
-        let found = format!(
-            "none of {}; add or convert images, or remove the folders",
-            first_few(&empty)
-        );
+        let csv = self.report.csv.as_ref();
+        let advice = if csv.is_some_and(|csv| csv.label_columns.len() > 1) {
+            "add images, or leave their columns away"
+        } else {
+            "add or convert images, or remove the folders"
+        };
+        let found = format!("none of {}; {advice}", first_few(&empty));
         Err(Error::data(&self.source, expected, found))
     }
 
@@ -181,13 +211,18 @@ impl Listing {
             return Ok(());
         };
         let samples = std::mem::take(&mut train.samples);
-        let (samples, valid) = divide(samples, train.classes.len(), share, seed);
+        let (samples, valid) = divide(samples, &train.targets, train.classes.len(), share, seed);
         if valid.is_empty() {
-            return Err(Error::data(
-                &self.source,
-                "a class of two images or more, to have some for validation",
-                "one of each; add images, or put validation images into a part of their own",
-            ));
+            let (expected, found) = match train.targets.task() {
+                Task::Regression => ("two images or more, to have some for validation", "one"),
+                _ => (
+                    "a class of two images or more, to have some for validation",
+                    "one of each",
+                ),
+            };
+            let advice = "add images, or put validation images into a part of their own";
+            let found = format!("{found}; {advice}");
+            return Err(Error::data(&self.source, expected, found));
         }
         train.samples = samples;
         let valid = ListedPart {
@@ -195,6 +230,7 @@ impl Listing {
             place: train.place.clone(),
             base: train.base.clone(),
             classes: train.classes.clone(),
+            targets: train.targets.clone(),
             beside: Vec::new(),
             samples: valid,
         };
@@ -204,6 +240,17 @@ impl Listing {
     }
 
     fn count_classes(&mut self, classes: &[String]) {
+        for part in &self.parts {
+            *self.report.images.of(part.part) += part.samples.len();
+        }
+        self.report.targets = self.parts.first().and_then(TargetReport::of);
+        if self.task() == Task::Regression {
+            let targets = self.report.targets.iter();
+            let constant = targets.flat_map(TargetReport::constant_numbers);
+            let constant = constant.map(|name| FolderWarning::ConstantNumber(name.to_owned()));
+            self.report.warnings.extend(constant);
+            return;
+        }
         let mut rows: Vec<ClassCount> = classes.iter().map(|c| ClassCount::new(c)).collect();
         for part in &self.parts {
             part.count_into(&mut rows);
@@ -215,7 +262,7 @@ impl Listing {
         }
         for row in &mut rows {
             for part in self.parts.iter().filter_map(|part| part.part) {
-                if *row.of(Some(part)) == 0 {
+                if *row.images.of(Some(part)) == 0 {
                     let warning = FolderWarning::MissingClass(part, row.name.clone());
                     self.report.warnings.push(warning);
                 }

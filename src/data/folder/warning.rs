@@ -57,6 +57,32 @@ pub(crate) enum FolderWarning {
     /// Links lead to a folder twice; its images are taken once.
     #[error("{}: links lead here twice; the images are taken once", .0.display())]
     SameFolder(PathBuf),
+    /// Links lead to images twice within a class; each is taken once.
+    #[error(
+        "{}: links lead to this image twice within a class; images that are taken once: {count}",
+        .path.display()
+    )]
+    SameImage {
+        /// The first of them.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// An image of several labels is a copy of another one.
+    #[error(
+        "{}: a copy of {}, and no link to it, so each has the labels of its own folders alone; link \
+         images that have several labels, or list them in a CSV file",
+        .path.display(), .other.display()
+    )]
+    CopiedImage {
+        /// The copy.
+        path: PathBuf,
+        /// What it is a copy of.
+        other: PathBuf,
+    },
+    /// A number is the same for all training images, so that there is nothing to learn.
+    #[error("the number `{0}` is the same for all training images")]
+    ConstantNumber(String),
     /// Names of classes that differ only in upper and lower case, in groups.
     #[error("classes that differ only in upper and lower case: {}", groups_of_names(.0))]
     AlikeClasses(Vec<Vec<String>>),
@@ -102,9 +128,15 @@ pub(crate) enum FolderWarning {
     /// So many names of classes look like lists of classes; the first of them.
     #[error(
         "names of classes that look like several labels: {0} (the first: `{1}`); each is one \
-         class, as several labels of an image are not supported"
+         class; with --task multi-label an image has several labels"
     )]
     LabelLists(usize, String),
+    /// So many labels look like lists of labels with something else between them; the first of them.
+    #[error(
+        "labels that look like several: {0} (the first: `{1}`); each is one label; \
+         --csv-label-separator says what is between labels"
+    )]
+    UndividedLabels(usize, String),
 }
 
 fn groups_of_names(groups: &[Vec<String>]) -> String {

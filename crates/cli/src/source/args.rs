@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use burn_zoo::data::{Broken, Check, CsvOptions, CsvSplit, FolderOptions, ImageFolder};
+use anyhow::{Result, bail};
+use burn_zoo::data::{Broken, Check, CsvOptions, CsvSplit, FolderOptions, ImageFolder, Task};
 use clap::Args;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::kind::{DataKind, check_name};
-use crate::flags::{positive, probability};
+use crate::flags::{Choice, positive, probability};
 
 /// Which images, and how they are divided.
 #[derive(Args, Clone, Serialize, Deserialize)]
@@ -21,6 +21,14 @@ pub struct DataArgs {
     #[arg(long, value_parser = check_name)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// What is to be told of images: one of the classes, any number of them, or numbers. Of several labels
+    /// a CSV file has a column with | between them, or a column of 0 and 1 for each, and a folder's images
+    /// are linked into several classes; of numbers a CSV file has columns [default: single-label; for
+    /// `eval` the model's]
+    #[arg(long, value_name = "TASK", requires = "data",
+        value_parser = Choice::<Task>::of(Task::names()))]
+    #[serde(default, skip_serializing_if = "is_single_label")]
+    pub task: Option<Task>,
     /// Use N images for validation only, and N test images: the first, or of a folder N spread over its
     /// classes; for `eval`, N of the images that it would take
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -70,10 +78,25 @@ pub struct DataArgs {
     #[arg(long, value_name = "COLUMN", requires = "data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) csv_path_column: Option<String>,
-    /// The column that has the labels [default: detected, such as label, class, category]
+    /// The column that has the labels, or the number [default: detected, such as label, class, category]
     #[arg(long, value_name = "COLUMN", requires = "data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) csv_label_column: Option<String>,
+    /// The columns of several labels, each with 1 or 0, or of several numbers, by their titles or their
+    /// numbers from 0; needs --task multi-label or --task regression
+    #[arg(
+        long,
+        value_name = "A,B,..",
+        requires = "data",
+        value_delimiter = ',',
+        conflicts_with = "csv_label_column"
+    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) csv_label_columns: Vec<String>,
+    /// What is between several labels in a column: a character, or tab [default: |]
+    #[arg(long, value_name = "CHARACTER", requires = "data", value_parser = delimiter)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) csv_label_separator: Option<char>,
     /// The column that says train, val or test, or is true for validation, or none to split by
     /// --split-seed [default: detected, such as split, is_valid]
     #[arg(long, value_name = "COLUMN|none", requires = "data")]
@@ -95,7 +118,12 @@ fn resolved_seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::E
     to.serialize_u64(seed.unwrap_or(SPLIT_SEED))
 }
 
-/// What `--csv-delimiter` takes.
+/// What a run does not keep, as it is meant where nothing is said.
+fn is_single_label(task: &Option<Task>) -> bool {
+    task.unwrap_or_default() == Task::SingleLabel
+}
+
+/// What `--csv-delimiter` and `--csv-label-separator` take.
 fn delimiter(text: &str) -> Result<char, String> {
     let mut characters = text.chars();
     match (text, characters.next(), characters.next()) {
@@ -150,6 +178,25 @@ impl DataArgs {
         self.valid_share.unwrap_or(default)
     }
 
+    /// What is to be told of the images.
+    pub fn task(&self) -> Task {
+        self.task.unwrap_or_default()
+    }
+
+    /// The same images, of which this is to be told.
+    ///
+    /// # Errors
+    /// If something else was asked for.
+    pub fn of_task(&self, task: Task, whose: &str) -> Result<Self> {
+        if let Some(asked) = self.task.filter(|asked| *asked != task) {
+            bail!("--task: expected {task}, as {whose} says, found {asked}");
+        }
+        Ok(Self {
+            task: Some(task),
+            ..self.clone()
+        })
+    }
+
     pub(super) fn seed(&self) -> u64 {
         self.split_seed.unwrap_or(SPLIT_SEED)
     }
@@ -163,6 +210,7 @@ impl DataArgs {
         let root = self.root();
         let left_out = self.left_out.iter().flatten();
         let mut options = FolderOptions {
+            task: self.task(),
             valid_share: self.share(),
             seed: self.seed(),
             broken: if self.skip_broken {
@@ -181,10 +229,13 @@ impl DataArgs {
     }
 
     fn csv(&self) -> CsvOptions {
+        let default = CsvOptions::default();
         CsvOptions {
             delimiter: self.csv_delimiter,
             path_column: self.csv_path_column.clone(),
             label_column: self.csv_label_column.clone(),
+            label_columns: self.csv_label_columns.clone(),
+            label_separator: self.csv_label_separator.unwrap_or(default.label_separator),
             split: match self.csv_split_column.as_deref() {
                 None => CsvSplit::Detect,
                 Some("none") => CsvSplit::Ignore,

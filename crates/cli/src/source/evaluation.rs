@@ -33,6 +33,7 @@ impl DataArgs {
         part: Option<Part>,
     ) -> Result<EvaluationImages> {
         self.check_csv_flags()?;
+        self.check_task()?;
         let Some(path) = self.folder() else {
             // Nothing is divided: all of FashionMNIST's training images are its training part.
             let whole = Self {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use burn_zoo::Error;
-use burn_zoo::data::FolderReport;
+use burn_zoo::data::{FolderReport, Task};
 
 use super::args::{DataArgs, SPLIT_SEED, VALID_SHARE};
 use super::kind::{DataKind, is_csv};
@@ -14,6 +14,8 @@ impl DataArgs {
         let given = [
             ("--csv-path-column", self.csv_path_column.is_some()),
             ("--csv-label-column", self.csv_label_column.is_some()),
+            ("--csv-label-columns", !self.csv_label_columns.is_empty()),
+            ("--csv-label-separator", self.csv_label_separator.is_some()),
             ("--csv-split-column", self.csv_split_column.is_some()),
             ("--csv-delimiter", self.csv_delimiter.is_some()),
         ];
@@ -25,6 +27,19 @@ impl DataArgs {
                 self.name()
             ),
         }
+    }
+
+    /// Refuses several labels and numbers of images that have one class each.
+    pub(super) fn check_task(&self) -> Result<()> {
+        let task = self.task();
+        if task != Task::SingleLabel && self.folder().is_none() {
+            bail!(
+                "--task {task}: expected --data to be a folder of images or a .csv or .tsv file, found \
+                 `{}`, whose images have one class each",
+                self.name()
+            );
+        }
+        Ok(())
     }
 
     /// Says so where files were to be checked, and there are none.

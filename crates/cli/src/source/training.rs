@@ -63,6 +63,7 @@ impl DataArgs {
             self.tell_of_no_files();
         }
         self.check_csv_flags()?;
+        self.check_task()?;
         let images = self.read(limit_train)?;
         if !in_files {
             notice::say(format_args!("images: {}", images.source));

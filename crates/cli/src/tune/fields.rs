@@ -1,6 +1,7 @@
 //! Fields of the spec by their names, beside those of the recipe.
 
 use anyhow::{Context as _, Result, bail};
+use burn_zoo::data::Task;
 use burn_zoo::prelude::*;
 use burn_zoo::tune::{Params, with_values};
 use serde_json::Value;
@@ -35,6 +36,7 @@ impl Choice {
         model: &str,
         start: &StartArgs,
         recipe: &RecipeArgs,
+        task: Option<Task>,
         params: &Params,
     ) -> Result<Self> {
         if recipe.batch_size == Some(BatchSizeArg::Auto) {
@@ -43,7 +45,7 @@ impl Choice {
         let mut choice = Self {
             model: model.to_owned(),
             start: start.clone(),
-            recipe: recipe.recipe(start.options.image_size)?,
+            recipe: recipe.recipe(start.options.image_size, task)?,
         };
         if params.contains_key("weights") && params.contains_key("tag") {
             bail!("weights and tag: expected one of them, found both");

@@ -224,9 +224,10 @@ impl TuneArgs {
         let file: SearchFile = toml::from_str(&text)
             .map_err(|error| anyhow!("{}: {}", named(), error.to_string().trim_end()))?;
         file.search.validate().with_context(named)?;
-        let base = Choice::new(model, &self.start, &self.recipe, &Params::new())?;
+        let task = self.images.data.task;
+        let choose = |values: &Params| Choice::new(model, &self.start, &self.recipe, task, values);
+        let base = choose(&Params::new())?;
         base.spec()?.build_zeros(device)?;
-        let choose = |values: &Params| Choice::new(model, &self.start, &self.recipe, values);
         let mut checked = BTreeSet::new();
         check_values(&file.search, |name, values| {
             let wrong = |error: anyhow::Error| burn_zoo::Error::InvalidArgument {
@@ -245,7 +246,7 @@ impl TuneArgs {
             Ok(())
         })?;
         // Images that are not there are found before the first trial, too.
-        drop(self.images.open()?);
+        drop(self.images.open_for(base.recipe.task)?);
         let recipe = base.recipe;
         let mut search = file
             .search

@@ -76,7 +76,8 @@ enum MetricsFormat {
 impl TrialArgs {
     pub fn run(self, device: Device) -> Result<()> {
         let params = self.params()?;
-        let choice = Choice::new(&self.model, &self.start, &self.recipe, &params)?;
+        let kind = self.images.data.task;
+        let choice = Choice::new(&self.model, &self.start, &self.recipe, kind, &params)?;
         let mut lines = Lines::new(&self)?;
         let mut options = FitOptions {
             overwrite: self.resume,
@@ -109,7 +110,7 @@ impl TrialArgs {
             }
         }
         let run = if goes_on {
-            let data = self.images.open()?;
+            let data = self.images.open_for(choice.recipe.task)?;
             options.arguments = self.images.kept(&data.left_out)?;
             let mut monitors = lines.monitors();
             let monitors = &mut monitors;

@@ -70,6 +70,25 @@ pub(super) const LABEL: Role = Role {
     ],
 };
 
+/// The columns of several labels or numbers.
+pub(super) const LABELS: Role = Role {
+    holds: "labels",
+    flag: "--csv-label-columns",
+    example: "label",
+    titles: &[],
+};
+
+/// The column of a number. `y` may be one of two coordinates.
+pub(super) const NUMBER: Role = Role {
+    holds: "numbers",
+    flag: LABEL.flag,
+    example: "value",
+    titles: &[
+        &["value"],
+        &["values", "target", "targets", "label", "labels", "score"],
+    ],
+};
+
 pub(super) const SPLIT: Role = Role {
     holds: "the split",
     flag: "--csv-split-column",
@@ -140,6 +159,15 @@ pub(super) fn is_index(title: &str) -> bool {
     title.is_empty() || title == "index" || title.starts_with("unnamed: ")
 }
 
+/// What a field says that is true or false.
+pub(super) fn truth(field: &str) -> Option<bool> {
+    match field.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "t" | "y" | "1" | "1.0" => Some(true),
+        "false" | "no" | "f" | "n" | "0" | "0.0" => Some(false),
+        _ => None,
+    }
+}
+
 impl SplitMeaning {
     /// The part that a field says.
     pub(super) fn part(self, field: &str) -> Option<Part> {
@@ -149,10 +177,10 @@ impl SplitMeaning {
             SplitMeaning::Test => [Part::Test, Part::Train],
             SplitMeaning::Train => [Part::Train, Part::Valid],
         };
-        match field.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "t" | "y" | "1" | "1.0" => Some(yes),
-            "false" | "no" | "f" | "n" | "0" | "0.0" => Some(no),
-            _ => Part::named(field),
+        match truth(field) {
+            Some(true) => Some(yes),
+            Some(false) => Some(no),
+            None => Part::named(field),
         }
     }
 

@@ -3,19 +3,23 @@
 use std::path::Path;
 
 use super::column_names::{
-    LABEL, PATH, Role, SPLIT, SplitMeaning, is_index, normalised, split_meaning,
+    LABEL, LABELS, NUMBER, PATH, Role, SPLIT, SplitMeaning, is_index, normalised, split_meaning,
 };
 use super::image_paths::ImagePaths;
 use super::table::Table;
 use crate::data::folder::options::{CsvOptions, CsvSplit};
 use crate::data::folder::warning::FolderWarning;
 use crate::data::message::{first_few, quoted};
+use crate::data::target::Task;
 use crate::error::{Error, Result};
 
 /// The columns that are used, by their index.
 pub(super) struct Columns {
     pub(super) path: usize,
-    pub(super) label: usize,
+    /// One, or those of several labels or numbers.
+    pub(super) labels: Vec<usize>,
+    /// Whether each of them is a label and says whether an image has it.
+    pub(super) one_hot: bool,
     pub(super) split: Option<(usize, SplitMeaning)>,
 }
 
@@ -24,25 +28,43 @@ pub(super) struct ColumnFinder<'a> {
     pub(super) file: &'a Path,
     pub(super) table: &'a Table,
     pub(super) options: &'a CsvOptions,
+    pub(super) task: Task,
+    /// The names of a model's classes or numbers, if it is one's.
+    pub(super) known: &'a [String],
     pub(super) warnings: Vec<FolderWarning>,
 }
 
 impl ColumnFinder<'_> {
     pub(super) fn find(&mut self, paths: &mut ImagePaths) -> Result<Columns> {
         let options = self.options;
+        let label_role = match self.task {
+            Task::Regression => &NUMBER,
+            Task::SingleLabel | Task::MultiLabel => &LABEL,
+        };
         let mut path = self.given(&PATH, options.path_column.as_deref())?;
         let mut label = self.given(&LABEL, options.label_column.as_deref())?;
+        let labels = self.label_columns()?;
         let split = self.given(&SPLIT, options.split_column())?;
-        self.check_distinct([(&PATH, path), (&LABEL, label), (&SPLIT, split)])?;
-        let given = [path, label];
-        let mut taken: Vec<usize> = given.into_iter().chain([split]).flatten().collect();
+        let all = labels.iter().map(|column| (&LABELS, Some(*column)));
+        let all = [(&PATH, path), (&LABEL, label), (&SPLIT, split)]
+            .into_iter()
+            .chain(all);
+        self.check_distinct(&Vec::from_iter(all))?;
+        let given = [path, label].into_iter().flatten();
+        let given: Vec<usize> = given.chain(labels.iter().copied()).collect();
+        let mut taken = given.clone();
+        taken.extend(split);
 
         let split = self.split(split, &taken)?;
         // A column that is left aside holds no labels either.
         let splits = (0..self.table.width).filter(|column| self.is_split(*column));
-        taken.extend(splits.filter(|column| !given.contains(&Some(*column))));
-        for (role, column) in [(&PATH, &mut path), (&LABEL, &mut label)] {
-            if column.is_none() {
+        taken.extend(splits.filter(|column| !given.contains(column)));
+        let has_labels = label.is_some() || !labels.is_empty();
+        for (role, column, is_known) in [
+            (&PATH, &mut path, false),
+            (label_role, &mut label, has_labels),
+        ] {
+            if column.is_none() && !is_known {
                 *column = self.titled(role, &taken)?;
                 taken.extend(*column);
             }
@@ -52,16 +74,51 @@ impl ColumnFinder<'_> {
             None => self.guess_path(&taken, paths)?,
         };
         taken.push(path);
-        let label = match label {
-            Some(label) => label,
-            None => self.guess_label(&taken)?,
+        let one_hot = self.task == Task::MultiLabel && !labels.is_empty();
+        let labels = match label {
+            _ if !labels.is_empty() => labels,
+            Some(label) => vec![label],
+            None => vec![self.guess_label(label_role, &taken)?],
         };
-        self.warn_of_no_splits([path, label]);
-        Ok(Columns { path, label, split })
+        let mut used = labels.clone();
+        used.push(path);
+        self.warn_of_no_splits(&used);
+        Ok(Columns {
+            path,
+            labels,
+            one_hot,
+            split,
+        })
+    }
+
+    /// The columns of several labels or numbers that the caller names, or the model.
+    fn label_columns(&self) -> Result<Vec<usize>> {
+        let is_free = self.task != Task::SingleLabel && self.options.label_column.is_none();
+        let is_title = |name: &String| !self.titles_that(|title| title == name).is_empty();
+        // Where nothing is said, the columns that are called as what the model tells.
+        let of_model = is_free && !self.known.is_empty() && self.known.iter().all(is_title);
+        let names = match self.options.label_columns.as_slice() {
+            [] if of_model => self.known,
+            names => names,
+        };
+        let columns = names.iter().map(|name| self.given(&LABELS, Some(name)));
+        let columns: Vec<usize> = columns
+            .filter_map(Result::transpose)
+            .collect::<Result<_>>()?;
+        for (index, column) in columns.iter().enumerate() {
+            let name = self.table.name(*column);
+            let is_same = |other: &usize| other != column && self.table.name(*other) == name;
+            if columns[..index].iter().any(is_same) {
+                let expected = "columns with titles of their own";
+                let found = format!("several called {}", quoted(&name));
+                return Err(Error::argument(LABELS.flag, expected, found));
+            }
+        }
+        Ok(columns)
     }
 
     /// Says which columns are called as a split may be, but are none.
-    fn warn_of_no_splits(&mut self, used: [usize; 2]) {
+    fn warn_of_no_splits(&mut self, used: &[usize]) {
         if self.options.split != CsvSplit::Detect {
             return;
         }
@@ -102,12 +159,16 @@ impl ColumnFinder<'_> {
     }
 
     /// A column holds one thing.
-    fn check_distinct(&self, given: [(&Role, Option<usize>); 3]) -> Result<()> {
+    fn check_distinct(&self, given: &[(&Role, Option<usize>)]) -> Result<()> {
         for (index, (role, column)) in given.iter().enumerate() {
             let mut before = given.iter().take(index);
             let same = before.find(|(_, other)| column.is_some() && other == column);
             if let (Some((other, _)), Some(column)) = (same, column) {
-                let expected = format!("another column than that of {}", other.flag);
+                let expected = if other.flag == role.flag {
+                    "each column once".to_owned()
+                } else {
+                    format!("another column than that of {}", other.flag)
+                };
                 let found = quoted(&self.table.name(*column));
                 return Err(Error::argument(role.flag, expected, found));
             }
@@ -140,6 +201,9 @@ impl ColumnFinder<'_> {
     fn missing(&self, role: &Role) -> Error {
         let expected = format!("a column of {}, such as `{}`", role.holds, role.example);
         let mut found = format!("{}; {} names it", self.table.columns(), role.flag);
+        if self.task != Task::SingleLabel && role.flag == LABEL.flag {
+            found.push_str(&format!(", {} several", LABELS.flag));
+        }
         if self.table.width == 1 {
             found.push_str(", and --csv-delimiter says what is between columns");
         }
@@ -169,10 +233,10 @@ impl ColumnFinder<'_> {
     }
 
     /// The only column that is left.
-    fn guess_label(&mut self, taken: &[usize]) -> Result<usize> {
+    fn guess_label(&mut self, role: &Role, taken: &[usize]) -> Result<usize> {
         match self.others(taken).as_slice() {
-            [column] => Ok(self.guess(&LABEL, *column)),
-            _ => Err(self.missing(&LABEL)),
+            [column] => Ok(self.guess(role, *column)),
+            _ => Err(self.missing(role)),
         }
     }
 

@@ -1,18 +1,15 @@
 //! CSV files as other tools write them: what is between the fields, what the columns are called,
 //! which part an image belongs to, images that are named twice; and what is said of it.
 
-#[path = "../../../../tests/common/labelled_folder.rs"]
-mod labelled_folder;
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
+use super::labelled_folder::{Dir, comma, contains, first, images, table};
 use crate::data::folder::csv_report::CsvReport;
 use crate::data::{
     Check, CsvOptions, CsvSplit, Division, FolderOptions, ImageData, ImageFolder, Splits,
 };
-use labelled_folder::{Dir, comma, contains, first, images, table};
 use proptest::prelude::*;
 
 /// What the library makes of a table, with the folder's path as `DIR`.
@@ -524,7 +521,8 @@ fn labels_that_are_perhaps_mistakes_are_told() {
     contains(&told, &["`CAT` and `cat`", "`DOG` and `dog`"]);
     let splits = dir.open(table("path,label", |p, l| format!("{p},\"{l},pet\"")));
     assert_eq!(splits.report.classes[0].name, "cat,pet");
-    one(&dir.told(&splits), &["several labels", ": 2", "`cat,pet`"]);
+    let parts = ["several labels", ": 2", "`cat,pet`", "--task multi-label"];
+    one(&dir.told(&splits), &parts);
     // Numbers are text.
     let number = |p: &str, l: &str| format!("{p},{}", if l == "cat" { "10.0" } else { "2.0" });
     let splits = dir.open(table("path,label", number));

@@ -282,7 +282,11 @@ fn hidden_and_other_files_are_left_out_and_counted() {
         warnings(&dir, &report),
         ["DIR: images in no class's folder, which are left out: 1"]
     );
-    let counts: Vec<_> = report.classes.iter().map(|c| (c.train, c.valid)).collect();
+    let counts: Vec<_> = report
+        .classes
+        .iter()
+        .map(|c| (c.images.train, c.images.valid))
+        .collect();
     assert_eq!(counts, [(1, 1), (1, 1)]);
 
     let options = FolderOptions {
@@ -751,7 +755,7 @@ mod whole {
             .report
             .classes
             .iter()
-            .map(|c| (c.train, c.valid, c.test));
+            .map(|c| (c.images.train, c.images.valid, c.images.test));
         assert_eq!(counts.collect::<Vec<_>>(), [(1, 1, 0), (2, 0, 1)]);
         // The folder of a part is a set of its own.
         let whole = open(&dir, "train", &["a", "b"], None).unwrap();
@@ -1504,8 +1508,8 @@ mod split {
                 };
                 let (train, valid) = (of_class(&splits.train), of_class(&splits.valid));
                 prop_assert_eq!(train + valid, *count);
-                prop_assert_eq!(splits.report.classes[class].train, train);
-                prop_assert_eq!(splits.report.classes[class].valid, valid);
+                prop_assert_eq!(splits.report.classes[class].images.train, train);
+                prop_assert_eq!(splits.report.classes[class].images.valid, valid);
                 if *count == 1 {
                     prop_assert_eq!(valid, 0);
                 } else {

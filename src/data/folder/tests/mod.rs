@@ -3,3 +3,8 @@
 mod csv;
 mod folders;
 mod image_files;
+#[path = "../../../../tests/common/labelled_folder.rs"]
+mod labelled_folder;
+mod multi_label;
+mod numbers;
+mod tables;
