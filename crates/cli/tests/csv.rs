@@ -147,7 +147,8 @@ fn flags_that_cannot_be_followed() {
 fn other_tasks_are_refused_where_they_cannot_be() {
     let dir = Dir::new();
     fs::write(dir.path.join("l.csv"), table("path,label", comma)).unwrap();
-    fs::write(dir.path.join("r.toml"), "task = \"regression\"\n").unwrap();
+    let recipe = "task = 'regression'\nloss = 'mse'\nmetric = 'valid_rmse'\n";
+    fs::write(dir.path.join("r.toml"), recipe).unwrap();
     let built_in = ["--data", "fashion-mnist-mini", "--task", "multi-label"];
     let text = error(&dir, &train(&built_in));
     contains(&text, &["--task multi-label", "`fashion-mnist-mini`"]);
