@@ -141,3 +141,28 @@ fn flags_that_cannot_be_followed() {
     let arguments = train(&["--data", "l.txt"]);
     contains(&error(&dir, &arguments), &["l.txt", ".csv or .tsv"]);
 }
+
+/// Several labels and numbers are in files, and a recipe is of one task.
+#[test]
+fn other_tasks_are_refused_where_they_cannot_be() {
+    let dir = Dir::new();
+    fs::write(dir.path.join("l.csv"), table("path,label", comma)).unwrap();
+    let recipe = "task = 'regression'\nloss = 'mse'\nmetric = 'valid_rmse'\n";
+    fs::write(dir.path.join("r.toml"), recipe).unwrap();
+    let built_in = ["--data", "fashion-mnist-mini", "--task", "multi-label"];
+    let text = error(&dir, &train(&built_in));
+    contains(&text, &["--task multi-label", "`fashion-mnist-mini`"]);
+    let alone = ["--data", "l.csv", "--csv-label-columns", "a,b"];
+    let text = error(&dir, &train(&alone));
+    contains(&text, &["--csv-label-columns", "--task multi-label"]);
+    let both = [
+        "--data",
+        "l.csv",
+        "--task",
+        "multi-label",
+        "--config",
+        "r.toml",
+    ];
+    let text = error(&dir, &train(&both));
+    contains(&text, &["--task", "regression", "multi-label"]);
+}
