@@ -88,11 +88,10 @@ impl Recipe {
                 ));
             }
         }
-        if let LossFunction::Asymmetric { .. } = self.loss {
-            if self.class_weights != ClassWeights::Equal {
-                let expected = "equal, beside the asymmetric loss, which weighs by itself";
-                return Err(Error::argument("class_weights", expected, "others"));
-            }
+        let is_asymmetric = matches!(self.loss, LossFunction::Asymmetric { .. });
+        if is_asymmetric && self.class_weights != ClassWeights::Equal {
+            let expected = "equal, beside the asymmetric loss, which weighs by itself";
+            return Err(Error::argument("class_weights", expected, "others"));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::recipe::Recipe;
+use crate::data::Task;
 use crate::error::{Error, Result};
 
 impl Recipe {
@@ -18,7 +19,7 @@ impl Recipe {
     }
 
     /// Reads a recipe from TOML. A key `recipe` names the recipe that all others change; without
-    /// it, that is `full`.
+    /// it, that is `full`. A key `task` brings the usual loss and metric of that task.
     ///
     /// ```
     /// use burn_zoo::prelude::*;
@@ -44,14 +45,19 @@ impl Recipe {
             // A run's own `config.toml` holds its recipe in a table.
             Some((_, DeValue::Table(recipe))) if is_of_run => recipe,
             named => {
-                base = match named {
+                let recipe = match named {
                     None => Self::full(),
                     Some((_, DeValue::String(name))) => Self::named(&name)?,
                     Some((span, _)) => {
                         return Err(Error::argument("recipe", "a name", &text[span]));
                     }
-                }
-                .to_toml()?;
+                };
+                // A task brings its usual loss and metric.
+                let task = match table.get("task").map(|task| task.get_ref()) {
+                    Some(DeValue::String(task)) => task.parse().unwrap_or_default(),
+                    _ => Task::default(),
+                };
+                base = recipe.task(task).to_toml()?;
                 let mut values = DeTable::parse(&base).map_err(bad)?.into_inner();
                 values.extend(table);
                 values

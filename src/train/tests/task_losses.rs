@@ -145,4 +145,13 @@ fn what_is_of_another_task_is_refused() {
     assert!(text.contains("task = \"multi-label\""), "{text}");
     assert_eq!(Recipe::from_toml(&text).unwrap(), labels());
     assert!(!Recipe::full().to_toml().unwrap().contains("task"));
+    // A task alone brings the rest.
+    let short = Recipe::from_toml("task = 'regression'\nepochs = 9").unwrap();
+    assert_eq!(short, numbers().epochs(9));
+    assert!(
+        Recipe::from_toml("task = 'several'")
+            .unwrap_err()
+            .to_string()
+            .contains("task")
+    );
 }
