@@ -54,6 +54,27 @@ fn feature_extraction() {
 }
 
 #[test]
+fn multi_label() {
+    let (text, dir) = run("multi_label", &["random", "256"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3 + 1 + 4 + 5, "{text}");
+    assert!(
+        lines[2].starts_with("epoch 3: validation macro f1 "),
+        "{text}"
+    );
+    assert!(
+        lines[3].starts_with("test macro f1 ") && lines[3].contains("map 0."),
+        "{text}"
+    );
+    assert!(lines[4].starts_with("upper body: from 0."), "{text}");
+    assert!(
+        dir.path()
+            .join("runs/multi-label/best/config.json")
+            .is_file()
+    );
+}
+
+#[test]
 fn lora() {
     let (text, dir) = run("lora", &["random", "256"]);
     assert!(text.starts_with("epoch 1: validation accuracy "), "{text}");
