@@ -303,8 +303,22 @@ fn several_adapters_share_a_backbone() {
     }
 }
 
+/// Another model's adapter does not stay beside the weights.
+#[test]
+fn an_export_leaves_no_old_adapter() {
+    let [_, case] = cases();
+    let device = Device::default();
+    let dir = tempfile::tempdir().unwrap();
+    case.model(&device).export(dir.path()).unwrap();
+    assert!(Adapter::is_in(dir.path()));
+    case.base(&device).export(dir.path()).unwrap();
+    assert!(!Adapter::is_in(dir.path()));
+    assert!(!dir.path().join("adapter_model.safetensors").exists());
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
+    const INIT: &str = "\"init_lora_weights\": true";
     let [vit, resnet] = cases();
     let device = Device::default();
     let refused = |pattern: &str| match vit.base(&device).with_lora(vit.lora, Some(pattern), 0) {
@@ -341,7 +355,10 @@ fn what_does_not_fit_is_refused() {
         ("\"use_dora\": false", "\"use_dora\": true"),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\"x\": 2}"),
         ("\"LORA\"", "\"LOHA\""),
+        (INIT, "\"init_lora_weights\": \"pissa_niter_4\""),
+        (INIT, "\"init_lora_weights\": \"olora\""),
     ] {
+        assert!(text.contains(from), "{from}");
         let dir = tempfile::tempdir().unwrap();
         let copy = |name: &str| fixture("lora/test_vit").join(name);
         std::fs::copy(
@@ -357,8 +374,16 @@ fn what_does_not_fit_is_refused() {
         let error = Adapter::open(dir.path()).unwrap_err();
         assert!(matches!(error, Error::Folder { .. }), "{to}: {error}");
     }
-    let model = resnet.model(&device);
-    assert!(model.reset_stem(1, &StemRule::Fold, 0).is_err());
+    // Weights made anew would keep adapters that were for others.
+    let model = || resnet.model(&device);
+    for changed in [
+        model().reset_stem(1, &StemRule::Fold, 0),
+        model().init_group("stage1", &Init::Zeros, 0),
+        model().init_matching("conv1", &Init::Zeros, 0),
+    ] {
+        let error = changed.map(|model| model.lora()).unwrap_err();
+        assert!(error.to_string().contains("merge_adapters"), "{error}");
+    }
 }
 
 /// Adapters stay where the structure is built anew.
@@ -678,6 +703,42 @@ mod runs {
             };
             assert_eq!(losses(&found), losses(&expected));
         }
+    }
+
+    #[test]
+    fn a_checkpoint_without_its_weights_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let stopping = &mut Watch {
+            stop_after: Some(3),
+            ..Watch::default()
+        };
+        fit(&recipe(Adapt::lora(2)), &run, stopping).unwrap_err();
+        let checkpoints = std::fs::read_dir(run.join("checkpoints")).unwrap();
+        let bases = checkpoints
+            .map(|entry| entry.unwrap().path().join("adapter_base.safetensors"))
+            .find(|path| path.is_file())
+            .unwrap();
+        let refused = || {
+            let (train, valid) = images();
+            let device = Device::default();
+            let options = FitOptions::default();
+            match resume(&run, &device, train, valid, options, &mut ()) {
+                Err(Error::Folder { path, reason }) => {
+                    assert_eq!(path, bases, "{reason}");
+                    reason
+                }
+                other => panic!("{:?}", other.map(|run| run.epochs().len())),
+            }
+        };
+        // Of other layers, the file is there and does not fit.
+        let weights = bases.with_file_name("adapter_model.safetensors");
+        std::fs::copy(weights, &bases).unwrap();
+        let reason = refused();
+        assert!(reason.contains("weights of"), "{reason}");
+        std::fs::remove_file(&bases).unwrap();
+        let reason = refused();
+        assert!(reason.contains("before the adapters"), "{reason}");
     }
 
     /// Normalisations are frozen, so that ranks and parts compute what one device does.

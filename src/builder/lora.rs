@@ -8,7 +8,9 @@ use crate::init::{Init, Rng};
 use crate::model::low_rank::{
     Factor, adapted, affine_weights, factor, matrix, module_name, upstream_name,
 };
-use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, HEAD, HostTensor, Lora, freeze, params};
+use crate::model::{
+    Adapt, Classifier, Freeze, FrozenNorm, HostTensor, Lora, freeze, in_head, params,
+};
 use crate::weights::Adapter;
 
 /// Layers that get adapters, and those that were meant and cannot have one.
@@ -189,9 +191,9 @@ impl Classifier {
             let shown = module.clone().unwrap_or_else(|| names.name(&path));
             let is_meant = match &regex {
                 Some(regex) => regex.is_match(&shown),
-                None => !path.starts_with(first) && !path.starts_with(HEAD),
+                None => !path.starts_with(first) && !in_head(&path),
             };
-            let reason = if path.starts_with(HEAD) {
+            let reason = if in_head(&path) {
                 Some("the head trains as a whole")
             } else if grouped.contains(&path) {
                 Some("a convolution with groups")

@@ -14,7 +14,7 @@ use super::stopping::{EarlyStopping, Metric};
 use super::unfreeze::Unfreeze;
 use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
-use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, HEAD, freeze, params};
+use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, freeze, in_head, params};
 use crate::nn::Precision;
 use crate::preprocess::ImageSize;
 use crate::preprocess::augment::{Augment, Mixing};
@@ -431,14 +431,15 @@ impl Recipe {
             (adapt, Some(own)) => {
                 let own = Adapt::Lora(own);
                 let expected = format!(
-                    "{own}, which the model has; merge_adapters() or without_adapters() gives one                      without adapters"
+                    "{own}, which the model has; merge_adapters() or without_adapters() gives one \
+                     without adapters"
                 );
                 return Err(Error::argument("adapt", expected, adapt));
             }
         };
         let params = params::list(&model);
         let of_kind = freeze::of_kind(&model, &params, self.adapt);
-        if of_kind.iter().all(|param| param.path.starts_with(HEAD)) {
+        if of_kind.iter().all(|param| in_head(&param.path)) {
             let expected = format!(
                 "something that {} has beside its head",
                 model.info().architecture

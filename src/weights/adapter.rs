@@ -265,6 +265,16 @@ fn adapt_of(config: &Map<String, Value>) -> std::result::Result<Adapt, String> {
     if let Some(name) = unknown.iter().find(is_set) {
         return Err(format!("{name}: such adapters are not supported"));
     }
+    // Others begin with factors that are taken off the weights.
+    let leaves_weights = match config.get("init_lora_weights") {
+        None | Some(Value::Null | Value::Bool(_)) => true,
+        Some(Value::String(kind)) => ["gaussian", "eva", "orthogonal"].contains(&&**kind),
+        Some(_) => false,
+    };
+    if !leaves_weights {
+        let reason = "init_lora_weights: such adapters change the weights beside them";
+        return Err(reason.to_owned());
+    }
     let rank = config.get("r").and_then(Value::as_u64);
     let alpha = config.get("lora_alpha").and_then(Value::as_f64);
     let (Some(rank), Some(alpha)) = (rank, alpha) else {
