@@ -495,7 +495,9 @@ fn biases_or_normalisations_train_alone() {
         let recipe = Recipe::full().adapt(adapt);
         recipe.adapted(model).unwrap()
     };
-    for name in moved(with(resnet(), Adapt::BiasOnly), 64) {
+    let biases = moved(with(resnet(), Adapt::BiasOnly), 64);
+    assert!(biases.iter().any(|name| name == "layer1.0.bn1.bias"));
+    for name in biases {
         let is_bias = name.ends_with(".bias") || name.contains("running_");
         assert!(is_bias || name.starts_with("fc."), "{name}");
     }
@@ -557,8 +559,14 @@ fn recipes_are_checked() {
         .adapt_matching("conv2$");
     let text = recipe.to_toml().unwrap();
     assert_eq!(Recipe::from_toml(&text).unwrap(), recipe, "{text}");
-    let short = Recipe::from_toml("adapt = 'lora:rank=4,alpha=8'\nadapt_matching = 'conv2$'");
-    assert_eq!(short.unwrap(), recipe);
+    for adapt in [
+        "'lora:rank=4'",
+        "'lora:rank=4,alpha=8'",
+        "{ kind = 'lora', rank = 4 }",
+    ] {
+        let text = format!("adapt = {adapt}\nadapt_matching = 'conv2$'");
+        assert_eq!(Recipe::from_toml(&text).unwrap(), recipe, "{adapt}");
+    }
     for text in [
         "adapt = 'bias-only'\nadapt_matching = 'x'",
         "adapt = 'lora:rank=0'",
@@ -571,6 +579,16 @@ fn recipes_are_checked() {
     let other = Recipe::full().adapt(Adapt::lora(2));
     let adapted = recipe.adapted(model).unwrap();
     assert!(other.adapted(adapted.clone()).is_err());
+    // A pattern is never just left aside.
+    for pattern in ["conv1$", "conv[12]$"] {
+        let other = recipe.clone().adapt_matching(pattern);
+        let error = other.adapted(adapted.clone()).map(|model| model.lora());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(pattern), "{error}");
+    }
+    let without = Recipe::full().adapt_matching("conv2$");
+    let plain = rule_model(Zoo::test_resnet(), &Device::default());
+    assert!(without.adapted(plain).is_err());
     assert_eq!(
         recipe.adapted(adapted.clone()).unwrap().lora(),
         adapted.lora()
@@ -641,10 +659,7 @@ mod runs {
         let run = dir.path().join("run");
         let watch = &mut Watch::default();
         let finished = fit(&recipe(Adapt::lora(4)), &run, watch).unwrap();
-        let said = watch
-            .notices
-            .iter()
-            .any(|n| n.starts_with("lora:rank=4,alpha=8: "));
+        let said = watch.notices.iter().any(|n| n.starts_with("lora:rank=4: "));
         assert!(said, "{:?}", watch.notices);
         let config = RunConfig::open(&run).unwrap();
         assert_eq!(config.recipe.adapt, Adapt::lora(4));
@@ -784,9 +799,32 @@ mod runs {
         }
     }
 
-    /// Adapters behind frozen groups: what these compute is kept, and nothing else changes by it.
+    /// With all groups frozen nothing is left to adapters, at any time of the run.
+    #[test]
+    fn adapters_have_something_to_train() {
+        let dir = tempfile::tempdir().unwrap();
+        for (index, adapt) in [Adapt::lora(2), Adapt::BiasOnly].into_iter().enumerate() {
+            let run = dir.path().join(index.to_string());
+            let frozen = recipe(adapt).freeze(Freeze::up_to("stage4"));
+            let error = fit(&frozen, &run, &mut Watch::default()).unwrap_err();
+            assert!(error.to_string().contains("beside the head"), "{error}");
+            assert!(!run.exists());
+        }
+    }
+
+    /// Adapters within and behind frozen groups: what these compute is kept, and nothing else changes by it.
     #[test]
     fn features_of_a_frozen_prefix_are_kept() {
+        // Fresh adapters add nothing, wherever they are.
+        let started = || {
+            let model = model().with_lora(Lora::new(2), None, 1).unwrap();
+            let factors = |name: &str, shape: &[usize]| {
+                let gain = 0.1;
+                let values = rule(name, shape).into_iter().map(|value| gain * value);
+                name.ends_with("lora_B.weight").then(|| values.collect())
+            };
+            model.map_state_dict(factors).unwrap()
+        };
         let of = |cache: &str| {
             let dir = tempfile::tempdir().unwrap();
             let mut recipe = recipe(Adapt::lora(2))
@@ -794,7 +832,10 @@ mod runs {
                 .with_optimizer(Optimizer::sgd());
             recipe.feature_cache = cache.parse::<FeatureCache>().unwrap();
             let watch = &mut Watch::default();
-            let run = fit(&recipe, &dir.path().join("run"), watch).unwrap();
+            let (train, valid) = images();
+            let (run, options) = (dir.path().join("run"), FitOptions::default());
+            let run = recipe.fit_with(started(), train, valid, run, options, watch);
+            let run = run.unwrap();
             let kept = watch.notices.iter().any(|n| n.contains("features of"));
             (run.epochs()[1].train_loss, kept)
         };

@@ -153,7 +153,7 @@ impl Adapter {
             "base_model_name_or_path": self.architecture,
             "inference_mode": true,
             "r": lora.rank,
-            "lora_alpha": lora.alpha,
+            "lora_alpha": lora.alpha_or_default(),
             "use_rslora": lora.rslora,
             "lora_dropout": 0.0,
             // A list would also take modules whose names end so: `layer1.0.conv1` for `conv1`.
@@ -283,7 +283,7 @@ fn adapt_of(config: &Map<String, Value>) -> std::result::Result<Adapt, String> {
     let is_rslora = config.get("use_rslora").and_then(Value::as_bool);
     let lora = Lora {
         rank: usize::try_from(rank).unwrap_or(usize::MAX),
-        alpha,
+        alpha: Some(alpha),
         rslora: is_rslora.unwrap_or(false),
     };
     lora.validate().map_err(|error| error.to_string())?;
