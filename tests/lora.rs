@@ -350,6 +350,25 @@ fn what_does_not_fit_is_refused() {
     let error = resnet.base(&device).with_adapter(&more).unwrap_err();
     assert!(error.to_string().contains("fd.bias"), "{error}");
 
+    // All faults at once: a matrix on its side, one that is not there, one too many.
+    let mut faults = more.clone();
+    let [a, b] = [
+        "layer2.0.conv1.lora_B.weight",
+        "layer1.0.conv1.lora_B.weight",
+    ];
+    let turned = faults.tensors.get_mut(a).unwrap();
+    turned.shape.swap(0, 1);
+    faults.tensors.remove(b).unwrap();
+    let error = resnet.base(&device).with_adapter(&faults).unwrap_err();
+    let Error::WeightsMismatch(report) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(report.missing, [b]);
+    assert_eq!(report.unused, ["fd.bias"]);
+    assert_eq!(report.shapes.len(), 1);
+    assert_eq!(report.shapes[0].name, a);
+    assert_eq!(report.matched, adapter.tensors.len() - 2);
+
     let text = std::fs::read_to_string(fixture("lora/test_vit/adapter_config.json")).unwrap();
     for (from, to) in [
         ("\"use_dora\": false", "\"use_dora\": true"),
@@ -548,8 +567,25 @@ fn an_adapter_of_biases_goes_back_on() {
         .unwrap()
         .save(dir.path())
         .unwrap();
-    let adapter = Adapter::open(dir.path()).unwrap();
-    assert_eq!(state(&base.with_adapter(&adapter).unwrap()), state(&tuned));
+    let mut adapter = Adapter::open(dir.path()).unwrap();
+    let found = base.clone().with_adapter(&adapter).unwrap();
+    assert_eq!(state(&found), state(&tuned));
+
+    // Nothing may be missing, and nothing else of the model may be there.
+    let missing = ["layer1.0.bn1.bias", "layer1.0.bn1.running_var"];
+    for name in missing {
+        adapter.tensors.remove(name).unwrap();
+    }
+    let weight = "layer1.0.conv1.weight";
+    let tensor = state(&tuned)[weight].clone();
+    adapter.tensors.insert(weight.to_owned(), tensor);
+    match base.with_adapter(&adapter).unwrap_err() {
+        Error::WeightsMismatch(report) => {
+            assert_eq!(report.missing, missing);
+            assert_eq!(report.unused, [weight]);
+        }
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
