@@ -303,8 +303,22 @@ fn several_adapters_share_a_backbone() {
     }
 }
 
+/// Another model's adapter does not stay beside the weights.
+#[test]
+fn an_export_leaves_no_old_adapter() {
+    let [_, case] = cases();
+    let device = Device::default();
+    let dir = tempfile::tempdir().unwrap();
+    case.model(&device).export(dir.path()).unwrap();
+    assert!(Adapter::is_in(dir.path()));
+    case.base(&device).export(dir.path()).unwrap();
+    assert!(!Adapter::is_in(dir.path()));
+    assert!(!dir.path().join("adapter_model.safetensors").exists());
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
+    const INIT: &str = "\"init_lora_weights\": true";
     let [vit, resnet] = cases();
     let device = Device::default();
     let refused = |pattern: &str| match vit.base(&device).with_lora(vit.lora, Some(pattern), 0) {
@@ -336,12 +350,34 @@ fn what_does_not_fit_is_refused() {
     let error = resnet.base(&device).with_adapter(&more).unwrap_err();
     assert!(error.to_string().contains("fd.bias"), "{error}");
 
+    // All faults at once: a matrix on its side, one that is not there, one too many.
+    let mut faults = more.clone();
+    let [a, b] = [
+        "layer2.0.conv1.lora_B.weight",
+        "layer1.0.conv1.lora_B.weight",
+    ];
+    let turned = faults.tensors.get_mut(a).unwrap();
+    turned.shape.swap(0, 1);
+    faults.tensors.remove(b).unwrap();
+    let error = resnet.base(&device).with_adapter(&faults).unwrap_err();
+    let Error::WeightsMismatch(report) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(report.missing, [b]);
+    assert_eq!(report.unused, ["fd.bias"]);
+    assert_eq!(report.shapes.len(), 1);
+    assert_eq!(report.shapes[0].name, a);
+    assert_eq!(report.matched, adapter.tensors.len() - 2);
+
     let text = std::fs::read_to_string(fixture("lora/test_vit/adapter_config.json")).unwrap();
     for (from, to) in [
         ("\"use_dora\": false", "\"use_dora\": true"),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\"x\": 2}"),
         ("\"LORA\"", "\"LOHA\""),
+        (INIT, "\"init_lora_weights\": \"pissa_niter_4\""),
+        (INIT, "\"init_lora_weights\": \"olora\""),
     ] {
+        assert!(text.contains(from), "{from}");
         let dir = tempfile::tempdir().unwrap();
         let copy = |name: &str| fixture("lora/test_vit").join(name);
         std::fs::copy(
@@ -357,8 +393,16 @@ fn what_does_not_fit_is_refused() {
         let error = Adapter::open(dir.path()).unwrap_err();
         assert!(matches!(error, Error::Folder { .. }), "{to}: {error}");
     }
-    let model = resnet.model(&device);
-    assert!(model.reset_stem(1, &StemRule::Fold, 0).is_err());
+    // Weights made anew would keep adapters that were for others.
+    let model = || resnet.model(&device);
+    for changed in [
+        model().reset_stem(1, &StemRule::Fold, 0),
+        model().init_group("stage1", &Init::Zeros, 0),
+        model().init_matching("conv1", &Init::Zeros, 0),
+    ] {
+        let error = changed.map(|model| model.lora()).unwrap_err();
+        assert!(error.to_string().contains("merge_adapters"), "{error}");
+    }
 }
 
 /// Adapters stay where the structure is built anew.
@@ -470,7 +514,9 @@ fn biases_or_normalisations_train_alone() {
         let recipe = Recipe::full().adapt(adapt);
         recipe.adapted(model).unwrap()
     };
-    for name in moved(with(resnet(), Adapt::BiasOnly), 64) {
+    let biases = moved(with(resnet(), Adapt::BiasOnly), 64);
+    assert!(biases.iter().any(|name| name == "layer1.0.bn1.bias"));
+    for name in biases {
         let is_bias = name.ends_with(".bias") || name.contains("running_");
         assert!(is_bias || name.starts_with("fc."), "{name}");
     }
@@ -521,8 +567,25 @@ fn an_adapter_of_biases_goes_back_on() {
         .unwrap()
         .save(dir.path())
         .unwrap();
-    let adapter = Adapter::open(dir.path()).unwrap();
-    assert_eq!(state(&base.with_adapter(&adapter).unwrap()), state(&tuned));
+    let mut adapter = Adapter::open(dir.path()).unwrap();
+    let found = base.clone().with_adapter(&adapter).unwrap();
+    assert_eq!(state(&found), state(&tuned));
+
+    // Nothing may be missing, and nothing else of the model may be there.
+    let missing = ["layer1.0.bn1.bias", "layer1.0.bn1.running_var"];
+    for name in missing {
+        adapter.tensors.remove(name).unwrap();
+    }
+    let weight = "layer1.0.conv1.weight";
+    let tensor = state(&tuned)[weight].clone();
+    adapter.tensors.insert(weight.to_owned(), tensor);
+    match base.with_adapter(&adapter).unwrap_err() {
+        Error::WeightsMismatch(report) => {
+            assert_eq!(report.missing, missing);
+            assert_eq!(report.unused, [weight]);
+        }
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
@@ -532,8 +595,14 @@ fn recipes_are_checked() {
         .adapt_matching("conv2$");
     let text = recipe.to_toml().unwrap();
     assert_eq!(Recipe::from_toml(&text).unwrap(), recipe, "{text}");
-    let short = Recipe::from_toml("adapt = 'lora:rank=4,alpha=8'\nadapt_matching = 'conv2$'");
-    assert_eq!(short.unwrap(), recipe);
+    for adapt in [
+        "'lora:rank=4'",
+        "'lora:rank=4,alpha=8'",
+        "{ kind = 'lora', rank = 4 }",
+    ] {
+        let text = format!("adapt = {adapt}\nadapt_matching = 'conv2$'");
+        assert_eq!(Recipe::from_toml(&text).unwrap(), recipe, "{adapt}");
+    }
     for text in [
         "adapt = 'bias-only'\nadapt_matching = 'x'",
         "adapt = 'lora:rank=0'",
@@ -546,6 +615,16 @@ fn recipes_are_checked() {
     let other = Recipe::full().adapt(Adapt::lora(2));
     let adapted = recipe.adapted(model).unwrap();
     assert!(other.adapted(adapted.clone()).is_err());
+    // A pattern is never just left aside.
+    for pattern in ["conv1$", "conv[12]$"] {
+        let other = recipe.clone().adapt_matching(pattern);
+        let error = other.adapted(adapted.clone()).map(|model| model.lora());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(pattern), "{error}");
+    }
+    let without = Recipe::full().adapt_matching("conv2$");
+    let plain = rule_model(Zoo::test_resnet(), &Device::default());
+    assert!(without.adapted(plain).is_err());
     assert_eq!(
         recipe.adapted(adapted.clone()).unwrap().lora(),
         adapted.lora()
@@ -616,10 +695,7 @@ mod runs {
         let run = dir.path().join("run");
         let watch = &mut Watch::default();
         let finished = fit(&recipe(Adapt::lora(4)), &run, watch).unwrap();
-        let said = watch
-            .notices
-            .iter()
-            .any(|n| n.starts_with("lora:rank=4,alpha=8: "));
+        let said = watch.notices.iter().any(|n| n.starts_with("lora:rank=4: "));
         assert!(said, "{:?}", watch.notices);
         let config = RunConfig::open(&run).unwrap();
         assert_eq!(config.recipe.adapt, Adapt::lora(4));
@@ -680,6 +756,42 @@ mod runs {
         }
     }
 
+    #[test]
+    fn a_checkpoint_without_its_weights_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let stopping = &mut Watch {
+            stop_after: Some(3),
+            ..Watch::default()
+        };
+        fit(&recipe(Adapt::lora(2)), &run, stopping).unwrap_err();
+        let checkpoints = std::fs::read_dir(run.join("checkpoints")).unwrap();
+        let bases = checkpoints
+            .map(|entry| entry.unwrap().path().join("adapter_base.safetensors"))
+            .find(|path| path.is_file())
+            .unwrap();
+        let refused = || {
+            let (train, valid) = images();
+            let device = Device::default();
+            let options = FitOptions::default();
+            match resume(&run, &device, train, valid, options, &mut ()) {
+                Err(Error::Folder { path, reason }) => {
+                    assert_eq!(path, bases, "{reason}");
+                    reason
+                }
+                other => panic!("{:?}", other.map(|run| run.epochs().len())),
+            }
+        };
+        // Of other layers, the file is there and does not fit.
+        let weights = bases.with_file_name("adapter_model.safetensors");
+        std::fs::copy(weights, &bases).unwrap();
+        let reason = refused();
+        assert!(reason.contains("weights of"), "{reason}");
+        std::fs::remove_file(&bases).unwrap();
+        let reason = refused();
+        assert!(reason.contains("before the adapters"), "{reason}");
+    }
+
     /// Normalisations are frozen, so that ranks and parts compute what one device does.
     #[test]
     fn ranks_and_cut_models_train_adapters_alike() {
@@ -723,9 +835,32 @@ mod runs {
         }
     }
 
-    /// Adapters behind frozen groups: what these compute is kept, and nothing else changes by it.
+    /// With all groups frozen nothing is left to adapters, at any time of the run.
+    #[test]
+    fn adapters_have_something_to_train() {
+        let dir = tempfile::tempdir().unwrap();
+        for (index, adapt) in [Adapt::lora(2), Adapt::BiasOnly].into_iter().enumerate() {
+            let run = dir.path().join(index.to_string());
+            let frozen = recipe(adapt).freeze(Freeze::up_to("stage4"));
+            let error = fit(&frozen, &run, &mut Watch::default()).unwrap_err();
+            assert!(error.to_string().contains("beside the head"), "{error}");
+            assert!(!run.exists());
+        }
+    }
+
+    /// Adapters within and behind frozen groups: what these compute is kept, and nothing else changes by it.
     #[test]
     fn features_of_a_frozen_prefix_are_kept() {
+        // Fresh adapters add nothing, wherever they are.
+        let started = || {
+            let model = model().with_lora(Lora::new(2), None, 1).unwrap();
+            let factors = |name: &str, shape: &[usize]| {
+                let gain = 0.1;
+                let values = rule(name, shape).into_iter().map(|value| gain * value);
+                name.ends_with("lora_B.weight").then(|| values.collect())
+            };
+            model.map_state_dict(factors).unwrap()
+        };
         let of = |cache: &str| {
             let dir = tempfile::tempdir().unwrap();
             let mut recipe = recipe(Adapt::lora(2))
@@ -733,7 +868,10 @@ mod runs {
                 .with_optimizer(Optimizer::sgd());
             recipe.feature_cache = cache.parse::<FeatureCache>().unwrap();
             let watch = &mut Watch::default();
-            let run = fit(&recipe, &dir.path().join("run"), watch).unwrap();
+            let (train, valid) = images();
+            let (run, options) = (dir.path().join("run"), FitOptions::default());
+            let run = recipe.fit_with(started(), train, valid, run, options, watch);
+            let run = run.unwrap();
             let kept = watch.notices.iter().any(|n| n.contains("features of"));
             (run.epochs()[1].train_loss, kept)
         };

@@ -11,7 +11,6 @@ use super::spec::Spec;
 use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::model::low_rank::factor;
 use crate::model::{Classifier, Head, HostTensor, InputSize, ModelInfo, Outputs, freeze, params};
 use crate::nn::ParamBuilder;
 
@@ -89,8 +88,10 @@ impl Classifier {
     /// what else there is, such as a layer scale, the value with which it starts in a new model.
     ///
     /// # Errors
-    /// [`Error::UnknownGroup`], or [`Error::InvalidArgument`] for a rule that does not apply.
+    /// [`Error::UnknownGroup`], or [`Error::InvalidArgument`] for a rule that does not apply, or where the
+    /// model has adapters.
     pub fn init_group(self, group: &str, init: &Init, seed: u64) -> Result<Self> {
+        self.refuse_adapters()?;
         let groups = self.all_groups();
         let Some(found) = groups.iter().find(|g| g.name == group) else {
             return Err(self.unknown_group(group, groups));
@@ -104,8 +105,9 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::Pattern`] for a pattern that is no regular expression or matches nothing,
-    /// [`Error::InvalidArgument`] for a rule that does not apply.
+    /// [`Error::InvalidArgument`] for a rule that does not apply, or where the model has adapters.
     pub fn init_matching(self, pattern: &str, init: &Init, seed: u64) -> Result<Self> {
+        self.refuse_adapters()?;
         let regex = freeze::compile(pattern)?;
         let paths: Vec<String> = params::list(&self).into_iter().map(|p| p.path).collect();
         if !paths.iter().any(|path| regex.is_match(path)) {
@@ -120,8 +122,7 @@ impl Classifier {
         let (channels, classes) = (self.in_channels(), self.num_classes());
         let (_, starts) = spec.skeleton_with_starts(channels, classes, &device)?;
         params::write(self, |path, shape| {
-            // An adapter is no part of a new model.
-            if !wanted(path) || factor(path).is_some() {
+            if !wanted(path) {
                 return Ok(None);
             }
             match starts.get(path) {

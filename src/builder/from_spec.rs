@@ -8,7 +8,7 @@ use super::resolve::{bundled, resolve};
 use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::StemRule;
 use crate::error::{Error, Result};
-use crate::model::{Classifier, HEAD, params};
+use crate::model::{Classifier, in_head, params};
 use crate::weights::{Weights, WeightsFile};
 
 impl Spec {
@@ -62,9 +62,7 @@ impl Spec {
                 (StemRule::Init(init), _) if is_first(path) => {
                     start.with_rule(init).values(path, shape, seed)
                 }
-                (_, Some(init)) if path.starts_with(HEAD) => {
-                    start.with_rule(init).values(path, shape, seed)
-                }
+                (_, Some(init)) if in_head(path) => start.with_rule(init).values(path, shape, seed),
                 _ => start.values(path, shape, seed),
             };
             values.map(Some)

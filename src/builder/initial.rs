@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::error::Result;
 use crate::init::{Init, Rng};
-use crate::model::{Classifier, HEAD, params};
+use crate::model::{Classifier, in_head, params};
 
 /// Values for the classifiers of a model, by path.
 pub(crate) fn fresh_head(
@@ -14,7 +14,7 @@ pub(crate) fn fresh_head(
 ) -> Result<HashMap<String, Vec<f32>>> {
     let shape = [model.num_classes(), model.num_features()];
     let slots = params::list(model).into_iter();
-    let slots = slots.filter(|slot| slot.path.starts_with(HEAD));
+    let slots = slots.filter(|slot| in_head(&slot.path));
     slots
         .map(|slot| {
             let mut rng = Rng::new(seed, &slot.path);

@@ -13,7 +13,7 @@ use super::spec::{IMAGENET_CLASSES, Spec};
 use super::stem::{AdaptedStem, StemRule};
 use crate::error::{Error, LoadReport, Mismatch, Result};
 use crate::model::{
-    Classifier, FirstConv, HEAD, HostTensor, KeyTable, OtherNames, Source, StemOptions, Trained,
+    Classifier, FirstConv, HostTensor, KeyTable, OtherNames, Source, StemOptions, Trained, in_head,
     params,
 };
 use crate::weights::manifest::changed_stem;
@@ -64,7 +64,7 @@ impl Spec {
         let upstream = description.key_table.clone();
         let backbone = params::list(&sketch)
             .iter()
-            .filter(|slot| !slot.path.starts_with(HEAD))
+            .filter(|slot| !in_head(&slot.path))
             .map(|slot| upstream.name(&slot.path))
             .collect();
         Ok(Names {
@@ -227,7 +227,7 @@ impl Spec {
             {
                 expected.insert(format!("{norm}num_batches_tracked"));
             }
-            if makes_head && slot.path.starts_with(HEAD) {
+            if makes_head && in_head(&slot.path) {
                 continue;
             }
             let mut shape = names.shape(&slot.path, &slot.shape);

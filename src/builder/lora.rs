@@ -3,13 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::spec::Spec;
-use crate::error::{Error, Result};
+use crate::error::{Error, LoadReport, Mismatch, Result};
 use crate::init::{Init, Rng};
 use crate::model::low_rank::{
-    Factor, adapted, affine_weights, factor, matrix, module_name, upstream_name,
+    Factor, adapted, affine_weights, factor, factor_path, matrix, module_name, upstream_name,
 };
-use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, HEAD, HostTensor, Lora, freeze, params};
-use crate::weights::Adapter;
+use crate::model::params::ParamInfo;
+use crate::model::{
+    Adapt, Classifier, Freeze, FrozenNorm, HostTensor, Lora, freeze, in_head, params,
+};
+use crate::weights::{Adapter, paths_of, upstream_shapes};
 
 /// Layers that get adapters, and those that were meant and cannot have one.
 pub(crate) struct LoraLayers {
@@ -57,7 +60,8 @@ impl Classifier {
     /// An adapter of biases or normalisations replaces these.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the adapter is for another model, or the model has adapters already.
+    /// [`Error::InvalidArgument`] if the adapter is for another model, or the model has adapters already, and
+    /// [`Error::WeightsMismatch`], which lists all tensors that are missing, left over or of another shape.
     pub fn with_adapter(self, adapter: &Adapter) -> Result<Self> {
         self.refuse_adapters()?;
         let architecture = &self.info.architecture;
@@ -65,52 +69,19 @@ impl Classifier {
             let expected = format!("one for {architecture}");
             return Err(Error::argument("adapter", expected, &adapter.architecture));
         }
+        adapter.adapt.validate()?;
         let mut model = self.with_head_of(adapter)?;
         let names = model.backbone.describe().key_table.clone();
-        let tensor = |name: &str| adapter.tensors.get(name);
+        // Everything is compared before anything is written.
+        let ranks = model.ranks_of(adapter)?;
+        let report = model.compare(adapter, &ranks);
+        if !report.is_clean() {
+            return Err(Error::WeightsMismatch(Box::new(report)));
+        }
         if let Adapt::Lora(lora) = adapter.adapt {
-            let ranks = affine_weights(&model).into_iter().filter_map(|weight| {
-                let module = module_name(&names, &weight.path)?;
-                let a = tensor(&format!("{module}.lora_A.weight"))?;
-                Some((weight.path, *a.shape.first()?))
-            });
-            let ranks: HashMap<String, usize> = ranks.collect();
-            if let Some((path, rank)) = ranks.iter().find(|(_, rank)| **rank != lora.rank) {
-                let expected = format!("rank {}, as its configuration says", lora.rank);
-                let found = format!("rank {rank} at {path}");
-                return Err(Error::argument("adapter", expected, found));
-            }
-            if ranks.is_empty() {
-                let expected = format!("factors for layers of {}", model.info.architecture);
-                return Err(Error::argument("adapter", expected, "none"));
-            }
             model = model.attach(lora, &ranks);
         }
-        // Everything is compared before anything is written.
-        let mut left: BTreeSet<&str> = adapter.tensors.keys().map(String::as_str).collect();
-        for param in params::list(&model) {
-            let name = upstream_name(&names, &param.path);
-            match tensor(&name) {
-                Some(tensor) if tensor.data.len() == param.num_elements() => {
-                    left.remove(&*name);
-                }
-                Some(tensor) => {
-                    let expected = format!("values for {:?} in {name}", param.shape);
-                    let found = format!("{:?}", tensor.shape);
-                    return Err(Error::argument("adapter", expected, found));
-                }
-                None if factor(&param.path).is_some() => {
-                    let expected = "both factors of each layer";
-                    return Err(Error::argument("adapter", expected, format!("no {name}")));
-                }
-                None => {}
-            }
-        }
-        if let Some(first) = left.first() {
-            let expected = format!("nothing but tensors of {}", model.info.architecture);
-            let found = format!("{} others, such as {first}", left.len());
-            return Err(Error::argument("adapter", expected, found));
-        }
+        let tensor = |name: &str| adapter.tensors.get(name);
         let mut model = params::write(model, |path, _| {
             let found = tensor(&upstream_name(&names, path));
             Ok(found.map(|tensor| tensor.data.clone()))
@@ -119,6 +90,88 @@ impl Classifier {
             model = model.with_classes(adapter.classes.clone())?;
         }
         model.freeze_for(&Freeze::Nothing, FrozenNorm::Frozen, adapter.adapt)
+    }
+
+    /// The weights for which an adapter has a factor at least, and the rank that both should have.
+    fn ranks_of(&self, adapter: &Adapter) -> Result<HashMap<String, usize>> {
+        let Adapt::Lora(lora) = adapter.adapt else {
+            return Ok(HashMap::new());
+        };
+        let names = &self.backbone.describe().key_table;
+        let has = |module: &str, factor: &str| {
+            let name = format!("{module}.{factor}.weight");
+            adapter.tensors.contains_key(&name)
+        };
+        let weights = affine_weights(self).into_iter().filter(|weight| {
+            let module = module_name(names, &weight.path);
+            module.is_some_and(|module| has(&module, "lora_A") || has(&module, "lora_B"))
+        });
+        let ranks: HashMap<String, usize> = weights.map(|p| (p.path, lora.rank)).collect();
+        if ranks.is_empty() {
+            let expected = format!("factors for layers of {}", self.info.architecture);
+            return Err(Error::argument("adapter", expected, "none"));
+        }
+        Ok(ranks)
+    }
+
+    /// How an adapter differs from what it has to be for this model, when factors of these ranks hang at the
+    /// weights. Beside factors there may be any other tensor that trained.
+    fn compare(&self, adapter: &Adapter, ranks: &HashMap<String, usize>) -> LoadReport {
+        let names = &self.backbone.describe().key_table;
+        let list = params::list(self);
+        let mut required = paths_of(self, &list, adapter.adapt);
+        let is_lora = matches!(adapter.adapt, Adapt::Lora(_));
+        if is_lora {
+            // peft's have a head if that was trained.
+            let tensors = &adapter.tensors;
+            let mut head = list.iter().filter(|p| in_head(&p.path));
+            if !head.any(|p| tensors.contains_key(&names.name(&p.path))) {
+                required.clear();
+            }
+        }
+        let mut slots: Vec<(String, Vec<usize>)> = Vec::new();
+        for ParamInfo { path, shape, .. } in list {
+            if let Some(&rank) = ranks.get(&path) {
+                let [outputs, inputs] = matrix(&shape);
+                let factors = [("a", [rank, inputs]), ("b", [outputs, rank])];
+                let factors = factors.map(|(end, shape)| (factor_path(&path, end), shape.to_vec()));
+                required.extend(factors.iter().map(|(path, _)| path.clone()));
+                slots.extend(factors);
+            }
+            if is_lora || required.contains(&path) {
+                slots.push((path, shape));
+            }
+        }
+        let mut report = LoadReport {
+            path: "adapter".into(),
+            model: self.info.architecture.clone(),
+            ..LoadReport::default()
+        };
+        let mut left: BTreeSet<&str> = adapter.tensors.keys().map(String::as_str).collect();
+        let mut shapes = upstream_shapes(names, slots.iter().cloned());
+        for (path, _) in slots {
+            let name = upstream_name(names, &path);
+            let shape = shapes.remove(&path).unwrap_or_default();
+            let Some(found) = adapter.tensors.get(&name) else {
+                if required.contains(&path) {
+                    report.missing.push(name);
+                }
+                continue;
+            };
+            left.remove(&*name);
+            let count = found.data.len();
+            if found.shape == shape && count == shape.iter().product::<usize>() {
+                report.matched += 1;
+            } else {
+                report.shapes.push(Mismatch {
+                    name,
+                    expected: format!("{shape:?}"),
+                    found: format!("{:?} with {count} values", found.shape),
+                });
+            }
+        }
+        report.unused = left.into_iter().map(str::to_owned).collect();
+        report
     }
 
     /// The model with a head of as many classes as an adapter's.
@@ -153,7 +206,7 @@ impl Classifier {
                 return Ok(None);
             }
             let base = bases.get(&names.name(path));
-            let base = base.filter(|base| base.data.len() == shape.iter().product::<usize>());
+            let base = base.filter(|base| base.shape == shape);
             let base = base.ok_or_else(|| {
                 let expected = format!("values for {shape:?} from before the adapter");
                 Error::argument(names.name(path), expected, "others or none")
@@ -189,9 +242,9 @@ impl Classifier {
             let shown = module.clone().unwrap_or_else(|| names.name(&path));
             let is_meant = match &regex {
                 Some(regex) => regex.is_match(&shown),
-                None => !path.starts_with(first) && !path.starts_with(HEAD),
+                None => !path.starts_with(first) && !in_head(&path),
             };
-            let reason = if path.starts_with(HEAD) {
+            let reason = if in_head(&path) {
                 Some("the head trains as a whole")
             } else if grouped.contains(&path) {
                 Some("a convolution with groups")

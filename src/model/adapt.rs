@@ -29,7 +29,7 @@ pub enum Adapt {
 }
 
 impl Adapt {
-    /// Adapters of this rank, with `alpha` twice as large.
+    /// Adapters of this rank.
     pub fn lora(rank: usize) -> Self {
         Self::Lora(Lora::new(rank))
     }
@@ -51,14 +51,17 @@ impl Adapt {
 /// with `W + scale · B·A` in place of its weight `W`, which stays as it is. `A`, `[rank, in]`, and `B`,
 /// `[out, rank]`, train. The kernels of a convolution are such a matrix, `[out, in · height · width]`:
 /// peft's form.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+///
+/// Two are equal if they compute the same.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Lora {
     /// Rows of `A`: how much an adapter can say.
     pub rank: usize,
-    /// The scale is `alpha / rank`.
-    pub alpha: f64,
+    /// The scale is `alpha / rank`. `None` is twice the rank, whatever that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
     /// The scale is `alpha / √rank` (Kalajdzievski, 2023, <https://arxiv.org/abs/2312.03732>), which
     /// suits large ranks.
     pub rslora: bool,
@@ -70,20 +73,31 @@ impl Default for Lora {
     }
 }
 
+impl PartialEq for Lora {
+    fn eq(&self, other: &Self) -> bool {
+        let values = |lora: &Self| (lora.rank, lora.alpha_or_default(), lora.rslora);
+        values(self) == values(other)
+    }
+}
+
 impl Lora {
-    /// Adapters of this rank, with `alpha` twice as large.
+    /// Adapters of this rank.
     pub fn new(rank: usize) -> Self {
         Self {
             rank,
-            alpha: 2.0 * rank as f64,
+            alpha: None,
             rslora: false,
         }
     }
 
     /// Sets `alpha`.
     pub fn alpha(mut self, alpha: f64) -> Self {
-        self.alpha = alpha;
+        self.alpha = Some(alpha);
         self
+    }
+
+    pub(crate) fn alpha_or_default(&self) -> f64 {
+        self.alpha.unwrap_or(2.0 * self.rank as f64)
     }
 
     /// Takes the scale `alpha / √rank`.
@@ -95,16 +109,17 @@ impl Lora {
     /// What the product of the factors is multiplied with in a layer whose adapter has this rank.
     pub(crate) fn scale(&self, rank: usize) -> f64 {
         let rank = rank as f64;
-        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+        self.alpha_or_default() / if self.rslora { rank.sqrt() } else { rank }
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
         if !(1..=4096).contains(&self.rank) {
             return Err(Error::argument("adapt lora rank", "1 to 4096", self.rank));
         }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+        let alpha = self.alpha_or_default();
+        if !(alpha.is_finite() && alpha > 0.0) {
             let expected = "a number above 0";
-            return Err(Error::argument("adapt lora alpha", expected, self.alpha));
+            return Err(Error::argument("adapt lora alpha", expected, alpha));
         }
         Ok(())
     }
@@ -154,17 +169,37 @@ mod tests {
             ("bias-only", Adapt::BiasOnly),
             ("norm-only", Adapt::NormOnly),
             ("lora", Adapt::lora(8)),
-            ("lora:rank=4", Adapt::Lora(Lora::new(4).alpha(16.0))),
+            ("lora:rank=4", Adapt::lora(4)),
+            ("lora:alpha=16", Adapt::lora(8)),
+            (
+                "lora:rank=4,alpha=16",
+                Adapt::Lora(Lora::new(4).alpha(16.0)),
+            ),
             (
                 "lora:rank=4,alpha=2.5,rslora",
                 Adapt::Lora(Lora::new(4).alpha(2.5).rslora()),
             ),
         ] {
-            assert_eq!(text.parse::<Adapt>().unwrap(), adapt);
-            assert_eq!(adapt.to_string(), text);
+            let read: Adapt = text.parse().unwrap();
+            assert_eq!(read, adapt);
+            assert_eq!(read.to_string(), text);
         }
         let one_form: Adapt = "lora:rank=2:alpha=3".parse().unwrap();
         assert_eq!(one_form, "lora(rank=2,alpha=3)".parse().unwrap());
+    }
+
+    #[test]
+    fn alpha_is_twice_the_rank() {
+        let scale = |text: &str| match text.parse().unwrap() {
+            Adapt::Lora(lora) => lora.scale(lora.rank),
+            other => panic!("{other}"),
+        };
+        for text in ["lora", "lora:rank=4", "lora:rank=64"] {
+            assert_eq!(scale(text), 2.0, "{text}");
+        }
+        assert_eq!(scale("lora:rank=4,alpha=16"), 4.0);
+        assert_eq!(Lora::new(4), Lora::new(4).alpha(8.0));
+        assert_ne!(Lora::new(4), Lora::new(4).alpha(16.0));
     }
 
     #[test]

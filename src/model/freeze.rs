@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::adapt::Adapt;
 use super::backbone::Group;
 use super::classifier::Classifier;
-use super::head::HEAD;
+use super::head::in_head;
 use super::low_rank::{self, factor};
 use super::params::{self, ParamInfo, Training};
 use crate::error::{Error, Result};
@@ -307,10 +307,6 @@ pub(crate) fn of_kind<'a>(
             p.shape.len() == 1 && (p.path.ends_with(".bias") || p.path.ends_with("_bias"))
         }
         Adapt::NormOnly => norms.contains(&p.path),
-    };
-    let in_head = |path: &str| {
-        path.strip_prefix(HEAD)
-            .is_some_and(|rest| rest.starts_with('.'))
     };
     let params = params.iter().filter(|p| !p.is_buffer());
     params

@@ -10,6 +10,12 @@ use crate::nn::{Dropout, Linear, LinearConfig, ParamBuilder};
 /// Name of the last group of every model.
 pub(crate) const HEAD: &str = "head";
 
+/// Whether a parameter with this path is one of the head.
+pub(crate) fn in_head(path: &str) -> bool {
+    path.strip_prefix(HEAD)
+        .is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// The layers behind the backbone: pooling, dropout and the last affine layer.
 #[derive(Module, Debug)]
 pub struct Head {

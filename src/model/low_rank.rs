@@ -57,6 +57,11 @@ pub(crate) fn factor(path: &str) -> Option<(&str, Factor)> {
     }
 }
 
+/// The path of the factor that has this name, of the weight at this path.
+pub(crate) fn factor_path(weight: &str, name: &str) -> String {
+    format!("{weight}.lora.{name}")
+}
+
 /// Upstream's name of the layer with this weight; `None` if upstream has no tensor of its own for it.
 pub(crate) fn module_name(names: &KeyTable, weight: &str) -> Option<String> {
     let name = names.name(weight);

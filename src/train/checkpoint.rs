@@ -20,6 +20,7 @@ use super::stopping::Metric;
 use crate::error::{Error, Result};
 use crate::files::hex;
 use crate::files::write_file;
+use crate::model::low_rank::factor;
 use crate::model::{Classifier, params};
 use crate::weights::{Adapter, read_bases, write_bases};
 
@@ -220,12 +221,24 @@ pub(super) struct Checkpoint {
 /// Reads a checkpoint. The model is on an autodiff device, with the ids that its optimiser knows.
 pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint> {
     let state = read_state(&path.join(STATE))?;
-    let bases = path.join(BASES);
-    let bases = bases.is_file().then(|| read_bases(&bases)).transpose()?;
+    let base_file = path.join(BASES);
+    let has_factors = state.ids.keys().any(|path| factor(path).is_some());
+    if has_factors && !base_file.is_file() {
+        let reason = "expected the weights from before the adapters, found no file".to_owned();
+        return Err(Error::Folder {
+            path: base_file,
+            reason,
+        });
+    }
+    let bases = has_factors.then(|| read_bases(&base_file)).transpose()?;
     let open = |dir: &Path| -> Result<Classifier> {
         let mut model = Classifier::open(dir, device)?;
         if let Some(bases) = &bases {
-            model = model.unmerged(&Adapter::open(dir)?, bases)?;
+            let unmerged = model.unmerged(&Adapter::open(dir)?, bases);
+            model = unmerged.map_err(|error| Error::Folder {
+                path: base_file.clone(),
+                reason: error.to_string(),
+            })?;
         }
         model.set_origin(state.origin.clone());
         params::with_ids(model, |path| state.ids.get(path).copied().map(Into::into)).ok_or_else(

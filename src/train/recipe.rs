@@ -1,5 +1,7 @@
 //! How a model is fine-tuned, as plain data.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::ema::EmaConfig;
@@ -14,7 +16,7 @@ use super::stopping::{EarlyStopping, Metric};
 use super::unfreeze::Unfreeze;
 use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
-use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, HEAD, freeze, params};
+use crate::model::{Adapt, Classifier, Freeze, FrozenNorm, freeze, in_head, low_rank, params};
 use crate::nn::Precision;
 use crate::preprocess::ImageSize;
 use crate::preprocess::augment::{Augment, Mixing};
@@ -419,26 +421,31 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Classifier::with_lora`](crate::Classifier::with_lora), and [`Error::InvalidArgument`] for a
-    /// model with other adapters.
+    /// model with other adapters or a pattern that no adapters are made by.
     pub fn adapted(&self, model: Classifier) -> Result<Classifier> {
+        self.check_adapt()?;
         let model = match (self.adapt, model.lora()) {
             (Adapt::None, None) => return Ok(model),
             (Adapt::Lora(lora), None) => {
                 model.with_lora(lora, self.adapt_matching.as_deref(), self.seed)?
             }
-            (Adapt::Lora(lora), Some(own)) if lora == own => model,
+            (Adapt::Lora(lora), Some(own)) if lora == own => {
+                self.check_adapted_layers(&model)?;
+                model
+            }
             (_, None) => model,
             (adapt, Some(own)) => {
                 let own = Adapt::Lora(own);
                 let expected = format!(
-                    "{own}, which the model has; merge_adapters() or without_adapters() gives one                      without adapters"
+                    "{own}, which the model has; merge_adapters() or without_adapters() gives one \
+                     without adapters"
                 );
                 return Err(Error::argument("adapt", expected, adapt));
             }
         };
         let params = params::list(&model);
         let of_kind = freeze::of_kind(&model, &params, self.adapt);
-        if of_kind.iter().all(|param| param.path.starts_with(HEAD)) {
+        if of_kind.iter().all(|param| in_head(&param.path)) {
             let expected = format!(
                 "something that {} has beside its head",
                 model.info().architecture
@@ -446,6 +453,21 @@ impl Recipe {
             return Err(Error::argument("adapt", expected, self.adapt));
         }
         self.frozen(model, &Freeze::Nothing)
+    }
+
+    /// Refuses a pattern for other layers than those of which the model has adapters.
+    fn check_adapted_layers(&self, model: &Classifier) -> Result<()> {
+        let Some(pattern) = &self.adapt_matching else {
+            return Ok(());
+        };
+        let own = low_rank::adapted(model).into_iter().map(|p| p.path);
+        let own: BTreeSet<String> = own.collect();
+        let wanted = model.lora_layers(Some(pattern))?.weights;
+        if own != wanted.into_iter().collect() {
+            let expected = "one that matches the layers of the model that have adapters";
+            return Err(Error::argument("adapt_matching", expected, pattern));
+        }
+        Ok(())
     }
 
     /// The model with what is frozen at some time of a run.

@@ -97,7 +97,7 @@ impl Recipe {
     }
 
     /// What trains has to leave the adapters something to do.
-    fn check_adapt(&self) -> Result<()> {
+    pub(super) fn check_adapt(&self) -> Result<()> {
         self.adapt.validate()?;
         if let (Some(pattern), false) = (&self.adapt_matching, matches!(self.adapt, Adapt::Lora(_)))
         {

@@ -22,7 +22,7 @@ use crate::data::{self, ImageData, Loader, LoaderConfig, Shard, Subset, Task};
 use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::model::{
-    Adapt, Classifier, Freeze, InputSize, Outputs, TargetScaling, low_rank, params,
+    Adapt, Classifier, Freeze, InputSize, Outputs, TargetScaling, in_head, low_rank, params,
 };
 use crate::nn::StatisticsSync;
 
@@ -367,7 +367,8 @@ struct CheckedPlan {
     single_value_layers: Vec<String>,
 }
 
-/// Checks that something trains at every time of the plan.
+/// Checks that something trains at every time of the plan, and of a model that is trained by few of its
+/// parameters at some time more than the head.
 fn check_plan(
     recipe: &Recipe,
     model: &Classifier,
@@ -379,17 +380,24 @@ fn check_plan(
         freezes_first_groups: false,
         single_value_layers: Vec::new(),
     };
+    let mut trains_backbone = false;
     for freeze in plan.freezes(recipe.epochs * steps_per_epoch) {
         let frozen = recipe.frozen(model.clone(), freeze)?;
-        if frozen.trainable_parameters().is_empty() {
+        let trainable = frozen.trainable_parameters();
+        if trainable.is_empty() {
             let expected = "something that is left to train";
             return Err(Error::argument("freeze", expected, freeze));
         }
+        trains_backbone |= trainable.iter().any(|path| !in_head(path));
         checked.freezes_first_groups |= num_frozen_groups(&frozen) > 0;
         let layers = single_value_norms(&frozen, image_size)?;
         if checked.single_value_layers.is_empty() {
             checked.single_value_layers = layers;
         }
+    }
+    if !recipe.adapt.is_none() && !trains_backbone {
+        let expected = format!("something that {} can train beside the head", recipe.adapt);
+        return Err(Error::argument("freeze", expected, &recipe.freeze));
     }
     Ok(checked)
 }

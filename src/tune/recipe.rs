@@ -116,6 +116,7 @@ pub fn check_values(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Adapt, Lora};
     use crate::train::Optimizer;
 
     fn params(values: &[(&str, Value)]) -> Params {
@@ -123,6 +124,19 @@ mod tests {
         values
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
+    }
+
+    /// The rank alone, so that the scale of adapters stays as it is; an alpha that was given stays too.
+    #[test]
+    fn ranks_of_adapters_vary() {
+        let values = params(&[("adapt.rank", 2.0.into())]);
+        let of = |adapt: Adapt| with_values(&Recipe::full().adapt(adapt), &values).unwrap();
+        assert_eq!(of(Adapt::lora(8)).adapt, Adapt::lora(2));
+        let given = Lora::new(2).alpha(16.0);
+        assert_eq!(
+            of(Adapt::Lora(Lora { rank: 8, ..given })).adapt,
+            Adapt::Lora(given)
+        );
     }
 
     #[test]

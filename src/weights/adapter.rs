@@ -1,6 +1,6 @@
 //! What was trained of a model, by itself, in peft's format.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use burn::module::Module;
@@ -12,7 +12,8 @@ use super::export::{Bytes, little_endian, pretty, serialize};
 use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::low_rank::{Factor, adapted, factor, upstream_name};
-use crate::model::{Adapt, Classifier, HostTensor, Lora, freeze, params};
+use crate::model::params::ParamInfo;
+use crate::model::{Adapt, Classifier, HostTensor, KeyTable, Lora, freeze, params};
 use crate::nn::is_buffer;
 
 /// Name of the weights file of an adapter.
@@ -64,33 +65,17 @@ impl Adapter {
         }
         let model = model.valid();
         let list = params::list(&model);
-        let of_kind = freeze::of_kind(&model, &list, adapt);
-        let mut wanted: Vec<&str> = of_kind.iter().map(|p| p.path.as_str()).collect();
+        let mut wanted = paths_of(&model, &list, adapt);
         if let Adapt::Lora(_) = adapt {
             let training = params::training_state(&model);
-            let trains = list.iter().map(|p| p.path.as_str());
-            wanted.extend(trains.filter(|path| training.get(*path) == Some(&true)));
+            let trains = training.into_iter().filter(|(_, trains)| *trains);
+            wanted.extend(trains.map(|(path, _)| path));
         }
-        let layer = |path: &str| path.rsplit_once('.').map(|(layer, _)| layer.to_owned());
-        let layers: Vec<String> = wanted.iter().filter_map(|path| layer(path)).collect();
-        let is_wanted = |path: &str| {
-            // Statistics of a normalisation that trains.
-            let moves = is_buffer(path)
-                && !matches!(adapt, Adapt::Lora(_))
-                && layer(path).is_some_and(|layer| layers.contains(&layer));
-            moves || wanted.contains(&path)
-        };
         let names = &model.backbone.describe().key_table;
-        let weights: HashMap<&str, Vec<usize>> = list
-            .iter()
-            .map(|p| (p.path.as_str(), names.shape(&p.path, &p.shape)))
-            .collect();
-        let tensors = params::read_where(&model, &is_wanted)?;
+        let mut shapes = upstream_shapes(names, list.into_iter().map(|p| (p.path, p.shape)));
+        let tensors = params::read_where(&model, &|path| wanted.contains(path))?;
         let tensors = tensors.into_iter().map(|(path, tensor)| {
-            let shape = match factor(&path) {
-                None => names.shape(&path, &tensor.shape),
-                Some((weight, factor)) => factor_shape(&weights[weight], factor, &tensor.shape),
-            };
+            let shape = shapes.remove(&path).unwrap_or(tensor.shape);
             let data = tensor.data;
             (upstream_name(names, &path), HostTensor { shape, data })
         });
@@ -153,7 +138,7 @@ impl Adapter {
             "base_model_name_or_path": self.architecture,
             "inference_mode": true,
             "r": lora.rank,
-            "lora_alpha": lora.alpha,
+            "lora_alpha": lora.alpha_or_default(),
             "use_rslora": lora.rslora,
             "lora_dropout": 0.0,
             // A list would also take modules whose names end so: `layer1.0.conv1` for `conv1`.
@@ -212,6 +197,39 @@ impl Adapter {
     }
 }
 
+/// What `adapt` says of a model, the head, and the running statistics of normalisations that train.
+pub(crate) fn paths_of(model: &Classifier, list: &[ParamInfo], adapt: Adapt) -> BTreeSet<String> {
+    let of_kind = freeze::of_kind(model, list, adapt).into_iter();
+    let mut paths: BTreeSet<String> = of_kind.map(|p| p.path.clone()).collect();
+    if !matches!(adapt, Adapt::Lora(_)) {
+        let layer = |path: &str| path.rsplit_once('.').map(|(layer, _)| layer.to_owned());
+        let layers: BTreeSet<String> = paths.iter().filter_map(|path| layer(path)).collect();
+        let moves = |path: &str| layer(path).is_some_and(|layer| layers.contains(&layer));
+        let statistics = list.iter().map(|p| &p.path);
+        let statistics = statistics.filter(|path| is_buffer(path) && moves(path));
+        paths.extend(statistics.cloned());
+    }
+    paths
+}
+
+/// Upstream's shapes of parameters, and peft's of factors, by path. Of factors the weights have to be there.
+pub(crate) fn upstream_shapes(
+    names: &KeyTable,
+    params: impl Iterator<Item = (String, Vec<usize>)>,
+) -> HashMap<String, Vec<usize>> {
+    let own: HashMap<String, Vec<usize>> = params.collect();
+    let shapes = own.iter().map(|(path, shape)| {
+        let shape = match factor(path).map(|(weight, factor)| (weight, own.get(weight), factor)) {
+            Some((weight, Some(full), factor)) => {
+                factor_shape(&names.shape(weight, full), factor, shape)
+            }
+            _ => names.shape(path, shape),
+        };
+        (path.clone(), shape)
+    });
+    shapes.collect()
+}
+
 /// peft's shape of a factor, by that of the weight.
 fn factor_shape(weight: &[usize], factor: Factor, matrix: &[usize]) -> Vec<usize> {
     let mut shape = match factor {
@@ -265,6 +283,16 @@ fn adapt_of(config: &Map<String, Value>) -> std::result::Result<Adapt, String> {
     if let Some(name) = unknown.iter().find(is_set) {
         return Err(format!("{name}: such adapters are not supported"));
     }
+    // Others begin with factors that are taken off the weights.
+    let leaves_weights = match config.get("init_lora_weights") {
+        None | Some(Value::Null | Value::Bool(_)) => true,
+        Some(Value::String(kind)) => ["gaussian", "eva", "orthogonal"].contains(&&**kind),
+        Some(_) => false,
+    };
+    if !leaves_weights {
+        let reason = "init_lora_weights: such adapters change the weights beside them";
+        return Err(reason.to_owned());
+    }
     let rank = config.get("r").and_then(Value::as_u64);
     let alpha = config.get("lora_alpha").and_then(Value::as_f64);
     let (Some(rank), Some(alpha)) = (rank, alpha) else {
@@ -273,7 +301,7 @@ fn adapt_of(config: &Map<String, Value>) -> std::result::Result<Adapt, String> {
     let is_rslora = config.get("use_rslora").and_then(Value::as_bool);
     let lora = Lora {
         rank: usize::try_from(rank).unwrap_or(usize::MAX),
-        alpha,
+        alpha: Some(alpha),
         rslora: is_rslora.unwrap_or(false),
     };
     lora.validate().map_err(|error| error.to_string())?;

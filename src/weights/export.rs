@@ -6,6 +6,7 @@
 //! [`Classifier::open`](crate::Classifier::open) opens it exactly.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::module::Module;
@@ -13,7 +14,7 @@ use safetensors::tensor::{Dtype, View};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Adapter;
+use super::adapter::{ADAPTER_FILES, Adapter};
 use crate::data::Task;
 use crate::error::{Error, Result};
 use crate::files::write_file;
@@ -66,11 +67,14 @@ impl Classifier {
     fn export_in(&self, dir: &Path, matrices: Dtype) -> Result<()> {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let model = self.valid();
-        if let Some(lora) = self.lora() {
-            Adapter::of(self, Adapt::Lora(lora))?.save(dir)?;
-        }
         let model = model.merge_adapters();
         model.write_weights(&dir.join(WEIGHTS), matrices)?;
+        if let Some(lora) = self.lora() {
+            Adapter::of(self, Adapt::Lora(lora))?.save(dir)?;
+        } else {
+            // Those of a model that was here before.
+            remove_adapter(dir)?;
+        }
         // Somebody else's README stays.
         let card = dir.join(CARD);
         let old = std::fs::read_to_string(&card);
@@ -311,6 +315,19 @@ impl Classifier {
             python = self.in_python(),
         )
     }
+}
+
+fn remove_adapter(dir: &Path) -> Result<()> {
+    for name in ADAPTER_FILES {
+        let path = dir.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A file of tensors, with what is said of them.

@@ -34,7 +34,7 @@ mod source;
 pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};
 pub use adapter::Adapter;
-pub(crate) use adapter::{ADAPTER_FILES, read_bases, write_bases};
+pub(crate) use adapter::{ADAPTER_FILES, paths_of, read_bases, upstream_shapes, write_bases};
 #[cfg(feature = "plots")]
 pub(crate) use card::{CardFacts, yaml};
 pub use contents::{DType, TensorInfo};

@@ -217,6 +217,10 @@ impl RecipeArgs {
         set(&mut recipe.unfreeze, &self.unfreeze);
         set(&mut recipe.frozen_norm, &self.frozen_norm);
         set(&mut recipe.adapt, &self.adapt);
+        if self.adapt.is_some() && !matches!(recipe.adapt, Adapt::Lora(_)) {
+            // A file's pattern is for the adapters that the flag replaces.
+            recipe.adapt_matching = None;
+        }
         recipe.adapt_matching = self.adapt_matching.clone().or(recipe.adapt_matching);
         set(&mut recipe.clip, &self.clip);
         set(&mut recipe.loss, &self.loss);

@@ -746,6 +746,27 @@ fn a_recipe_comes_from_a_file_and_flags_override_it() {
         .with_optimizer(Optimizer::adamw());
     assert_eq!(config.recipe, expected);
 
+    // What the file says of adapters goes with them.
+    let text = "adapt = 'lora:rank=2'\nadapt_matching = 'conv2$'\n";
+    std::fs::write(&file, text).unwrap();
+    let biases = at("biases");
+    let images = [
+        "--limit-train",
+        "64",
+        "--limit-test",
+        "20",
+        "--out",
+        &biases,
+    ];
+    let flags = ["--adapt", "bias-only"];
+    run(&[&tune[..], &flags, &images].concat());
+    let config = RunConfig::open(&biases).unwrap();
+    assert_eq!(config.recipe.adapt, Adapt::BiasOnly);
+    assert_eq!(config.recipe.adapt_matching, None);
+    let flags = ["info", "test_resnet", "--adapt-matching", "conv2$"];
+    let error = fail(1, &flags);
+    assert!(error.contains("adapt_matching"), "{error}");
+
     std::fs::write(&file, "epochs = 3\nlr = 0.1\n").unwrap();
     let other = at("other");
     let images = ["--limit-train", "64", "--out", &other];
