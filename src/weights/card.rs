@@ -125,7 +125,7 @@ pub(crate) fn at_repository(card: &str, repository: &str, revision: Option<&str>
 }
 
 /// What stands before the sum of a card's text in its last line, which readers of the card do not see.
-const SEAL: &str = "\n<!-- burn-zoo ";
+pub(crate) const SEAL: &str = "\n<!-- burn-zoo ";
 
 fn seal(text: &str) -> String {
     let sum = hex(&Sha256::digest(text));

@@ -20,7 +20,7 @@ use crate::files::write_file;
 use crate::model::{Adapt, Classifier, InputSize, Outputs, StemOptions, params};
 use crate::preprocess::ImageSize;
 use crate::weights::card::{
-    CardFacts, RUST_FOLDER, TIMM_FOLDER, TORCH_FILE, TORCH_IMPORT, public, sealed, unsealed,
+    CardFacts, RUST_FOLDER, SEAL, TIMM_FOLDER, TORCH_FILE, TORCH_IMPORT, public, sealed, unsealed,
 };
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
 use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
@@ -352,7 +352,7 @@ pub(crate) fn is_ours(card: &str) -> bool {
     // Earlier versions wrote these lines and no others.
     let is_old = || {
         let starts = LIBRARIES.map(|library| front_matter(library) + "---\n");
-        starts.iter().any(|start| card.starts_with(start))
+        !card.contains(SEAL) && starts.iter().any(|start| card.starts_with(start))
     };
     unsealed(card).is_some() || is_old()
 }

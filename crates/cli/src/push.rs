@@ -300,8 +300,8 @@ fn command(config: &RunConfig) -> String {
         let file = file.map_or("random".into(), |file| file.to_string_lossy());
         words.extend([architecture.to_owned(), "--weights".to_owned(), file.into()]);
     }
-    words.extend(model_flags(config, origin));
     words.extend(["--config".to_owned(), "recipe.toml".to_owned()]);
+    words.extend(model_flags(config, origin));
     let mut flags = |table: &toml::Table| {
         for (name, value) in table {
             let flag = format!("--{}", name.replace('_', "-"));
@@ -419,10 +419,7 @@ mod tests {
         );
         for (weights, expected) in [
             ("random (seed 3)", "resnet18 --weights random"),
-            (
-                "/a/b/mine.pth; key model",
-                "resnet18 --weights mine.pth --weights-key model",
-            ),
+            ("/a/b (old)/mine.pth", "resnet18 --weights mine.pth"),
             (
                 "hf-hub:me/mine@0123 (licence unknown)",
                 "hf-hub:me/mine@0123",
@@ -450,8 +447,8 @@ mod tests {
         );
         assert_eq!(
             command(&config),
-            "burn-zoo finetune resnet18 --weights x.pth --weights-key ema --stem sum --head-init \
-             kaiming_normal --pool max --stem-stride 2 --no-stem-pool --config recipe.toml \
+            "burn-zoo finetune resnet18 --weights x.pth --config recipe.toml --weights-key ema --stem sum \
+             --head-init kaiming_normal --pool max --stem-stride 2 --no-stem-pool \
              --csv-delimiter tab --csv-label-column what"
         );
         config.model.insert("global_pool".to_owned(), "avg".into());
@@ -460,7 +457,7 @@ mod tests {
             .insert("stem".to_owned(), "patches of 4 pixels".into());
         let found = command(&config);
         assert!(
-            found.contains("kaiming_normal --stem-stride 4 --config"),
+            found.contains("kaiming_normal --stem-stride 4 --csv"),
             "{found}"
         );
     }
