@@ -129,8 +129,8 @@ impl ModelCard {
         })
     }
 
-    /// The card that lies in an exported folder, with the pictures and the recipe beside it. Without one,
-    /// what `model`, which was opened from there, tells of itself.
+    /// The card that lies in an exported folder, with the pictures and the recipe that it names. Without
+    /// one, what `model`, which was opened from there, tells of itself.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be read.
@@ -151,7 +151,12 @@ impl ModelCard {
             }),
         };
         let mut files = Vec::new();
-        for name in BESIDE {
+        // What a card of ours does not name is of an earlier one; in somebody's card it may be named otherwise.
+        let is_ours = is_ours(&text);
+        for name in BESIDE
+            .into_iter()
+            .filter(|name| !is_ours || text.contains(name))
+        {
             files.extend(read(name)?.map(|bytes| (name.to_owned(), bytes)));
         }
         Ok(Self {

@@ -643,11 +643,12 @@ fn a_run_is_pushed_with_its_card() {
     let error = world.fail(&["push", &out, "me/tuned", "--private"], &token);
     assert!(error.contains("expected a private repository"), "{error}");
 
-    // A card that is made is shown; weights that are none are not sent.
+    // A card that is made is shown, without pictures that it does not have; weights that are none are not sent.
     std::fs::remove_file(format!("{folder}/README.md")).unwrap();
     let (text, errors) = world.run(&["push", &folder, "me/tuned", "--dry-run"], &[]);
     assert!(errors.contains("one is made"), "{errors}");
     assert!(text.contains("library_name: timm"), "{text}");
+    assert!(!text.contains("curves.svg"), "{text}");
     world.server.seen();
     std::fs::write(format!("{folder}/model.safetensors"), "none").unwrap();
     let error = world.fail(&["push", &folder, "me/tuned"], &token);
