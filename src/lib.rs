@@ -168,6 +168,10 @@ mod documents {
     #[doc = include_str!("../docs/features.md")]
     struct Features;
 
+    #[cfg(all(feature = "hub", feature = "plots"))]
+    #[doc = include_str!("../docs/sharing.md")]
+    struct Sharing;
+
     #[cfg(feature = "tune")]
     #[doc = include_str!("../docs/tuning.md")]
     struct Tuning;

@@ -181,6 +181,29 @@ fn an_old_export_is_whole_or_untouched() {
         .collect();
     files.sort();
     assert_eq!(files, ["README.md", "config.json", "model.safetensors"]);
+
+    // The card does not name the folder that the model was opened from.
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("README.md");
+    let card = || std::fs::read_to_string(&path).unwrap();
+    again.export(copy.path()).unwrap();
+    let written = card();
+    assert!(
+        written.contains("started from: model.safetensors"),
+        "{written}"
+    );
+    assert!(!written.contains(dir.path().to_str().unwrap()), "{written}");
+    // One that somebody changed stays, be it by a line of its front matter.
+    let changed = written.replacen("---\n", "---\nlanguage: en\n", 1);
+    for changed in [
+        changed,
+        written.replace("tags:\n", "tags:\n- mine\n"),
+        written.clone() + "More.\n",
+    ] {
+        std::fs::write(&path, &changed).unwrap();
+        again.export(copy.path()).unwrap();
+        assert_eq!(card(), changed);
+    }
 }
 
 #[test]

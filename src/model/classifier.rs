@@ -259,6 +259,12 @@ impl Classifier {
         &self.info
     }
 
+    /// The model with other words for where its weights came from: one from a folder knows its file alone.
+    pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
+        self.set_origin(origin.into());
+        self
+    }
+
     /// What images go through before this model sees them, brought to `image_size` or left at their
     /// own size.
     pub fn preprocess(&self, image_size: Option<ImageSize>) -> Preprocess {

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::{Classifier, InputSize};
 use crate::preprocess::ImageSize;
+use crate::weights::public;
 use crate::zoo;
 use graph::Axis;
 use recording::Recording;
@@ -74,9 +75,12 @@ impl Classifier {
         let mut graph = translate::translate(recording)?;
         let channels = self.in_channels();
         let is_fixed = others.is_empty();
-        let side = |side: usize, name| match is_fixed {
-            true => Axis::Fixed(side),
-            false => Axis::Named(name),
+        let side = |side: usize, name| {
+            if is_fixed {
+                Axis::Fixed(side)
+            } else {
+                Axis::Named(name)
+            }
         };
         let image = [
             Axis::Named("batch"),
@@ -140,7 +144,7 @@ impl Classifier {
         let preprocessing = &config["pretrained_cfg"];
         let mut properties = vec![
             ("architecture", json!(self.info().architecture)),
-            ("origin", json!(self.info().origin)),
+            ("origin", json!(public(&self.info().origin))),
             (
                 "input_size",
                 json!([self.in_channels(), sides[0], sides[1]]),

@@ -9,7 +9,7 @@ use crate::files::write_file;
 use crate::model::Classifier;
 use crate::train::{EpochRecord, RunData, RunFiles};
 use crate::weights::manifest::Manifest;
-use crate::weights::{CARD, CardFacts, is_ours, yaml};
+use crate::weights::{CARD, CardFacts, at_repository, is_ours, public, weights_name, yaml};
 
 use super::run_report::data_name;
 
@@ -17,6 +17,14 @@ use super::run_report::data_name;
 const FASHION_MNIST: &str = "zalando-datasets/fashion_mnist";
 /// The recipe in an exported folder.
 const RECIPE: &str = "recipe.toml";
+/// All files that a card may show or name.
+const BESIDE: [&str; 5] = [
+    "curves.svg",
+    "confusion.svg",
+    "precision_recall.svg",
+    "predicted.svg",
+    RECIPE,
+];
 /// Pictures of a run folder, what they are called in an exported one, and what they show.
 fn pictures(task: Task) -> [[&'static str; 3]; 2] {
     let of_task = match task {
@@ -121,6 +129,65 @@ impl ModelCard {
         })
     }
 
+    /// The card that lies in an exported folder, with the pictures and the recipe that it names. Without
+    /// one, what `model`, which was opened from there, tells of itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be read.
+    pub fn of_folder(dir: impl AsRef<Path>, model: &Classifier) -> Result<Self> {
+        let read = |name: &str| {
+            let path = dir.as_ref().join(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(Error::io("read", &path)(error)),
+            }
+        };
+        let text = match read(CARD)? {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => model.card(&CardFacts {
+                task: model.info().outputs.task,
+                ..CardFacts::default()
+            }),
+        };
+        let mut files = Vec::new();
+        // What a card of ours does not name is of an earlier one; in somebody's card it may be named otherwise.
+        let is_ours = is_ours(&text);
+        for name in BESIDE
+            .into_iter()
+            .filter(|name| !is_ours || text.contains(name))
+        {
+            files.extend(read(name)?.map(|bytes| (name.to_owned(), bytes)));
+        }
+        Ok(Self {
+            text,
+            files,
+            missing: Vec::new(),
+        })
+    }
+
+    /// The card for a repository of the hub, `owner/name`, and a branch of it: the lines that open the model
+    /// name it in place of a folder.
+    pub fn for_repository(self, repository: &str, revision: Option<&str>) -> Self {
+        Self {
+            text: at_repository(&self.text, repository, revision),
+            ..self
+        }
+    }
+
+    /// What weights are called in the words for where they came from, such as
+    /// [`ModelInfo::origin`](crate::ModelInfo::origin): without what was done to them.
+    pub fn weights_name(origin: &str) -> &str {
+        weights_name(origin)
+    }
+
+    /// The card and the files that it shows and names, by their names in the repository.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let beside = self.files.iter();
+        let beside = beside.map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        std::iter::once((CARD, self.text.as_bytes())).chain(beside)
+    }
+
     /// The card, in Markdown with a front matter in YAML.
     pub fn text(&self) -> &str {
         &self.text
@@ -132,7 +199,7 @@ impl ModelCard {
     }
 
     /// Writes the card, its pictures and the recipe into an exported folder. A model card that is not ours
-    /// stays; returns whether ours was written.
+    /// stays; one of ours is replaced, and its pictures go with it. Returns whether ours was written.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written.
@@ -142,12 +209,24 @@ impl ModelCard {
             write_file(&dir.join(name), bytes)?;
         }
         let path = dir.join(CARD);
-        let is_free = !path.exists();
-        if is_free || std::fs::read_to_string(&path).is_ok_and(|old| is_ours(&old)) {
-            write_file(&path, self.text.as_bytes())?;
-            return Ok(true);
+        let old = std::fs::read_to_string(&path);
+        let is_ours = old.is_ok_and(|old| is_ours(&old));
+        if path.exists() && !is_ours {
+            return Ok(false);
         }
-        Ok(false)
+        // What an earlier card showed would be pushed with this one.
+        let has = |name: &str| self.files.iter().any(|(own, _)| own == name);
+        for stale in BESIDE.iter().filter(|name| is_ours && !has(name)) {
+            let stale = dir.join(stale);
+            match std::fs::remove_file(&stale) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("delete", &stale)(error));
+                }
+                _ => {}
+            }
+        }
+        write_file(&path, self.text.as_bytes())?;
+        Ok(true)
     }
 }
 
@@ -372,23 +451,6 @@ fn training(run: &RunFiles, recipe: &str, command: Option<&str>) -> String {
     text + &format!("The recipe:\n\n```toml\n{recipe}```\n\n")
 }
 
-/// What weights are called, without what was done to them: `resnet18.a1_in1k`, `hf-hub:owner/name@..`,
-/// a path, or `random (seed 3)`.
-fn weights_name(origin: &str) -> &str {
-    let name = origin.split("; ").next().unwrap_or(origin);
-    name.split(" (licence ").next().unwrap_or(name)
-}
-
-/// The same with no more of a path than its last part: folders are nobody's business.
-fn public(origin: &str) -> String {
-    let name = weights_name(origin);
-    let last = Path::new(name).file_name().and_then(|last| last.to_str());
-    match last {
-        Some(last) if !name.starts_with("hf-hub:") => origin.replacen(name, last, 1),
-        _ => origin.to_owned(),
-    }
-}
-
 /// The repository of the hub that a model started from, if it was one.
 fn base_model(origin: &str) -> Result<Option<String>> {
     let name = weights_name(origin);
@@ -407,30 +469,47 @@ fn base_model(origin: &str) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{base_model, public, weights_name};
+    use super::{ModelCard, base_model};
+    use crate::weights::CARD;
 
     #[test]
-    fn where_weights_came_from_names_a_repository_and_no_folder() {
+    fn what_weights_came_from_a_repository_of_the_hub() {
+        let base = |origin| base_model(origin).unwrap();
         let entry =
             "resnet18.a1_in1k (licence apache-2.0); new head of 10 classes: pytorch (seed 42)";
-        assert_eq!(weights_name(entry), "resnet18.a1_in1k");
-        assert_eq!(public(entry), entry);
-        let base = |origin| base_model(origin).unwrap();
         assert_eq!(base(entry).unwrap(), "timm/resnet18.a1_in1k");
         let hub = "hf-hub:me/mine@0123 (licence unknown)";
-        assert_eq!(
-            (public(hub).as_str(), base(hub).unwrap().as_str()),
-            (hub, "me/mine")
-        );
-        let file = "/home/me/secret/mine.safetensors; new head of 3 classes: pytorch (seed 1)";
-        let words = "mine.safetensors; new head of 3 classes: pytorch (seed 1)";
-        assert_eq!(public(file), words);
+        assert_eq!(base(hub).unwrap(), "me/mine");
         for origin in [
-            file,
+            "/home/me/secret/mine.safetensors; new head of 3 classes: pytorch (seed 1)",
             "random (seed 3)",
             "resnet18.fractal (licence mit or apache-2.0)",
         ] {
             assert_eq!(base(origin), None, "{origin}");
         }
+    }
+
+    #[test]
+    fn pictures_of_an_earlier_card_go_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let card = |names: &[&str]| ModelCard {
+            text: crate::weights::sealed("text".to_owned()),
+            files: names
+                .iter()
+                .map(|name| ((*name).to_owned(), Vec::new()))
+                .collect(),
+            missing: Vec::new(),
+        };
+        let there = |name: &str| dir.path().join(name).exists();
+        std::fs::write(dir.path().join("mine.svg"), "").unwrap();
+        let old = card(&["curves.svg", "confusion.svg", "recipe.toml"]);
+        assert!(old.write(dir.path()).unwrap());
+        assert!(card(&["curves.svg"]).write(dir.path()).unwrap());
+        assert!(there("curves.svg") && there("mine.svg"));
+        assert!(!there("confusion.svg") && !there("recipe.toml"));
+        // With a card of somebody's, nothing goes.
+        std::fs::write(dir.path().join(CARD), "# mine\n").unwrap();
+        assert!(!card(&[]).write(dir.path()).unwrap());
+        assert!(there("curves.svg"));
     }
 }

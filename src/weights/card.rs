@@ -1,7 +1,12 @@
 //! What a model card says beside what the model itself tells: the metadata that the hub reads, and what
 //! a run knows.
 
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
 use crate::data::Task;
+use crate::files::hex;
 
 /// What is known of a model that is not in it.
 #[derive(Debug, Default)]
@@ -90,6 +95,88 @@ fn licence_lines(licence: &str, base_model: Option<&str>) -> String {
     }
 }
 
+/// How the lines of a card that open a model name it: in a folder, until the card has a repository.
+pub(crate) const TIMM_FOLDER: &str = "\"local-dir:PATH\"";
+pub(crate) const TORCH_FILE: &str = "\"PATH/model.safetensors\"";
+pub(crate) const TORCH_IMPORT: &str = "from safetensors.torch import load_file\n";
+pub(crate) const RUST_FOLDER: &str = "burn_zoo::Classifier::open(\"PATH\", &device)?";
+
+/// A card whose model is opened from a repository of the hub.
+#[cfg(feature = "plots")]
+pub(crate) fn at_repository(card: &str, repository: &str, revision: Option<&str>) -> String {
+    if let Some(text) = unsealed(card) {
+        return sealed(at_repository(text, repository, revision));
+    }
+    let at = revision.map_or_else(String::new, |revision| format!("@{revision}"));
+    let address = format!("\"hf-hub:{repository}{at}\"");
+    let mut card = card.replace(TIMM_FOLDER, &address).replace(
+        RUST_FOLDER,
+        &format!("burn_zoo::Zoo::get({address})?.build(&device)?"),
+    );
+    if card.contains(TORCH_FILE) {
+        let revision = revision.map_or_else(String::new, |it| format!(", revision=\"{it}\""));
+        let file = format!("hf_hub_download(\"{repository}\", \"model.safetensors\"{revision})");
+        let import = format!("from huggingface_hub import hf_hub_download\n{TORCH_IMPORT}");
+        card = card
+            .replace(TORCH_FILE, &file)
+            .replace(TORCH_IMPORT, &import);
+    }
+    card
+}
+
+/// What stands before the sum of a card's text in its last line, which readers of the card do not see.
+pub(crate) const SEAL: &str = "\n<!-- burn-zoo ";
+
+fn seal(text: &str) -> String {
+    let sum = hex(&Sha256::digest(text));
+    format!("{SEAL}{} -->\n", &sum[..16])
+}
+
+/// A card's text with a last line by which it shows whether somebody has changed it since.
+pub(crate) fn sealed(text: String) -> String {
+    let seal = seal(&text);
+    text + &seal
+}
+
+/// The text of a card that nobody has changed.
+pub(crate) fn unsealed(card: &str) -> Option<&str> {
+    let text = &card[..card.rfind(SEAL)?];
+    (card[text.len()..] == seal(text)).then_some(text)
+}
+
+/// What is written behind the name of weights when they are loaded (`builder/load.rs`).
+const DONE: [&str; 4] = [
+    "; key ",
+    "; prefix ",
+    "; first convolution from ",
+    "; new head of ",
+];
+
+/// What weights are called, without what was done to them: `resnet18.a1_in1k`, `hf-hub:owner/name@..`,
+/// a path, or `random`.
+pub(crate) fn weights_name(origin: &str) -> &str {
+    // A path may have semicolons and brackets of its own.
+    let end = DONE.iter().filter_map(|done| origin.find(done)).min();
+    let name = &origin[..end.unwrap_or(origin.len())];
+    if name.starts_with("random (seed ") {
+        return "random";
+    }
+    match name.rfind(" (licence ") {
+        Some(end) if name.ends_with(')') => &name[..end],
+        _ => name,
+    }
+}
+
+/// The same origin with no more of a path than its last part: folders are nobody's business.
+pub(crate) fn public(origin: &str) -> String {
+    let name = weights_name(origin);
+    let last = Path::new(name).file_name().and_then(|last| last.to_str());
+    match last {
+        Some(last) if !name.starts_with("hf-hub:") => origin.replacen(name, last, 1),
+        _ => origin.to_owned(),
+    }
+}
+
 /// A text in quotes, as YAML and JSON have them.
 pub(crate) fn yaml(text: &str) -> String {
     serde_json::Value::from(text).to_string()
@@ -97,7 +184,64 @@ pub(crate) fn yaml(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::licence_lines;
+    use super::{licence_lines, public, sealed, unsealed, weights_name};
+
+    #[test]
+    fn where_weights_came_from_names_no_folder() {
+        let entry =
+            "resnet18.a1_in1k (licence apache-2.0); new head of 10 classes: pytorch (seed 42)";
+        let hub = "hf-hub:me/mine@0123 (licence unknown)";
+        for (origin, name, expected) in [
+            (entry, "resnet18.a1_in1k", entry),
+            (hub, "hf-hub:me/mine@0123", hub),
+            ("random (seed 3)", "random", "random (seed 3)"),
+            (
+                "/home/me/secret/mine.safetensors; new head of 3 classes: pytorch (seed 1)",
+                "/home/me/secret/mine.safetensors",
+                "mine.safetensors; new head of 3 classes: pytorch (seed 1)",
+            ),
+            (
+                "/a; b/c (1)/mine.pth; key model",
+                "/a; b/c (1)/mine.pth",
+                "mine.pth; key model",
+            ),
+        ] {
+            assert_eq!(weights_name(origin), name);
+            assert_eq!(public(origin), expected);
+        }
+    }
+
+    #[test]
+    fn a_card_shows_whether_it_was_changed() {
+        let card = sealed("---\na: 1\n---\n# b\n".to_owned());
+        assert_eq!(unsealed(&card), Some("---\na: 1\n---\n# b\n"));
+        for changed in [
+            card.replace("1", "2"),
+            card.clone() + "more\n",
+            "---\n".to_owned(),
+        ] {
+            assert_eq!(unsealed(&changed), None, "{changed}");
+        }
+    }
+
+    #[cfg(feature = "plots")]
+    #[test]
+    fn a_card_of_a_repository_names_it() {
+        use super::{RUST_FOLDER, TIMM_FOLDER, TORCH_FILE, TORCH_IMPORT, at_repository};
+        let card = sealed(format!(
+            "{TORCH_IMPORT}{TIMM_FOLDER}\n{TORCH_FILE}\n{RUST_FOLDER}\n"
+        ));
+        let card = at_repository(&card, "me/x", Some("next"));
+        assert_eq!(
+            unsealed(&card).unwrap(),
+            "from huggingface_hub import hf_hub_download\n\
+             from safetensors.torch import load_file\n\
+             \"hf-hub:me/x@next\"\n\
+             hf_hub_download(\"me/x\", \"model.safetensors\", revision=\"next\")\n\
+             burn_zoo::Zoo::get(\"hf-hub:me/x@next\")?.build(&device)?\n"
+        );
+        assert_eq!(at_repository(&card, "me/x", Some("next")), card);
+    }
 
     #[test]
     fn a_licence_is_one_of_the_hub_or_has_a_name_and_a_link() {

@@ -20,7 +20,9 @@ use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::{Adapt, Classifier, InputSize, Outputs, StemOptions, params};
 use crate::preprocess::ImageSize;
-use crate::weights::card::CardFacts;
+use crate::weights::card::{
+    CardFacts, RUST_FOLDER, SEAL, TIMM_FOLDER, TORCH_FILE, TORCH_IMPORT, public, sealed, unsealed,
+};
 use crate::weights::manifest::{licence_in_words, licence_source_in_words};
 use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
 
@@ -250,8 +252,7 @@ impl Classifier {
         let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
         let lines = match (library, self.in_channels(), self.num_classes()) {
             ("timm", ..) => {
-                "import timm\nmodel = timm.create_model(\"local-dir:PATH\", pretrained=True)"
-                    .to_owned()
+                format!("import timm\nmodel = timm.create_model({TIMM_FOLDER}, pretrained=True)")
             }
             // torchvision's constructors know no other channels, and no models without classes.
             (_, 3, 1..) => {
@@ -263,9 +264,9 @@ impl Classifier {
                 });
                 let args: String = args.collect();
                 format!(
-                    "import torchvision\nfrom safetensors.torch import load_file\n\
+                    "import torchvision\n{TORCH_IMPORT}\
                      model = torchvision.models.get_model(\"{}\", num_classes={}{args})\n\
-                     model.load_state_dict(load_file(\"PATH/{WEIGHTS}\"))",
+                     model.load_state_dict(load_file({TORCH_FILE}))",
                     info.architecture,
                     self.num_classes(),
                 )
@@ -289,7 +290,7 @@ impl Classifier {
             format!("- licence of the weights that it started from: {licence}{source}\n")
         });
         let stem = self.backbone.describe().changed_stem();
-        format!(
+        sealed(format!(
             "{front_matter}{metadata}---\n# {architecture}\n\n\
              {architecture} with {channels} input channel(s) and {classes}.\n\n\
              - parameters: {parameters}\n\
@@ -300,7 +301,7 @@ impl Classifier {
              {sections}\
              {python}\
              ```rust\n\
-             let model = burn_zoo::Classifier::open(\"PATH\", &device)?;\n\
+             let model = {RUST_FOLDER};\n\
              ```\n",
             front_matter = front_matter(library),
             metadata = facts.metadata(info.licence.as_deref()),
@@ -311,9 +312,9 @@ impl Classifier {
             stem = stem.map_or_else(String::new, |stem| format!("- stem: {stem}\n")),
             mean = info.normalization.mean(),
             std = info.normalization.std(),
-            origin = facts.origin.as_deref().unwrap_or(&info.origin),
+            origin = public(facts.origin.as_deref().unwrap_or(&info.origin)),
             python = self.in_python(),
-        )
+        ))
     }
 }
 
@@ -363,12 +364,14 @@ pub(super) fn little_endian(values: &[f32]) -> Vec<u8> {
 /// The files of an exported model.
 pub(crate) const EXPORTED: [&str; 3] = [WEIGHTS, CARD, CONFIG];
 
-/// Whether a model card is one of ours.
+/// Whether a model card is one of ours, which nobody has changed.
 pub(crate) fn is_ours(card: &str) -> bool {
-    LIBRARIES
-        .map(front_matter)
-        .iter()
-        .any(|start| card.starts_with(start))
+    // Earlier versions wrote these lines and no others.
+    let is_old = || {
+        let starts = LIBRARIES.map(|library| front_matter(library) + "---\n");
+        !card.contains(SEAL) && starts.iter().any(|start| card.starts_with(start))
+    };
+    unsealed(card).is_some() || is_old()
 }
 
 /// The 16-bit numbers next to these.

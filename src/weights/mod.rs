@@ -35,8 +35,12 @@ pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};
 pub use adapter::Adapter;
 pub(crate) use adapter::{ADAPTER_FILES, paths_of, read_bases, upstream_shapes, write_bases};
+#[cfg(any(feature = "plots", feature = "onnx"))]
+pub(crate) use card::public;
+#[cfg(all(test, feature = "plots"))]
+pub(crate) use card::sealed;
 #[cfg(feature = "plots")]
-pub(crate) use card::{CardFacts, yaml};
+pub(crate) use card::{CardFacts, at_repository, weights_name, yaml};
 pub use contents::{DType, TensorInfo};
 #[cfg(feature = "plots")]
 pub(crate) use export::{CARD, is_ours};

@@ -6,17 +6,17 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::prelude::*;
 use burn_zoo::train::RunConfig;
 use burn_zoo::weights::Adapter;
-use burn_zoo::{ImageSize, OnnxSize};
+use burn_zoo::{Error, ImageSize, OnnxSize};
 use clap::{Args, ValueEnum};
 
 use crate::model::warn_of;
-use crate::model_folder::{model_folder, open};
+use crate::model_folder::{model_folder, open, open_to_share};
 use crate::output::print;
 use crate::push::write_card;
 
 #[derive(Args)]
 pub struct ExportArgs {
-    /// The folder of a run
+    /// The folder of a run, or an exported one
     run: PathBuf,
     /// The folder to write, or a file whose name ends with .onnx
     #[arg(value_name = "DIR|FILE.onnx")]
@@ -50,12 +50,9 @@ enum Format {
 }
 
 impl Format {
-    fn name(self) -> &'static str {
-        match self {
-            Format::Folder => "folder",
-            Format::Onnx => "onnx",
-            Format::Adapter => "adapter",
-        }
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
@@ -101,7 +98,7 @@ impl ExportArgs {
         if format == Format::Adapter {
             return self.adapter(device);
         }
-        let model = open(&self.run, device)?;
+        let model = open_to_share(&self.run, device)?;
         let info = model.info();
         if let Some(licence) = &info.licence {
             let source = info.licence_source.as_deref();
@@ -138,9 +135,13 @@ impl ExportArgs {
             None if self.dynamic_size => ("--dynamic-size: ", OnnxSize::Any),
             None => ("", OnnxSize::Own),
         };
-        model
-            .export_onnx(file, size)
-            .map_err(|error| anyhow!("{flag}{error}"))
+        model.export_onnx(file, size).map_err(|error| match error {
+            Error::InputShape { .. } | Error::InvalidArgument { .. } => {
+                anyhow!("{flag}{error}")
+            }
+            // No size would change a full disk.
+            error => error.into(),
+        })
     }
 }
 

@@ -50,6 +50,21 @@ pub fn open(dir: &Path, device: &Device) -> Result<Classifier> {
     Ok(spec_of(dir)?.build(device)?)
 }
 
+/// The same, to give it to others: of a run's model it is known what it started from, not only in which file it
+/// lay.
+pub fn open_to_share(dir: &Path, device: &Device) -> Result<Classifier> {
+    let model = open(dir, device)?;
+    // What is wrong with a run is told where more of it is wanted.
+    let config = RunConfig::open(dir).ok();
+    let origin = config
+        .as_ref()
+        .and_then(|config| config.model.get("weights"));
+    Ok(match origin.and_then(toml::Value::as_str) {
+        Some(origin) => model.with_origin(origin),
+        None => model,
+    })
+}
+
 /// The folder of a trained model: a run's best (its newest checkpoint, if it was stopped before
 /// there was a best), or an exported folder itself.
 pub fn model_folder(dir: &Path) -> Result<PathBuf> {

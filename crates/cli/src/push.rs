@@ -13,8 +13,8 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use crate::model::warn_of;
-use crate::model_folder::{model_folder, open, spec_of};
-use crate::output::{print, print_json};
+use crate::model_folder::{model_folder, open_to_share, spec_of};
+use crate::output::{print, print_json, quoted};
 use crate::{notice, progress};
 
 #[derive(Args)]
@@ -24,7 +24,7 @@ pub struct PushArgs {
     /// The repository, OWNER/NAME; created if it does not exist
     #[arg(value_name = "OWNER/NAME")]
     repository: String,
-    /// Make a repository that does not exist a private one
+    /// Make a repository that does not exist a private one; into a public one nothing is sent
     #[arg(long)]
     private: bool,
     /// The branch, created from main if it does not exist [default: main]
@@ -41,15 +41,6 @@ pub struct PushArgs {
     json: bool,
 }
 
-/// What of an exported folder is sent. Whatever else lies in it may be nobody's business.
-const SENT: [&str; 6] = [
-    WEIGHTS,
-    CONFIG,
-    CARD,
-    "curves.svg",
-    "confusion.svg",
-    "recipe.toml",
-];
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 const CARD: &str = "README.md";
@@ -66,27 +57,21 @@ impl PushArgs {
         };
         hub.check_push(&push)?;
         let made = tempfile::tempdir().context("a temporary folder")?;
-        let folder = self.folder(device, made.path())?;
-        push.files = self.files(&folder, device)?;
+        let (folder, card) = self.folder(device, made.path())?;
+        push.files = Self::files(&folder, &card)?;
         if self.dry_run {
-            return self.show(&hub, &push, &folder);
+            return self.show(&hub, &push, &card);
         }
         let pushed = progress::push(|watch| hub.push(&push, watch))?;
-        if self.private && pushed.private == Some(false) {
-            notice::tell(format!(
-                "--private: {} exists and is public, and stays so; its settings change that",
-                self.repository
-            ));
-        }
         if self.json {
             return print_json(&self.document(&pushed));
         }
         self.say(&pushed)
     }
 
-    /// The exported folder that is sent: DIR itself, or that of a run's best model, which is written
-    /// into `made`.
-    fn folder(&self, device: &Device, made: &Path) -> Result<PathBuf> {
+    /// The exported folder that is sent, with its card: DIR itself, or that of a run's best model, which is
+    /// written into `made`.
+    fn folder(&self, device: &Device, made: &Path) -> Result<(PathBuf, ModelCard)> {
         let dir = &self.dir;
         let shown = dir.display();
         let source = model_folder(dir)?;
@@ -99,39 +84,58 @@ impl PushArgs {
                 "the weights that it started from",
             );
         }
-        if source == *dir {
-            if !dir.join(WEIGHTS).is_file() {
-                bail!(
-                    "{shown}: expected the folder of a run, or an exported one with {WEIGHTS} and \
-                     {CONFIG}, found no {WEIGHTS}"
-                );
-            }
+        let is_exported = source == *dir;
+        if is_exported && !dir.join(WEIGHTS).is_file() {
+            bail!(
+                "{shown}: expected the folder of a run, or an exported one with {WEIGHTS} and \
+                 {CONFIG}, found no {WEIGHTS}"
+            );
+        }
+        // Also an exported one is opened: weights of another make than their configuration are of no
+        // use to anybody.
+        let model = open_to_share(dir, device)?;
+        let folder = if is_exported {
             notice::say(format_args!(
                 "{shown} is an exported folder: it is sent as it is"
             ));
-            return Ok(dir.clone());
-        }
-        notice::say(format_args!(
-            "{shown} is a run: {} is sent",
-            source.display()
-        ));
-        let model = open(dir, device)?;
-        model.export(made)?;
-        write_card(dir, &model, made)?;
-        Ok(made.to_path_buf())
+            if !dir.join(CARD).is_file() {
+                notice::tell(format!("{shown}: has no {CARD}; one is made"));
+            }
+            dir.clone()
+        } else {
+            notice::say(format_args!(
+                "{shown} is a run: {} is sent",
+                source.display()
+            ));
+            model.export(made)?;
+            write_card(dir, &model, made)?;
+            made.to_path_buf()
+        };
+        let card = ModelCard::of_folder(&folder, &model)?;
+        let card = card.for_repository(&self.repository, self.revision.as_deref());
+        Ok((folder, card))
     }
 
-    /// The files of an exported folder. What is left out is told.
-    fn files(&self, folder: &Path, device: &Device) -> Result<Vec<PushFile>> {
+    /// The files of an exported folder, the largest first. Whatever else lies in it may be nobody's business:
+    /// it is left out, which is told.
+    fn files(folder: &Path, card: &ModelCard) -> Result<Vec<PushFile>> {
+        let mut files: Vec<PushFile> = card
+            .files()
+            .map(|(name, bytes)| PushFile::of_bytes(name, bytes))
+            .collect();
         let mut left_out = Vec::new();
-        let mut names = Vec::new();
         let entries = std::fs::read_dir(folder);
         for entry in entries.with_context(|| folder.display().to_string())? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            let is_sent = SENT.contains(&name.as_str()) || name.starts_with("LICENSE");
-            match is_sent && folder.join(&name).is_file() {
-                true => names.push(name),
-                false => left_out.push(name),
+            if card.files().any(|(of_card, _)| of_card == name) {
+                continue;
+            }
+            let is_sent = [WEIGHTS, CONFIG].contains(&name.as_str()) || name.starts_with("LICENSE");
+            let path = folder.join(&name);
+            if is_sent && path.is_file() {
+                files.push(PushFile::open(name, path));
+            } else {
+                left_out.push(name);
             }
         }
         if !left_out.is_empty() {
@@ -141,47 +145,13 @@ impl PushArgs {
                 left_out.join(", ")
             ));
         }
-        names.sort();
-        // The largest first.
-        names.sort_by_key(|name| name != WEIGHTS);
-        let file = |name: &String| match name.as_str() {
-            CARD => Ok(PushFile::of_bytes(CARD, self.card(folder)?)),
-            name => Ok(PushFile::open(name, folder.join(name))),
-        };
-        let mut files = names.iter().map(file).collect::<Result<Vec<_>>>()?;
-        if !names.iter().any(|name| name == CARD) {
-            notice::tell(format!("{}: has no {CARD}; one is made", folder.display()));
-            let made = tempfile::tempdir().context("a temporary folder")?;
-            open(folder, device)?.export(made.path())?;
-            files.push(PushFile::of_bytes(CARD, self.card(made.path())?));
-        }
+        files.sort_by_key(|file| (file.path != WEIGHTS, file.path.clone()));
         Ok(files)
     }
 
-    /// The card, in which the model has its address on the hub in place of a folder.
-    fn card(&self, folder: &Path) -> Result<String> {
-        let path = folder.join(CARD);
-        let text = std::fs::read_to_string(&path);
-        let text = text.with_context(|| path.display().to_string())?;
-        let address = format!("hf-hub:{}", self.repository);
-        let address = match &self.revision {
-            Some(revision) => format!("{address}@{revision}"),
-            None => address,
-        };
-        Ok(text.replace("local-dir:PATH", &address).replace(
-            "burn_zoo::Classifier::open(\"PATH\", &device)?",
-            &format!("burn_zoo::Zoo::get(\"{address}\")?.build(&device)?"),
-        ))
-    }
-
     /// What would be sent.
-    fn show(&self, hub: &Hub, push: &Push, folder: &Path) -> Result<()> {
-        let card = if folder.join(CARD).is_file() {
-            self.card(folder)?
-        } else {
-            String::new()
-        };
-        let metadata = front_matter(&card);
+    fn show(&self, hub: &Hub, push: &Push, card: &ModelCard) -> Result<()> {
+        let metadata = front_matter(card.text());
         let revision = push.revision.as_deref().unwrap_or("main");
         let url = hub.page(&push.repository);
         if self.json {
@@ -321,8 +291,7 @@ fn command(config: &RunConfig) -> String {
     let text = |key: &str| config.model.get(key).and_then(toml::Value::as_str);
     let architecture = text("architecture").unwrap_or("MODEL");
     let origin = text("weights").unwrap_or_default();
-    let weights = origin.split("; ").next().unwrap_or(origin);
-    let weights = weights.split(" (").next().unwrap_or(weights);
+    let weights = ModelCard::weights_name(origin);
     let mut words = vec!["burn-zoo".to_owned(), "finetune".to_owned()];
     if weights.starts_with("hf-hub:") || (weights.contains('.') && Zoo::get(weights).is_ok()) {
         words.push(weights.to_owned());
@@ -332,6 +301,7 @@ fn command(config: &RunConfig) -> String {
         words.extend([architecture.to_owned(), "--weights".to_owned(), file.into()]);
     }
     words.extend(["--config".to_owned(), "recipe.toml".to_owned()]);
+    words.extend(model_flags(config, origin));
     let mut flags = |table: &toml::Table| {
         for (name, value) in table {
             let flag = format!("--{}", name.replace('_', "-"));
@@ -348,6 +318,8 @@ fn command(config: &RunConfig) -> String {
                     let last = Path::new(text).file_name();
                     last.map_or(text.clone(), |last| last.to_string_lossy().into())
                 }
+                // As the flag takes it.
+                toml::Value::String(text) if text == "\t" => "tab".to_owned(),
                 toml::Value::String(text) => text.clone(),
                 _ => continue,
             };
@@ -362,21 +334,57 @@ fn command(config: &RunConfig) -> String {
     words.join(" ")
 }
 
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_.,:/=@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+/// The flags by which a run's model differs from upstream's, as far as the words for its weights and its stem
+/// tell.
+fn model_flags(config: &RunConfig, origin: &str) -> Vec<String> {
+    let text = |key: &str| config.model.get(key).and_then(toml::Value::as_str);
+    let mut flags = Vec::new();
+    let mut flag = |name: &str, value: &str| flags.extend([name.to_owned(), value.to_owned()]);
+    for done in origin[ModelCard::weights_name(origin).len()..].split("; ") {
+        if let Some(key) = done.strip_prefix("key ") {
+            flag("--weights-key", key);
+        } else if let Some(prefix) = done.strip_prefix("prefix ") {
+            flag("--weights-prefix", prefix);
+        } else if done.starts_with("first convolution from ") {
+            let rule = done.split_once(": ").map(|(_, rule)| rule);
+            let default = StemRule::default().to_string();
+            if let Some(rule) = rule.filter(|rule| *rule != default) {
+                flag("--stem", rule);
+            }
+        } else if done.starts_with("new head of ") {
+            let rule = done.split_once(": ").map(|(_, rule)| rule);
+            let rule = rule.and_then(|rule| rule.rsplit_once(" (seed "));
+            if let Some((rule, _)) = rule {
+                flag("--head-init", rule);
+            }
+        }
     }
+    let upstream = text("architecture").and_then(|name| burn_zoo::zoo::find(name).ok());
+    if let (Some(upstream), Some(pool)) = (upstream, text("global_pool"))
+        && upstream.pool.timm_name() != pool
+    {
+        flag("--pool", if pool.is_empty() { "none" } else { pool });
+    }
+    // `stride 1, no pooling`, or `patches of 4 pixels`.
+    if let Some(stem) = text("stem") {
+        let number = stem
+            .split([' ', ','])
+            .find(|word| word.parse::<usize>().is_ok());
+        if let Some(stride) = number {
+            flag("--stem-stride", stride);
+        }
+        if stem.ends_with(", no pooling") {
+            flags.push("--no-stem-pool".to_owned());
+        }
+    }
+    flags
 }
 
 #[cfg(test)]
 mod tests {
     use burn_zoo::train::{Recipe, RunConfig, RunData};
 
-    use super::{command, front_matter, quoted};
+    use super::{command, front_matter};
 
     fn config(weights: &str, arguments: &str) -> RunConfig {
         RunConfig {
@@ -411,7 +419,7 @@ mod tests {
         );
         for (weights, expected) in [
             ("random (seed 3)", "resnet18 --weights random"),
-            ("/a/b/mine.pth; key model", "resnet18 --weights mine.pth"),
+            ("/a/b (old)/mine.pth", "resnet18 --weights mine.pth"),
             (
                 "hf-hub:me/mine@0123 (licence unknown)",
                 "hf-hub:me/mine@0123",
@@ -423,7 +431,35 @@ mod tests {
                 format!("burn-zoo finetune {expected} --config recipe.toml")
             );
         }
-        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn a_changed_model_is_told_by_its_flags() {
+        let mut config = config(
+            "/my (old)/x.pth; key ema; first convolution from 3 to 1 channels: sum; new head of 2 \
+             classes: kaiming_normal (seed 42)",
+            "[data]\ncsv_label_column = 'what'\ncsv_delimiter = \"\\t\"",
+        );
+        config.model.extend(
+            "global_pool = 'max'\nstem = 'stride 2, no pooling'"
+                .parse::<toml::Table>()
+                .unwrap(),
+        );
+        assert_eq!(
+            command(&config),
+            "burn-zoo finetune resnet18 --weights x.pth --config recipe.toml --weights-key ema --stem sum \
+             --head-init kaiming_normal --pool max --stem-stride 2 --no-stem-pool \
+             --csv-delimiter tab --csv-label-column what"
+        );
+        config.model.insert("global_pool".to_owned(), "avg".into());
+        config
+            .model
+            .insert("stem".to_owned(), "patches of 4 pixels".into());
+        let found = command(&config);
+        assert!(
+            found.contains("kaiming_normal --stem-stride 4 --csv"),
+            "{found}"
+        );
     }
 
     #[test]

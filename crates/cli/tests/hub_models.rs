@@ -619,6 +619,42 @@ fn a_run_is_pushed_with_its_card() {
         assert!(card.contains("hf-hub:me/tuned@next"));
     });
 
+    // A network for other runtimes has the origin of the run, and of a folder no path.
+    let network = world.path("model.onnx");
+    let home = world.dir.path().to_str().unwrap();
+    for (from, expected) in [
+        (&out, "test_resnet.mine (licence cc-by-nc-4.0"),
+        (&folder, "model.safetensors"),
+    ] {
+        world.run(&["export", from, &network, "--overwrite"], &[]);
+        let bytes = std::fs::read(&network).unwrap();
+        let holds = |text: &str| {
+            let mut parts = bytes.windows(text.len());
+            parts.any(|part| part == text.as_bytes())
+        };
+        assert!(holds(expected) && !holds(home), "{from}");
+    }
+
+    // What shall be private is not sent where everybody sees it.
+    world.server.written(|written| {
+        let repository = written.repositories.get_mut("me/tuned").unwrap();
+        repository.private = false;
+    });
+    let error = world.fail(&["push", &out, "me/tuned", "--private"], &token);
+    assert!(error.contains("expected a private repository"), "{error}");
+
+    // A card that is made is shown, without pictures that it does not have; weights that are none are not sent.
+    std::fs::remove_file(format!("{folder}/README.md")).unwrap();
+    let (text, errors) = world.run(&["push", &folder, "me/tuned", "--dry-run"], &[]);
+    assert!(errors.contains("one is made"), "{errors}");
+    assert!(text.contains("library_name: timm"), "{text}");
+    assert!(!text.contains("curves.svg"), "{text}");
+    world.server.seen();
+    std::fs::write(format!("{folder}/model.safetensors"), "none").unwrap();
+    let error = world.fail(&["push", &folder, "me/tuned"], &token);
+    assert!(error.contains("model.safetensors"), "{error}");
+    assert!(world.server.seen().is_empty());
+
     // The server repeats the token, and still nobody reads it.
     world.server.before(|seen| {
         let body = format!(

@@ -248,7 +248,7 @@ pub(crate) enum FetchError {
 }
 
 /// The server's own words in brackets, if it gave any.
-fn quoted(said: &Option<String>) -> String {
+pub(super) fn quoted(said: &Option<String>) -> String {
     said.as_ref()
         .map_or(String::new(), |said| format!(" (\"{said}\")"))
 }

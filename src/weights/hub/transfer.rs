@@ -138,17 +138,7 @@ impl<'a> Transfer<'a> {
         if error.is_redirect() {
             FetchError::Redirect(reason).into()
         } else if error.is_connect() {
-            let limit = self.hub.limits.connect.as_secs_f64();
-            let reason = if error.is_timeout() {
-                format!("no answer within {limit} s")
-            } else {
-                connection_failure(error)
-            };
-            let url = error.url().unwrap_or(&self.request.url);
-            let host = url.host_str().unwrap_or("the server");
-            let port = url.port_or_known_default();
-            let port = port.map_or(String::new(), |port| format!(":{port}"));
-            let server = format!("{host}{port}");
+            let (server, reason) = self.hub.no_connection(error, &self.request.url);
             FetchError::Unreachable { server, reason }.into()
         } else if error.is_timeout() {
             self.silence_error().into()
@@ -224,6 +214,21 @@ impl Hub {
         };
         let blank = |c: char| if c.is_control() { ' ' } else { c };
         said.chars().map(blank).take(200).collect()
+    }
+
+    /// The server to which there is no connection, and why: `asked`, if the error names no other.
+    pub(super) fn no_connection(&self, error: &reqwest::Error, asked: &Url) -> (String, String) {
+        let reason = if error.is_timeout() {
+            let limit = self.limits.connect.as_secs_f64();
+            format!("no answer within {limit} s")
+        } else {
+            self.presentable(&connection_failure(error))
+        };
+        let url = error.url().unwrap_or(asked);
+        let host = url.host_str().unwrap_or("the server");
+        let port = url.port_or_known_default();
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        (format!("{host}{port}"), reason)
     }
 }
 

@@ -8,6 +8,7 @@ use clap::{Args as _, Command};
 use serde_json::Value;
 
 use super::child::ChildPlan;
+use crate::output::quoted;
 use crate::recipe::RecipeArgs;
 
 /// What is left of the best trial.
@@ -96,15 +97,6 @@ fn copy_model(from: &Path, to: &Path) -> Result<()> {
         std::fs::rename(&new, to)
     };
     copy().with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn set_switch(command: &mut Vec<String>, flag: &str, on: bool) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::HubErrorKind;
+use crate::weights::hub::fetch_error::quoted;
 
 /// Why files cannot be pushed. No message holds an access token or the query of an address, which may
 /// be signed. `step` is what was under way, as in `committing`.
@@ -117,6 +118,12 @@ pub(crate) enum PushError {
         expected: &'static str,
         found: String,
     },
+    /// Everybody would see what shall be private.
+    #[error(
+        "`private`: expected a private repository, found a public one; its settings on the hub \
+         change that"
+    )]
+    Public,
     /// The hub would leave a file out.
     #[error("the .gitignore of the repository leaves out `{file}`; change it there")]
     Ignored { file: String },
@@ -145,6 +152,7 @@ impl PushError {
             Self::NotFound { .. } => HubErrorKind::NotFound,
             Self::Conflict { .. }
             | Self::TooLarge { .. }
+            | Self::Public
             | Self::Ignored { .. }
             | Self::Object { .. } => HubErrorKind::Refused,
             Self::File { .. } => HubErrorKind::Request,
@@ -158,12 +166,6 @@ impl PushError {
             | Self::Other(_) => HubErrorKind::Network,
         }
     }
-}
-
-/// The server's own words in brackets, if it gave any.
-fn quoted(said: &Option<String>) -> String {
-    said.as_ref()
-        .map_or(String::new(), |said| format!(" (\"{said}\")"))
 }
 
 /// What a push that failed has left on the hub.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::PushError;
 use super::session::Session;
-use crate::http::{cause, connection_failure, without_secrets};
+use crate::http::{cause, without_secrets};
 use crate::weights::hub::repetition::{Failure, Repetitions};
 
 /// The largest answer that is read: one with the addresses of some thousand parts.
@@ -200,24 +200,13 @@ impl Session<'_> {
     }
 
     fn client_error(&self, step: &str, error: &reqwest::Error) -> Attempt {
-        let step = step.to_owned();
-        let reason = self.hub.presentable(&cause(error));
         if !error.is_connect() {
+            let reason = self.hub.presentable(&cause(error));
             return Attempt::Again(Failure::Interrupted { reason });
         }
-        let limit = self.hub.limits.connect.as_secs_f64();
-        let reason = if error.is_timeout() {
-            format!("no answer within {limit} s")
-        } else {
-            self.hub.presentable(&connection_failure(error))
-        };
-        let url = error.url().unwrap_or(&self.hub.endpoint);
-        let host = url.host_str().unwrap_or("the server");
-        let port = url.port_or_known_default();
-        let port = port.map_or(String::new(), |port| format!(":{port}"));
-        let server = format!("{host}{port}");
+        let (server, reason) = self.hub.no_connection(error, &self.hub.endpoint);
         Attempt::Final(PushError::Unreachable {
-            step,
+            step: step.to_owned(),
             server,
             reason,
         })

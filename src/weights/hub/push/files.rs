@@ -1,8 +1,7 @@
 //! The files of a push, and what the hub wants to know of them before it gets them.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::io::{self, Cursor, Read, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -81,39 +80,39 @@ impl<'a> Prepared<'a> {
         moved: Arc<AtomicU64>,
         tell: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Body> {
-        match &self.file.content {
+        Ok(match &self.file.content {
             Content::Bytes(bytes) => {
                 let end = usize::try_from(from + length).unwrap_or(usize::MAX);
                 let begin = usize::try_from(from).unwrap_or(usize::MAX);
                 let part = bytes.get(begin..end.min(bytes.len())).unwrap_or_default();
-                tell(length);
-                Ok(Body::from(part.to_vec()))
+                counted(Cursor::new(part.to_vec()), moved, tell)
             }
-            Content::File(path) => stream(path, from, length, moved, tell),
-        }
+            Content::File(path) => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(from))?;
+                counted(file.take(length), moved, tell)
+            }
+        })
     }
 }
 
-fn stream(
-    path: &Path,
-    from: u64,
-    length: u64,
+/// The body of a request. What of it was handed over is added to `moved`, and told.
+pub(super) fn counted(
+    source: impl Read + Send + 'static,
     moved: Arc<AtomicU64>,
     tell: impl Fn(u64) + Send + 'static,
-) -> io::Result<Body> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let state = (file.take(length), moved, tell);
-    let pieces = futures_util::stream::try_unfold(state, |(mut file, moved, tell)| async move {
+) -> Body {
+    let state = (source, moved, tell);
+    let pieces = futures_util::stream::try_unfold(state, |(mut source, moved, tell)| async move {
         let mut piece = vec![0; PIECE];
-        let count = file.read(&mut piece)?;
+        let count = source.read(&mut piece)?;
         if count == 0 {
             return Ok::<_, io::Error>(None);
         }
         piece.truncate(count);
         let before = moved.fetch_add(count as u64, Ordering::Relaxed);
         tell(before + count as u64);
-        Ok(Some((piece, (file, moved, tell))))
+        Ok(Some((piece, (source, moved, tell))))
     });
-    Ok(Body::wrap_stream(pieces))
+    Body::wrap_stream(pieces)
 }

@@ -14,6 +14,7 @@ mod files;
 mod large;
 mod session;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,15 +29,51 @@ use crate::http::without_secrets;
 use files::Prepared;
 use session::Session;
 
+/// Endings of the files that a repository's first `.gitattributes` puts into LFS, whatever their size.
+const IN_LFS: [&str; 31] = [
+    "7z",
+    "arrow",
+    "bin",
+    "bz2",
+    "ckpt",
+    "ftz",
+    "gz",
+    "h5",
+    "joblib",
+    "mlmodel",
+    "model",
+    "msgpack",
+    "npy",
+    "npz",
+    "onnx",
+    "ot",
+    "parquet",
+    "pb",
+    "pickle",
+    "pkl",
+    "pt",
+    "pth",
+    "rar",
+    "safetensors",
+    "tar",
+    "tflite",
+    "tgz",
+    "wasm",
+    "xz",
+    "zip",
+    "zst",
+];
+
 /// Files for a repository of the hub.
 #[derive(Clone, Debug, Default)]
 pub struct Push {
     /// The repository, `owner/name`. One that does not exist is created.
     pub repository: String,
-    /// What it shall hold. Files that it has besides are left alone.
+    /// What it shall hold; what it has of these paths is replaced. Files that it has besides are left alone.
     pub files: Vec<PushFile>,
-    /// Whether a repository that is created is private; one that exists stays what it is. If not, it
-    /// gets the owner's default, which is public unless an organisation says otherwise.
+    /// Whether the repository is private: one that is created is made so, and into one that exists and
+    /// is public nothing is sent. If not, one that is created gets the owner's default, which is public
+    /// unless an organisation says otherwise, and one that exists stays what it is.
     pub private: bool,
     /// The branch, `main` if it is `None`. One that does not exist begins as a copy of `main`.
     pub revision: Option<String>,
@@ -95,7 +132,14 @@ impl PushFile {
     /// # Errors
     /// As [`bytes`](Self::bytes).
     pub fn is_large(&self) -> Result<bool> {
-        Ok(self.path.ends_with(".safetensors") || self.bytes()? > 10_000_000)
+        let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+        Ok(ending.is_some_and(|ending| IN_LFS.contains(&ending))
+            || [".tar.", ".lfs.", "tfevents"]
+                .iter()
+                .any(|part| name.contains(part))
+            || folder.split('/').next() == Some("saved_model")
+            || self.bytes()? > 10_000_000)
     }
 }
 
@@ -169,8 +213,8 @@ impl Hub {
     /// # Errors
     ///
     /// [`Error::Hub`] if a name cannot be used, if there is no access token or one without the right to
-    /// write, and if the hub cannot be reached or refuses something; the message says what is left
-    /// there. [`Error::Io`] if a file cannot be read, [`Error::InvalidArgument`] if there is none.
+    /// write, if the repository is public though a private one is wanted, and if the hub cannot be
+    /// reached or refuses something; the message says what is left there. [`Error::Io`] if a file cannot be read, [`Error::InvalidArgument`] if there is none.
     pub fn push(&self, push: &Push, progress: &mut dyn FnMut(PushProgress)) -> Result<Pushed> {
         self.check_push(push)?;
         if push.files.is_empty() {
@@ -210,7 +254,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Error::Hub`] if one cannot; [`Error::InvalidArgument`] for a revision that is no branch.
+    /// [`Error::Hub`] if one cannot; [`Error::InvalidArgument`] for a revision that is no branch, and for
+    /// two files of one path.
     pub fn check_push(&self, push: &Push) -> Result<()> {
         check_repository(&push.repository, 2)?;
         if let Some(revision) = &push.revision {
@@ -220,8 +265,12 @@ impl Hub {
                 return Err(Error::argument("revision", "a branch", found));
             }
         }
+        let mut paths = BTreeSet::new();
         for file in &push.files {
             check_file(&file.path)?;
+            if !paths.insert(&file.path) {
+                return Err(Error::argument("files", "each path once", &file.path));
+            }
         }
         Ok(())
     }

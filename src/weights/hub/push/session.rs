@@ -1,16 +1,19 @@
 //! A push from its first request to its last.
 
+use std::io::Cursor;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::{Left, PushError};
 use super::exchange::{Attempt, Server, answer, read};
-use super::files::Prepared;
+use super::files::{Prepared, counted};
 use super::{Push, PushProgress, Pushed, PushedFile};
 use crate::http::{cause, client};
 use crate::weights::hub::checksum::is_commit;
@@ -112,12 +115,14 @@ impl<'a> Session<'a> {
 
     pub async fn push(&mut self) -> Result<Pushed, PushError> {
         let (private, created) = self.repository().await?;
-        let before = if created {
+        self.left = if created {
             Left::Empty
         } else {
             Left::Unchanged
         };
-        self.left = before;
+        if self.push.private && private == Some(false) {
+            return Err(PushError::Public);
+        }
         let (mut head, created_branch) = self.branch().await?;
         let mut pushed = Pushed {
             url: self.hub.page(&self.push.repository),
@@ -141,7 +146,6 @@ impl<'a> Session<'a> {
                 }
                 return Ok(pushed);
             }
-            self.left = before;
             let large = files.iter().filter(|file| file.changed && file.large);
             let large: Vec<&Prepared<'_>> = large.map(|file| file.file).collect();
             sent.extend(self.send_large(&large).await?);
@@ -155,6 +159,7 @@ impl<'a> Session<'a> {
                 Err(attempt) => attempt,
             };
             if attempt.may_have_been_heard() {
+                // For good: a commit that is not there yet may still come.
                 self.left = Left::Unknown;
             }
             self.wait_for_next(COMMITTING, &mut repetitions, attempt)
@@ -254,9 +259,14 @@ impl<'a> Session<'a> {
         let make = || Ok(self.json(self.request(Method::POST, &path), &body));
         // Somebody may have been faster, or the answer to the first attempt was lost.
         let reply = self.call(STEP, Server::Hub, &[409], make).await?;
-        self.left = Left::Empty;
+        let created = reply.status != 409;
+        self.left = if created {
+            Left::Empty
+        } else {
+            Left::Unchanged
+        };
         match self.info(&[]).await? {
-            Some(info) => Ok((info.private, reply.status != 409)),
+            Some(info) => Ok((info.private, created)),
             None => {
                 let found = "none after it was created".to_owned();
                 Err(answer(STEP, "a repository", found))
@@ -342,10 +352,11 @@ impl<'a> Session<'a> {
         let request = self
             .request(Method::POST, &path)
             .header("content-type", "application/x-ndjson")
-            .body(body);
-        let still = AtomicU64::new(0);
+            .header(CONTENT_LENGTH, body.len());
+        let moved = Arc::new(AtomicU64::new(0));
+        let request = request.body(counted(Cursor::new(body), Arc::clone(&moved), |_| ()));
         let reply = self
-            .attempt(COMMITTING, Server::Hub, &[], &still, request)
+            .attempt(COMMITTING, Server::Hub, &[], &moved, request)
             .await?;
         let expected = "a commit of 40 hexadecimal digits";
         let made: Committed = read(COMMITTING, expected, &reply)?;

@@ -242,7 +242,7 @@ fn private_is_for_a_new_repository_and_a_branch_begins_as_main() {
     assert_eq!(Desk::puts(&desk.place.server.seen()), 0);
     desk.assert_whole();
 
-    // A repository stays as visible as it is.
+    // Nothing goes where everybody sees it.
     let desk = Desk::new();
     desk.place
         .server
@@ -251,8 +251,19 @@ fn private_is_for_a_new_repository_and_a_branch_begins_as_main() {
         private: true,
         ..desk.push()
     };
-    let pushed = desk.send(&push).unwrap();
-    assert_eq!((pushed.private, pushed.created), (Some(false), false));
+    let error = desk.send(&push).unwrap_err();
+    assert_eq!(kind(&error), HubErrorKind::Refused);
+    let text = message(&error);
+    assert!(text.contains("`private`: expected a private"), "{text}");
+    assert!(text.ends_with("are as they were"), "{text}");
+    desk.assert_untouched();
+    assert!(
+        desk.place
+            .server
+            .seen()
+            .iter()
+            .all(|seen| seen.method == "GET")
+    );
 }
 
 /// The connection is cut at each request in turn, for good: the repository is untouched, and whole
@@ -521,6 +532,86 @@ fn a_commit_that_came_in_between_is_not_overwritten() {
     );
 }
 
+/// A commit whose answer was lost may come later than the hub was asked for it.
+#[test]
+fn a_commit_that_may_still_come_is_not_denied() {
+    let desk = Desk::new();
+    let mut count = 0;
+    desk.place.server.before(move |seen| {
+        if !seen.path.contains("/commit/") {
+            return None;
+        }
+        count += 1;
+        Some(Answer::new(if count == 1 { 504 } else { 409 }, ""))
+    });
+    let error = desk.send(&desk.push()).unwrap_err();
+    assert_eq!(kind(&error), HubErrorKind::Refused);
+    let text = message(&error);
+    assert!(
+        text.contains("whether the commit was made is not known"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_repository_of_somebody_else_is_not_called_empty() {
+    let desk = Desk::new();
+    let mut count = 0;
+    // Somebody creates it after it was looked for, and then the connection breaks.
+    desk.place.server.before(move |_| {
+        count += 1;
+        match count {
+            1 => Some(Answer::new(404, "")),
+            2 => Some(Answer::new(409, "")),
+            _ => Some(Answer::cut()),
+        }
+    });
+    let text = message(&desk.send(&desk.push()).unwrap_err());
+    assert!(text.ends_with("are as they were"), "{text}");
+}
+
+#[test]
+fn what_moves_slowly_is_not_silent() {
+    let desk = Desk::new();
+    let mut push = desk.push();
+    push.files[0] = PushFile::of_bytes(MODEL, desk.place.model.clone());
+    // Longer than a silence may be, and shorter than two of them.
+    desk.place.server.before(|seen| {
+        if seen.path.starts_with("/storage/") || seen.path.contains("/commit/") {
+            std::thread::sleep(std::time::Duration::from_millis(1500));
+        }
+        None
+    });
+    let mut most = 0;
+    let mut watch = |event| {
+        if let PushProgress::Sent { sent, .. } = event {
+            most = sent.max(most);
+        }
+    };
+    desk.hub().push(&push, &mut watch).unwrap();
+    assert_eq!(most, 200_000);
+    desk.assert_whole();
+}
+
+#[test]
+fn what_the_hub_keeps_in_lfs_is_called_large() {
+    let is_large = |path: &str| PushFile::of_bytes(path, "").is_large().unwrap();
+    for path in [
+        MODEL,
+        "a/model.onnx",
+        "x.pth",
+        "x.tar.lz",
+        "saved_model/a/b",
+    ] {
+        assert!(is_large(path), "{path}");
+    }
+    for path in ["README.md", "config.json", "curves.svg", "onnx", "gz/a.txt"] {
+        assert!(!is_large(path), "{path}");
+    }
+    let bytes = vec![0; 10_000_001];
+    assert!(PushFile::of_bytes("x.txt", bytes).is_large().unwrap());
+}
+
 #[test]
 fn silence_ends_a_push() {
     let desk = Desk::new();
@@ -586,6 +677,8 @@ fn what_cannot_be_pushed_is_said_before_a_request() {
     assert_eq!(kind(&error(&hub, &push)), HubErrorKind::Request);
     push.files[0] = PushFile::open(MODEL, desk.files.path().join("none"));
     assert!(matches!(error(&hub, &push), Error::Io { .. }));
+    push.files[0] = PushFile::of_bytes("config.json", "twice");
+    assert!(matches!(error(&hub, &push), Error::InvalidArgument { .. }));
     push.files.clear();
     assert!(matches!(error(&hub, &push), Error::InvalidArgument { .. }));
     assert!(desk.place.server.seen().is_empty());
