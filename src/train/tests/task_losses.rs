@@ -1,8 +1,5 @@
 //! Losses of several labels and of numbers are PyTorch's and timm's: `tests/fixtures/task_losses.json`.
 
-#[path = "../../../tests/common/mod.rs"]
-mod common;
-
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 
@@ -25,8 +22,8 @@ struct Entry {
 
 #[test]
 fn losses_and_gradients_are_those_of_pytorch() {
-    let text = std::fs::read_to_string(common::fixture("task_losses.json")).unwrap();
-    let entries: Vec<Entry> = serde_json::from_str(&text).unwrap();
+    let text = include_str!("../../../tests/fixtures/task_losses.json");
+    let entries: Vec<Entry> = serde_json::from_str(text).unwrap();
     let device = Device::default();
     for entry in entries {
         let function: LossFunction = entry.loss.parse().unwrap();
