@@ -37,11 +37,14 @@ impl Spec {
             }
         };
         // The names belong to the classes of the weights; a new head has another number of them.
-        if spec.classes.len() == model.num_classes() {
-            model.with_classes(spec.classes)?.with_outputs(spec.outputs)
-        } else {
-            Ok(model)
+        let count = model.num_classes();
+        let (scaling, thresholds) = (&spec.outputs.scaling, spec.outputs.thresholds.len());
+        let scales = scaling.as_ref().map_or(0, |scaling| scaling.mean.len());
+        let names = [spec.classes.len(), thresholds, scales];
+        if names.iter().any(|own| ![0, count].contains(own)) {
+            return Ok(model);
         }
+        model.with_classes(spec.classes)?.with_outputs(spec.outputs)
     }
 
     fn build_random(&self, seed: u64, device: &Device) -> Result<Classifier> {

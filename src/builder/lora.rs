@@ -10,7 +10,7 @@ use crate::model::low_rank::{
 };
 use crate::model::params::ParamInfo;
 use crate::model::{
-    Adapt, Classifier, Freeze, FrozenNorm, HostTensor, Lora, freeze, in_head, params,
+    Adapt, Classifier, Freeze, FrozenNorm, HostTensor, Lora, Outputs, freeze, in_head, params,
 };
 use crate::weights::{Adapter, paths_of, upstream_shapes};
 
@@ -88,6 +88,9 @@ impl Classifier {
         })?;
         if !adapter.classes.is_empty() {
             model = model.with_classes(adapter.classes.clone())?;
+        }
+        if adapter.outputs != Outputs::default() {
+            model = model.with_outputs(adapter.outputs.clone())?;
         }
         model.freeze_for(&Freeze::Nothing, FrozenNorm::Frozen, adapter.adapt)
     }

@@ -135,6 +135,9 @@ impl Targets {
                 }
             }
             (Targets::Rows { values, width }, Target::Values(own)) if own.len() == *width => {
+                if let Some(value) = own.iter().find(|value| !value.is_finite()) {
+                    return Err(Error::argument("target", "finite numbers", value));
+                }
                 values.extend(own);
             }
             (Targets::Rows { width, .. }, Target::Values(own)) => {

@@ -18,7 +18,7 @@ use crate::nn::{Precision, binary_cross_entropy, cross_entropy, fused};
 pub struct Evaluation {
     /// Images that were looked at.
     pub images: usize,
-    /// Mean cross-entropy; of several labels the binary one, the mean over images and classes; of numbers
+    /// Mean cross-entropy, whatever the recipe's loss is; of several labels the binary one, the mean over images and classes; of numbers
     /// the mean squared distance, in standard deviations of the training targets.
     pub loss: f64,
     /// Share of images whose best class is the right one, in 0..1. Where an image has not one class,
@@ -214,7 +214,7 @@ impl Classifier {
                 format!("{} images", evaluation.images),
             ));
         }
-        if evaluation.loss.is_nan() {
+        if !evaluation.loss.is_finite() {
             let expected =
                 "finite scores; weights of a run that diverged, or damaged ones, give none";
             return Err(Error::argument(
@@ -366,7 +366,7 @@ impl Classifier {
         // Scores that are not numbers are the business of whoever looks at the loss.
         match self.info.outputs.task {
             Task::SingleLabel => {}
-            _ if whole.loss.is_nan() => return Ok(whole),
+            _ if !whole.loss.is_finite() => return Ok(whole),
             Task::MultiLabel => {
                 let plain = vec![0.5; classes];
                 let thresholds = if thresholds.is_empty() {

@@ -7,7 +7,7 @@ use crate::data::{Targets, Task};
 use crate::error::{Error, Result};
 
 /// What the outputs of a model mean, and how its answers are read from them.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Outputs {
     /// What they tell of an image.
     pub task: Task,

@@ -19,7 +19,9 @@ pub struct EpochRecord {
     /// one class, NaN and not in the log, as the other accuracies.
     #[serde(default = "nan", skip_serializing_if = "is_nan")]
     pub train_accuracy: f64,
-    /// Mean cross-entropy over the validation images, of the averaged weights if there are.
+    /// Mean cross-entropy over the validation images, of the averaged weights if there are; of several
+    /// labels the binary one, of numbers the mean squared distance of scaled ones, whatever the recipe's
+    /// loss is.
     pub valid_loss: f64,
     /// Share of validation images that were recognised, in 0..1, by the averaged weights if there
     /// are.

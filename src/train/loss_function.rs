@@ -179,7 +179,8 @@ impl TaskLoss {
                 })
             }
             TaskLoss::Values { function, scaling } => {
-                let targets = scaling.normalized(targets.rows(&device)?);
+                let targets = soft.map_or_else(|| targets.rows(&device), Ok)?;
+                let targets = scaling.normalized(targets);
                 let distance = logits - targets;
                 Ok(match *function {
                     LossFunction::L1 => distance.abs().mean(),

@@ -212,10 +212,11 @@ fn training_model(recipe: &Recipe, mut model: Classifier) -> Result<Classifier> 
 /// The model that says for what it is trained. Numbers are scaled by those of the training images.
 fn with_task(recipe: &Recipe, model: Classifier, train: &dyn ImageData) -> Result<Classifier> {
     let own = &model.info().outputs;
+    // Numbers of the same names are those that the head tells already; a run that goes on has them.
+    let goes_on = own.task == Task::Regression && model.info().classes == train.classes();
     let scaling = match (recipe.task, &own.scaling) {
-        (Task::Regression, None) => Some(TargetScaling::of(&data::targets(train)?)?),
-        // What goes on, goes on with its own.
-        (Task::Regression, own) => own.clone(),
+        (Task::Regression, Some(own)) if goes_on => Some(own.clone()),
+        (Task::Regression, _) => Some(TargetScaling::of(&data::targets(train)?)?),
         _ => None,
     };
     let outputs = Outputs {
@@ -460,7 +461,9 @@ impl Setup {
         let mut notices: Vec<String> = self.adapted.iter().cloned().collect();
         notices.extend(self.unused_schedule());
         notices.extend(self.ranks_in_words());
-        if !self.group.is_alone() && self.recipe.class_weights != ClassWeights::Equal {
+        let divides = self.recipe.task == Task::SingleLabel;
+        let weighs = divides && self.recipe.class_weights != ClassWeights::Equal;
+        if !self.group.is_alone() && weighs {
             notices.push(
                 "class_weights: each rank divides by the weights of its own images, so that a step is \
                  not quite that of one device with all of them"

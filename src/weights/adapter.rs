@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::low_rank::{Factor, adapted, factor, upstream_name};
 use crate::model::params::ParamInfo;
-use crate::model::{Adapt, Classifier, HostTensor, KeyTable, Lora, freeze, params};
+use crate::model::{Adapt, Classifier, HostTensor, KeyTable, Lora, Outputs, freeze, params};
 use crate::nn::is_buffer;
 
 /// Name of the weights file of an adapter.
@@ -42,6 +42,8 @@ pub struct Adapter {
     pub architecture: String,
     /// The classes' names, or nothing.
     pub classes: Vec<String>,
+    /// What the head's outputs mean.
+    pub outputs: Outputs,
     /// Values by upstream's names, and peft's of factors.
     pub tensors: BTreeMap<String, HostTensor>,
 }
@@ -83,6 +85,7 @@ impl Adapter {
             adapt,
             architecture: model.info.architecture.clone(),
             classes: model.info.classes.clone(),
+            outputs: model.info.outputs.clone(),
             tensors: tensors.collect(),
         })
     }
@@ -104,6 +107,7 @@ impl Adapter {
         let metadata = HashMap::from([
             ("architecture".to_owned(), self.architecture.clone()),
             ("classes".to_owned(), json!(self.classes).to_string()),
+            ("outputs".to_owned(), json!(self.outputs).to_string()),
         ]);
         write_tensors(&dir.join(WEIGHTS), named, metadata)?;
         write_file(&dir.join(CONFIG), pretty(&self.config())?.as_bytes())
@@ -178,15 +182,19 @@ impl Adapter {
             tensors.insert(plain, HostTensor { shape, data });
         }
         let metadata = file.metadata();
+        let bad = |name: &str, error: serde_json::Error| Error::Folder {
+            path: dir.join(WEIGHTS),
+            reason: format!("{name}: {error}"),
+        };
         let classes = metadata.get("classes").map(String::as_str);
         let classes = classes.map_or(Ok(Vec::new()), serde_json::from_str);
+        let outputs = metadata.get("outputs").map(String::as_str);
+        let outputs = outputs.map_or(Ok(Outputs::default()), serde_json::from_str);
         Ok(Self {
             adapt,
             architecture: metadata.get("architecture").cloned().unwrap_or_default(),
-            classes: classes.map_err(|error| Error::Folder {
-                path: dir.join(WEIGHTS),
-                reason: format!("classes: {error}"),
-            })?,
+            classes: classes.map_err(|error| bad("classes", error))?,
+            outputs: outputs.map_err(|error| bad("outputs", error))?,
             tensors,
         })
     }

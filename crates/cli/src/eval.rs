@@ -97,12 +97,12 @@ impl EvalArgs {
         if judged < of {
             notice::tell(format!("{judged} of {of} images are judged"));
         }
-        let missing = missing(&result);
+        let missing = missing(&result, chosen.images.classes());
         if !missing.is_empty() {
             notice::tell(format!(
                 "no images of {} of the model's {} classes, about which this says nothing: {}",
                 missing.len(),
-                result.per_class.len(),
+                model.num_classes(),
                 first_few(&missing)
             ));
         }
@@ -253,7 +253,12 @@ fn by_name(images: Arc<dyn ImageData>, model: &Classifier) -> Result<Arc<dyn Ima
 }
 
 /// The classes that nothing was said about.
-fn missing(result: &Evaluation) -> Vec<String> {
+fn missing(result: &Evaluation, classes: &[String]) -> Vec<String> {
+    if let Some(labels) = &result.multi_label {
+        let labels = labels.per_class.iter().zip(classes);
+        let missing = labels.filter(|(label, _)| label.positives == 0);
+        return missing.map(|(_, name)| name.clone()).collect();
+    }
     let missing = result.per_class.iter().filter(|class| class.images == 0);
     missing.map(|class| class.name.clone()).collect()
 }
@@ -277,6 +282,13 @@ fn document(result: &Evaluation, chosen: &EvaluationImages, missing: &[String]) 
     for class in classes.into_iter().flatten() {
         if class["images"] == 0 {
             class["accuracy"] = Value::Null;
+        }
+    }
+    for list in ["/multi_label/per_class", "/regression/per_output"] {
+        let entries = value.pointer_mut(list).and_then(Value::as_array_mut);
+        let entries = entries.into_iter().flatten();
+        for (entry, name) in entries.zip(chosen.images.classes()) {
+            entry["name"] = json!(name);
         }
     }
     if let Some(object) = value.as_object_mut() {

@@ -190,6 +190,8 @@ impl FinetuneArgs {
                     "best_epoch": run.best().epoch,
                     "valid_accuracy": run.best().valid_accuracy,
                     "valid_loss": run.best().valid_loss,
+                    "metrics": run.best().metrics,
+                    "test_metrics": test.as_ref().map(|test| &test.metrics),
                     "test_accuracy": test.as_ref().map(|test| test.test_accuracy),
                     "test_loss": test.as_ref().map(|test| test.test_loss),
                     "test_images": test.as_ref().map(|test| test.test_images),

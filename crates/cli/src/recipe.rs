@@ -95,7 +95,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "DECAY", value_parser = probability)]
     pub ema: Option<f64>,
     /// What training makes smaller: cross_entropy; of several labels bce or
-    /// asymmetric:gamma_neg=4,gamma_pos=1,clip=0.05; of numbers mse, l1 or huber:delta=1 [default: the
+    /// asymmetric:gamma_neg=4:gamma_pos=1:clip=0.05; of numbers mse, l1 or huber:delta=1 [default: the
     /// first of the task]
     #[arg(long, value_name = "LOSS")]
     pub loss: Option<LossFunction>,

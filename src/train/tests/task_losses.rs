@@ -62,6 +62,33 @@ fn losses_and_gradients_are_those_of_pytorch() {
     }
 }
 
+/// Images that were mixed have mixed numbers.
+#[test]
+fn mixed_numbers_are_scaled_as_others() {
+    let device = Device::default();
+    let scaling = TargetScaling {
+        mean: vec![2.0],
+        std: vec![4.0],
+    };
+    let loss = TaskLoss::Values {
+        function: LossFunction::Mse,
+        scaling,
+    };
+    let row = |values: [f32; 2]| {
+        Tensor::<2>::from_data(TensorData::new(values.to_vec(), [2, 1]), &device)
+    };
+    let targets = Targets::Rows {
+        values: vec![100.0, -100.0],
+        width: 1,
+    };
+    let value = loss
+        .forward(row([0.0, 0.0]), &targets, Some(row([6.0, 10.0])))
+        .unwrap();
+    // (6 - 2) / 4 and (10 - 2) / 4, squared.
+    let value = value.into_data().try_into_vec::<f32>().unwrap();
+    assert!((value[0] - 2.5).abs() < 1e-6, "{value:?}");
+}
+
 #[test]
 fn present_classes_weigh_as_absent_ones() {
     let targets = Targets::Rows {

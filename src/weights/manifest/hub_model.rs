@@ -184,10 +184,25 @@ impl HubModel {
         })?;
         let mean = root.read("target_mean", numbers)?;
         let std = root.read("target_std", numbers)?;
+        let scaling = match (mean, std) {
+            (Some(mean), Some(std)) if std.iter().all(|std| *std > 0.0) => {
+                Some(TargetScaling { mean, std })
+            }
+            (Some(_), Some(_)) => {
+                return Err(root.wrong("target_std", "expected numbers above 0", "others"));
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(root.wrong("target_std", "expected it beside target_mean", "none"));
+            }
+            (None, Some(_)) => {
+                return Err(root.wrong("target_mean", "expected it beside target_std", "none"));
+            }
+        };
         let outputs = Outputs {
             task: task.unwrap_or_default(),
             thresholds: root.read("thresholds", numbers)?.unwrap_or_default(),
-            scaling: mean.zip(std).map(|(mean, std)| TargetScaling { mean, std }),
+            scaling,
         };
 
         // One value for all channels, one for each, or those of the RGB model that it came from.
