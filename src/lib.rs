@@ -111,8 +111,9 @@ pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{
     Adapt, AnyBackbone, Backbone, Classifier, Description, FeatureInfo, Features, FirstConv,
-    Freeze, FrozenNorm, Group, Head, InputSize, Layer, Lora, MapLayer, ModelInfo, OtherNames, Pool,
-    Pooling, PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary, TableLayout, freeze,
+    Freeze, FrozenNorm, Group, Head, InputSize, Layer, Lora, MapLayer, ModelInfo, OtherNames,
+    Outputs, Pool, Pooling, PosEmbed, PositionTable, Stages, StemOptions, StemShape, Summary,
+    TableLayout, TargetScaling, freeze,
 };
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxSize;

@@ -33,7 +33,7 @@ pub struct Evaluation {
     /// How often an image of class *row* was taken for class *column*. Empty for more than 2000
     /// classes, which nobody could look at.
     pub confusion: Vec<Vec<usize>>,
-    /// Of several labels for each image, by the model's [thresholds](crate::model::Outputs).
+    /// Of several labels for each image, by the model's [thresholds](crate::Outputs).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub multi_label: Option<MultiLabelMetrics>,
     /// Of numbers, in their own units.

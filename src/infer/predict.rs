@@ -74,14 +74,14 @@ pub struct FilePrediction {
     /// The file.
     pub path: PathBuf,
     /// The most probable classes, the best first; of several labels those above the model's
-    /// [thresholds](crate::model::Outputs), of numbers all in their order. [`Error::Io`] or [`Error::Image`] for a file that
+    /// [thresholds](crate::Outputs), of numbers all in their order. [`Error::Io`] or [`Error::Image`] for a file that
     /// is no image or that the model does not take.
     pub result: Result<Vec<Prediction>>,
 }
 
 impl Classifier {
     /// The `top_k` most probable classes of an image, the best first; of several labels those above the
-    /// model's [thresholds](crate::model::Outputs), of numbers all in their order.
+    /// model's [thresholds](crate::Outputs), of numbers all in their order.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a model without classes, [`Error::InputShape`] if the image,
