@@ -87,13 +87,15 @@ fn a_registered_architecture_trains_exports_and_opens_again() {
         "{card}"
     );
     assert!(!card.contains("import timm"), "{card}");
-    // A second export takes the card for one of ours, and replaces it.
-    std::fs::write(folder.join("README.md"), format!("{card}more\n")).unwrap();
+    // A card that somebody has changed is theirs, and stays.
+    let changed = format!("{card}more\n");
+    std::fs::write(folder.join("README.md"), &changed).unwrap();
     run.model().export(&folder).unwrap();
-    assert_eq!(
-        std::fs::read_to_string(folder.join("README.md")).unwrap(),
-        card
-    );
+    let now = || std::fs::read_to_string(folder.join("README.md")).unwrap();
+    assert_eq!(now(), changed);
+    std::fs::write(folder.join("README.md"), &card).unwrap();
+    run.model().export(&folder).unwrap();
+    assert_eq!(now(), card);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Once;
 
-use burn_zoo::data::{Broken, Check, FolderOptions, Task};
+use burn_zoo::data::{Broken, Check, FolderOptions, Target, Task};
 use burn_zoo::prelude::*;
 use burn_zoo_fuzz::{accepted, file, take};
 use libfuzzer_sys::fuzz_target;
@@ -42,8 +42,15 @@ fuzz_target!(|data: &[u8]| {
     for part in [Some(&found.train), Some(&found.valid), found.test.as_ref()] {
         let Some(part) = part else { continue };
         for index in 0..part.len().min(3) {
-            if let Some((_, label)) = accepted(part.get(index)) {
-                assert!(label < part.classes().len());
+            if let Some((_, target)) = accepted(part.get(index)) {
+                let count = part.classes().len();
+                assert!(match target {
+                    Target::Class(class) => class < count,
+                    Target::Classes(classes) => classes.iter().all(|class| *class < count),
+                    Target::Values(values) => {
+                        values.len() == count && values.iter().all(|value| value.is_finite())
+                    }
+                });
             }
         }
     }

@@ -64,6 +64,7 @@ pub(super) fn for_validation(
 
 /// The rarest label of each image, by which it is grouped where one label has to do; `classes` for an
 /// image without label.
+#[cfg(feature = "image")]
 pub(super) fn rarest_labels(labels: &[&[u32]], classes: usize) -> Vec<usize> {
     let mut counts = vec![0_usize; classes];
     for label in labels.iter().copied().flatten() {

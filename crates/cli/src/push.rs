@@ -321,6 +321,10 @@ fn command(config: &RunConfig) -> String {
                 // As the flag takes it.
                 toml::Value::String(text) if text == "\t" => "tab".to_owned(),
                 toml::Value::String(text) => text.clone(),
+                toml::Value::Array(items) if name != "left_out" && !items.is_empty() => {
+                    let items: Vec<&str> = items.iter().filter_map(|item| item.as_str()).collect();
+                    items.join(",")
+                }
                 _ => continue,
             };
             words.extend([flag, value]);
@@ -410,10 +414,7 @@ mod tests {
                          left_out = []\nskip_broken = false\nsplit_seed = 42\nvalid_share = 0.2\n\
                          splits_fashion_mnist = true\n";
         assert_eq!(
-            command(&config(
-                "resnet18.a1_in1k (licence apache-2.0); new head",
-                arguments
-            )),
+            command(&config("resnet18.a1_in1k (licence apache-2.0)", arguments)),
             "burn-zoo finetune resnet18.a1_in1k --config recipe.toml --limit-train 240 --test \
              --data 'my photos' --split-seed 42 --valid-share 0.2"
         );
@@ -438,7 +439,7 @@ mod tests {
         let mut config = config(
             "/my (old)/x.pth; key ema; first convolution from 3 to 1 channels: sum; new head of 2 \
              classes: kaiming_normal (seed 42)",
-            "[data]\ncsv_label_column = 'what'\ncsv_delimiter = \"\\t\"",
+            "[data]\ncsv_label_columns = ['what', 'else']\ncsv_delimiter = \"\\t\"",
         );
         config.model.extend(
             "global_pool = 'max'\nstem = 'stride 2, no pooling'"
@@ -449,7 +450,7 @@ mod tests {
             command(&config),
             "burn-zoo finetune resnet18 --weights x.pth --config recipe.toml --weights-key ema --stem sum \
              --head-init kaiming_normal --pool max --stem-stride 2 --no-stem-pool \
-             --csv-delimiter tab --csv-label-column what"
+             --csv-delimiter tab --csv-label-columns what,else"
         );
         config.model.insert("global_pool".to_owned(), "avg".into());
         config
