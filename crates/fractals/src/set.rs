@@ -28,8 +28,9 @@ const VERSION: u32 = 1;
 /// # fn main() -> burn_zoo::Result<()> {
 /// let options = FractalOptions { categories: 10, per_category: 100, ..Default::default() };
 /// let data = Fractals::new(options)?;
-/// let (image, label) = data.get(23)?;
-/// assert_eq!((image.height(), image.width(), image.channels(), label), (32, 32, 3, 3));
+/// let (image, target) = data.get(23)?;
+/// assert_eq!((image.height(), image.width(), image.channels()), (32, 32, 3));
+/// assert_eq!(target.class()?, 3);
 /// # Ok(())
 /// # }
 /// ```
