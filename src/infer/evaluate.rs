@@ -45,7 +45,7 @@ pub struct Evaluation {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
-pub(super) fn is_nan(value: &f64) -> bool {
+pub(crate) fn is_nan(value: &f64) -> bool {
     value.is_nan()
 }
 
@@ -66,19 +66,23 @@ impl Answers {
 }
 
 impl Evaluation {
-    /// The figures of several labels or of numbers, by their names.
-    pub fn metrics(&self) -> Option<[(&'static str, f64); 3]> {
-        let of_labels = self.multi_label.as_ref().map(|own| {
+    /// The figures of several labels (`map`, `micro_f1`, `macro_f1`) or of numbers (`mae`, `rmse`, `r2`);
+    /// none where an image has one class.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let of_labels = self.multi_label.iter().flat_map(|own| {
             [
                 ("map", own.mean_average_precision),
                 ("micro_f1", own.micro_f1),
                 ("macro_f1", own.macro_f1),
             ]
         });
-        let of_numbers = self.regression.as_ref();
+        let of_numbers = self.regression.iter();
         let of_numbers =
-            of_numbers.map(|own| [("mae", own.mae), ("rmse", own.rmse), ("r2", own.r2)]);
-        of_labels.or(of_numbers)
+            of_numbers.flat_map(|own| [("mae", own.mae), ("rmse", own.rmse), ("r2", own.r2)]);
+        let metrics = of_labels.chain(of_numbers);
+        metrics
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     /// Mean over the classes of the share that was recognised (scikit-learn's balanced accuracy);
@@ -236,7 +240,7 @@ impl Classifier {
     ) -> Result<Option<Evaluation>> {
         let counts = self.count_while(loader, precision, visit)?;
         let thresholds = &self.info.outputs.thresholds;
-        let evaluation = counts.map(|counts| self.evaluation(&counts, thresholds));
+        let evaluation = counts.map(|counts| self.evaluation(counts, thresholds));
         evaluation.transpose()
     }
 
@@ -339,7 +343,7 @@ impl Classifier {
     }
 
     /// What was counted, in shares; of several labels by these thresholds, 0.5 if there are none.
-    pub(crate) fn evaluation(&self, counts: &Counts, thresholds: &[f32]) -> Result<Evaluation> {
+    pub(crate) fn evaluation(&self, counts: Counts, thresholds: &[f32]) -> Result<Evaluation> {
         let classes = self.num_classes();
         let Counts {
             images,
@@ -348,20 +352,20 @@ impl Classifier {
             taken_for,
             answers,
         } = counts;
-        if *images == 0 {
+        if images == 0 {
             let expected = "at least one image that can be read";
             return Err(Error::argument("data", expected, "none"));
         }
         let whole = Evaluation {
-            images: *images,
-            loss: loss / *images as f64,
+            images,
+            loss: loss / images as f64,
             accuracy: f64::NAN,
             top5_accuracy: f64::NAN,
             per_class: Vec::new(),
             confusion: Vec::new(),
             multi_label: None,
             regression: None,
-            answers: answers.clone(),
+            answers,
         };
         // Scores that are not numbers are the business of whoever looks at the loss.
         match self.info.outputs.task {
@@ -374,7 +378,7 @@ impl Classifier {
                 } else {
                     thresholds
                 };
-                let (scores, present) = (&answers.scores, answers.present());
+                let (scores, present) = (&whole.answers.scores, whole.answers.present());
                 let found = MultiLabelMetrics::of(scores, &present, classes, thresholds)?;
                 return Ok(Evaluation {
                     multi_label: Some(found),
@@ -382,7 +386,8 @@ impl Classifier {
                 });
             }
             Task::Regression => {
-                let found = RegressionMetrics::of(&answers.scores, &answers.targets, classes)?;
+                let Answers { scores, targets } = &whole.answers;
+                let found = RegressionMetrics::of(scores, targets, classes)?;
                 return Ok(Evaluation {
                     regression: Some(found),
                     ..whole
@@ -390,7 +395,7 @@ impl Classifier {
             }
         }
         let mut of_class = vec![[0; 2]; classes];
-        for ((label, class), count) in taken_for {
+        for ((label, class), count) in &taken_for {
             of_class[*label][0] += count;
             of_class[*label][1] += if label == class { *count } else { 0 };
         }
@@ -409,12 +414,12 @@ impl Classifier {
         if classes <= LARGEST_CONFUSION {
             confusion = vec![vec![0; classes]; classes];
             for ((label, class), count) in taken_for {
-                confusion[*label][*class] = *count;
+                confusion[label][class] = count;
             }
         }
         Ok(Evaluation {
-            accuracy: share(right, *images),
-            top5_accuracy: share(*top5, *images),
+            accuracy: share(right, images),
+            top5_accuracy: share(top5, images),
             per_class,
             confusion,
             ..whole

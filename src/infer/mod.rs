@@ -8,7 +8,7 @@ mod probe;
 
 #[cfg(feature = "plots")]
 pub(crate) use evaluate::LARGEST_CONFUSION;
-pub(crate) use evaluate::{Answers, BatchLogits, BatchScores, Counts, best, scalar};
+pub(crate) use evaluate::{Answers, BatchLogits, BatchScores, Counts, best, is_nan, scalar};
 pub use evaluate::{ClassScore, Evaluation};
 pub use fused::Fused;
 pub use metrics::{

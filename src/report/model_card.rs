@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::data::Task;
 use crate::error::{Error, Result};
-use crate::files::write_file;
+use crate::files::{remove_if_there, write_file};
 use crate::model::Classifier;
 use crate::train::{EpochRecord, RunData, RunFiles};
 use crate::weights::manifest::Manifest;
@@ -217,13 +217,7 @@ impl ModelCard {
         // What an earlier card showed would be pushed with this one.
         let has = |name: &str| self.files.iter().any(|(own, _)| own == name);
         for stale in BESIDE.iter().filter(|name| is_ours && !has(name)) {
-            let stale = dir.join(stale);
-            match std::fs::remove_file(&stale) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("delete", &stale)(error));
-                }
-                _ => {}
-            }
+            remove_if_there(&dir.join(stale))?;
         }
         write_file(&path, self.text.as_bytes())?;
         Ok(true)

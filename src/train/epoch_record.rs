@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::data::BrokenImage;
+use crate::infer::is_nan;
 use crate::memory::Memory;
 
 /// One line of `log.jsonl` and of `log.csv`.
@@ -63,9 +64,33 @@ pub struct EpochRecord {
     pub skipped_images: usize,
 }
 
-/// The figures of a task, by names that say of which images.
-pub(super) fn named(metrics: Option<[(&'static str, f64); 3]>, of: &str) -> BTreeMap<String, f64> {
-    let metrics = metrics.into_iter().flatten();
+/// The figures of tasks other than one label, as logs and as people call them, the usual one of a task first.
+const METRICS: [(&str, &str); 6] = [
+    ("map", "mAP"),
+    ("micro_f1", "micro F1"),
+    ("macro_f1", "macro F1"),
+    ("rmse", "RMSE"),
+    ("mae", "MAE"),
+    ("r2", "R²"),
+];
+
+/// Figures such as `valid_micro_f1` or `micro_f1` by the names that people have for them, `micro F1`, the usual one of their
+/// task first.
+pub fn metrics_in_words(
+    metrics: &BTreeMap<String, f64>,
+) -> impl Iterator<Item = (&'static str, f64)> {
+    METRICS.into_iter().filter_map(|(key, name)| {
+        let mut figures = metrics.iter();
+        let is_own =
+            |own: &str| own == key || own.split_once('_').is_some_and(|(_, own)| own == key);
+        let own = figures.find(|(own, _)| is_own(own));
+        own.map(|(_, value)| (name, *value))
+    })
+}
+
+/// Figures by names that say of which images.
+pub(super) fn named(metrics: BTreeMap<String, f64>, of: &str) -> BTreeMap<String, f64> {
+    let metrics = metrics.into_iter();
     metrics
         .map(|(name, value)| (format!("{of}_{name}"), value))
         .collect()
@@ -73,11 +98,6 @@ pub(super) fn named(metrics: Option<[(&'static str, f64); 3]>, of: &str) -> BTre
 
 pub(super) fn nan() -> f64 {
     f64::NAN
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
-pub(super) fn is_nan(value: &f64) -> bool {
-    value.is_nan()
 }
 
 impl EpochRecord {
@@ -115,9 +135,8 @@ impl fmt::Display for EpochRecord {
         if !self.valid_accuracy.is_nan() {
             write!(f, "accuracy {:.1} %, ", 100.0 * self.valid_accuracy)?;
         }
-        for (name, value) in &self.metrics {
-            let metric = name.trim_start_matches("valid_").replace('_', " ");
-            write!(f, "{metric} {value:.3}, ")?;
+        for (name, value) in metrics_in_words(&self.metrics) {
+            write!(f, "{name} {value:.3}, ")?;
         }
         write!(f, "loss {:.3}", self.valid_loss)
     }

@@ -58,7 +58,7 @@ pub use crate::infer::{
 pub use crate::nn::{Precision, binary_cross_entropy, cross_entropy};
 pub use batch_size::{BatchSearch, Trial};
 pub use ema::{Ema, EmaConfig};
-pub use epoch_record::{EpochRecord, SkippedImage};
+pub use epoch_record::{EpochRecord, SkippedImage, metrics_in_words};
 pub use extend::{AddedEpochs, Extension};
 #[cfg(test)]
 pub(crate) use feature_cache::CachePlace;

@@ -108,7 +108,7 @@ impl Training<'_> {
             .in_validation(valid, part, counts.images, state, self.monitor);
         let counts = counts.over_ranks(group)?;
         // By thresholds of 0.5: what is tuned on these images says less of others.
-        self.progress.model.evaluation(&counts, &[])
+        self.progress.model.evaluation(counts, &[])
     }
 
     /// Tells the other ranks which images could not be read: whether there are new ones for validation.

@@ -8,7 +8,7 @@ use safetensors::tensor::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::WeightsFile;
-use super::export::{Bytes, little_endian, pretty, serialize};
+use super::tensor_file::{Bytes, little_endian, pretty, serialize};
 use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::low_rank::{Factor, adapted, factor, upstream_name};

@@ -6,18 +6,17 @@
 //! [`Classifier::open`](crate::Classifier::open) opens it exactly.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::module::Module;
-use safetensors::tensor::{Dtype, View};
-use serde::Serialize;
+use safetensors::tensor::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::adapter::{ADAPTER_FILES, Adapter};
+use super::tensor_file::{Bytes, halves, little_endian, pretty, serialize};
 use crate::data::Task;
 use crate::error::{Error, Result};
-use crate::files::write_file;
+use crate::files::{remove_if_there, write_file};
 use crate::model::{Adapt, Classifier, InputSize, Outputs, StemOptions, params};
 use crate::preprocess::ImageSize;
 use crate::weights::card::{
@@ -75,7 +74,9 @@ impl Classifier {
             Adapter::of(self, Adapt::Lora(lora))?.save(dir)?;
         } else {
             // Those of a model that was here before.
-            remove_adapter(dir)?;
+            for name in ADAPTER_FILES {
+                remove_if_there(&dir.join(name))?;
+            }
         }
         // Somebody else's README stays.
         let card = dir.join(CARD);
@@ -318,49 +319,6 @@ impl Classifier {
     }
 }
 
-fn remove_adapter(dir: &Path) -> Result<()> {
-    for name in ADAPTER_FILES {
-        let path = dir.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("remove", &path)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// A file of tensors, with what is said of them.
-pub(super) fn serialize(
-    path: &Path,
-    tensors: Vec<(String, Bytes)>,
-    mut metadata: HashMap<String, String>,
-) -> Result<Vec<u8>> {
-    // Python's readers refuse a file that does not say it is PyTorch's.
-    metadata.insert("format".to_owned(), "pt".to_owned());
-    safetensors::serialize(tensors, Some(metadata)).map_err(|error| Error::WeightsFormat {
-        path: path.to_path_buf(),
-        reason: format!("cannot be written: {error}"),
-    })
-}
-
-pub(super) fn pretty(value: &impl Serialize) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::argument("config", "values that JSON can hold", error))?;
-    text.push('\n');
-    Ok(text)
-}
-
-/// The bytes of 32-bit numbers, as fast as a copy.
-pub(super) fn little_endian(values: &[f32]) -> Vec<u8> {
-    let mut bytes = vec![0; 4 * values.len()];
-    for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
-        bytes.copy_from_slice(&value.to_le_bytes());
-    }
-    bytes
-}
-
 /// The files of an exported model.
 pub(crate) const EXPORTED: [&str; 3] = [WEIGHTS, CARD, CONFIG];
 
@@ -372,43 +330,4 @@ pub(crate) fn is_ours(card: &str) -> bool {
         !card.contains(SEAL) && starts.iter().any(|start| card.starts_with(start))
     };
     unsealed(card).is_some() || is_old()
-}
-
-/// The 16-bit numbers next to these.
-fn halves(name: &str, values: &[f32]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(2 * values.len());
-    for value in values {
-        let half = half::f16::from_f32(*value);
-        if value.is_finite() && !half.is_finite() {
-            let expected = format!("at most {}, the largest 16-bit number", half::f16::MAX);
-            return Err(Error::argument(name, expected, value));
-        }
-        bytes.extend_from_slice(&half.to_le_bytes());
-    }
-    Ok(bytes)
-}
-
-/// A tensor's bytes, as the safetensors crate wants them.
-pub(super) struct Bytes {
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    pub bytes: Vec<u8>,
-}
-
-impl View for Bytes {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        self.bytes.as_slice().into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
 }

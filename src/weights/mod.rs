@@ -30,6 +30,7 @@ mod quote;
 mod read_error;
 mod safetensors;
 mod source;
+mod tensor_file;
 
 pub use crate::error::{LoadReport, Mismatch};
 pub use crate::model::{HostTensor, KeyTable};

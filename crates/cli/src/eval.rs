@@ -1,5 +1,7 @@
 //! `eval`.
 
+mod shown;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,14 +14,12 @@ use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::{Evaluation, RunConfig};
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Table, presets};
-use serde_json::{Value, json};
 
+use self::shown::{document, print_evaluation};
 use crate::flags::{Choice, count};
 use crate::model::{warn_of_unseen_edge, with_image_size};
 use crate::model_folder::spec_of;
-use crate::output::{print, print_json};
-use crate::progress::metric_in_words;
+use crate::output::print_json;
 use crate::source::EvaluationImages;
 use crate::task::ImageArgs;
 use crate::{notice, source};
@@ -272,155 +272,4 @@ fn first_few(names: &[String]) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
-}
-
-/// The evaluation, and what it is about.
-fn document(result: &Evaluation, chosen: &EvaluationImages, missing: &[String]) -> Result<Value> {
-    let mut value = serde_json::to_value(result)?;
-    // A class without images has no accuracy.
-    let classes = value.get_mut("per_class").and_then(Value::as_array_mut);
-    for class in classes.into_iter().flatten() {
-        if class["images"] == 0 {
-            class["accuracy"] = Value::Null;
-        }
-    }
-    for list in ["/multi_label/per_class", "/regression/per_output"] {
-        let entries = value.pointer_mut(list).and_then(Value::as_array_mut);
-        let entries = entries.into_iter().flatten();
-        for (entry, name) in entries.zip(chosen.images.classes()) {
-            entry["name"] = json!(name);
-        }
-    }
-    if let Some(object) = value.as_object_mut() {
-        let more = [
-            ("of", json!(chosen.of)),
-            ("part", json!(chosen.part.map(Part::name))),
-            ("data", json!(chosen.data)),
-            ("missing_classes", json!(missing)),
-        ];
-        object.extend(more.map(|(key, value)| (key.to_owned(), value)));
-        match result.metrics() {
-            Some(metrics) => {
-                let metrics = metrics.map(|(name, value)| (name.to_owned(), json!(value)));
-                object.extend(metrics);
-            }
-            None => {
-                let balanced = json!(result.balanced_accuracy());
-                object.insert("balanced_accuracy".to_owned(), balanced);
-            }
-        }
-    }
-    Ok(value)
-}
-
-/// The figures of each label or number.
-fn figures_table(result: &Evaluation, images: &Arc<dyn ImageData>) -> Option<Table> {
-    let name = |index: usize| {
-        let name = images.classes().get(index).cloned();
-        name.unwrap_or_else(|| index.to_string())
-    };
-    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let share = |share: f64| right(format!("{:.1} %", 100.0 * share));
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    if let Some(labels) = &result.multi_label {
-        let columns = [
-            "label",
-            "images",
-            "AP",
-            "threshold",
-            "precision",
-            "recall",
-            "F1",
-        ];
-        table.set_header(columns);
-        for (index, own) in labels.per_class.iter().enumerate() {
-            let average = own.average_precision;
-            table.add_row([
-                Cell::new(notice::plain(name(index))),
-                right(own.positives.to_string()),
-                average.map_or_else(|| right("-".to_owned()), share),
-                right(format!("{:.3}", own.threshold)),
-                share(own.precision),
-                share(own.recall),
-                share(own.f1),
-            ]);
-        }
-        return Some(table);
-    }
-    let numbers = result.regression.as_ref()?;
-    table.set_header(["number", "MAE", "RMSE", "R²", "mean", "deviation"]);
-    for (index, own) in numbers.per_output.iter().enumerate() {
-        let figures = [
-            own.mae,
-            own.rmse,
-            own.r2,
-            own.mean_target,
-            own.deviation_target,
-        ];
-        let figures = figures.map(|figure| right(format!("{figure:.4}")));
-        let name = Cell::new(notice::plain(name(index)));
-        table.add_row(std::iter::once(name).chain(figures));
-    }
-    Some(table)
-}
-
-fn print_evaluation(result: &Evaluation, chosen: &EvaluationImages) -> Result<()> {
-    if let Some(metrics) = result.metrics() {
-        let words = metrics.map(|(name, value)| format!("{} {value:.4}", metric_in_words(name)));
-        let (loss, images) = (result.loss, result.images);
-        let words = words.join(", ");
-        print(format!("{words}, loss {loss:.4} over {images} images"))?;
-    } else {
-        print(format!(
-            "accuracy {:.2} %, balanced {:.2} %, top-5 {:.2} %, loss {:.4} over {} images",
-            100.0 * result.accuracy,
-            100.0 * result.balanced_accuracy(),
-            100.0 * result.top5_accuracy,
-            result.loss,
-            result.images
-        ))?;
-    }
-    let share = if result.images == chosen.of {
-        format!("all {}", chosen.of)
-    } else {
-        format!("{} of {}", result.images, chosen.of)
-    };
-    print(notice::plain(format_args!(
-        "images: {}: {share}\n",
-        chosen.description
-    )))?;
-    if let Some(table) = figures_table(result, &chosen.images) {
-        return print(table);
-    }
-    if result.confusion.is_empty() {
-        return Ok(());
-    }
-    print("Rows are the true classes, columns what the model said.")?;
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    let numbers = (0..result.per_class.len()).map(|class| class.to_string());
-    let header = ["class".to_owned(), "accuracy".to_owned()];
-    table.set_header(header.into_iter().chain(numbers));
-    for (index, (class, row)) in result.per_class.iter().zip(&result.confusion).enumerate() {
-        let counts = row.iter().map(|n| match n {
-            0 => String::new(),
-            n => n.to_string(),
-        });
-        let share = match class.images {
-            0 => "-".to_owned(),
-            _ => format!("{:.1} %", 100.0 * class.accuracy),
-        };
-        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        let cells = [share].into_iter().chain(counts).map(right);
-        table.add_row(
-            [Cell::new(notice::plain(format_args!(
-                "{index} {}",
-                class.name
-            )))]
-            .into_iter()
-            .chain(cells),
-        );
-    }
-    print(table)
 }

@@ -1,5 +1,8 @@
 //! `finetune`.
 
+mod against;
+mod for_resume;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,16 +15,16 @@ use burn_zoo::train::{
     Extension, FitOptions, MemoryUse, Monitor, Monitors, Place, Run, RunFiles, TestRecord,
     resume_rank,
 };
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::Args;
 use serde_json::json;
 
+use self::against::side_by_side;
+use self::for_resume::ForResume;
 use crate::model::{WeightsArgs, names_weights, with_image_size};
 use crate::model_folder::{for_path, plain_name};
 use crate::output::{print, print_json};
 use crate::place::PlaceArgs;
-use crate::progress::{Stop, Watch, metric_in_words};
+use crate::progress::{Stop, Watch};
 use crate::ranks::{Ranks, RanksArgs};
 use crate::recipe::{BatchSizeArg, RecipeArgs};
 use crate::task::{ImageArgs, StartArgs, Task, task};
@@ -199,7 +202,10 @@ impl FinetuneArgs {
             }));
         }
         if let Some(other) = &against {
-            print(format!("\n{}", self.comparison(&tuned, other)))?;
+            let named = self.model.as_deref().filter(|model| names_weights(model));
+            let own = self.start.weights.as_deref().or(named);
+            let rows = [(own, &tuned), (self.against.as_deref(), other)];
+            print(format!("\n{}", side_by_side(rows)))?;
         }
         if let Some(memory) = &memory {
             print(format!("\n{memory}"))?;
@@ -266,10 +272,8 @@ impl FinetuneArgs {
                 task.recipe.memory_use(model, train, false, between)
             })
         };
-        let memory = match self.memory && ranks.leads() {
-            true => Some(memory_use()?),
-            false => None,
-        };
+        let is_shown = self.memory && ranks.leads();
+        let memory = is_shown.then(memory_use).transpose()?;
         if let (Some(memory), false) = (&memory, self.json) {
             print(format!("{memory}\n"))?;
         }
@@ -358,43 +362,6 @@ impl FinetuneArgs {
         Tuned::judge(run, test, &self.images)
     }
 
-    /// Both runs side by side.
-    fn comparison(&self, tuned: &Tuned, other: &Tuned) -> comfy_table::Table {
-        let tested = tuned.test.as_ref().zip(other.test.as_ref());
-        let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::NOTHING);
-        let mut header = vec!["weights", "validation accuracy", "loss", "best epoch"];
-        header.extend(tested.map(|_| "test accuracy"));
-        table.set_header(header);
-        let named = self.model.as_deref().filter(|model| names_weights(model));
-        let own = self.start.weights.as_deref().or(named);
-        let rows = [(own, tuned), (self.against.as_deref(), other)];
-        if tuned.run.best().valid_accuracy.is_nan() {
-            return figures_against(rows, tested.is_some());
-        }
-        for (weights, Tuned { run, test }) in rows {
-            let best = run.best();
-            let mut row = vec![
-                weights.unwrap_or("random").to_owned(),
-                format!("{:.1} %", 100.0 * best.valid_accuracy),
-                format!("{:.3}", best.valid_loss),
-                best.epoch.to_string(),
-            ];
-            let test = test.as_ref().filter(|_| tested.is_some());
-            row.extend(test.map(|test| format!("{:.1} %", 100.0 * test.test_accuracy)));
-            table.add_row(row);
-        }
-        let points = |gain: f64| format!("{:+.1} points", 100.0 * gain);
-        let gain = tuned.run.best().valid_accuracy - other.run.best().valid_accuracy;
-        let mut row = vec!["gain".to_owned(), points(gain)];
-        if let Some((own, other)) = tested {
-            let gain = points(own.test_accuracy - other.test_accuracy);
-            row.extend([String::new(), String::new(), gain]);
-        }
-        table.add_row(row);
-        table
-    }
-
     /// Goes on with a run; of several processes rank 0 alone has what came of it.
     fn go_on(
         &self,
@@ -481,34 +448,6 @@ impl FinetuneArgs {
     }
 }
 
-/// Two runs side by side whose images have not one class.
-fn figures_against(rows: [(Option<&str>, &Tuned); 2], tested: bool) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    let names = rows[0].1.run.best().metrics.keys();
-    let names = names.map(|name| format!("validation {}", metric_in_words(name)));
-    let mut header = vec!["weights".to_owned()];
-    header.extend(names);
-    header.extend(["loss", "best epoch"].map(str::to_owned));
-    let of_test = rows[0].1.test.iter().filter(|_| tested);
-    let of_test = of_test.flat_map(|test| test.metrics.keys());
-    header.extend(of_test.map(|name| format!("test {}", metric_in_words(name))));
-    table.set_header(header);
-    for (weights, Tuned { run, test }) in rows {
-        let best = run.best();
-        let mut row = vec![weights.unwrap_or("random").to_owned()];
-        row.extend(best.metrics.values().map(|value| format!("{value:.4}")));
-        row.extend([format!("{:.3}", best.valid_loss), best.epoch.to_string()]);
-        let of_test = test
-            .iter()
-            .filter(|_| tested)
-            .flat_map(|test| test.metrics.values());
-        row.extend(of_test.map(|value| format!("{value:.4}")));
-        table.add_row(row);
-    }
-    table
-}
-
 /// What is there before training begins.
 struct Prepared {
     task: Task,
@@ -545,98 +484,5 @@ impl Tuned {
             (known, _) => known,
         };
         Ok(Self { run, test })
-    }
-}
-
-/// Refuses what does not go with `--resume`, by the name of what was given. It has no argument of its
-/// own.
-struct ForResume;
-
-impl ForResume {
-    /// What goes with `--resume`.
-    const TAKEN: [&str; 19] = [
-        "resume",
-        "test",
-        "epochs",
-        "schedule",
-        "lr",
-        "data",
-        "skip_broken",
-        "tensorboard",
-        "no_report",
-        "json",
-        "tui",
-        "device",
-        "threads",
-        "devices",
-        "parallel_timeout",
-        "bucket",
-        "no_overlap",
-        "place",
-        "micro_batches",
-    ];
-
-    fn check(given: &[&str]) -> Result<(), String> {
-        if !given.contains(&"resume") {
-            return Ok(());
-        }
-        let flag = |id: &&str| match *id {
-            "model" => "MODEL".to_owned(),
-            id => format!("--{}", id.replace('_', "-")),
-        };
-        let refused: Vec<String> = given
-            .iter()
-            .filter(|id| !Self::TAKEN.contains(id))
-            .map(flag)
-            .collect();
-        if !refused.is_empty() {
-            return Err(format!(
-                "{} cannot be used with --resume: the run goes on with the model, the images and \
-                 the recipe that it began with",
-                refused.join(", ")
-            ));
-        }
-        let alone: Vec<String> = given
-            .iter()
-            .filter(|id| ["schedule", "lr"].contains(id))
-            .map(flag)
-            .collect();
-        if !alone.is_empty() && !given.contains(&"epochs") {
-            return Err(format!(
-                "{} cannot be used with --resume alone, but with --resume and --epochs N, for the \
-                 epochs that are added to a finished run",
-                alone.join(", ")
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl FromArgMatches for ForResume {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let typed = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        // Groups of arguments are named after our types, in upper case.
-        let ids = matches.ids().map(clap::Id::as_str);
-        let given: Vec<&str> = ids
-            .filter(|id| !id.starts_with(char::is_uppercase))
-            .filter(typed)
-            .collect();
-        Self::check(&given)
-            .map(|()| Self)
-            .map_err(|text| clap::Error::raw(ErrorKind::ArgumentConflict, format!("{text}\n")))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        Self::from_arg_matches(matches).map(drop)
-    }
-}
-
-impl Args for ForResume {
-    fn augment_args(command: Command) -> Command {
-        command
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        command
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use burn_zoo::data::{CheckProgress, Progress};
-use burn_zoo::train::{Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord};
+use burn_zoo::train::{
+    Control, EpochEnd, EpochStart, Monitor, RunStart, StepRecord, metrics_in_words,
+};
 use burn_zoo::weights;
 use burn_zoo::weights::hub::PushProgress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -324,8 +326,8 @@ impl Monitor for Watch {
             let heading = if record.metrics.is_empty() {
                 "train acc  valid loss  valid acc    top-5".to_owned()
             } else {
-                let names = record.metrics.keys();
-                let names = names.map(|name| format!("  {:>9}", metric_in_words(name)));
+                let names = metrics_in_words(&record.metrics);
+                let names = names.map(|(name, _)| format!("  {name:>9}"));
                 format!("valid loss{}", names.collect::<String>())
             };
             self.print(&format!("epoch  train loss  {heading}  img/s  seconds"));
@@ -347,8 +349,8 @@ impl Monitor for Watch {
                 100.0 * record.valid_top5_accuracy,
             )
         } else {
-            let own = record.metrics.values();
-            let own = own.map(|value| format!("  {value:>9.4}"));
+            let own = metrics_in_words(&record.metrics);
+            let own = own.map(|(_, value)| format!("  {value:>9.4}"));
             format!("{:>10.4}{}", record.valid_loss, own.collect::<String>())
         };
         self.print(&format!(
@@ -368,18 +370,5 @@ impl Monitor for Watch {
 
     fn should_stop(&mut self) -> bool {
         self.stop.asked()
-    }
-}
-
-/// A metric of a log as a person reads it: `micro F1` for `valid_micro_f1`.
-pub fn metric_in_words(name: &str) -> String {
-    let name = name
-        .trim_start_matches("valid_")
-        .trim_start_matches("test_");
-    match name {
-        "map" => "mAP".to_owned(),
-        "mae" | "rmse" => name.to_uppercase(),
-        "r2" => "R²".to_owned(),
-        other => other.replace("_f1", " F1").replace('_', " "),
     }
 }

@@ -6,7 +6,6 @@ use super::listing::Listing;
 use super::options::FolderOptions;
 use super::part::Part;
 use super::report::{ClassCount, FolderReport};
-use super::target_report::TargetReport;
 use crate::data::message::{first_few, first_names};
 use crate::data::target::Task;
 use crate::error::{Error, Result};
@@ -83,7 +82,7 @@ impl Listing {
         };
         chosen.count_into(&mut rows);
         *self.report.images.of(part) += chosen.samples.len();
-        self.report.targets = TargetReport::of(&chosen);
+        self.report.targets = chosen.target_report();
         if is_numbers {
             rows.clear();
         }

@@ -11,6 +11,7 @@ use super::options::FolderOptions;
 use super::part::Part;
 use super::report::{ClassCount, FolderReport};
 use super::sample::Sample;
+use super::target_report::{NumberRange, TargetReport};
 use super::target_table::TargetTable;
 use crate::data::class_match::labels_by_name;
 use crate::data::target::Task;
@@ -131,6 +132,44 @@ impl Listing {
 }
 
 impl ListedPart {
+    /// What its images are labelled with.
+    pub(super) fn target_report(&self) -> Option<TargetReport> {
+        let (samples, targets) = (&self.samples, &self.targets);
+        let (part, images) = (self.part, samples.len());
+        match targets {
+            TargetTable::Classes => None,
+            TargetTable::Sets(_) => {
+                let without = samples.iter();
+                let without = without.filter(|sample| targets.classes_of(sample).is_empty());
+                let counts = self.count_by_class().into_iter();
+                Some(TargetReport::Labels {
+                    part,
+                    images,
+                    without: without.count(),
+                    counts: self.classes.iter().cloned().zip(counts).collect(),
+                })
+            }
+            TargetTable::Rows { .. } => {
+                let range = |(index, name): (usize, &String)| {
+                    let values = samples.iter();
+                    let values = values.map(|sample| targets.values_of(sample)[index]);
+                    let sum: f64 = values.clone().map(f64::from).sum();
+                    NumberRange {
+                        name: name.clone(),
+                        min: values.clone().fold(f32::INFINITY, f32::min),
+                        max: values.fold(f32::NEG_INFINITY, f32::max),
+                        mean: sum / images.max(1) as f64,
+                    }
+                };
+                Some(TargetReport::Numbers {
+                    part,
+                    images,
+                    ranges: self.classes.iter().enumerate().map(range).collect(),
+                })
+            }
+        }
+    }
+
     /// Makes the labels count `classes`, by name. Other classes are taken away, and the images that
     /// have one alone.
     pub(super) fn match_classes(&mut self, classes: &[String]) -> Vec<UnknownClass> {

@@ -243,7 +243,7 @@ impl Listing {
         for part in &self.parts {
             *self.report.images.of(part.part) += part.samples.len();
         }
-        self.report.targets = self.parts.first().and_then(TargetReport::of);
+        self.report.targets = self.parts.first().and_then(ListedPart::target_report);
         if self.task() == Task::Regression {
             let targets = self.report.targets.iter();
             let constant = targets.flat_map(TargetReport::constant_numbers);

@@ -1,8 +1,6 @@
 //! What images are labelled with, in numbers.
 
-use super::listing::ListedPart;
 use super::part::Part;
-use super::target_table::TargetTable;
 use crate::data::message::first_few;
 
 /// What the images of a part are labelled with; nothing where each has one class, whose counts say it
@@ -45,43 +43,6 @@ pub(crate) struct NumberRange {
 }
 
 impl TargetReport {
-    pub(super) fn of(listed: &ListedPart) -> Option<Self> {
-        let (samples, targets) = (&listed.samples, &listed.targets);
-        let (part, images) = (listed.part, samples.len());
-        match targets {
-            TargetTable::Classes => None,
-            TargetTable::Sets(_) => {
-                let without = samples.iter();
-                let without = without.filter(|sample| targets.classes_of(sample).is_empty());
-                let counts = listed.count_by_class().into_iter();
-                Some(TargetReport::Labels {
-                    part,
-                    images,
-                    without: without.count(),
-                    counts: listed.classes.iter().cloned().zip(counts).collect(),
-                })
-            }
-            TargetTable::Rows { .. } => {
-                let range = |(index, name): (usize, &String)| {
-                    let values = samples.iter();
-                    let values = values.map(|sample| targets.values_of(sample)[index]);
-                    let sum: f64 = values.clone().map(f64::from).sum();
-                    NumberRange {
-                        name: name.clone(),
-                        min: values.clone().fold(f32::INFINITY, f32::min),
-                        max: values.fold(f32::NEG_INFINITY, f32::max),
-                        mean: sum / images.max(1) as f64,
-                    }
-                };
-                Some(TargetReport::Numbers {
-                    part,
-                    images,
-                    ranges: listed.classes.iter().enumerate().map(range).collect(),
-                })
-            }
-        }
-    }
-
     /// One line for a person.
     pub(super) fn notice(&self) -> String {
         let images = |part: &Option<Part>, images: &usize| match part {

@@ -11,7 +11,7 @@ use crate::data::{BrokenImage, ImageData, Loader, LoaderConfig, Subset, class_di
 use crate::error::{Error, Result};
 use crate::infer::best;
 use crate::model::Classifier;
-use crate::train::{EpochRecord, LoggedStep, Run, RunConfig, RunFiles};
+use crate::train::{EpochRecord, LoggedStep, Run, RunConfig, RunFiles, metrics_in_words};
 
 impl Report {
     /// Reads a run folder, and looks once more at every image for validation with the run's best
@@ -188,27 +188,10 @@ impl From<&EpochRecord> for EpochLine {
             ema_accuracy: record.raw_valid_accuracy.map(|_| record.valid_accuracy),
             seconds: record.seconds,
             images_per_second: record.images_per_second,
-            figures: figures(record),
+            figures: metrics_in_words(&record.metrics).collect(),
             note: None,
         }
     }
-}
-
-/// The figures of an epoch by the names that curves and tables have for them.
-fn figures(record: &EpochRecord) -> Vec<(&'static str, f64)> {
-    let named = [
-        ("valid_map", "mAP"),
-        ("valid_micro_f1", "micro F1"),
-        ("valid_macro_f1", "macro F1"),
-        ("valid_mae", "MAE"),
-        ("valid_rmse", "RMSE"),
-        ("valid_r2", "R²"),
-    ];
-    let found = named.into_iter().filter_map(|(key, name)| {
-        let value = record.metrics.get(key)?;
-        Some((name, *value))
-    });
-    found.collect()
 }
 
 /// What the data is called: its description up to the first colon, and of a path the last part.
@@ -255,8 +238,7 @@ fn summary(
                 percent(best.valid_balanced_accuracy),
             ),
         ],
-        true => figures(best)
-            .into_iter()
+        true => metrics_in_words(&best.metrics)
             .map(|(name, value)| (name, format!("{value:.4}")))
             .collect(),
     };
@@ -271,8 +253,8 @@ fn summary(
             let balanced = percent(test.test_balanced_accuracy);
             rows.push(("balanced test accuracy", balanced));
         }
-        let of_test = test.metrics.iter();
-        own.extend(of_test.map(|(name, value)| (name.replace('_', " "), format!("{value:.4}"))));
+        let of_test = metrics_in_words(&test.metrics);
+        own.extend(of_test.map(|(name, value)| (format!("test {name}"), format!("{value:.4}"))));
         rows.extend([
             ("test loss", format!("{:.4}", test.test_loss)),
             ("test images", test.test_images.to_string()),

@@ -9,6 +9,7 @@ use super::regression::regression_sections;
 use super::section::Section;
 use super::{confusion_chart, epoch_charts, mistake_images, page, rate_chart};
 use crate::error::{Error, Result};
+use crate::files::remove_if_there;
 use crate::infer::Answers;
 use crate::write_file;
 
@@ -83,11 +84,6 @@ impl Report {
 fn put(path: &Path, contents: Option<&[u8]>) -> Result<()> {
     match contents {
         Some(contents) => write_file(path, contents),
-        None => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", path)(error))
-            }
-            _ => Ok(()),
-        },
+        None => remove_if_there(path),
     }
 }

@@ -12,8 +12,9 @@ use super::layout::TEST;
 use crate::data::{ImageData, Loader, LoaderConfig};
 use crate::error::{Error, Result};
 use crate::files::write_file;
+use crate::infer::is_nan;
 use crate::train::classes::check_same_classes;
-use crate::train::epoch_record::{is_nan, named, nan};
+use crate::train::epoch_record::{metrics_in_words, named, nan};
 
 /// `test.json`: how the best epoch's model does on a test set, by which nothing was chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,9 +107,8 @@ impl fmt::Display for TestRecord {
         if !self.test_accuracy.is_nan() {
             write!(f, "accuracy {:.1} %, ", 100.0 * self.test_accuracy)?;
         }
-        for (name, value) in &self.metrics {
-            let metric = name.trim_start_matches("test_").replace('_', " ");
-            write!(f, "{metric} {value:.3}, ")?;
+        for (name, value) in metrics_in_words(&self.metrics) {
+            write!(f, "{name} {value:.3}, ")?;
         }
         let (loss, images) = (self.test_loss, self.test_images);
         write!(f, "loss {loss:.3} over {images} images")?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::cache_error::CacheError;
 use super::fetch_error::FetchError;
-use super::push::{Left, PushError};
+use super::push_error::{Left, PushError};
 use crate::error::{Error, HubErrorKind};
 
 /// A file of the Hugging Face hub, or the cache of such files, cannot be used.

@@ -39,6 +39,7 @@ mod fetch_error;
 mod inventory;
 mod lock;
 mod push;
+mod push_error;
 mod receive;
 mod repetition;
 mod request;

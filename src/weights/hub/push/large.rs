@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::PushProgress;
-use super::error::PushError;
-use super::exchange::{Server, answer, read};
 use super::files::Prepared;
+use super::reply::{Server, answer, read};
 use super::session::{Session, unreadable};
+use crate::weights::hub::push_error::PushError;
 use crate::weights::hub::transfer::refuse_redirect;
 
 const ASKING: &str = "asking where large files go";

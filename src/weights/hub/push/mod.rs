@@ -8,20 +8,19 @@
 //! offers LFS, it puts them into the commit as text; and its commit is repeated after a lost answer
 //! without a look at what became of the first.
 
-mod error;
 mod exchange;
 mod files;
 mod large;
+mod reply;
 mod session;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use error::{Left, PushError};
-
 use super::checksum::is_commit;
 use super::error::HubError;
+use super::push_error::{Left, PushError};
 use super::request::{check_file, check_repository, check_revision};
 use super::settings::Hub;
 use crate::error::{Error, Result};

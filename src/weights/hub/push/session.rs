@@ -11,12 +11,12 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::{Left, PushError};
-use super::exchange::{Attempt, Server, answer, read};
 use super::files::{Prepared, counted};
+use super::reply::{Attempt, Server, answer, read};
 use super::{Push, PushProgress, Pushed, PushedFile};
 use crate::http::{cause, client};
 use crate::weights::hub::checksum::is_commit;
+use crate::weights::hub::push_error::{Left, PushError};
 use crate::weights::hub::repetition::Repetitions;
 use crate::weights::hub::settings::Hub;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::fetch_error::quoted;
 use crate::error::HubErrorKind;
-use crate::weights::hub::fetch_error::quoted;
 
 /// Why files cannot be pushed. No message holds an access token or the query of an address, which may
 /// be signed. `step` is what was under way, as in `committing`.
