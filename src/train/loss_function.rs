@@ -4,8 +4,8 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::loss::Loss;
-use super::ranges::{not_negative, positive};
+use super::loss::{ClassWeights, Loss};
+use super::ranges::{below_one, not_negative, positive};
 use crate::data::{Targets, Task};
 use crate::error::{Error, Result};
 use crate::model::TargetScaling;
@@ -105,7 +105,7 @@ impl LossFunction {
             } => {
                 not_negative("loss.gamma_neg", gamma_neg)?;
                 not_negative("loss.gamma_pos", gamma_pos)?;
-                super::ranges::below_one("loss.clip", clip)
+                below_one("loss.clip", clip)
             }
             LossFunction::Huber { delta } => positive("loss.delta", delta),
             _ => Ok(()),
@@ -215,24 +215,19 @@ fn asymmetric(
     let log = |p: Tensor<2>| p.clamp_min(1e-8).log();
     let losses = log(there.clone()) * targets.clone() + log(absent.clone()) * is_absent.clone();
     let right = there * targets.clone() + absent * is_absent.clone();
-    let missed = right.neg().add_scalar(1.0);
-    // The power of 0 has no gradient that is a number.
-    let focus = |gamma: f64, of: Tensor<2>| match gamma {
-        0.0 => of,
-        gamma => missed.clone().clamp_min(1e-8).powf_scalar(gamma) * of,
-    };
-    let focus = focus(gamma_pos, targets) + focus(gamma_neg, is_absent);
+    let gamma = targets.mul_scalar(gamma_pos) + is_absent.mul_scalar(gamma_neg);
+    // As a power of a tensor, whose own gradient by the exponent of 0 is no number.
+    let focus = (log(right.neg().add_scalar(1.0)) * gamma).exp();
     (losses * focus).sum().neg().div_scalar(batch.max(1) as f64)
 }
 
 /// How often a class that is there counts beside one that is not: for balanced classes, absent by
 /// present images.
 pub(super) fn positive_weights(
-    weights: &super::loss::ClassWeights,
+    weights: &ClassWeights,
     targets: &Targets,
     classes: usize,
 ) -> Result<Option<Vec<f32>>> {
-    use super::loss::ClassWeights;
     let ClassWeights::Balanced = weights else {
         return weights.of(&[], classes);
     };
