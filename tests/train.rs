@@ -431,6 +431,58 @@ fn a_run_that_is_stopped_leaves_a_checkpoint() {
     assert_ne!(stopped, model().state_dict().unwrap());
 }
 
+/// Small images first: each size has its share of the epochs, and a run that was stopped goes on to the
+/// same weights.
+#[test]
+fn training_images_grow() {
+    #[derive(Default)]
+    struct Told(Vec<String>);
+    impl Monitor for Told {
+        fn notice(&mut self, text: &str) {
+            self.0.push(text.to_owned());
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (train, test) = images();
+    let (train, test) = (Arc::new(train), Arc::new(test));
+    let device = Device::default();
+    let grown = |name: &str, recipe: &Recipe, monitor: &mut dyn Monitor| {
+        let (train, test) = (train.clone(), test.clone());
+        let dir = dir.path().join(name);
+        recipe.fit_with(model(), train, test, dir, FitOptions::default(), monitor)
+    };
+    let mut told = Told::default();
+    let recipe = recipe().epochs(3);
+    let growing = recipe.clone().progressive_sizes([20, 28]);
+    let run = grown("grown", &growing, &mut told).unwrap();
+    let expected = "training images: 20 pixels in epochs 1 to 2, 28 pixels in epoch 3";
+    assert!(told.0.iter().any(|text| text == expected), "{:?}", told.0);
+
+    // The first epochs are those of a run on images of their size.
+    let small = grown(
+        "small",
+        &recipe.clone().progressive_sizes([20, 20, 28]),
+        &mut told,
+    )
+    .unwrap();
+    let large = grown("large", &recipe, &mut told).unwrap();
+    let losses = |run: &Run| -> Vec<f64> { run.epochs().iter().map(|e| e.train_loss).collect() };
+    assert_eq!(losses(&run), losses(&small));
+    assert!(
+        losses(&run)
+            .iter()
+            .zip(losses(&large))
+            .all(|(own, large)| *own != large)
+    );
+
+    grown("stopped", &growing, &mut StopAfter(13)).unwrap_err();
+    let stopped = dir.path().join("stopped");
+    let options = FitOptions::default();
+    let again = resume(&stopped, &device, train, test, options, &mut told).unwrap();
+    let values = |run: &Run| run.model().state_dict().unwrap();
+    assert_eq!(values(&again), values(&run));
+}
+
 #[test]
 fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
@@ -454,6 +506,10 @@ fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
         (
             recipe().batch_size(0),
             "batch_size: expected 1 to 65536, found 0",
+        ),
+        (
+            recipe().progressive_sizes([28, 24]),
+            "progressive_sizes: expected 28, the size of the model's images, as the last one, found 24",
         ),
         (
             recipe().learning_rate(f64::NAN),
@@ -501,6 +557,15 @@ fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
     assert_eq!(
         refuse(recipe().image_size(48), vit),
         "test_vit: input expected as [batch, 1, 32, 32], found [1, 1, 48, 48]"
+    );
+    let vit = Zoo::test_vit()
+        .weights(Weights::Random(0))
+        .adapt(1, 10)
+        .image_size(32);
+    let vit = vit.build(&Device::default().autodiff()).unwrap();
+    assert_eq!(
+        refuse(recipe().progressive_sizes([16, 32]), vit),
+        "progressive_sizes: expected sizes that test_vit takes: [batch, 1, 32, 32], found 16"
     );
 }
 

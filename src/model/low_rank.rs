@@ -33,10 +33,33 @@ struct LowRank {
 impl Reparameterization for LowRank {
     const NAME: &'static str = "lora";
 
+    /// The sum is made in the order in which kernels lie in memory, `[k, k, in, out]` on the CPU: nothing as
+    /// large as a weight is then brought into another one, neither here nor on the way back.
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        let product = self.b.val().matmul(self.a.val());
-        let delta = product.mul_scalar(self.scale).reshape(base.shape());
-        base + delta
+        let (a, b) = (self.a.val(), self.b.val().mul_scalar(self.scale));
+        let dims = base.dims();
+        if D < 3 {
+            return base + b.matmul(a).reshape(dims);
+        }
+        let [rank, _] = a.dims();
+        let a_dims: [usize; D] =
+            std::array::from_fn(|axis| if axis == 0 { rank } else { dims[axis] });
+        // [out, in, k, k] to [k, k, in, out], and back.
+        let inward: [isize; D] = std::array::from_fn(|axis| match D - axis {
+            1 => 0,
+            2 => 1,
+            _ => axis as isize + 2,
+        });
+        let outward: [isize; D] = std::array::from_fn(|axis| match axis {
+            0 => D as isize - 1,
+            1 => D as isize - 2,
+            _ => axis as isize - 2,
+        });
+        let shape: [usize; D] = inward.map(|axis| dims[axis as usize]);
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let a = a.reshape(a_dims).permute(inward).reshape([rows, rank]);
+        let delta = a.matmul(b.transpose()).reshape(shape);
+        (base.permute(inward) + delta).permute(outward)
     }
 }
 

@@ -148,6 +148,7 @@ fn to_host(
                 return;
             };
             let shape = tensor.dims().to_vec();
+            let tensor = burn_zoo_cpu::row_major(tensor.without_autodiff());
             match host_vec(tensor.into_data()) {
                 Ok(data) => self.tensors.push((path, HostTensor { shape, data })),
                 Err(error) => self.result = Err(error),

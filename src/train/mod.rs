@@ -31,6 +31,7 @@ mod pipeline;
 mod place;
 mod plan;
 mod progress;
+mod progressive;
 mod ranges;
 mod rates;
 mod recipe;

@@ -58,6 +58,13 @@ pub struct Recipe {
     /// Height and width of the images; `None` leaves them as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<ImageSize>,
+    /// Sizes of the training images over the run, each for an equal share of the epochs; the last is
+    /// [`image_size`](Self::image_size). Small images at first make a run shorter (progressive resizing,
+    /// as in fastai's courses and EfficientNetV2, <https://arxiv.org/abs/2104.00298>). Batches are brought to
+    /// the size bilinearly, after augmentation. Validation always sees the last size, and so do epochs that are
+    /// added to the run. Empty: one size for all epochs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub progressive_sizes: Vec<ImageSize>,
     /// Threads that prepare batches.
     pub workers: usize,
     /// Leaves out a last training batch that is not full. A last batch of a single image is left
@@ -204,6 +211,7 @@ impl Recipe {
             learning_rate: 1e-3,
             weight_decay: 0.0,
             image_size: None,
+            progressive_sizes: Vec::new(),
             workers: 1,
             drop_last: false,
             seed: 42,
@@ -336,6 +344,17 @@ impl Recipe {
     /// Brings the images to this height and width, or to this many pixels on both sides.
     pub fn image_size(mut self, image_size: impl Into<ImageSize>) -> Self {
         self.image_size = Some(image_size.into());
+        self
+    }
+
+    /// Brings training images to these heights and widths, each for an equal share of the epochs; the last
+    /// one is that of the model's images.
+    #[must_use]
+    pub fn progressive_sizes<S: Into<ImageSize>>(
+        mut self,
+        sizes: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.progressive_sizes = sizes.into_iter().map(Into::into).collect();
         self
     }
 

@@ -131,6 +131,7 @@ impl Recipe {
         if let Some(size) = self.image_size {
             size.check()?;
         }
+        self.check_progressive_sizes()?;
         not_negative("learning_rate", self.learning_rate)?;
         not_negative("weight_decay", self.weight_decay)?;
         self.warmup.validate(&self.schedule, self.epochs as f64)?;
@@ -143,6 +144,14 @@ impl Recipe {
         self.augment.check()?;
         let augmented = !self.augment.is_none();
         self.feature_cache.check(augmented, self.mixing.is_some())?;
+        if self.feature_cache.views > 0 && self.grows() {
+            let expected = "no views, where training images change their size";
+            return Err(Error::argument(
+                "feature_cache",
+                expected,
+                self.feature_cache,
+            ));
+        }
         if let Some(mixing) = &self.mixing {
             mixing.check()?;
             if self.batch_size == 1 {

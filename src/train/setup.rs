@@ -15,6 +15,7 @@ use super::loss::{ClassWeights, Loss};
 use super::loss_function::{TaskLoss, positive_weights};
 use super::parallel::Group;
 use super::plan::{Plan, StepRates};
+use super::progressive::size_at;
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Warmup};
 use super::state::RunState;
@@ -25,6 +26,7 @@ use crate::model::{
     Adapt, Classifier, Freeze, InputSize, Outputs, TargetScaling, in_head, low_rank, params,
 };
 use crate::nn::StatisticsSync;
+use crate::preprocess::ImageSize;
 
 /// Everything that stays the same from step to step.
 pub(super) struct Setup {
@@ -96,6 +98,7 @@ pub(super) fn prepare(
     } = loaders(recipe, &model, parts, skip_broken, &device, &group)?;
     let image_size = check_first_image(&model, &train)?;
     check_first_image(&model, &valid)?;
+    recipe.check_sizes_of(&model, image_size)?;
 
     let [height, width] = image_size;
     let recipe = Recipe {
@@ -108,7 +111,8 @@ pub(super) fn prepare(
     let steps = |train: &Loader| train.num_batches().div_ceil(recipe.accumulate);
     let ranks = group.size();
     let mut plan = recipe.plan_of_ranks(&model, steps(&train), ranks)?;
-    let checked = check_plan(&recipe, &model, &plan, steps(&train), image_size)?;
+    let least = recipe.smallest_size().unwrap_or(image_size);
+    let checked = check_plan(&recipe, &model, &plan, steps(&train), least)?;
     let mut single_value_layers = checked.single_value_layers;
     let min_batch = if single_value_layers.is_empty() { 1 } else { 2 };
     let images = train.num_images();
@@ -117,7 +121,7 @@ pub(super) fn prepare(
             1 => "a single training image".to_owned(),
             _ => format!("batch_size {}", recipe.batch_size),
         };
-        let error = single_value_error(&model, &single_value_layers, image_size, situation);
+        let error = single_value_error(&model, &single_value_layers, least, situation);
         return Err(error);
     }
     if recipe.drop_last || images % recipe.batch_size != 1 {
@@ -450,6 +454,16 @@ impl Setup {
         rates
     }
 
+    /// The size that training images are brought to in an epoch, counted from 1, where they change it.
+    pub fn train_size(&self, epoch: usize) -> Option<ImageSize> {
+        let epochs = self.recipe.epochs - self.added_epochs.unwrap_or(0);
+        size_at(
+            &self.recipe.progressive_sizes,
+            epoch.saturating_sub(1),
+            epochs,
+        )
+    }
+
     /// By what batch normalisations share their statistics, if they do.
     pub fn statistics_sync(&self) -> Option<Arc<dyn StatisticsSync>> {
         let sync = self.group.statistics_sync();
@@ -459,6 +473,7 @@ impl Setup {
     /// What a person should know before the run begins.
     pub fn notices(&self) -> Vec<String> {
         let mut notices: Vec<String> = self.adapted.iter().cloned().collect();
+        notices.extend(self.sizes_in_words());
         notices.extend(self.unused_schedule());
         notices.extend(self.ranks_in_words());
         let divides = self.recipe.task == Task::SingleLabel;
@@ -485,6 +500,26 @@ impl Setup {
             ));
         }
         notices
+    }
+
+    /// In which epochs training images have which size, where they change it.
+    fn sizes_in_words(&self) -> Option<String> {
+        let mut parts: Vec<(ImageSize, [usize; 2])> = Vec::new();
+        for epoch in 1..=self.recipe.epochs {
+            let size = self.train_size(epoch)?;
+            match parts.last_mut() {
+                Some((last, epochs)) if *last == size => epochs[1] = epoch,
+                _ => parts.push((size, [epoch; 2])),
+            }
+        }
+        let parts: Vec<String> = parts
+            .into_iter()
+            .map(|(size, [first, last])| match first == last {
+                true => format!("{size} pixels in epoch {first}"),
+                false => format!("{size} pixels in epochs {first} to {last}"),
+            })
+            .collect();
+        Some(format!("training images: {}", parts.join(", ")))
     }
 
     /// What several ranks make of the recipe.

@@ -178,7 +178,8 @@ pub(super) struct Velocity<const D: usize>(Option<Tensor<D>>);
 impl<const D: usize> RecordState for Velocity<D> {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
         if let Some(velocity) = &self.0 {
-            out.push_tensor(prefix, "velocity", velocity.to_data());
+            let velocity = burn_zoo_cpu::row_major(velocity.clone());
+            out.push_tensor(prefix, "velocity", velocity.into_data());
         }
     }
 
@@ -265,42 +266,66 @@ impl Settings {
 
 /// Adam and AdamW, which differ in their decay and their state's name.
 macro_rules! adams {
-    ($($name:ident => $state:ident, $build:ident;)+) => {$(
+    ($($name:ident, $held:ident => $state:ident, $build:ident;)+) => {$(
         #[derive(Debug, Clone)]
         pub(super) struct $name(pub Settings);
 
+        /// What burn's rule remembers of a parameter, read out as fast as a step of ours is.
+        #[derive(Clone)]
+        pub(super) struct $held<const D: usize>(burn::optim::$state<D>);
+
+        impl<const D: usize> RecordState for $held<D> {
+            fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+                let AdaptiveMomentumState { time, moment_1, moment_2, max_moment_2 } =
+                    self.0.momentum.clone();
+                let momentum = AdaptiveMomentumState {
+                    time,
+                    moment_1: burn_zoo_cpu::row_major(moment_1),
+                    moment_2: burn_zoo_cpu::row_major(moment_2),
+                    max_moment_2,
+                };
+                burn::optim::$state { momentum }.state_flatten(prefix, out);
+            }
+
+            fn state_unflatten(
+                prefix: &str,
+                from: &mut StateSource,
+                device: &Device,
+            ) -> Option<Self> {
+                RecordState::state_unflatten(prefix, from, device).map(Self)
+            }
+        }
+
         impl Update for $name {
-            type State<const D: usize> = burn::optim::$state<D>;
+            type State<const D: usize> = $held<D>;
 
             fn step<const D: usize>(
                 &self,
                 lr: f64,
                 mut tensor: Tensor<D>,
                 grad: Tensor<D>,
-                state: Option<Self::State<D>>,
-            ) -> (Tensor<D>, Option<Self::State<D>>) {
-                let mut momentum = state.map(|state| state.momentum);
+                state: Option<$held<D>>,
+            ) -> (Tensor<D>, Option<$held<D>>) {
+                let mut momentum = state.map(|state| state.0.momentum);
                 let done = self.0.adam_on_cpu(lr, &mut tensor, &grad, &mut momentum);
                 let state = momentum.map(|momentum| burn::optim::$state { momentum });
                 if done {
-                    return (tensor, state);
+                    return (tensor, state.map($held));
                 }
-                self.0.$build().step(lr, tensor, grad, state)
+                let (tensor, state) = self.0.$build().step(lr, tensor, grad, state);
+                (tensor, state.map($held))
             }
 
-            fn to_device<const D: usize>(
-                state: Self::State<D>,
-                device: &Device,
-            ) -> Self::State<D> {
-                <burn::optim::$name as Update>::to_device(state, device)
+            fn to_device<const D: usize>(state: $held<D>, device: &Device) -> $held<D> {
+                $held(<burn::optim::$name as Update>::to_device(state.0, device))
             }
         }
     )+};
 }
 
 adams! {
-    Adam => AdamState, adam;
-    AdamW => AdamWState, adamw;
+    Adam, HeldAdam => AdamState, adam;
+    AdamW, HeldAdamW => AdamWState, adamw;
 }
 
 /// Any other optimiser of burn, made from the settings for each step.

@@ -86,6 +86,10 @@ struct Arguments {
     /// Views of each test image that are averaged over
     #[arg(long, default_value = "one")]
     tta: Views,
+    /// Measures on 6000 of the training images, which are left out of training, in place of the test
+    /// images: for what is to be chosen
+    #[arg(long)]
+    valid: bool,
     /// The file of results
     #[arg(long, default_value = "runs/bundled-against-random.csv")]
     out: PathBuf,
@@ -132,6 +136,7 @@ impl Arguments {
             "tta",
             (self.tta != Views::One).then(|| self.tta.to_string()),
         );
+        add("on", self.valid.then(|| "validation".to_owned()));
         setting
     }
 }
@@ -157,7 +162,10 @@ fn main() -> Outcome<()> {
     allocator::keep_blocks();
     let arguments = Arguments::parse();
     let mut results = Results::open(&arguments.out)?;
-    let (train, test) = images(&arguments)?;
+    let (mut train, mut test) = images(&arguments)?;
+    if arguments.valid {
+        (train, test) = train.split(0.1, 42)?;
+    }
     for per_class in &arguments.per_class {
         for recipe in &arguments.recipes {
             for seed in &arguments.seeds {
@@ -196,7 +204,7 @@ fn main() -> Outcome<()> {
 }
 
 /// Trains once, and gives the accuracy on the test images of the epoch with the lowest training loss:
-/// no test image has a say in which epoch that is.
+/// none of them has a say in which epoch that is.
 fn measure(
     arguments: &Arguments,
     from_weights: bool,

@@ -288,10 +288,12 @@ pub fn task(
         spec = at_own_size(spec, name, &data, &device)?;
     }
     let model = build(&spec, &device.autodiff())?;
-    // Photographs differ in size; they are brought to the one the model was trained at.
+    // Photographs differ in size; they are brought to the last one that is asked for, or else to the one
+    // the model was trained at.
     let is_chosen = data.any_size && recipe.image_size.is_none();
     if is_chosen {
-        recipe.image_size = Some(trained_size(&model)?);
+        let last = recipe.progressive_sizes.last().copied();
+        recipe.image_size = Some(last.map_or_else(|| trained_size(&model), Ok)?);
     }
     let size = match model.backbone.describe().input_size {
         InputSize::Exactly(size) => Some(size.into()),

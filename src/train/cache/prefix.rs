@@ -181,6 +181,7 @@ impl FrozenPrefix {
             model: self.model.clone(),
             recipe,
             min_batch: self.min_batch,
+            size: setup.train_size(epoch as usize),
         }
     }
 
@@ -202,6 +203,7 @@ impl FrozenPrefix {
             model: None,
             recipe,
             min_batch: self.min_batch,
+            size: None,
         })
     }
 }
@@ -226,7 +228,7 @@ fn parts<'a>(setup: &'a Setup, progress: &Progress, groups: usize) -> Result<[Pa
             loader: setup.own_train.as_ref().unwrap_or(&setup.train),
             augmented,
             views,
-            is_reused: views > 0 && epochs > 0.25 + views as f64,
+            is_reused: views > 0 && epochs > 0.25 + views as f64 && !recipe.grows(),
         },
         Part {
             name: "valid",

@@ -33,9 +33,7 @@ impl Kernels {
     pub fn new(weight: &FlexTensor) -> Self {
         let shape = weight.layout().shape();
         let (output, input, taps) = (shape[0], shape[1], shape[2] * shape[3]);
-        let expected = strides([output, input, shape[2]]);
-        let strides = weight.layout().strides();
-        let values = if (0..4).all(|axis| shape[axis] == 1 || strides[axis] == expected[axis]) {
+        let values = if lies_transposed(weight) {
             Memory::Tensor(weight.clone())
         } else {
             let weight: Cow<'_, FlexTensor> = if weight.is_contiguous() {
@@ -43,8 +41,8 @@ impl Kernels {
             } else {
                 Cow::Owned(weight.to_contiguous())
             };
-            let start = weight.layout().start_offset();
-            let from = &weight.storage::<f32>()[start..];
+            let (start, len) = (weight.layout().start_offset(), output * input * taps);
+            let from = &weight.storage::<f32>()[start..start + len];
             Memory::Copied(transposed(from, [output, input, taps]))
         };
         Self {
@@ -85,11 +83,51 @@ pub fn kernel_layout(weight: &FlexTensor) -> FlexTensor {
     }
 }
 
+/// Kernels `[out, in, k, k]` that lie in this order, if they lie as `[k][k][in][out]`.
+pub fn row_major(weight: &FlexTensor) -> Option<FlexTensor> {
+    let shape = weight.layout().shape();
+    let is_square = shape[2] == shape[3] && shape.num_elements() > 0;
+    if !is_square || weight.is_contiguous() || !lies_transposed(weight) {
+        return None;
+    }
+    let sizes = [shape[0], shape[1], shape[2] * shape[3]];
+    let values = restored(Kernels::new(weight).values(), sizes);
+    let layout = Layout::contiguous(shape.clone());
+    Some(FlexTensor::new(
+        Bytes::from_elems(values),
+        layout,
+        DType::F32,
+    ))
+}
+
+/// Whether `[out, in, k, k]` lies as `[k][k][in][out]`.
+fn lies_transposed(weight: &FlexTensor) -> bool {
+    let (shape, own) = (weight.layout().shape(), weight.layout().strides());
+    let expected = strides([shape[0], shape[1], shape[2]]);
+    (0..4).all(|axis| shape[axis] == 1 || own[axis] == expected[axis])
+}
+
 /// `[out][in][tap]` as `[tap][in][out]`.
-fn transposed(from: &[f32], [output, input, taps]: [usize; 3]) -> Vec<f32> {
+fn transposed(from: &[f32], sizes: [usize; 3]) -> Vec<f32> {
+    reordered(sizes, |torch, own| (own, torch), from)
+}
+
+/// `[tap][in][out]` as `[out][in][tap]`.
+fn restored(from: &[f32], sizes: [usize; 3]) -> Vec<f32> {
+    reordered(sizes, |torch, own| (torch, own), from)
+}
+
+/// A copy in another order. Of the places of a value in `[out][in][tap]` and in `[tap][in][out]`,
+/// `to_and_from` says where it goes and where it is from.
+fn reordered(
+    [output, input, taps]: [usize; 3],
+    to_and_from: impl Fn(usize, usize) -> (usize, usize) + Sync,
+    from: &[f32],
+) -> Vec<f32> {
+    assert_eq!(from.len(), output * input * taps);
     let mut values = uninitialized(output * input * taps);
     let to = Shared::new(&mut values);
-    // A block reads whole runs of kernels, and writes runs of outputs.
+    // A block goes over whole runs of kernels, and over runs of outputs.
     (0..input.div_ceil(BLOCK))
         .into_par_iter()
         .for_each(|block| {
@@ -99,11 +137,11 @@ fn transposed(from: &[f32], [output, input, taps]: [usize; 3]) -> Vec<f32> {
                 for tap in 0..taps {
                     for i in ins.clone() {
                         for o in outs.clone() {
+                            let torch = (o * input + i) * taps + tap;
+                            let own = (tap * input + i) * output + o;
+                            let (place, source) = to_and_from(torch, own);
                             // SAFETY: inside, and each block of inputs belongs to one thread.
-                            unsafe {
-                                *to.at((tap * input + i) * output + o) =
-                                    *from.get_unchecked((o * input + i) * taps + tap);
-                            }
+                            unsafe { *to.at(place) = *from.get_unchecked(source) };
                         }
                     }
                 }

@@ -482,6 +482,22 @@ pub fn kernel_layout<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(tensor)
 }
 
+/// A tensor in the order of its axes. Kernels in the layout of [`kernel_layout`] are brought into it by
+/// blocks and on all threads, which burn's own copy is not; any other tensor is left as it is.
+///
+/// Values and shape stay. The tensor has to be without a graph.
+pub fn row_major<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    let mut tensor = tensor.into_dispatch();
+    if let DispatchTensorKind::Flex(BackendTensor::Float(values)) = &mut tensor.kind
+        && D == 4
+        && values.dtype() == DType::F32
+        && let Some(reordered) = kernels::row_major(values)
+    {
+        *values = reordered;
+    }
+    Tensor::from_dispatch(tensor)
+}
+
 /// A step of SGD in one pass over memory, which is changed in place where nobody else holds it.
 /// `velocity` is `None` before the first step, and stays so without momentum.
 ///

@@ -12,7 +12,7 @@ use burn::tensor::module::{
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn_zoo_cpu::{
     Act, BatchNorm, BatchNormTrain, Conv2d, Epilogue, MaxPool2d, StatisticsSync, WeightCache,
-    batch_norm, batch_norm_train, conv2d, fork, kernel_layout, max_pool2d,
+    batch_norm, batch_norm_train, conv2d, fork, kernel_layout, max_pool2d, row_major,
 };
 use proptest::prelude::*;
 
@@ -679,8 +679,35 @@ fn sizes_beyond_any_memory_are_left_to_burn() {
             };
             assert!(max_pool2d(&map, pool).is_none());
             assert_eq!(kernel_layout(map.clone()).dims(), shape);
+            assert_eq!(row_major(map.clone()).dims(), shape);
             assert_eq!(fork(map).map(|branch| branch.dims()), [shape; 2]);
         }
+    }
+}
+
+/// Values stay where they are, whatever the layout, and both layouts have them all.
+#[test]
+fn layouts_change_no_value() {
+    for shape in [
+        [3, 5, 3, 3],
+        [40, 17, 3, 3],
+        [16, 33, 1, 1],
+        [1, 4, 7, 7],
+        [5, 1, 3, 3],
+        [4, 3, 2, 5],
+    ] {
+        let weight = random(shape, "weight");
+        let expected = values(weight.clone());
+        let own = kernel_layout(weight.clone());
+        assert_eq!(values(own.clone()), expected, "{shape:?}");
+        assert_eq!(values(row_major(own)), expected, "{shape:?}");
+        assert_eq!(values(row_major(weight.clone())), expected, "{shape:?}");
+        let narrow = kernel_layout(weight).narrow(0, 1.min(shape[0] - 1), 1);
+        assert_eq!(
+            values(row_major(narrow.clone())),
+            values(narrow),
+            "{shape:?}"
+        );
     }
 }
 
