@@ -269,7 +269,7 @@ def dictionaries():
     dictionary("manifest", parts + numbers + [w for w in words(manifest) if len(w) < 18][:400] + ["path", "bundled", "revision_hint", "sha256_hint", "bytes_hint", "fixed_input_size"])
     every = "\n".join(RECIPES.values()) + "\n".join(one for texts in TEXTS.values() for one in texts)
     names = words(every) + ["drop_last", "gradient_checkpointing", "rate_scaling", "every_steps", "joins_at", "freeze_epochs", "lr_mult", "div", "growth", "ratio", "align",
-                            "every", "seed", "per", "cutmix_alpha", "min_delta", "drop_rate", "drop_path_rate", "image_size", "views"]
+                            "every", "seed", "per", "cutmix_alpha", "min_delta", "drop_rate", "drop_path_rate", "image_size", "views", "progressive_sizes", "20,24,28"]
     for target in ("recipe", "text", "resize", "run_files", "checkpoint"):
         dictionary(target, parts + numbers + names)
 

@@ -13,8 +13,8 @@ use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::report::CurvesMonitor;
 use burn_zoo::train::{
-    Control, EpochRecord, Extension, FitOptions, Monitor, Run, RunConfig, RunFiles, StepRecord,
-    resume,
+    Control, EarlyStopping, EpochRecord, Extension, FitOptions, Monitor, Run, RunConfig, RunFiles,
+    StepRecord, resume,
 };
 use burn_zoo::{Error, preprocess::Image};
 
@@ -478,9 +478,66 @@ fn training_images_grow() {
     grown("stopped", &growing, &mut StopAfter(13)).unwrap_err();
     let stopped = dir.path().join("stopped");
     let options = FitOptions::default();
-    let again = resume(&stopped, &device, train, test, options, &mut told).unwrap();
+    let (again_train, again_test) = (train.clone(), test.clone());
+    let again = resume(
+        &stopped,
+        &device,
+        again_train,
+        again_test,
+        options,
+        &mut told,
+    )
+    .unwrap();
     let values = |run: &Run| run.model().state_dict().unwrap();
     assert_eq!(values(&again), values(&run));
+
+    // Added epochs have the model's own size.
+    let options = FitOptions {
+        extend: Some(Extension {
+            epochs: 4,
+            schedule: None,
+            learning_rate: None,
+        }),
+        ..FitOptions::default()
+    };
+    let added = &mut Told::default();
+    resume(
+        &stopped,
+        &device,
+        train.clone(),
+        test.clone(),
+        options,
+        added,
+    )
+    .unwrap();
+    let expected = "training images: 20 pixels in epochs 1 to 2, 28 pixels in epochs 3 to 4";
+    assert!(added.0.iter().any(|text| text == expected), "{:?}", added.0);
+
+    // No run ends before its model has seen images of its size, and waiting begins anew there.
+    let patient = EarlyStopping {
+        min_delta: 1.0,
+        ..EarlyStopping::new(1)
+    };
+    let growing = recipe
+        .epochs(6)
+        .early_stopping(patient)
+        .progressive_sizes([20, 28]);
+    assert_eq!(
+        grown("patient", &growing, &mut told)
+            .unwrap()
+            .epochs()
+            .len(),
+        5
+    );
+
+    // Features of frozen layers are those of one size.
+    let features = Recipe::feature_extraction()
+        .epochs(3)
+        .progressive_sizes([20, 28]);
+    grown("features", &features, &mut told).unwrap();
+    let expected =
+        "features of training images are not kept, as the images grow (progressive_sizes)";
+    assert!(told.0.iter().any(|text| text == expected), "{:?}", told.0);
 }
 
 #[test]
@@ -509,7 +566,16 @@ fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
         ),
         (
             recipe().progressive_sizes([28, 24]),
-            "progressive_sizes: expected 28, the size of the model's images, as the last one, found 24",
+            "progressive_sizes: expected sizes of which none is smaller than the one before, found 28,24",
+        ),
+        (
+            recipe().progressive_sizes([20, 24]),
+            "progressive_sizes: expected 28, the size of the images as they are, as the last one, or \
+             image_size to be set, found 24",
+        ),
+        (
+            recipe().progressive_sizes([20, 24]).image_size(28),
+            "progressive_sizes: expected 28, the image size, as the last one, found 24",
         ),
         (
             recipe().learning_rate(f64::NAN),

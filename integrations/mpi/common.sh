@@ -77,7 +77,8 @@ at() {
 ranks() {
     local file
     for file in $(grep -alsF -- "$1" /proc/[0-9]*/cmdline); do
-        if tr '\0' '\n' 2>/dev/null <"${file%cmdline}environ" | grep -qx "OMPI_COMM_WORLD_RANK=${2:-[0-9]*}"; then
+        # Without a pipe, which pipefail takes for failed where grep ends first.
+        if grep -zqsx "OMPI_COMM_WORLD_RANK=${2:-[0-9]*}" "${file%cmdline}environ"; then
             file=${file%/cmdline}
             echo "${file#/proc/}"
         fi

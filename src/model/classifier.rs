@@ -350,11 +350,6 @@ impl Classifier {
         self.check_shape(images.dims())
     }
 
-    /// Whether the model takes images of this size.
-    pub(crate) fn check_size(&self, size: ImageSize) -> Result<()> {
-        self.check_shape([1, self.in_channels(), size.height, size.width])
-    }
-
     fn check_shape(&self, [batch, channels, height, width]: [usize; 4]) -> Result<()> {
         let in_channels = self.in_channels();
         let (fits, size) = match self.backbone.describe().input_size {

@@ -33,12 +33,12 @@ struct LowRank {
 impl Reparameterization for LowRank {
     const NAME: &'static str = "lora";
 
-    /// The sum is made in the order in which kernels lie in memory, `[k, k, in, out]` on the CPU: nothing as
-    /// large as a weight is then brought into another one, neither here nor on the way back.
+    /// On the CPU kernels lie as `[k, k, in, out]`, and so does the sum: nothing as large as a weight is then
+    /// brought into another order, neither here nor on the way back.
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         let (a, b) = (self.a.val(), self.b.val().mul_scalar(self.scale));
         let dims = base.dims();
-        if D < 3 {
+        if !burn_zoo_cpu::lays_out_kernels(&base) {
             return base + b.matmul(a).reshape(dims);
         }
         let [rank, _] = a.dims();

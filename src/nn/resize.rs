@@ -7,6 +7,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 pub enum Resize {
     /// From the position that a place falls on, rounded down.
     Nearest,
+    /// As `Bilinear` without `align_corners` where a map grows; where it shrinks, from all positions that a
+    /// new one covers: PyTorch's `antialias`.
+    Antialiased,
     /// From the two positions next to a place, by how near they are. The outermost positions of both
     /// maps are the same places, or with `align_corners` off their outer edges are.
     Bilinear {
@@ -37,12 +40,16 @@ impl Resize {
     fn matrix(self, from: usize, to: usize, device: &Device) -> Tensor<4> {
         let mut values = vec![0.0f32; to * from];
         for (position, row) in values.chunks_exact_mut(from).enumerate() {
+            if self == Self::Antialiased {
+                spread(row, position, to);
+                continue;
+            }
             let at = self.place(position, from, to);
             let before = (at as usize).min(from - 1);
             let part = at - before as f32;
             match self {
                 Self::Nearest => row[before] = 1.0,
-                Self::Bilinear { .. } => {
+                Self::Bilinear { .. } | Self::Antialiased => {
                     row[before] += 1.0 - part;
                     row[(before + 1).min(from - 1)] += part;
                 }
@@ -63,9 +70,21 @@ impl Resize {
             Self::Bilinear {
                 align_corners: true,
             } if to > 1 => position * ((from - 1) as f32 / (to - 1) as f32),
-            Self::Bilinear { .. } => 0.0,
+            Self::Bilinear { .. } | Self::Antialiased => 0.0,
         }
     }
+}
+
+/// The shares of a triangle around a position, of so many, that is as wide as the position where a map shrinks.
+fn spread(row: &mut [f32], position: usize, to: usize) {
+    let scale = row.len() as f32 / to as f32;
+    let (center, width) = ((position as f32 + 0.5) * scale, scale.max(1.0));
+    for (index, share) in row.iter_mut().enumerate() {
+        let distance = (index as f32 + 0.5 - center).abs() / width;
+        *share = (1.0 - distance).max(0.0);
+    }
+    let sum: f32 = row.iter().sum();
+    row.iter_mut().for_each(|share| *share /= sum);
 }
 
 #[cfg(test)]
@@ -85,6 +104,8 @@ mod tests {
             (bilinear(true), vec![1.0, 5.0 / 3.0, 7.0 / 3.0, 3.0]),
             (bilinear(true), vec![1.0, 3.0]),
             (bilinear(true), vec![1.0]),
+            (Resize::Antialiased, vec![1.375, 2.625]),
+            (Resize::Antialiased, vec![1.0, 1.4, 2.0, 2.6, 3.0]),
         ] {
             let row = Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]]], &device);
             let length = expected.len();

@@ -80,6 +80,7 @@ pub use parallel::Mpi;
 pub use parallel::{Communicator, Launched, Parallel, agree};
 pub use place::Place;
 pub use plan::{Plan, StepRates};
+pub use progressive::ProgressiveSizes;
 pub use rates::{BackboneRate, RateScaling, Rates};
 pub use recipe::{Checkpoints, Recipe};
 pub use resume::{has_checkpoint, resume, resume_rank};

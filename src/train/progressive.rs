@@ -1,59 +1,184 @@
-//! Training images that grow over a run.
+//! Training images that grow over a run: [`ProgressiveSizes`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
 
 use super::recipe::Recipe;
+use super::stopping::Metric;
 use crate::error::{Error, Result};
 use crate::model::Classifier;
 use crate::preprocess::ImageSize;
 
-/// The size of training images in an epoch, counted from 0, of so many. Each size has an equal share of the
-/// epochs.
-pub(super) fn size_at(sizes: &[ImageSize], epoch: usize, epochs: usize) -> Option<ImageSize> {
-    let last = sizes.len().checked_sub(1)?;
-    Some(sizes[(epoch * sizes.len() / epochs.max(1)).min(last)])
+/// Sizes of the training images over a run, none of them smaller than the one before.
+///
+/// Each size has an equal share of the epochs; epochs that are left over go to the first ones. As text it is
+/// `20,24,28`, or `none`:
+///
+/// ```
+/// use burn_zoo::train::ProgressiveSizes;
+///
+/// let sizes: ProgressiveSizes = "20,24,28".parse()?;
+/// assert_eq!(sizes, ProgressiveSizes::from([20, 24, 28]));
+/// # Ok::<(), burn_zoo::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProgressiveSizes(Vec<ImageSize>);
+
+impl ProgressiveSizes {
+    /// One size for all epochs.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The last one, which is the size of the model's images.
+    pub fn last(&self) -> Option<ImageSize> {
+        self.0.last().copied()
+    }
+
+    /// All of them.
+    pub fn sizes(&self) -> &[ImageSize] {
+        &self.0
+    }
+
+    /// The size in an epoch, counted from 0, of so many.
+    pub(super) fn at(&self, epoch: usize, epochs: usize) -> Option<ImageSize> {
+        let last = self.0.len().checked_sub(1)?;
+        Some(self.0[(epoch * self.0.len() / epochs.max(1)).min(last)])
+    }
+
+    fn wrong(expected: impl Into<String>, found: impl fmt::Display) -> Error {
+        Error::argument("progressive_sizes", expected, found)
+    }
+}
+
+impl<S: Into<ImageSize>, const N: usize> From<[S; N]> for ProgressiveSizes {
+    fn from(sizes: [S; N]) -> Self {
+        Self(sizes.map(Into::into).to_vec())
+    }
+}
+
+impl fmt::Display for ProgressiveSizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_none() {
+            return f.write_str("none");
+        }
+        let sizes: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&sizes.join(","))
+    }
+}
+
+impl FromStr for ProgressiveSizes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "none" {
+            return Ok(Self::default());
+        }
+        let sizes = text.split(',').map(|size| size.trim().parse().ok());
+        sizes.collect::<Option<_>>().map(Self).ok_or_else(|| {
+            let expected = "none, or sizes in pixels such as 20,24,28 or 96x64,192x128";
+            Self::wrong(expected, format!("`{text}`"))
+        })
+    }
+}
+
+impl Serialize for ProgressiveSizes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProgressiveSizes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sizes;
+
+        impl<'de> Visitor<'de> for Sizes {
+            type Value = ProgressiveSizes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of sizes in pixels, or a text such as \"20,24,28\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ProgressiveSizes, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut from: A,
+            ) -> Result<ProgressiveSizes, A::Error> {
+                let mut sizes = Vec::new();
+                while let Some(size) = from.next_element()? {
+                    sizes.push(size);
+                }
+                Ok(ProgressiveSizes(sizes))
+            }
+        }
+        deserializer.deserialize_any(Sizes)
+    }
 }
 
 impl Recipe {
-    /// Whether training images change their size.
-    pub(super) fn grows(&self) -> bool {
-        !self.progressive_sizes.is_empty()
-    }
-
     pub(super) fn check_progressive_sizes(&self) -> Result<()> {
         let sizes = &self.progressive_sizes;
-        for size in sizes {
-            size.check()?;
-        }
-        if sizes.len() > self.epochs {
+        if sizes.0.len() > self.epochs {
             let expected = format!("at most {}, one for each epoch", self.epochs);
-            let found = format!("{} sizes", sizes.len());
-            return Err(Error::argument("progressive_sizes", expected, found));
+            return Err(ProgressiveSizes::wrong(expected, sizes));
+        }
+        for pair in sizes.0.windows(2) {
+            let [before, after] = [pair[0].sides(), pair[1].sides()];
+            if before[0] > after[0] || before[1] > after[1] {
+                let expected = "sizes of which none is smaller than the one before";
+                return Err(ProgressiveSizes::wrong(expected, sizes));
+            }
+        }
+        if sizes.0.iter().any(|size| size.check().is_err()) {
+            return Err(ProgressiveSizes::wrong("sides of 1 to 16384 pixels", sizes));
+        }
+        if sizes.is_none() {
+            return Ok(());
+        }
+        if self.feature_cache.views > 0 {
+            let expected = "no views, where training images change their size";
+            let found = self.feature_cache;
+            return Err(Error::argument("feature_cache", expected, found));
+        }
+        let watched = self.early_stopping.and_then(|rule| rule.metric);
+        for metric in [Some(self.metric), watched].into_iter().flatten() {
+            if metric == Metric::TrainLoss {
+                let expected = "a metric of validation, where training images change their size";
+                return Err(Error::argument("metric", expected, metric));
+            }
         }
         Ok(())
     }
 
     /// Refuses sizes that a model does not take, and a last one other than that of the images.
     pub(super) fn check_sizes_of(&self, model: &Classifier, images: [usize; 2]) -> Result<()> {
+        let Some(last) = self.progressive_sizes.last() else {
+            return Ok(());
+        };
         let own = ImageSize::from(images);
-        if let Some(last) = self.progressive_sizes.last()
-            && *last != own
-        {
-            let expected = format!("{own}, the size of the model's images, as the last one");
-            return Err(Error::argument("progressive_sizes", expected, last));
+        if last != own {
+            let expected = match self.image_size {
+                Some(_) => format!("{own}, the image size, as the last one"),
+                None => format!(
+                    "{own}, the size of the images as they are, as the last one, or image_size to be set"
+                ),
+            };
+            return Err(ProgressiveSizes::wrong(expected, last));
         }
-        for size in &self.progressive_sizes {
-            if let Err(Error::InputShape { expected, .. }) = model.check_size(*size) {
-                let expected =
-                    format!("sizes that {} takes: {expected}", model.info().architecture);
-                return Err(Error::argument("progressive_sizes", expected, size));
+        for size in &self.progressive_sizes.0 {
+            if let Err(Error::InputShape { expected, .. }) = model.check_image_size(*size) {
+                let architecture = &model.info().architecture;
+                let expected = format!("sizes that {architecture} takes: {expected}");
+                return Err(ProgressiveSizes::wrong(expected, size));
             }
         }
         Ok(())
-    }
-
-    /// The smallest images that are trained on, where they change their size.
-    pub(super) fn smallest_size(&self) -> Option<[usize; 2]> {
-        let sides = self.progressive_sizes.iter().map(|size| size.sides());
-        sides.min_by_key(|[height, width]| height * width)
     }
 }
 
@@ -63,16 +188,40 @@ mod tests {
 
     #[test]
     fn each_size_has_an_equal_share_of_the_epochs() {
-        let sizes = [20, 24, 28].map(ImageSize::from);
+        let sizes = ProgressiveSizes::from([20, 24, 28]);
         let of = |epochs| -> Vec<usize> {
             (0..epochs)
-                .map(|epoch| size_at(&sizes, epoch, epochs).unwrap().height)
+                .map(|epoch| sizes.at(epoch, epochs).unwrap().height)
                 .collect()
         };
         assert_eq!(of(9), [20, 20, 20, 24, 24, 24, 28, 28, 28]);
         assert_eq!(of(4), [20, 20, 24, 28]);
         assert_eq!(of(3), [20, 24, 28]);
-        assert_eq!(size_at(&sizes, 12, 9), Some(28.into()));
-        assert_eq!(size_at(&[], 0, 9), None);
+        assert_eq!(sizes.at(12, 9), Some(28.into()));
+        assert_eq!(ProgressiveSizes::default().at(0, 9), None);
+    }
+
+    #[test]
+    fn sizes_are_text_or_an_array() {
+        let read = |text: &str| Recipe::from_toml(&format!("progressive_sizes = {text}"));
+        let sizes = ProgressiveSizes::from([[20, 16], [28, 28]]);
+        for text in ["\"20x16, 28\"", "[\"20x16\", 28]"] {
+            let recipe = read(text).unwrap();
+            assert_eq!(recipe.progressive_sizes, sizes, "{text}");
+            let again = Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap();
+            assert_eq!(again, recipe);
+        }
+        assert!(read("\"none\"").unwrap().progressive_sizes.is_none());
+        assert_eq!(sizes.to_string(), "20x16,28");
+        for text in [
+            "[28, 20]",
+            "[0, 28]",
+            "\"20,big\"",
+            "\"\"",
+            "[\"30x20\", 28]",
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains("progressive_sizes: expected"), "{error}");
+        }
     }
 }

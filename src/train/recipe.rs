@@ -10,6 +10,7 @@ use super::gradients::Clip;
 use super::loss::ClassWeights;
 use super::loss_function::LossFunction;
 use super::optimizer::Optimizer;
+use super::progressive::ProgressiveSizes;
 use super::rates::{RateScaling, Rates};
 use super::schedule::{Per, Schedule, Warmup};
 use super::stopping::{EarlyStopping, Metric};
@@ -58,13 +59,12 @@ pub struct Recipe {
     /// Height and width of the images; `None` leaves them as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<ImageSize>,
-    /// Sizes of the training images over the run, each for an equal share of the epochs; the last is
-    /// [`image_size`](Self::image_size). Small images at first make a run shorter (progressive resizing,
-    /// as in fastai's courses and EfficientNetV2, <https://arxiv.org/abs/2104.00298>). Batches are brought to
-    /// the size bilinearly, after augmentation. Validation always sees the last size, and so do epochs that are
-    /// added to the run. Empty: one size for all epochs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub progressive_sizes: Vec<ImageSize>,
+    /// Sizes of the training images over the run; the last is [`image_size`](Self::image_size). Small images
+    /// at first make a run shorter, which is known as progressive resizing. Batches are brought to the size
+    /// after augmentation. Validation always sees the last size, and so do epochs that are added to the
+    /// run.
+    #[serde(skip_serializing_if = "ProgressiveSizes::is_none")]
+    pub progressive_sizes: ProgressiveSizes,
     /// Threads that prepare batches.
     pub workers: usize,
     /// Leaves out a last training batch that is not full. A last batch of a single image is left
@@ -211,7 +211,7 @@ impl Recipe {
             learning_rate: 1e-3,
             weight_decay: 0.0,
             image_size: None,
-            progressive_sizes: Vec::new(),
+            progressive_sizes: ProgressiveSizes::default(),
             workers: 1,
             drop_last: false,
             seed: 42,
@@ -347,17 +347,6 @@ impl Recipe {
         self
     }
 
-    /// Brings training images to these heights and widths, each for an equal share of the epochs; the last
-    /// one is that of the model's images.
-    #[must_use]
-    pub fn progressive_sizes<S: Into<ImageSize>>(
-        mut self,
-        sizes: impl IntoIterator<Item = S>,
-    ) -> Self {
-        self.progressive_sizes = sizes.into_iter().map(Into::into).collect();
-        self
-    }
-
     /// Sets the layers that get adapters, by a regular expression for their names in timm.
     pub fn adapt_matching(mut self, pattern: impl Into<String>) -> Self {
         self.adapt_matching = Some(pattern.into());
@@ -401,6 +390,8 @@ impl Recipe {
         rates(rates: Rates);
         /// Sets the random changes of the training images.
         augment(augment: Augment);
+        /// Makes the training images grow over the run.
+        progressive_sizes(progressive_sizes: impl Into<ProgressiveSizes>);
         /// Mixes training images with each other.
         mixing(mixing: Mixing);
         /// Sets how much of each target is spread over all classes.

@@ -144,14 +144,6 @@ impl Recipe {
         self.augment.check()?;
         let augmented = !self.augment.is_none();
         self.feature_cache.check(augmented, self.mixing.is_some())?;
-        if self.feature_cache.views > 0 && self.grows() {
-            let expected = "no views, where training images change their size";
-            return Err(Error::argument(
-                "feature_cache",
-                expected,
-                self.feature_cache,
-            ));
-        }
         if let Some(mixing) = &self.mixing {
             mixing.check()?;
             if self.batch_size == 1 {

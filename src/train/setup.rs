@@ -15,7 +15,6 @@ use super::loss::{ClassWeights, Loss};
 use super::loss_function::{TaskLoss, positive_weights};
 use super::parallel::Group;
 use super::plan::{Plan, StepRates};
-use super::progressive::size_at;
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Warmup};
 use super::state::RunState;
@@ -41,6 +40,10 @@ pub(super) struct Setup {
     pub steps_per_epoch: usize,
     /// The schedule of the last phase: the recipe's, or that of the last epochs that were added.
     pub schedule: Schedule,
+    /// Epochs of the recipe, without those that were added.
+    pub own_epochs: usize,
+    /// The first epoch that was added, counted from 1.
+    pub first_added: Option<usize>,
     /// Epochs of the last phase, if they were added to a finished run.
     pub added_epochs: Option<usize>,
     /// Height and width of the first image.
@@ -111,8 +114,9 @@ pub(super) fn prepare(
     let steps = |train: &Loader| train.num_batches().div_ceil(recipe.accumulate);
     let ranks = group.size();
     let mut plan = recipe.plan_of_ranks(&model, steps(&train), ranks)?;
-    let least = recipe.smallest_size().unwrap_or(image_size);
-    let checked = check_plan(&recipe, &model, &plan, steps(&train), least)?;
+    let mut sizes = vec![image_size];
+    sizes.extend(recipe.progressive_sizes.sizes().iter().map(|s| s.sides()));
+    let checked = check_plan(&recipe, &model, &plan, steps(&train), &sizes)?;
     let mut single_value_layers = checked.single_value_layers;
     let min_batch = if single_value_layers.is_empty() { 1 } else { 2 };
     let images = train.num_images();
@@ -121,7 +125,8 @@ pub(super) fn prepare(
             1 => "a single training image".to_owned(),
             _ => format!("batch_size {}", recipe.batch_size),
         };
-        let error = single_value_error(&model, &single_value_layers, least, situation);
+        let size = checked.single_value_size;
+        let error = single_value_error(&model, &single_value_layers, size, situation);
         return Err(error);
     }
     if recipe.drop_last || images % recipe.batch_size != 1 {
@@ -144,6 +149,8 @@ pub(super) fn prepare(
     let setup = Setup {
         steps_per_epoch: steps(&train),
         schedule: recipe.schedule.clone(),
+        own_epochs: recipe.epochs,
+        first_added: None,
         added_epochs: None,
         image_size,
         min_batch,
@@ -370,6 +377,8 @@ struct CheckedPlan {
     freezes_first_groups: bool,
     /// Batch normalisations that cannot learn from one image, at the first time that there are any.
     single_value_layers: Vec<String>,
+    /// The size of the images from which they cannot.
+    single_value_size: [usize; 2],
 }
 
 /// Checks that something trains at every time of the plan, and of a model that is trained by few of its
@@ -379,11 +388,12 @@ fn check_plan(
     model: &Classifier,
     plan: &Plan,
     steps_per_epoch: usize,
-    image_size: [usize; 2],
+    sizes: &[[usize; 2]],
 ) -> Result<CheckedPlan> {
     let mut checked = CheckedPlan {
         freezes_first_groups: false,
         single_value_layers: Vec::new(),
+        single_value_size: [0; 2],
     };
     let mut trains_backbone = false;
     for freeze in plan.freezes(recipe.epochs * steps_per_epoch) {
@@ -395,9 +405,11 @@ fn check_plan(
         }
         trains_backbone |= trainable.iter().any(|path| !in_head(path));
         checked.freezes_first_groups |= num_frozen_groups(&frozen) > 0;
-        let layers = single_value_norms(&frozen, image_size)?;
-        if checked.single_value_layers.is_empty() {
-            checked.single_value_layers = layers;
+        for size in sizes {
+            if checked.single_value_layers.is_empty() {
+                checked.single_value_layers = single_value_norms(&frozen, *size)?;
+                checked.single_value_size = *size;
+            }
         }
     }
     if !recipe.adapt.is_none() && !trains_backbone {
@@ -456,12 +468,16 @@ impl Setup {
 
     /// The size that training images are brought to in an epoch, counted from 1, where they change it.
     pub fn train_size(&self, epoch: usize) -> Option<ImageSize> {
-        let epochs = self.recipe.epochs - self.added_epochs.unwrap_or(0);
-        size_at(
-            &self.recipe.progressive_sizes,
-            epoch.saturating_sub(1),
-            epochs,
-        )
+        let sizes = &self.recipe.progressive_sizes;
+        match self.first_added {
+            Some(first) if epoch >= first => sizes.last(),
+            _ => sizes.at(epoch.saturating_sub(1), self.own_epochs),
+        }
+    }
+
+    /// Whether training images have another size some time after an epoch, counted from 1.
+    pub fn grows_after(&self, epoch: usize) -> bool {
+        self.train_size(epoch) != self.train_size(self.recipe.epochs)
     }
 
     /// By what batch normalisations share their statistics, if they do.
@@ -566,6 +582,7 @@ impl Setup {
         self.plan.extend(&added, scaling);
         self.schedule = added.schedule.clone();
         self.added_epochs = Some(added.epochs);
+        self.first_added.get_or_insert(added.from_epoch + 1);
         self.recipe.epochs = added.from_epoch + added.epochs;
     }
 }

@@ -79,6 +79,15 @@ impl RunState {
         self.plateau = PlateauState::default();
     }
 
+    /// Begins to wait for improvements as if there had been none.
+    pub fn wait_anew(&mut self) {
+        self.patience = Patience::default();
+        self.plateau = PlateauState {
+            factor: self.plateau.factor,
+            ..PlateauState::default()
+        };
+    }
+
     /// Goes on with so many ranks. In the middle of an epoch as many of its images are done, up to a
     /// batch, though not the same ones.
     pub fn continue_with(&mut self, ranks: usize, batches_per_epoch: usize) {

@@ -151,6 +151,7 @@ impl Training<'_> {
         self.tune_thresholds(&validation.evaluation)?;
         self.update_plateau(&record);
         let early_stop = self.early_stop(&record);
+        self.wait_anew_where_images_grow(record.epoch);
         let is_best = self.push_record(&record);
         self.monitor.epoch_finished(
             &EpochEnd {
@@ -264,6 +265,14 @@ impl Training<'_> {
         state.unreadable_in_epoch.clear();
     }
 
+    /// Where the next epoch has larger images, waiting for something better begins anew.
+    fn wait_anew_where_images_grow(&mut self, epoch: usize) {
+        let [now, next] = [epoch, epoch + 1].map(|epoch| self.setup.train_size(epoch));
+        if now != next && epoch < self.setup.recipe.epochs {
+            self.progress.state.wait_anew();
+        }
+    }
+
     fn update_plateau(&mut self, record: &EpochRecord) {
         // A warm-up says nothing about what the rate has come to.
         let from = match self.setup.added_epochs {
@@ -284,7 +293,9 @@ impl Training<'_> {
         let recipe = &self.setup.recipe;
         let rule = recipe.early_stopping.as_ref()?;
         let state = &mut self.progress.state;
-        if !state.patience.exhausted(rule, recipe.metric, record) {
+        let is_exhausted = state.patience.exhausted(rule, recipe.metric, record);
+        // A model is not given up before it has seen images of its size.
+        if !is_exhausted || self.setup.grows_after(record.epoch) {
             return None;
         }
         state.stopped = true;

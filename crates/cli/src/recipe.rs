@@ -9,7 +9,7 @@ use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
 use burn_zoo::train::{
     Checkpoints, ClassWeights, Clip, EarlyStopping, EmaConfig, FeatureCache, LossFunction, Metric,
-    Per, Precision, RateScaling, Warmup,
+    Per, Precision, ProgressiveSizes, RateScaling, Warmup,
 };
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -120,8 +120,8 @@ pub struct RecipeArgs {
     pub cutmix: Option<f64>,
     /// Sizes of the training images, each for an equal share of the epochs, such as 20,24,28: small ones at
     /// first take less time; the last is the size of the model's images
-    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
-    pub progressive_sizes: Vec<ImageSize>,
+    #[arg(long, value_name = "SIZES|none")]
+    pub progressive_sizes: Option<ProgressiveSizes>,
     /// Numbers that the network computes in
     #[arg(long, value_name = "TYPE", value_parser = Choice::<Precision>::of(Precision::names()))]
     pub precision: Option<Precision>,
@@ -239,9 +239,7 @@ impl RecipeArgs {
         recipe.drop_rate = self.drop_rate.or(recipe.drop_rate);
         recipe.drop_path_rate = self.drop_path_rate.or(recipe.drop_path_rate);
         recipe.image_size = image_size.or(recipe.image_size);
-        if !self.progressive_sizes.is_empty() {
-            recipe.progressive_sizes.clone_from(&self.progressive_sizes);
-        }
+        set(&mut recipe.progressive_sizes, &self.progressive_sizes);
         recipe.drop_last |= self.drop_last;
         recipe.gradient_checkpointing |= self.gradient_checkpointing;
         recipe.sync_batch_norm |= self.sync_batch_norm;

@@ -292,7 +292,7 @@ pub fn task(
     // the model was trained at.
     let is_chosen = data.any_size && recipe.image_size.is_none();
     if is_chosen {
-        let last = recipe.progressive_sizes.last().copied();
+        let last = recipe.progressive_sizes.last();
         recipe.image_size = Some(last.map_or_else(|| trained_size(&model), Ok)?);
     }
     let size = match model.backbone.describe().input_size {

@@ -59,6 +59,10 @@ pub fn kernel_layout<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor
 }
 
+pub fn lays_out_kernels<const D: usize>(_: &Tensor<D>) -> bool {
+    false
+}
+
 pub fn row_major<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     tensor
 }

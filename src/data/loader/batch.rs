@@ -4,6 +4,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::data::target::Targets;
 use crate::error::Result;
+use crate::nn::{Resize, resize};
+use crate::preprocess::ImageSize;
 
 /// Images and labels, ready for a model.
 #[derive(Debug, Clone)]
@@ -29,6 +31,19 @@ impl Batch {
     /// numbers: those are in [`rows`](Targets::rows) of `targets`.
     pub fn labels(&self) -> Result<Tensor<1, Int>> {
         self.targets.labels(&self.images.device())
+    }
+}
+
+impl Batch {
+    /// With images of this size.
+    pub(crate) fn resized(self, size: Option<ImageSize>) -> Self {
+        match size {
+            Some(size) => Self {
+                images: resize(self.images, size.sides(), Resize::Antialiased),
+                ..self
+            },
+            None => self,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::data::{Batch, Batches, EpochBatch, Loader, Targets};
 use crate::error::Result;
 use crate::infer::{BatchLogits, BatchScores, Counts, Fused};
 use crate::model::{Classifier, Features, GroupOutput, TensorFn};
-use crate::nn::{Precision, Resize, resize};
+use crate::nn::Precision;
 use crate::preprocess::ImageSize;
 use crate::train::out_of_memory::catch_out_of_memory;
 use crate::train::recipe::Recipe;
@@ -210,23 +210,10 @@ impl Inputs<'_> {
         }))
     }
 
-    fn resized(&self, batch: Batch) -> Batch {
-        let bilinear = Resize::Bilinear {
-            align_corners: false,
-        };
-        match self.size {
-            Some(size) => Batch {
-                images: resize(batch.images, size.sides(), bilinear),
-                ..batch
-            },
-            None => batch,
-        }
-    }
-
     /// Runs a batch of images through the groups that do not train.
     fn forward(&self, part: EpochBatch) -> Result<InputBatch> {
         let skipped = part.skipped;
-        let batch = part.batch.map(|batch| self.resized(batch));
+        let batch = part.batch.map(|batch| batch.resized(self.size));
         let input = match (batch, &self.model) {
             (None, _) => None,
             (Some(batch), None) => Some(batch.into()),

@@ -93,6 +93,13 @@ impl FrozenPrefix {
             .into_iter()
             .zip([&mut prefix.train, &mut prefix.valid])
         {
+            let grows = setup.grows_after(progress.state.epoch + 1);
+            if grows && part.is_reused && part.name == "train" {
+                monitor.notice(
+                    "features of training images are not kept, as the images grow (progressive_sizes)",
+                );
+                continue;
+            }
             if !part.is_reused || setup.recipe.feature_cache.place == CachePlace::Off {
                 continue;
             }
@@ -228,7 +235,7 @@ fn parts<'a>(setup: &'a Setup, progress: &Progress, groups: usize) -> Result<[Pa
             loader: setup.own_train.as_ref().unwrap_or(&setup.train),
             augmented,
             views,
-            is_reused: views > 0 && epochs > 0.25 + views as f64 && !recipe.grows(),
+            is_reused: views > 0 && epochs > 0.25 + views as f64,
         },
         Part {
             name: "valid",

@@ -80,7 +80,7 @@ impl Recipe {
                 if step == sweep.steps || smoothed.diverged() {
                     break 'sweep;
                 }
-                let batch = batch?;
+                let batch = batch?.resized(setup.train_size(1));
                 // It can have lost others that could not be read.
                 if batch.targets.len() < setup.min_batch {
                     continue;

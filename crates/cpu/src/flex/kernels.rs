@@ -162,3 +162,23 @@ pub fn tensor(values: Vec<f32>, [output, input, kernel]: [usize; 3]) -> FlexTens
     let layout = Layout::new(shape, strides([output, input, kernel]).to_vec(), 0);
     FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_come_back_as_they_were() {
+        for [output, input, kernel] in [[3, 5, 3], [40, 17, 3], [16, 33, 1], [2, 1, 5]] {
+            let count = output * input * kernel * kernel;
+            let values: Vec<f32> = (0..count).map(|i| i as f32).collect();
+            let shape = Shape::from([output, input, kernel, kernel]);
+            let bytes = Bytes::from_elems(values.clone());
+            let torch = FlexTensor::new(bytes, Layout::contiguous(shape), DType::F32);
+            assert!(row_major(&torch).is_none());
+            let back = row_major(&kernel_layout(&torch)).unwrap();
+            assert!(back.is_contiguous());
+            assert_eq!(back.storage::<f32>(), values);
+        }
+    }
+}

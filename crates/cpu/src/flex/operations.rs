@@ -482,6 +482,11 @@ pub fn kernel_layout<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(tensor)
 }
 
+/// Whether [`kernel_layout`] lays out a tensor like this one, if it has no graph.
+pub fn lays_out_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
+    D == 4 && graph_of([&dispatch(tensor)]).is_some()
+}
+
 /// A tensor in the order of its axes. Kernels in the layout of [`kernel_layout`] are brought into it by
 /// blocks and on all threads, which burn's own copy is not; any other tensor is left as it is.
 ///
@@ -491,6 +496,7 @@ pub fn row_major<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     if let DispatchTensorKind::Flex(BackendTensor::Float(values)) = &mut tensor.kind
         && D == 4
         && values.dtype() == DType::F32
+        && allocatable(values.layout().shape())
         && let Some(reordered) = kernels::row_major(values)
     {
         *values = reordered;
