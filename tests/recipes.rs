@@ -14,7 +14,8 @@ use burn_zoo::prelude::*;
 use burn_zoo::preprocess::Image;
 use burn_zoo::preprocess::augment::{Mixing, Views};
 use burn_zoo::train::{
-    BatchSearch, ClassWeights, Clip, EmaConfig, FitOptions, Monitor, Precision, Run, Sweep, Trial,
+    BatchSearch, ClassWeights, Clip, EmaConfig, FitOptions, Monitor, Precision, ProgressiveSizes,
+    Run, Sweep, Trial,
 };
 
 use common::Losses;
@@ -185,6 +186,31 @@ fn values_out_of_range_are_refused() {
             matches!(error, Err(Error::InvalidArgument { .. })),
             "{line}: {error:?}"
         );
+    }
+}
+
+/// Sizes that grow are a text or an array.
+#[test]
+fn sizes_are_text_or_an_array() {
+    let read = |text: &str| Recipe::from_toml(&format!("progressive_sizes = {text}"));
+    let sizes = ProgressiveSizes::from([[20, 16], [28, 28]]);
+    for text in ["\"20x16, 28\"", "[\"20x16\", 28]"] {
+        let recipe = read(text).unwrap();
+        assert_eq!(recipe.progressive_sizes, sizes, "{text}");
+        let again = Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap();
+        assert_eq!(again, recipe);
+    }
+    assert!(read("\"none\"").unwrap().progressive_sizes.is_none());
+    assert_eq!(sizes.to_string(), "20x16,28");
+    for text in [
+        "[28, 20]",
+        "[0, 28]",
+        "\"20,big\"",
+        "\"\"",
+        "[\"30x20\", 28]",
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains("progressive_sizes: expected"), "{error}");
     }
 }
 

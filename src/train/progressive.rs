@@ -6,10 +6,7 @@ use std::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::recipe::Recipe;
-use super::stopping::Metric;
 use crate::error::{Error, Result};
-use crate::model::Classifier;
 use crate::preprocess::ImageSize;
 
 /// Sizes of the training images over a run, none of them smaller than the one before.
@@ -49,7 +46,7 @@ impl ProgressiveSizes {
         Some(self.0[(epoch * self.0.len() / epochs.max(1)).min(last)])
     }
 
-    fn wrong(expected: impl Into<String>, found: impl fmt::Display) -> Error {
+    pub(super) fn wrong(expected: impl Into<String>, found: impl fmt::Display) -> Error {
         Error::argument("progressive_sizes", expected, found)
     }
 }
@@ -121,67 +118,6 @@ impl<'de> Deserialize<'de> for ProgressiveSizes {
     }
 }
 
-impl Recipe {
-    pub(super) fn check_progressive_sizes(&self) -> Result<()> {
-        let sizes = &self.progressive_sizes;
-        if sizes.0.len() > self.epochs {
-            let expected = format!("at most {}, one for each epoch", self.epochs);
-            return Err(ProgressiveSizes::wrong(expected, sizes));
-        }
-        for pair in sizes.0.windows(2) {
-            let [before, after] = [pair[0].sides(), pair[1].sides()];
-            if before[0] > after[0] || before[1] > after[1] {
-                let expected = "sizes of which none is smaller than the one before";
-                return Err(ProgressiveSizes::wrong(expected, sizes));
-            }
-        }
-        if sizes.0.iter().any(|size| size.check().is_err()) {
-            return Err(ProgressiveSizes::wrong("sides of 1 to 16384 pixels", sizes));
-        }
-        if sizes.is_none() {
-            return Ok(());
-        }
-        if self.feature_cache.views > 0 {
-            let expected = "no views, where training images change their size";
-            let found = self.feature_cache;
-            return Err(Error::argument("feature_cache", expected, found));
-        }
-        let watched = self.early_stopping.and_then(|rule| rule.metric);
-        for metric in [Some(self.metric), watched].into_iter().flatten() {
-            if metric == Metric::TrainLoss {
-                let expected = "a metric of validation, where training images change their size";
-                return Err(Error::argument("metric", expected, metric));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses sizes that a model does not take, and a last one other than that of the images.
-    pub(super) fn check_sizes_of(&self, model: &Classifier, images: [usize; 2]) -> Result<()> {
-        let Some(last) = self.progressive_sizes.last() else {
-            return Ok(());
-        };
-        let own = ImageSize::from(images);
-        if last != own {
-            let expected = match self.image_size {
-                Some(_) => format!("{own}, the image size, as the last one"),
-                None => format!(
-                    "{own}, the size of the images as they are, as the last one, or image_size to be set"
-                ),
-            };
-            return Err(ProgressiveSizes::wrong(expected, last));
-        }
-        for size in &self.progressive_sizes.0 {
-            if let Err(Error::InputShape { expected, .. }) = model.check_image_size(*size) {
-                let architecture = &model.info().architecture;
-                let expected = format!("sizes that {architecture} takes: {expected}");
-                return Err(ProgressiveSizes::wrong(expected, size));
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,29 +135,5 @@ mod tests {
         assert_eq!(of(3), [20, 24, 28]);
         assert_eq!(sizes.at(12, 9), Some(28.into()));
         assert_eq!(ProgressiveSizes::default().at(0, 9), None);
-    }
-
-    #[test]
-    fn sizes_are_text_or_an_array() {
-        let read = |text: &str| Recipe::from_toml(&format!("progressive_sizes = {text}"));
-        let sizes = ProgressiveSizes::from([[20, 16], [28, 28]]);
-        for text in ["\"20x16, 28\"", "[\"20x16\", 28]"] {
-            let recipe = read(text).unwrap();
-            assert_eq!(recipe.progressive_sizes, sizes, "{text}");
-            let again = Recipe::from_toml(&recipe.to_toml().unwrap()).unwrap();
-            assert_eq!(again, recipe);
-        }
-        assert!(read("\"none\"").unwrap().progressive_sizes.is_none());
-        assert_eq!(sizes.to_string(), "20x16,28");
-        for text in [
-            "[28, 20]",
-            "[0, 28]",
-            "\"20,big\"",
-            "\"\"",
-            "[\"30x20\", 28]",
-        ] {
-            let error = read(text).unwrap_err().to_string();
-            assert!(error.contains("progressive_sizes: expected"), "{error}");
-        }
     }
 }

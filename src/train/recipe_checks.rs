@@ -2,6 +2,7 @@
 
 use super::loss::ClassWeights;
 use super::loss_function::LossFunction;
+use super::progressive::ProgressiveSizes;
 use super::ranges::{at_least_one, below_one, not_negative};
 use super::rates::Rates;
 use super::recipe::Recipe;
@@ -10,7 +11,8 @@ use super::stopping::Metric;
 use super::unfreeze::Unfreeze;
 use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
-use crate::model::{Adapt, Freeze};
+use crate::model::{Adapt, Classifier, Freeze};
+use crate::preprocess::ImageSize;
 
 impl Recipe {
     /// Some ways of unfreezing bring their own rates or their own beginning. What they would not
@@ -92,6 +94,65 @@ impl Recipe {
         if is_asymmetric && self.class_weights != ClassWeights::Equal {
             let expected = "equal, beside the asymmetric loss, which weighs by itself";
             return Err(Error::argument("class_weights", expected, "others"));
+        }
+        Ok(())
+    }
+
+    fn check_progressive_sizes(&self) -> Result<()> {
+        let sizes = &self.progressive_sizes;
+        if sizes.sizes().len() > self.epochs {
+            let expected = format!("at most {}, one for each epoch", self.epochs);
+            return Err(ProgressiveSizes::wrong(expected, sizes));
+        }
+        for pair in sizes.sizes().windows(2) {
+            let [before, after] = [pair[0].sides(), pair[1].sides()];
+            if before[0] > after[0] || before[1] > after[1] {
+                let expected = "sizes of which none is smaller than the one before";
+                return Err(ProgressiveSizes::wrong(expected, sizes));
+            }
+        }
+        if sizes.sizes().iter().any(|size| size.check().is_err()) {
+            return Err(ProgressiveSizes::wrong("sides of 1 to 16384 pixels", sizes));
+        }
+        if sizes.is_none() {
+            return Ok(());
+        }
+        if self.feature_cache.views > 0 {
+            let expected = "no views, where training images change their size";
+            let found = self.feature_cache;
+            return Err(Error::argument("feature_cache", expected, found));
+        }
+        let watched = self.early_stopping.and_then(|rule| rule.metric);
+        for metric in [Some(self.metric), watched].into_iter().flatten() {
+            if metric == Metric::TrainLoss {
+                let expected = "a metric of validation, where training images change their size";
+                return Err(Error::argument("metric", expected, metric));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses sizes that a model does not take, and a last one other than that of the images.
+    pub(super) fn check_sizes_of(&self, model: &Classifier, images: [usize; 2]) -> Result<()> {
+        let Some(last) = self.progressive_sizes.last() else {
+            return Ok(());
+        };
+        let own = ImageSize::from(images);
+        if last != own {
+            let expected = match self.image_size {
+                Some(_) => format!("{own}, the image size, as the last one"),
+                None => format!(
+                    "{own}, the size of the images as they are, as the last one, or image_size to be set"
+                ),
+            };
+            return Err(ProgressiveSizes::wrong(expected, last));
+        }
+        for size in self.progressive_sizes.sizes() {
+            if let Err(Error::InputShape { expected, .. }) = model.check_image_size(*size) {
+                let architecture = &model.info().architecture;
+                let expected = format!("sizes that {architecture} takes: {expected}");
+                return Err(ProgressiveSizes::wrong(expected, size));
+            }
         }
         Ok(())
     }
