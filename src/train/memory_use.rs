@@ -114,6 +114,8 @@ impl Recipe {
         let prefix = num_frozen_groups(&frozen);
         let features = match prefix {
             0 => 0,
+            // They are not kept of images that grow.
+            _ if !self.progressive_sizes.is_none() => 0,
             groups => {
                 let loader = searched.prepare(least)?.1.train;
                 let first = loader.first()?;

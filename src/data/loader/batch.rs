@@ -32,9 +32,7 @@ impl Batch {
     pub fn labels(&self) -> Result<Tensor<1, Int>> {
         self.targets.labels(&self.images.device())
     }
-}
 
-impl Batch {
     /// With images of this size.
     pub(crate) fn resized(self, size: Option<ImageSize>) -> Self {
         match size {
