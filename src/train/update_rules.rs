@@ -150,15 +150,11 @@ impl Settings {
             .build()
     }
 
-    fn muon(&self) -> burn::optim::Muon {
-        let own = match self.kind {
-            Optimizer::Muon { momentum } => momentum,
-            _ => numbers::muon(),
-        };
+    fn muon_without_momentum(&self) -> burn::optim::Muon {
         let momentum = MomentumConfig::new()
-            .with_momentum(self.momentum.or(own))
+            .with_momentum(0.0)
             .with_dampening(0.0)
-            .with_nesterov(true);
+            .with_nesterov(false);
         MuonConfig::new()
             .with_momentum(momentum)
             .with_adjust_lr_fn(burn::optim::AdjustLrFn::MatchRmsAdamW)
@@ -357,29 +353,81 @@ impl<U: Update> Update for Rebuilt<U> {
 #[derive(Debug, Clone)]
 pub(super) struct Muon(pub Settings);
 
+/// What Muon remembers of a parameter: its velocity, in a record as a matrix and by burn's name.
+#[derive(Debug, Clone)]
+pub(super) struct MuonVelocity<const D: usize>(Tensor<D>);
+
+/// Where burn's Muon has its velocity in a record.
+const MUON_VELOCITY: &str = "momentum.velocity";
+
+/// The first axis by all others.
+fn matrix_shape(shape: &[usize]) -> [usize; 2] {
+    [shape[0], shape[1..].iter().product()]
+}
+
+impl<const D: usize> RecordState for MuonVelocity<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        let velocity = burn_zoo_cpu::row_major(self.0.clone());
+        let matrix = velocity.reshape(matrix_shape(&self.0.dims()));
+        out.push_tensor(prefix, MUON_VELOCITY, matrix.into_data());
+    }
+
+    fn state_unflatten(prefix: &str, from: &mut StateSource, device: &Device) -> Option<Self> {
+        let matrix = from.take_tensor(prefix, MUON_VELOCITY)?;
+        let matrix = Tensor::<2>::from_data(matrix, device);
+        // The parameter's shape is known to the next step only.
+        let mut shape = [1; D];
+        shape[0] = matrix.dims()[0];
+        shape[D - 1] *= matrix.dims()[1];
+        Some(Self(matrix.reshape(shape)))
+    }
+}
+
 impl Update for Muon {
-    type State<const D: usize> = <burn::optim::Muon as Update>::State<2>;
+    type State<const D: usize> = MuonVelocity<D>;
 
     fn step<const D: usize>(
         &self,
         lr: f64,
-        tensor: Tensor<D>,
+        mut tensor: Tensor<D>,
         grad: Tensor<D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<D>, Option<Self::State<D>>) {
+        state: Option<MuonVelocity<D>>,
+    ) -> (Tensor<D>, Option<MuonVelocity<D>>) {
         let shape = tensor.dims();
-        let rows = shape[0];
-        let columns = shape[1..].iter().product::<usize>();
-        let (tensor, state) = self.0.muon().step(
+        let own = match self.0.kind {
+            Optimizer::Muon { momentum } => momentum,
+            _ => numbers::muon(),
+        };
+        let momentum = self.0.momentum.or(own);
+        // A reshape is a copy in row-major order, even to the shape that it has.
+        let mut velocity = state.map(|state| match state.0.dims() == shape {
+            true => state.0,
+            false => state.0.reshape(shape),
+        });
+        let rule = burn_zoo_cpu::Muon {
+            learning_rate: lr as f32,
+            momentum: momentum as f32,
+            weight_decay: self.0.decay as f32,
+        };
+        if burn_zoo_cpu::muon_step(rule, &mut tensor, &grad, &mut velocity) {
+            return (tensor, velocity.map(MuonVelocity));
+        }
+        let velocity = match velocity {
+            Some(velocity) => velocity.mul_scalar(momentum) + grad.clone(),
+            None => grad.clone(),
+        };
+        let direction = grad + velocity.clone().mul_scalar(momentum);
+        let matrix = matrix_shape(&shape);
+        let (tensor, _) = self.0.muon_without_momentum().step(
             lr,
-            tensor.reshape([rows, columns]),
-            grad.reshape([rows, columns]),
-            state,
+            tensor.reshape(matrix),
+            direction.reshape(matrix),
+            None,
         );
-        (tensor.reshape(shape), state)
+        (tensor.reshape(shape), Some(MuonVelocity(velocity)))
     }
 
-    fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        <burn::optim::Muon as Update>::to_device(state, device)
+    fn to_device<const D: usize>(state: MuonVelocity<D>, device: &Device) -> MuonVelocity<D> {
+        MuonVelocity(state.0.to_device(device))
     }
 }

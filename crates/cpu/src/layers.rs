@@ -149,6 +149,20 @@ pub struct Sgd {
     pub weight_decay: f32,
 }
 
+/// Muon (Jordan et al., 2024, <https://kellerjordan.github.io/posts/muon/>) for
+/// [`muon_step`](crate::muon_step): with `v = momentum v + g`, the direction `g + momentum v` has its
+/// singular values brought near to 1, as a matrix of the first axis by all others; then
+/// `p -= learning_rate (weight_decay p + 0.2 sqrt(max(rows, columns)) direction)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Muon {
+    /// Step size.
+    pub learning_rate: f32,
+    /// Momentum, in Nesterov's form.
+    pub momentum: f32,
+    /// Weight decay, taken from the parameter.
+    pub weight_decay: f32,
+}
+
 /// Adam (Kingma & Ba, 2015, <https://arxiv.org/abs/1412.6980>) and AdamW (Loshchilov & Hutter, 2019,
 /// <https://arxiv.org/abs/1711.05101>) for [`adam_step`](crate::adam_step).
 #[derive(Debug, Clone, Copy, PartialEq)]

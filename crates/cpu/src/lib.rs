@@ -56,7 +56,7 @@ mod without_flex;
 pub use epilogue::{Act, Epilogue};
 pub use layers::{
     Adam, Attention, BatchNorm, BatchNormTrain, BatchNormTrainOutput, Conv2d, LayerNorm, Linear,
-    MaxPool2d, Sgd, StatisticsSync,
+    MaxPool2d, Muon, Sgd, StatisticsSync,
 };
 pub use weight_cache::WeightCache;
 

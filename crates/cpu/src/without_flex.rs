@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use crate::epilogue::{Act, Epilogue};
 use crate::layers::{
     Adam, Attention, BatchNorm, BatchNormTrain, BatchNormTrainOutput, Conv2d, LayerNorm, Linear,
-    MaxPool2d, Sgd,
+    MaxPool2d, Muon, Sgd,
 };
 
 pub fn conv2d(_: &Tensor<4>, _: Conv2d<'_>, _: Epilogue<'_, 4>) -> Option<Tensor<4>> {
@@ -69,6 +69,15 @@ pub fn row_major<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 
 pub fn sgd_step<const D: usize>(
     _: Sgd,
+    _: &mut Tensor<D>,
+    _: &Tensor<D>,
+    _: &mut Option<Tensor<D>>,
+) -> bool {
+    false
+}
+
+pub fn muon_step<const D: usize>(
+    _: Muon,
     _: &mut Tensor<D>,
     _: &Tensor<D>,
     _: &mut Option<Tensor<D>>,

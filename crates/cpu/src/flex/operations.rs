@@ -16,11 +16,11 @@ use super::simd::allocatable;
 use super::tokens::linear as rows_linear;
 use super::weight_forms::WeightForms;
 use super::window::Window;
-use super::{activation, conv, feature_map, kernels, optimizer};
+use super::{activation, conv, feature_map, kernels, muon, optimizer};
 use crate::epilogue::{Act, Epilogue};
 use crate::layers::{
     Adam, Attention, BatchNorm, BatchNormTrain, BatchNormTrainOutput, Conv2d, LayerNorm, Linear,
-    MaxPool2d, Sgd,
+    MaxPool2d, Muon, Sgd,
 };
 
 /// Whether an operation is part of a graph of gradients.
@@ -562,6 +562,34 @@ pub fn adam_step<const D: usize>(
     true
 }
 
+/// A step of Muon, changed in place where nobody else holds it. `velocity` is `None` before the first
+/// step.
+///
+/// Returns whether there was a step: where not, nothing has changed, and burn has to compute it. The
+/// tensors have to be of one shape and without a graph.
+#[must_use]
+pub fn muon_step<const D: usize>(
+    rule: Muon,
+    parameter: &mut Tensor<D>,
+    gradient: &Tensor<D>,
+    velocity: &mut Option<Tensor<D>>,
+) -> bool {
+    let tensors = [Some(&*parameter), Some(gradient), velocity.as_ref()];
+    if !alike(tensors.into_iter().flatten()) {
+        return false;
+    }
+    let [new_parameter, new_velocity] = muon::step(
+        flex_tensor(take(parameter, gradient).into_dispatch()),
+        primitive(gradient),
+        velocity.take().map(|v| flex_tensor(v.into_dispatch())),
+        rule,
+    )
+    .map(from_primitive);
+    *parameter = new_parameter;
+    *velocity = Some(new_velocity);
+    true
+}
+
 /// A tensor out of its place, where any other one stands in for it.
 fn take<const D: usize>(tensor: &mut Tensor<D>, stand_in: &Tensor<D>) -> Tensor<D> {
     std::mem::replace(tensor, stand_in.clone())
@@ -582,7 +610,7 @@ pub fn add<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> Option<Tensor<D>> {
 
 /// The sum of all squares, on the host. `None`: burn has to compute it.
 pub fn sum_of_squares<const D: usize>(tensor: &Tensor<D>) -> Option<f64> {
-    alike([tensor]).then(|| optimizer::sum_of_squares(&primitive(tensor)))
+    alike([tensor]).then(|| optimizer::with_numbers(&primitive(tensor), optimizer::sum_of_squares))
 }
 
 /// Whether tensors are on Flex in 32 bits, without a graph, and of one shape that can be in memory.

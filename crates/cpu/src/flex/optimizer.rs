@@ -12,11 +12,11 @@ use super::simd::{uninitialized, vectorised};
 use crate::layers::{Adam, Sgd};
 
 /// Numbers that one task takes.
-const PART: usize = 1 << 15;
+pub const PART: usize = 1 << 15;
 
 /// A tensor's numbers in a layout, for writing: its own memory if nobody else uses it and it lies
 /// so already, else a copy.
-fn in_layout(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
+pub fn in_layout(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
     if tensor.layout().strides() == layout.strides() && tensor.layout().start_offset() == 0 {
         return tensor;
     }
@@ -47,7 +47,7 @@ fn in_layout(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
 /// The layout that all tensors of a step take: of kernels the gradient's, if its numbers fill their
 /// memory. Everything else stays as it is loaded, so that a run that goes on from a checkpoint
 /// computes what it would have computed.
-fn common_layout(gradient: &FlexTensor) -> Layout {
+pub fn common_layout(gradient: &FlexTensor) -> Layout {
     let layout = gradient.layout();
     if layout.num_dims() != 4 {
         return Layout::contiguous(layout.shape().clone());
@@ -177,6 +177,13 @@ pub fn adam(
     [parameter, first, second]
 }
 
+/// A tensor's numbers, in whatever order.
+pub fn with_numbers<R>(tensor: &FlexTensor, f: impl FnOnce(&[f32]) -> R) -> R {
+    let layout = common_layout(tensor);
+    let tensor = in_layout(tensor.clone(), &layout);
+    f(&tensor.storage::<f32>()[..layout.num_elements()])
+}
+
 /// `a + (b - a) weight`.
 pub fn lerp(a: FlexTensor, b: FlexTensor, weight: f32) -> FlexTensor {
     each_pair(a, b, move |a, b| a + (b - a) * weight)
@@ -209,10 +216,8 @@ fn each_pair(a: FlexTensor, b: FlexTensor, f: impl Fn(f32, f32) -> f32 + Sync) -
 }
 
 /// The sum of all squares.
-pub fn sum_of_squares(tensor: &FlexTensor) -> f64 {
-    let layout = common_layout(tensor);
-    let tensor = in_layout(tensor.clone(), &layout);
-    let parts: Vec<f64> = tensor.storage::<f32>()[..layout.num_elements()]
+pub fn sum_of_squares(values: &[f32]) -> f64 {
+    let parts: Vec<f64> = values
         .par_chunks(PART)
         .map(|values| {
             // Short sums in 32 bits, their sum in 64; sixteen side by side, for the vectors.

@@ -1,8 +1,9 @@
 //! Steps of optimisers, and what goes with them.
 
-use burn::optim::{AdamConfig, AdamWConfig, Optimizer};
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, AdjustLrFn, MuonConfig, Optimizer};
 use burn::tensor::Tensor;
-use burn_zoo_cpu::{Adam, Sgd, adam_step, add, lerp, sgd_step, sum_of_squares};
+use burn_zoo_cpu::{Adam, Muon, Sgd, adam_step, add, lerp, muon_step, sgd_step, sum_of_squares};
 
 use crate::common::{device, random, relative_difference, values};
 
@@ -50,6 +51,60 @@ fn adam_is_burns() {
             values(start.clone()),
             values(on(random([70, 5, 3, 3], "p")))
         );
+    }
+}
+
+/// Steps of Muon against burn's, for kernels whose gradients lie in each order that there is.
+#[test]
+fn muon_is_burns() {
+    let plain = device().without_autodiff();
+    let on = |t: Tensor<4>| Tensor::<4>::from_data(t.into_data(), &plain);
+    // What lies `[out, in, k, k]`, and the order that brings it back from where it lies.
+    let cases = [
+        ([70, 5, 3, 3], [0, 1, 2, 3], [70, 5, 3, 3]),
+        ([70, 5, 3, 3], [3, 2, 0, 1], [3, 3, 5, 70]),
+        // More inputs than outputs, over more than one task's rows and columns.
+        ([70, 90, 3, 3], [3, 2, 0, 1], [3, 3, 90, 70]),
+        // The first axis amid the others.
+        ([6, 5, 3, 3], [1, 0, 2, 3], [5, 6, 3, 3]),
+        ([300, 70, 1, 1], [0, 1, 2, 3], [300, 70, 1, 1]),
+        ([1, 40, 1, 1], [0, 1, 2, 3], [1, 40, 1, 1]),
+        ([40, 1, 1, 1], [0, 1, 2, 3], [40, 1, 1, 1]),
+    ];
+    for (shape, order, lies) in cases {
+        let start: Tensor<4> = on(random(shape, "p"));
+        let rows = shape[0];
+        let matrix = [rows, shape[1] * shape[2] * shape[3]];
+        let (mut ours, mut theirs) = (start.clone(), start.clone().reshape(matrix));
+        let (mut velocity, mut state) = (None, None);
+        for step in 0..4 {
+            // Two thirds of the last gradient have no rank to speak of.
+            let gradient = match step {
+                3 => {
+                    start.clone().slice([0..rows, 0..1]).expand(shape)
+                        + on(random(lies, "small").mul_scalar(1e-4)).permute(order)
+                }
+                _ => on(random(lies, &format!("g{step}"))).permute(order),
+            };
+            let rule = Muon {
+                learning_rate: 0.02,
+                momentum: 0.9,
+                weight_decay: 0.1,
+            };
+            assert!(muon_step(rule, &mut ours, &gradient, &mut velocity));
+            let decay = burn::optim::decay::WeightDecayConfig::new(0.1);
+            let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+            let config = MuonConfig::new()
+                .with_momentum(momentum.with_nesterov(true))
+                .with_weight_decay(Some(decay))
+                .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW)
+                .build();
+            (theirs, state) = config.step(0.02, theirs, gradient.reshape(matrix), state);
+            let off = relative_difference(ours.clone(), theirs.clone().reshape(shape));
+            assert!(off < 2e-5, "{shape:?} in {order:?}, step {step}: {off}");
+        }
+        // The parameter that was passed at first is somebody else's, and stays.
+        assert_eq!(values(start), values(on(random(shape, "p"))));
     }
 }
 

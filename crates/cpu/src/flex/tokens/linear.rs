@@ -6,10 +6,10 @@ use burn::tensor::Shape;
 use rayon::prelude::*;
 
 use super::math::gelu;
-use super::parallel_product::{Right, product};
 use super::rows::{self, sum_of_parts};
 use crate::flex::matmul::Matrix;
 use crate::flex::packed::Packed;
+use crate::flex::parallel_product::{Right, product};
 use crate::flex::simd::vectorised;
 use crate::flex::weight_forms::WeightForms;
 

@@ -5,5 +5,4 @@ pub mod attention;
 pub mod layer_norm;
 pub mod linear;
 pub mod math;
-mod parallel_product;
 pub mod rows;
