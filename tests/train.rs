@@ -431,6 +431,57 @@ fn a_run_that_is_stopped_leaves_a_checkpoint() {
     assert_ne!(stopped, model().state_dict().unwrap());
 }
 
+/// What an optimiser remembers of a parameter is in the checkpoint, whatever the parameter's shape.
+#[test]
+fn with_every_optimizer_a_run_goes_on_to_the_same_weights() {
+    let (train, test) = images();
+    let (train, test) = (Arc::new(train), Arc::new(test));
+    let kinds = [
+        "sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "lamb",
+        "lion",
+        "muon",
+        "adagrad",
+        "adan",
+        "adafactor",
+    ];
+    for (kind, architecture) in kinds
+        .map(|kind| (kind, "test_resnet"))
+        .into_iter()
+        // Embeddings of rank 3 beside matrices.
+        .chain([("muon", "test_vit"), ("adamw", "test_vit")])
+    {
+        let spec = Zoo::get(architecture)
+            .unwrap()
+            .weights(Weights::Random(7))
+            .adapt(1, 10)
+            .image_size(32);
+        let recipe = recipe()
+            .epochs(1)
+            .image_size(32)
+            .with_optimizer(kind.parse().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let fit = |name: &str, monitor: &mut dyn Monitor| {
+            let model = spec.build(&Device::default().autodiff()).unwrap();
+            let (train, test) = (train.clone(), test.clone());
+            let dir = dir.path().join(name);
+            recipe.fit_with(model, train, test, dir, FitOptions::default(), monitor)
+        };
+        let whole = fit("whole", &mut ()).unwrap();
+        fit("stopped", &mut StopAfter(4)).unwrap_err();
+        let stopped = dir.path().join("stopped");
+        let (train, test) = (train.clone(), test.clone());
+        let device = Device::default();
+        let options = FitOptions::default();
+        let again = resume(&stopped, &device, train, test, options, &mut ()).unwrap();
+        let values = |run: &Run| run.model().state_dict().unwrap();
+        assert_eq!(values(&again), values(&whole), "{kind}, {architecture}");
+    }
+}
+
 /// Small images first: each size has its share of the epochs, and a run that was stopped goes on to the
 /// same weights.
 #[test]
