@@ -431,3 +431,37 @@ impl Update for Muon {
         MuonVelocity(state.0.to_device(device))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Distribution};
+
+    use super::*;
+
+    /// Where there is no operation of ours, as in 64 bits, burn's Muon makes the same steps.
+    #[test]
+    fn muon_is_the_same_with_and_without_its_operation() {
+        let rule = Muon(Settings {
+            kind: Optimizer::Muon { momentum: 0.9 },
+            decay: 0.1,
+            momentum: Momentum::default(),
+        });
+        let device = Device::default();
+        let random = || Tensor::<4>::random([12, 5, 3, 3], Distribution::Default, &device);
+        let mut ours = random();
+        let mut burns = ours.clone().cast(DType::F64);
+        let (mut our_state, mut burns_state) = (None, None);
+        for _ in 0..3 {
+            let grad = random() - 0.5;
+            (burns, burns_state) =
+                rule.step(0.1, burns, grad.clone().cast(DType::F64), burns_state);
+            (ours, our_state) = rule.step(0.1, ours, grad, our_state);
+            let off = (ours.clone() - burns.clone().cast(DType::F32)).abs().max();
+            let off = off.into_scalar::<f32>();
+            assert!(off < 1e-4, "{off}");
+        }
+        let velocities = [our_state, burns_state].map(|state| state.unwrap().0.cast(DType::F32));
+        let [ours, burns] = velocities;
+        assert!((ours - burns).abs().max().into_scalar::<f32>() < 1e-5);
+    }
+}

@@ -1,11 +1,10 @@
 //! A step of Muon over one parameter.
 
 use burn::backend::flex::{FlexTensor, Layout};
-use burn::tensor::{Bytes, DType};
 use rayon::prelude::*;
 
 use super::matmul::Matrix;
-use super::optimizer::{PART, common_layout, in_layout, sum_of_squares};
+use super::optimizer::{PART, common_layout, in_layout, in_layout_or_zeros, sum_of_squares};
 use super::parallel_product::{Right, product};
 use super::simd::vectorised;
 use crate::layers::Muon;
@@ -22,23 +21,13 @@ pub fn step(
     gradient: FlexTensor,
     velocity: Option<FlexTensor>,
     rule: Muon,
-) -> [FlexTensor; 2] {
-    let mut layout = common_layout(&gradient);
-    if memory_as_matrix(&layout).is_none() {
-        layout = Layout::contiguous(layout.shape().clone());
-    }
+) -> (FlexTensor, FlexTensor) {
+    let (layout, shape) = matrix_layout(&gradient);
     let numbers = layout.num_elements();
-    let shape = memory_as_matrix(&layout).unwrap_or([1, numbers]);
     let gradient = in_layout(gradient, &layout);
     let mut parameter = in_layout(parameter, &layout);
     let g = &gradient.storage::<f32>()[..numbers];
-    let mut velocity = match velocity {
-        Some(velocity) => in_layout(velocity, &layout),
-        None => {
-            let zeros = Bytes::from_elems(vec![0.0f32; numbers]);
-            FlexTensor::new(zeros, layout.clone(), DType::F32)
-        }
-    };
+    let mut velocity = in_layout_or_zeros(velocity, &layout);
     let Muon {
         learning_rate: rate,
         momentum,
@@ -79,24 +68,25 @@ pub fn step(
                 },
             );
         });
-    [parameter, velocity]
+    (parameter, velocity)
 }
 
-/// The rows and columns of a dense layout's memory, one of which is the first axis and the other all
-/// the rest. `None`: the first axis lies amid the others.
+/// The layout that all tensors of a step take, and the rows and columns of the matrix that such memory
+/// is: one is the first axis, the other all the rest.
 ///
 /// In which order the others lie does not matter: what exchanges columns of a matrix exchanges those
 /// of its polar factor.
-fn memory_as_matrix(layout: &Layout) -> Option<[usize; 2]> {
-    let first = layout.shape().iter().next().copied()?;
-    let stride = *layout.strides().first()?;
-    let rest = layout.num_elements().checked_div(first)?;
+fn matrix_layout(gradient: &FlexTensor) -> (Layout, [usize; 2]) {
+    let layout = common_layout(gradient);
+    let (first, stride) = (layout.shape()[0], layout.strides()[0]);
+    let rest = layout.num_elements().checked_div(first).unwrap_or(0);
     if first == 1 || stride == rest as isize {
-        Some([first, rest])
+        (layout, [first, rest])
     } else if stride == 1 {
-        Some([rest, first])
+        (layout, [rest, first])
     } else {
-        None
+        // The first axis lies amid the others.
+        (Layout::contiguous(layout.shape().clone()), [first, rest])
     }
 }
 
@@ -123,47 +113,37 @@ fn orthogonalised(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
     let right = Right::Plain(wide.transposed());
     // SAFETY: `values` has as many numbers as both sides multiply to.
     let mut gram = unsafe { product([side, side, long], wide, right, scaled(inverse * inverse)) };
-    let [a, b, c] = COEFFICIENTS;
-    let mut whole: Option<Vec<f32>> = None;
-    for iteration in 1..=ITERATIONS {
-        let polynomial = square_product(&gram, &gram, side, |row, column, part: &mut [f32]| {
-            let gram = &gram[row * side + column..][..part.len()];
-            for (p, g) in part.iter_mut().zip(gram) {
-                *p = b * g + c * *p;
-            }
-            if let Some(diagonal) = row.checked_sub(column).and_then(|i| part.get_mut(i)) {
-                *diagonal += a;
-            }
-        });
-        if iteration < ITERATIONS {
-            let half = square_product(&polynomial, &gram, side, |_, _, _| ());
-            gram = square_product(&half, &polynomial, side, |_, _, _| ());
-        }
-        whole = Some(match whole {
-            Some(whole) => square_product(&polynomial, &whole, side, |_, _, _| ()),
-            None => polynomial,
-        });
+    let mut polynomial = polynomial_of(&gram, side);
+    let mut whole = polynomial.clone();
+    for _ in 1..ITERATIONS {
+        let half = square_product(&polynomial, &gram, side, |_, _, _| ());
+        gram = square_product(&half, &polynomial, side, |_, _, _| ());
+        polynomial = polynomial_of(&gram, side);
+        whole = square_product(&polynomial, &whole, side, |_, _, _| ());
     }
-    let whole = whole.unwrap_or_default();
     let whole = Matrix::new(&whole, 0, side);
+    let (left, right) = if rows <= columns {
+        (whole, matrix)
+    } else {
+        (matrix, whole)
+    };
+    let size = [rows, columns, side];
     // SAFETY: as above; `whole` is square.
-    unsafe {
-        if rows <= columns {
-            product(
-                [rows, columns, side],
-                whole,
-                Right::Plain(matrix),
-                scaled(inverse),
-            )
-        } else {
-            product(
-                [rows, columns, side],
-                matrix,
-                Right::Plain(whole),
-                scaled(inverse),
-            )
+    unsafe { product(size, left, Right::Plain(right), scaled(inverse)) }
+}
+
+/// `a + b A + c A^2`.
+fn polynomial_of(gram: &[f32], side: usize) -> Vec<f32> {
+    let [a, b, c] = COEFFICIENTS;
+    square_product(gram, gram, side, |row, column, part: &mut [f32]| {
+        let gram = &gram[row * side + column..][..part.len()];
+        for (p, g) in part.iter_mut().zip(gram) {
+            *p = b * g + c * *p;
         }
-    }
+        if let Some(diagonal) = row.checked_sub(column).and_then(|i| part.get_mut(i)) {
+            *diagonal += a;
+        }
+    })
 }
 
 /// The product of two square matrices.

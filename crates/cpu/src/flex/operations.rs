@@ -516,15 +516,29 @@ pub fn sgd_step<const D: usize>(
     gradient: &Tensor<D>,
     velocity: &mut Option<Tensor<D>>,
 ) -> bool {
+    step_with_velocity(
+        parameter,
+        gradient,
+        velocity,
+        |parameter, gradient, velocity| optimizer::sgd(parameter, gradient, velocity, sgd),
+    )
+}
+
+/// A step of an optimiser that remembers a velocity, if there is an operation for these tensors.
+fn step_with_velocity<const D: usize>(
+    parameter: &mut Tensor<D>,
+    gradient: &Tensor<D>,
+    velocity: &mut Option<Tensor<D>>,
+    step: impl FnOnce(FlexTensor, FlexTensor, Option<FlexTensor>) -> (FlexTensor, Option<FlexTensor>),
+) -> bool {
     let tensors = [Some(&*parameter), Some(gradient), velocity.as_ref()];
     if !alike(tensors.into_iter().flatten()) {
         return false;
     }
-    let (new_parameter, new_velocity) = optimizer::sgd(
+    let (new_parameter, new_velocity) = step(
         flex_tensor(take(parameter, gradient).into_dispatch()),
         primitive(gradient),
         velocity.take().map(|v| flex_tensor(v.into_dispatch())),
-        sgd,
     );
     *parameter = from_primitive(new_parameter);
     *velocity = new_velocity.map(from_primitive);
@@ -574,20 +588,15 @@ pub fn muon_step<const D: usize>(
     gradient: &Tensor<D>,
     velocity: &mut Option<Tensor<D>>,
 ) -> bool {
-    let tensors = [Some(&*parameter), Some(gradient), velocity.as_ref()];
-    if !alike(tensors.into_iter().flatten()) {
-        return false;
-    }
-    let [new_parameter, new_velocity] = muon::step(
-        flex_tensor(take(parameter, gradient).into_dispatch()),
-        primitive(gradient),
-        velocity.take().map(|v| flex_tensor(v.into_dispatch())),
-        rule,
+    step_with_velocity(
+        parameter,
+        gradient,
+        velocity,
+        |parameter, gradient, velocity| {
+            let (parameter, velocity) = muon::step(parameter, gradient, velocity, rule);
+            (parameter, Some(velocity))
+        },
     )
-    .map(from_primitive);
-    *parameter = new_parameter;
-    *velocity = Some(new_velocity);
-    true
 }
 
 /// A tensor out of its place, where any other one stands in for it.

@@ -44,6 +44,17 @@ pub fn in_layout(tensor: FlexTensor, layout: &Layout) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), layout.clone(), DType::F32)
 }
 
+/// What an optimiser remembers, which is zero before the first step.
+pub fn in_layout_or_zeros(tensor: Option<FlexTensor>, layout: &Layout) -> FlexTensor {
+    match tensor {
+        Some(tensor) => in_layout(tensor, layout),
+        None => {
+            let zeros = Bytes::from_elems(vec![0.0f32; layout.num_elements()]);
+            FlexTensor::new(zeros, layout.clone(), DType::F32)
+        }
+    }
+}
+
 /// The layout that all tensors of a step take: of kernels the gradient's, if its numbers fill their
 /// memory. Everything else stays as it is loaded, so that a run that goes on from a checkpoint
 /// computes what it would have computed.
@@ -92,14 +103,7 @@ pub fn sgd(
         return (parameter, None);
     }
     // The first step takes the gradient as it is, which a velocity of zeros does.
-    let mut velocity = match velocity {
-        Some(velocity) => in_layout(velocity, &layout),
-        None => FlexTensor::new(
-            Bytes::from_elems(vec![0.0f32; g.len()]),
-            layout.clone(),
-            DType::F32,
-        ),
-    };
+    let mut velocity = in_layout_or_zeros(velocity, &layout);
     let v = velocity.storage_mut::<f32>();
     p.par_chunks_mut(PART)
         .zip(g.par_chunks(PART))
@@ -129,14 +133,11 @@ pub fn adam(
     let layout = common_layout(&gradient);
     let gradient = in_layout(gradient, &layout);
     let mut parameter = in_layout(parameter, &layout);
-    let zeros = || {
-        let values = vec![0.0f32; layout.num_elements()];
-        FlexTensor::new(Bytes::from_elems(values), layout.clone(), DType::F32)
-    };
     let [mut first, mut second] = match moments {
-        Some(moments) => moments.map(|moment| in_layout(moment, &layout)),
-        None => [zeros(), zeros()],
-    };
+        Some(moments) => moments.map(Some),
+        None => [None, None],
+    }
+    .map(|moment| in_layout_or_zeros(moment, &layout));
     let Adam {
         learning_rate: rate,
         betas: [beta1, beta2],

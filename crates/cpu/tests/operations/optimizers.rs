@@ -78,7 +78,7 @@ fn muon_is_burns() {
         let (mut ours, mut theirs) = (start.clone(), start.clone().reshape(matrix));
         let (mut velocity, mut state) = (None, None);
         for step in 0..4 {
-            // Two thirds of the last gradient have no rank to speak of.
+            // The last gradient is of low rank but for a ten-thousandth.
             let gradient = match step {
                 3 => {
                     start.clone().slice([0..rows, 0..1]).expand(shape)
