@@ -2,9 +2,9 @@ r"""Data-parallel training on one machine: burn-zoo over MPI beside PyTorch's Di
 
 ResNet-18 (10 classes, no weights) on images of 28 pixels with one channel, SGD with momentum, batches of 64
 for each rank, one thread for each rank. Both are warm: PyTorch's first steps and burn-zoo's first epoch do
-not count. They take turns, and the table has medians. It also has what PyTorch needs to sum the gradients
-without anything else: in the buckets that DDP made for this model (44.7 MB; first 1 MB, then up to 25 MB),
-all of them begun before the first is waited for.
+not count. They take turns, and the table has medians. Of burn-zoo it has what summing the gradients takes within a
+step, and how long the step waits for it; of PyTorch what that takes without anything else, in the buckets that DDP
+made for this model (44.7 MB; first 1 MB, then up to 25 MB), all of them begun before the first is waited for.
 
     cargo build --release --features mpi
     python benches/ddp.py [--ranks 1 2] [--rounds 5]
@@ -119,7 +119,7 @@ def pytorch(args, ranks):
 
 
 def burn_zoo(args, ranks):
-    """Images a second of all ranks: the log counts the images of all of them."""
+    """Images a second of all ranks, as the log counts them, and what summing the gradients of a step took."""
     with tempfile.TemporaryDirectory() as out:
         command = [BURN_ZOO, "finetune", "resnet18", "--data", DATA or "fashion-mnist-mini", "--weights", "random",
                    "--batch-size", str(args.batch), "--limit-train", str(args.steps * args.batch * ranks),
@@ -134,7 +134,11 @@ def burn_zoo(args, ranks):
         if result.returncode != 0:
             sys.exit(result.stderr)
         lines = [json.loads(line) for line in (Path(out) / "run" / "log.jsonl").read_text().splitlines()]
-        return statistics.median(line["images_per_second"] for line in lines[1:])
+        found = {"images_per_second": statistics.median(line["images_per_second"] for line in lines[1:])}
+        if ranks > 1:
+            for name in ["seconds", "waited_seconds"]:
+                found[name] = statistics.median(line["all_reduce"][name] for line in lines[1:])
+        return found
 
 
 def main():
@@ -153,8 +157,9 @@ def main():
         parser.error(f"{BURN_ZOO} is not there: build it with the feature mpi, or use --pytorch-only")
     if not args.pytorch_only and not DATA and args.batch * args.steps * max(args.ranks) > 5400:
         parser.error("burn-zoo's sample has 5400 images: fewer steps, or FASHION_MNIST_DIR")
-    print("| ranks | burn-zoo, img/s | PyTorch, img/s | ratio | PyTorch's all-reduce, ms | step, ms |")
-    print("|---:|---:|---:|---:|---:|---:|", flush=True)
+    print("| ranks | burn-zoo, img/s | all-reduce, ms | waited for, ms | step, ms "
+          "| PyTorch, img/s | all-reduce alone, ms | step, ms | ratio |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for ranks in args.ranks:
         ours, theirs, sums, sizes = [], [], [], []
         for _ in range(args.rounds):
@@ -164,12 +169,18 @@ def main():
             theirs.append(found["images_per_second"])
             sums.append(found.get("all_reduce"))
             sizes = found.get("bytes", [])
-            print(f"  {ranks} ranks: burn-zoo {ours[-1] if ours else 0:.0f}, PyTorch {theirs[-1]:.0f}", file=sys.stderr)
+            own = ours[-1]["images_per_second"] if ours else 0
+            print(f"  {ranks} ranks: burn-zoo {own:.0f}, PyTorch {theirs[-1]:.0f}", file=sys.stderr)
+
+        def median(name):
+            return f"{statistics.median(found[name] for found in ours) * 1e3:.1f}" if ours and ranks > 1 else ""
+
         speed = statistics.median(theirs)
-        own = statistics.median(ours) if ours else None
-        cells = [ranks, f"{own:.0f}" if own else "", f"{speed:.0f}", f"{own / speed:.2f}" if own else ""]
-        cells.append(f"{statistics.median(sums) * 1e3:.0f}" if ranks > 1 else "")
-        cells.append(f"{ranks * args.batch / speed * 1e3:.0f}")
+        own = statistics.median(found["images_per_second"] for found in ours) if ours else None
+        cells = [ranks, f"{own:.0f}" if own else "", median("seconds"), median("waited_seconds")]
+        cells.append(f"{ranks * args.batch / own * 1e3:.0f}" if own else "")
+        cells += [f"{speed:.0f}", f"{statistics.median(sums) * 1e3:.0f}" if ranks > 1 else ""]
+        cells += [f"{ranks * args.batch / speed * 1e3:.0f}", f"{own / speed:.2f}" if own else ""]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
         if sizes:
             print(f"  buckets: {', '.join(f'{size / 1e6:.1f}' for size in sizes)} MB", file=sys.stderr)

@@ -622,6 +622,27 @@ fn the_same_seed_and_name_give_the_same_values() {
     }
 }
 
+/// Long ones are drawn by several threads.
+#[test]
+fn long_weights_are_drawn_in_the_order_of_the_stream() {
+    const LEN: usize = 100_001;
+    let (mut all, mut one) = (Rng::new(3, "fc.weight"), Rng::new(3, "fc.weight"));
+    // Neither begins at the beginning.
+    assert_eq!(all.normal(), one.normal());
+    for (rule, draw) in [
+        (
+            parse("normal:mean=1:std=2"),
+            (|rng| 1.0 + 2.0 * rng.normal()) as fn(&mut Rng) -> f64,
+        ),
+        (parse("uniform:low=-1:high=2"), |rng| rng.uniform(-1.0, 2.0)),
+    ] {
+        let values = rule.weight(&[LEN], &mut all).unwrap();
+        let expected: Vec<f32> = (0..LEN).map(|_| draw(&mut one) as f32).collect();
+        assert!(values == expected, "{rule}");
+        assert_eq!(all.normal(), one.normal(), "after {rule}");
+    }
+}
+
 #[test]
 fn a_clone_goes_on_from_the_same_place() {
     let mut rng = Rng::new(9, "fc.weight");

@@ -187,6 +187,10 @@ fn images_weigh_alike_in_unequal_batches() {
         };
         assert_eq!(record(&alone), (96, 32, 24 + 9));
         assert_eq!(record(&together), record(&alone));
+        // What it took to sum the gradients is noted where there was something to sum.
+        assert_eq!(alone.best().all_reduce, None);
+        let time = together.best().all_reduce.unwrap();
+        assert!(time.seconds > 0.0 && time.waited_seconds > 0.0, "{time:?}");
         // No image is named twice, whichever rank met it.
         let names = |run: &Run| {
             let skipped = run.skipped_images().iter();

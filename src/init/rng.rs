@@ -44,6 +44,16 @@ impl Rng {
         Rng(ChaCha8Rng::from_seed(key.into()))
     }
 
+    /// The stream after so many more words.
+    pub(super) fn after(&self, words: usize) -> Self {
+        let mut after = self.clone();
+        // The generator counts words of 32 bits.
+        after
+            .0
+            .set_word_pos(self.0.get_word_pos() + 2 * words as u128);
+        after
+    }
+
     /// One number of U(low, high): low + (high − low) · u. Takes one word of the stream.
     ///
     /// The product is rounded, so that `high` itself can occur where the bounds are close to each

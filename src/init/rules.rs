@@ -1,5 +1,7 @@
 //! The values that each rule gives, and what they are drawn and filled with.
 
+use rayon::prelude::*;
+
 use super::gain::elements;
 use super::{FanMode, Init, Nonlinearity, Rng, calculate_gain, fans};
 use crate::error::{Error, Result};
@@ -32,8 +34,10 @@ impl Init {
             Init::Ones => fill(len, || 1.0),
             Init::Constant { value } => fill(len, || value),
             // The width is rounded, possibly up.
-            Init::Uniform { low, high } => fill(len, || rng.uniform(low, high).min(high)),
-            Init::Normal { mean, std } => fill(len, || mean + std * rng.normal()),
+            Init::Uniform { low, high } => {
+                draw(len, UNIFORM, rng, |rng| rng.uniform(low, high).min(high))
+            }
+            Init::Normal { mean, std } => draw(len, NORMAL, rng, |rng| mean + std * rng.normal()),
             Init::TruncNormal {
                 mean,
                 std,
@@ -59,14 +63,14 @@ impl Init {
             Init::XavierUniform { gain } => uniform_of_std(len, xavier_std(shape, gain)?, rng),
             Init::XavierNormal { gain } => {
                 let std = xavier_std(shape, gain)?;
-                fill(len, || std * rng.normal())
+                draw(len, NORMAL, rng, |rng| std * rng.normal())
             }
             Init::KaimingUniform { mode, nonlinearity } => {
                 uniform_of_std(len, kaiming_std(shape, mode, nonlinearity)?, rng)
             }
             Init::KaimingNormal { mode, nonlinearity } => {
                 let std = kaiming_std(shape, mode, nonlinearity)?;
-                fill(len, || std * rng.normal())
+                draw(len, NORMAL, rng, |rng| std * rng.normal())
             }
             Init::Orthogonal { gain } => orthogonal(shape[0], len / shape[0], gain, rng),
             Init::Dirac { groups } => dirac(shape, len, groups),
@@ -112,7 +116,7 @@ impl Init {
             ));
         }
         let bound = 1.0 / (fan_in as f64).sqrt();
-        fill(len, || rng.uniform(-bound, bound))
+        draw(len, UNIFORM, rng, |rng| rng.uniform(-bound, bound))
     }
 }
 
@@ -142,11 +146,34 @@ fn fill_from(len: usize, mut value: impl FnMut(usize) -> f64) -> Result<Vec<f32>
     Ok(values)
 }
 
+/// Words of the stream that a number takes.
+const UNIFORM: usize = 1;
+const NORMAL: usize = 2;
+
+/// `len` values, drawn in row-major order, each from so many words of the stream: on all threads, as it is known
+/// where in the stream a value begins.
+fn draw(
+    len: usize,
+    words: usize,
+    rng: &mut Rng,
+    value: impl Fn(&mut Rng) -> f64 + Sync,
+) -> Result<Vec<f32>> {
+    const BLOCK: usize = 1 << 14;
+    let mut values = fill(len, || 0.0)?;
+    let blocks = values.par_chunks_mut(BLOCK).enumerate();
+    blocks.for_each(|(index, block)| {
+        let mut rng = rng.after(index * BLOCK * words);
+        block.fill_with(|| value(&mut rng) as f32);
+    });
+    *rng = rng.after(len * words);
+    Ok(values)
+}
+
 /// The uniform distribution with mean 0 and this standard deviation. The bound is computed in
 /// torch's order of operations, to the last bit.
 fn uniform_of_std(len: usize, std: f64, rng: &mut Rng) -> Result<Vec<f32>> {
     let bound = 3f64.sqrt() * std;
-    fill(len, || rng.uniform(-bound, bound))
+    draw(len, UNIFORM, rng, |rng| rng.uniform(-bound, bound))
 }
 
 fn xavier_std(shape: &[usize], gain: f64) -> Result<f64> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::BrokenImage;
 use crate::infer::is_nan;
 use crate::memory::Memory;
+use crate::train::parallel::AllReduceTime;
 
 /// One line of `log.jsonl` and of `log.csv`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -62,6 +63,9 @@ pub struct EpochRecord {
     /// Images for training and validation that were left out because they could not be read.
     #[serde(default)]
     pub skipped_images: usize,
+    /// On several ranks: what summing the gradients of a step took on the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_reduce: Option<AllReduceTime>,
 }
 
 /// The figures of tasks other than one label, as logs and as people call them, the usual one of a task first.

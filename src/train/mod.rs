@@ -77,7 +77,7 @@ pub use monitor::{
 pub use optimizer::Optimizer;
 #[cfg(feature = "mpi")]
 pub use parallel::Mpi;
-pub use parallel::{Communicator, Launched, Parallel, agree};
+pub use parallel::{AllReduceTime, Communicator, Launched, Parallel, agree};
 pub use place::Place;
 pub use plan::{Plan, StepRates};
 pub use progressive::ProgressiveSizes;

@@ -173,7 +173,7 @@ impl Training<'_> {
         }
         if is_best {
             let exported = checkpoint::result(&checkpoint, &self.progress);
-            self.folder.copy_best(&exported)?;
+            self.folder.link_best(&exported)?;
         }
         self.folder.write_epochs(&self.progress.state.epochs)?;
         self.folder.remove_previous_run()?;
@@ -234,6 +234,7 @@ impl Training<'_> {
             valid_images: evaluation.images,
             skipped_images: state.unreadable_in_epoch.len()
                 + valid_images.saturating_sub(evaluation.images),
+            all_reduce: setup.group.take_all_reduce_time(),
         })
     }
 

@@ -8,7 +8,7 @@ use safetensors::tensor::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::WeightsFile;
-use super::tensor_file::{Bytes, little_endian, pretty, serialize};
+use super::tensor_file::{self, StoredTensor, Values, pretty};
 use crate::error::{Error, Result};
 use crate::files::write_file;
 use crate::model::low_rank::{Factor, adapted, factor, upstream_name};
@@ -323,14 +323,14 @@ fn write_tensors<'a>(
     metadata: HashMap<String, String>,
 ) -> Result<()> {
     let tensors = tensors.map(|(name, tensor)| {
-        let bytes = Bytes {
+        let tensor = StoredTensor {
             dtype: Dtype::F32,
             shape: tensor.shape.clone(),
-            bytes: little_endian(&tensor.data),
+            values: Values::F32(&tensor.data),
         };
-        (name, bytes)
+        (name, tensor)
     });
-    write_file(path, &serialize(path, tensors.collect(), metadata)?)
+    tensor_file::write(path, tensors.collect(), metadata)
 }
 
 /// Writes the weights beside which the adapters of a model stand.

@@ -13,7 +13,7 @@ use safetensors::tensor::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::adapter::{ADAPTER_FILES, Adapter};
-use super::tensor_file::{Bytes, halves, little_endian, pretty, serialize};
+use super::tensor_file::{self, StoredTensor, Values, halves, pretty};
 use crate::data::Task;
 use crate::error::{Error, Result};
 use crate::files::{remove_if_there, write_file};
@@ -96,36 +96,35 @@ impl Classifier {
 
     fn write_weights(&self, path: &Path, matrices: Dtype) -> Result<()> {
         let names = &self.backbone.describe().key_table;
-        let mut tensors: Vec<(String, Bytes)> = Vec::new();
-        for (path, tensor) in params::read(self)? {
-            let name = names.name(&path);
+        let mut tensors: Vec<(String, StoredTensor<'_>)> = Vec::new();
+        let values = params::read(self)?;
+        for (path, tensor) in &values {
+            let name = names.name(path);
             if let Some(layer) = name.strip_suffix("running_mean") {
-                let count = Bytes {
+                let count = StoredTensor {
                     dtype: Dtype::I64,
                     shape: Vec::new(),
-                    bytes: vec![0; 8],
+                    values: Values::Bytes(vec![0; 8]),
                 };
                 tensors.push((format!("{layer}num_batches_tracked"), count));
             }
-            let shape = names.shape(&path, &tensor.shape);
+            let shape = names.shape(path, &tensor.shape);
             let dtype = match shape.len() {
                 0 | 1 => Dtype::F32,
                 _ => matrices,
             };
-            let bytes = match dtype {
-                Dtype::F16 => halves(&name, &tensor.data)?,
-                _ => little_endian(&tensor.data),
+            let values = match dtype {
+                Dtype::F16 => Values::Bytes(halves(&name, &tensor.data)?),
+                _ => Values::F32(&tensor.data),
             };
-            tensors.push((
-                name,
-                Bytes {
-                    dtype,
-                    shape,
-                    bytes,
-                },
-            ));
+            let tensor = StoredTensor {
+                dtype,
+                shape,
+                values,
+            };
+            tensors.push((name, tensor));
         }
-        write_file(path, &serialize(path, tensors, HashMap::new())?)
+        tensor_file::write(path, tensors, HashMap::new())
     }
 
     /// The configuration in the form of timm's `save_for_hf`.

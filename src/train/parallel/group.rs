@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::communicator::Communicator;
 use super::gradients::{Order, Reduction, with_gradient};
 use super::options::Parallel;
-use super::reducer::Reducer;
+use super::reducer::{AllReduceTime, Reducer};
 use super::sync_norm::NormSync;
 use crate::data::Shard;
 use crate::error::{Error, Result};
@@ -288,6 +288,11 @@ impl Group {
     /// Whether gradients are handed over while the backward pass goes on.
     pub fn overlaps(&self) -> bool {
         self.ranks.as_ref().is_some_and(|ranks| ranks.overlap)
+    }
+
+    /// What summing the gradients of a step took since this was last asked.
+    pub fn take_all_reduce_time(&self) -> Option<AllReduceTime> {
+        lock(&self.ranks.as_ref()?.reducer).take_time()
     }
 
     /// Begins to sum gradients. All ranks hand over the same parameters in the same order.

@@ -22,6 +22,7 @@ pub use launched::Launched;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 pub use options::Parallel;
+pub use reducer::AllReduceTime;
 pub(super) use relay::Relay;
 pub(super) use replicas::run_replicas;
 

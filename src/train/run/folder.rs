@@ -14,7 +14,7 @@ use super::scratch::Scratch;
 use super::tables::{self, step_columns, step_row, step_rows_until};
 use crate::device::device_name;
 use crate::error::{Error, Result};
-use crate::files::{TEMPORARY, write_file};
+use crate::files::{TEMPORARY, link_or_copy, write_file};
 use crate::model::{Classifier, StemShape, params};
 use crate::preprocess::Normalization;
 use crate::train::checkpoint;
@@ -352,17 +352,15 @@ impl RunFolder {
         self.replace_best(|new| model.export(new))
     }
 
-    /// The same, from a folder that the model was exported to just now: a copy is faster than another
-    /// export.
-    pub fn copy_best(&self, exported: &Path) -> Result<()> {
+    /// The same, from a folder that the model was exported to just now: its files get a second name, so
+    /// that the weights are written once.
+    pub fn link_best(&self, exported: &Path) -> Result<()> {
         self.replace_best(|new| {
             std::fs::create_dir_all(new).map_err(Error::io("create", new))?;
             let adapter = ADAPTER_FILES.into_iter();
             let adapter = adapter.filter(|name| exported.join(name).is_file());
             for name in EXPORTED.into_iter().chain(adapter) {
-                let (from, to) = (exported.join(name), new.join(name));
-                let bytes = std::fs::read(&from).map_err(Error::io("read", &from))?;
-                write_file(&to, &bytes)?;
+                link_or_copy(&exported.join(name), &new.join(name))?;
             }
             Ok(())
         })
