@@ -30,11 +30,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let folder = arguments.remove(0);
     let passes: usize = arguments.first().map_or(Ok(10), |n| n.parse())?;
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|e| e == "jpg"));
     files.sort();
+    if files.is_empty() {
+        return Err(format!("{folder}: expected files that end in .jpg, found none").into());
+    }
 
     if !each {
         println!("{} images/s, best pass of each file", " ".repeat(8));

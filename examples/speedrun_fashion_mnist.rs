@@ -1,7 +1,7 @@
 //! 94 % of FashionMNIST's test images in five minutes on two cores, from random weights: a small network
 //! that is no part of the zoo, what the speed runs on CIFAR-10 found, and the ordinary engine.
 //!
-//! `cargo run --release --example speedrun_fashion_mnist [SEED] [WITHOUT] [DATA_FOLDER|mini] [EPOCHS]`
+//! `cargo run --release --example speedrun_fashion_mnist [SEED] [VARIANT] [DATA_FOLDER|mini] [EPOCHS]`
 //!
 //! | seed | test accuracy | from the start of the process |
 //! |---:|---:|---:|
@@ -33,8 +33,19 @@
 //! | judged by one view, and by two, for six | 93.8 %, 94.0 % |
 //! | three epochs, then with SGD for Muon, then at twice the width | 93.5 %, 93.1 %, 94.2 % |
 //!
-//! `WITHOUT` leaves one trick out: `whitening`, `muon`, `smoothing`, `moving`, `mirror`, `gelu`, `views`; or
-//! `nothing`.
+//! `VARIANT` is `fast`, which the tables above are of; or `without-` and what is left out, `everything` or
+//! some of `whitening,muon,smoothing,moving,mirror,gelu,views`; or `accurate`: twice the width, 24 epochs,
+//! images moved by two pixels, random erasing. One seed of that has 94.99 % of the test images right, after 2.4
+//! hours on one core; validation accuracy of the epochs, by one view:
+//!
+//! | epochs | validation accuracy, % |
+//! |---:|---|
+//! | 1 to 8 | 86.5, 90.3, 89.9, 90.5, 89.3, 91.4, 90.5, 91.0 |
+//! | 9 to 16 | 92.1, 90.9, 91.4, 90.3, 92.2, 92.0, 91.4, 92.9 |
+//! | 17 to 24 | 92.1, 92.7, 93.8, 94.2, 94.2, 94.8, 94.8, 95.1 |
+//!
+//! It still climbs: of the training images, moved and erased, it has 96.0 % right. More epochs, and the 6,000
+//! images that choose the epoch as training images, were not tried.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,7 +57,7 @@ use burn_zoo::nn::{
     Act, BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Epilogue, ParamBuilder, max_pool2d,
 };
 use burn_zoo::prelude::*;
-use burn_zoo::preprocess::augment::{Augment, Views};
+use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::Warmup;
 use burn_zoo::zoo::{Architecture, BackboneOptions};
 use burn_zoo::{AnyBackbone, Description, MapLayer, Pooling, Stages};
@@ -72,13 +83,22 @@ fn main() -> Result<()> {
             .map_err(|_| Error::argument(name, "a whole number", text)),
     };
     let seed = number(0, "SEED", 1)? as u64;
-    let epochs = number(3, "EPOCHS", 8)?;
-    let without = argument(1).unwrap_or("nothing");
-    if without != "nothing" && !TRICKS.contains(&without) {
-        let expected = format!("nothing, or one of {}", TRICKS.join(", "));
-        return Err(Error::argument("WITHOUT", expected, without));
+    let variant = argument(1).unwrap_or("fast");
+    let accurate = variant == "accurate";
+    let left_out: Vec<&str> = match variant.strip_prefix("without-") {
+        Some("everything") => TRICKS.to_vec(),
+        Some(list) => list.split(',').collect(),
+        None => Vec::new(),
+    };
+    let is_known = accurate || variant == "fast" || !left_out.is_empty();
+    if !is_known || left_out.iter().any(|trick| !TRICKS.contains(trick)) {
+        let tricks = TRICKS.join(",");
+        let expected =
+            format!("fast, accurate, without-everything, or without- and some of {tricks}");
+        return Err(Error::argument("VARIANT", expected, variant));
     }
-    let with = |trick: &str| trick != without;
+    let with = |trick: &str| !left_out.contains(&trick);
+    let epochs = number(3, "EPOCHS", if accurate { 24 } else { 8 })?;
 
     let data = match argument(2) {
         None => FashionMnist::open_default()?,
@@ -88,15 +108,14 @@ fn main() -> Result<()> {
     // The second part chooses the epoch, and chose everything below.
     let (train, valid) = data.train().split(0.1, 42)?;
 
-    let network = if with("gelu") {
-        Architecture::new("speed_net", |options, params| {
-            SpeedNet::build(Act::Gelu, options, params)
-        })
-    } else {
-        Architecture::new("speed_net", |options, params| {
-            SpeedNet::build(Act::Relu, options, params)
-        })
-    };
+    let network = Architecture::new(
+        "speed_net",
+        match (accurate, with("gelu")) {
+            (true, _) => |options, params| SpeedNet::build(ACCURATE, Act::Gelu, options, params),
+            (_, true) => |options, params| SpeedNet::build(FAST, Act::Gelu, options, params),
+            (_, false) => |options, params| SpeedNet::build(FAST, Act::Relu, options, params),
+        },
+    );
     let spec = Zoo::register(network.pool(Pool::Max))?;
     let device = Device::default().autodiff();
     let normalization = Normalization::new([0.286], [0.353])?;
@@ -130,12 +149,19 @@ fn main() -> Result<()> {
     if with("smoothing") {
         recipe = recipe.label_smoothing(0.2);
     }
+    let mut changes: Vec<String> = Vec::new();
     if with("moving") {
-        recipe = recipe.augment("random-crop:padding=1:padding_mode=reflect".parse()?);
+        let pixels = if accurate { 2 } else { 1 };
+        changes.push(format!("random-crop:padding={pixels}:padding_mode=reflect"));
     }
     if with("mirror") {
-        let augment: Augment = std::mem::take(&mut recipe.augment);
-        recipe = recipe.augment(augment.then("horizontal-flip".parse()?));
+        changes.push("horizontal-flip".to_owned());
+    }
+    if accurate {
+        changes.push("random-erasing:p=0.5".to_owned());
+    }
+    if !changes.is_empty() {
+        recipe = recipe.augment(changes.join(",").parse()?);
     }
     if with("whitening") {
         let kernels = whitening(&train, &model.preprocess(None))?;
@@ -148,7 +174,7 @@ fn main() -> Result<()> {
     }
     println!("{}", model.summary(Some(28.into()))?);
 
-    let folder = format!("runs/speedrun-{seed}-without-{without}");
+    let folder = format!("runs/speedrun-{seed}-{variant}");
     let run = recipe.fit(model, train, valid, folder)?;
     println!("best: {}", run.best());
 
@@ -171,16 +197,18 @@ fn main() -> Result<()> {
     )?;
     let accuracy = 100.0 * model.evaluate(&test)?.accuracy;
     let seconds = start.elapsed().as_secs();
-    println!(
-        "seed {seed}, without {without}: test accuracy {accuracy:.2} %, {seconds} s from the start"
-    );
+    println!("seed {seed}, {variant}: test accuracy {accuracy:.2} %, {seconds} s from the start");
     Ok(())
 }
+
+/// Channels of the stages.
+const FAST: [usize; 3] = [32, 128, 128];
+const ACCURATE: [usize; 3] = [64, 256, 256];
 
 /// Channels of the stem: the 9 principal components of patches of 3 x 3 pixels, and their negatives.
 const STEM: usize = 18;
 
-/// The network of the speed runs (Jordan, 2024, <https://arxiv.org/abs/2404.00498>) at half its width:
+/// The network of the speed runs (Jordan, 2024, <https://arxiv.org/abs/2404.00498>), or half as wide:
 /// a stem that whitens patches, and three stages of two convolutions that halve the map.
 #[derive(Module, Debug)]
 struct SpeedNet {
@@ -189,7 +217,12 @@ struct SpeedNet {
 }
 
 impl SpeedNet {
-    fn build(act: Act, options: &BackboneOptions, params: &ParamBuilder) -> Result<AnyBackbone> {
+    fn build(
+        widths: [usize; 3],
+        act: Act,
+        options: &BackboneOptions,
+        params: &ParamBuilder,
+    ) -> Result<AnyBackbone> {
         let conv = |from, to| Conv2dConfig::new(from, to, 3).padding(1);
         options.check_no_drop_path()?;
         let layer = |from, to, pools| Layer {
@@ -203,9 +236,15 @@ impl SpeedNet {
             conv: conv(options.in_channels, STEM).bias().init(params),
             act,
         };
-        let stages = Stages::new(vec![stage(STEM, 32), stage(32, 128), stage(128, 128)]);
+        let [first, second, third] = widths;
+        let stages = vec![
+            stage(STEM, first),
+            stage(first, second),
+            stage(second, third),
+        ];
+        let stages = Stages::new(stages);
         let groups = stages.groups_with_stem();
-        let description = Description::new(groups, options.in_channels, 128, "stem.conv");
+        let description = Description::new(groups, options.in_channels, third, "stem.conv");
         Ok(AnyBackbone::new(SpeedNet { stem, stages }, description))
     }
 }

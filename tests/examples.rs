@@ -107,17 +107,17 @@ fn fine_tune_fashion_mnist() {
 
 #[test]
 fn speedrun_fashion_mnist() {
-    let (text, dir) = run("speedrun_fashion_mnist", &["7", "nothing", "mini", "2"]);
+    let (text, dir) = run("speedrun_fashion_mnist", &["7", "fast", "mini", "2"]);
     assert!(text.contains("\nbest: epoch "), "{text}");
     let last = text.lines().last().unwrap_or_default();
-    let start = "seed 7, without nothing: test accuracy ";
+    let start = "seed 7, fast: test accuracy ";
     assert!(
         last.starts_with(start) && last.ends_with(" s from the start"),
         "{text}"
     );
     let accuracy = last[start.len()..].split(' ').next().unwrap();
     assert!(accuracy.parse::<f64>().unwrap() > 50.0, "{text}");
-    let best = dir.path().join("runs/speedrun-7-without-nothing/best");
+    let best = dir.path().join("runs/speedrun-7-fast/best");
     assert!(best.join("config.json").is_file());
 }
 

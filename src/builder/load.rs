@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::weights::manifest::changed_stem;
 use crate::weights::{CONFIG, COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
-use crate::zoo;
+use crate::zoo::{self, Architecture};
 
 impl Spec {
     pub(super) fn build_from(&self, file: &WeightsFile, device: &Device) -> Result<Classifier> {
@@ -102,6 +102,15 @@ impl Spec {
 
     /// Other architectures of the zoo that the file fits.
     fn architecture_hint(&self, file: &WeightsFile, device: &Device) -> Option<String> {
+        // Most are larger than the file, as a table says without a build. It may lack the classifiers, of which
+        // there may be two, and channels of the first convolution, which is less than half of the rest.
+        let elements = file.num_elements();
+        let may_fit = |other: &Architecture| {
+            other.numbers().map_or(true, |numbers| {
+                let classifiers = 2 * 1001 * numbers.features;
+                elements >= numbers.parameters.saturating_sub(classifiers) / 2
+            })
+        };
         let fits = |name: &'static str| -> Result<bool> {
             let spec = Spec::of(name).num_classes(1);
             let names = spec.names(device)?;
@@ -109,6 +118,7 @@ impl Spec {
             Ok(fits.iter().any(|fit| fit.report.is_clean()))
         };
         let others: Vec<&str> = zoo::architectures()
+            .filter(|other| may_fit(other))
             .map(|other| other.name)
             .filter(|name| *name != self.architecture && fits(name).unwrap_or(false))
             .collect();

@@ -243,6 +243,15 @@ impl WeightsFile {
         found.unwrap_or_else(|| self.tensors())
     }
 
+    /// Numbers in all tensors of the file.
+    pub(crate) fn num_elements(&self) -> usize {
+        let sections = self.contents.sections.iter();
+        sections
+            .flat_map(|section| section.tensors.values())
+            .map(|info| info.shape.iter().copied().fold(1, usize::saturating_mul))
+            .fold(0, usize::saturating_add)
+    }
+
     pub(crate) fn key_of(&self, section: usize) -> Option<&str> {
         self.section(section)?.key.as_deref()
     }
