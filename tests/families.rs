@@ -18,13 +18,14 @@ use burn_zoo::train::{
     Control, EpochStart, FeatureCache, FitOptions, Monitor, Parallel, cross_entropy,
 };
 use burn_zoo::weights::HostTensor;
+use burn_zoo::zoo::Architecture;
 use burn_zoo::{Group, InputSize, zoo};
 use common::{distance, fixture, relative_error, rule, rule_input, values};
 
 const BATCH: usize = 4;
 const CLASSES: usize = 5;
 /// Parameters of a model, or of a group, that is not gone through in every way.
-const LARGE: usize = 8_000_000;
+const LARGE: usize = 20_000_000;
 
 /// A variant and the side of the images that it gets.
 struct Member {
@@ -34,19 +35,20 @@ struct Member {
 }
 
 fn members() -> Vec<Member> {
-    let text = std::fs::read_to_string(fixture("architectures.json")).unwrap();
-    let timm: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let count = |name: &str| timm["models"][name]["num_params"].as_u64().unwrap();
-    let mut smallest: Vec<(&str, &str)> = Vec::new();
+    let parameters = |architecture: &Architecture| architecture.numbers().unwrap().parameters;
+    let mut smallest: Vec<&Architecture> = Vec::new();
     for architecture in zoo::architectures().filter(|a| common::is_chosen(a.name)) {
-        let (name, family) = (architecture.name, architecture.family);
-        match smallest.iter_mut().find(|(of, _)| *of == family) {
-            None => smallest.push((family, name)),
-            Some((_, least)) if count(name) < count(least) => *least = name,
+        match smallest
+            .iter_mut()
+            .find(|a| a.family == architecture.family)
+        {
+            None => smallest.push(architecture),
+            Some(least) if parameters(architecture) < parameters(least) => *least = architecture,
             Some(_) => {}
         }
     }
-    let members = smallest.into_iter().map(|(family, name)| {
+    let members = smallest.into_iter().map(|architecture| {
+        let (name, family) = (architecture.name, architecture.family);
         let model = Zoo::get(name).unwrap().build_zeros(&Device::default());
         let size = match (family, model.unwrap().backbone.describe().input_size) {
             // Its last stage has two positions on a side then: of a single one, attention learns nothing.

@@ -46,10 +46,7 @@ pub fn rule(name: &str, shape: &[usize]) -> Vec<f32> {
 
 /// A model whose values follow the rule, by upstream's names.
 pub fn rule_model(spec: Spec, device: &Device) -> Classifier {
-    spec.build_zeros(device)
-        .unwrap()
-        .map_state_dict(|name, shape| Some(rule(name, shape)))
-        .unwrap()
+    rule_model_with_gain(spec, device, 1.0)
 }
 
 /// The rule with tensors of two and more dimensions times a factor.
