@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -42,26 +42,68 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 /// # Errors
 /// [`Error::Io`] if the folder or the file cannot be written; an old file is then as it was.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_file_with(path, |file| file.write_all(bytes))
-}
-
-/// The same of a file that `write` writes piece by piece.
-pub(crate) fn write_file_with(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> Result<()> {
-    // A link stays a link: the file behind it is replaced.
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     // A pipe or a device cannot be renamed over.
     if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-        let written = File::create(path).and_then(|mut file| write(&mut file));
+        let written = File::create(path).and_then(|mut file| file.write_all(bytes));
         return written.map_err(Error::io("write", path));
     }
-    let folder = folder_of(path);
-    let mut file = temporary_in(folder).map_err(Error::io("write into", folder))?;
-    write(file.as_file_mut())
-        .and_then(|()| rename_into(file, path))
-        .map_err(Error::io("write", path))
+    Unnamed::write(path, |file| file.write_all(bytes))?.name()
+}
+
+/// A file that is written and has no name yet.
+pub(crate) struct Unnamed {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Unnamed {
+    /// A file for this path, which `write` writes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder or the file cannot be written.
+    pub(crate) fn write(
+        path: &Path,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<Self> {
+        // A link stays a link: the file behind it is replaced.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let folder = folder_of(&path);
+        let mut file = temporary_in(folder).map_err(Error::io("write into", folder))?;
+        let written = write(file.as_file_mut()).and_then(|()| file.as_file().sync_all());
+        written.map_err(Error::io("write", &path))?;
+        Ok(Self { file, path })
+    }
+
+    /// Gives it its name, in place of an old file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot have it.
+    pub(crate) fn name(self) -> Result<()> {
+        let named = self.file.persist(&self.path).map(drop);
+        named.map_err(|error| Error::io("write", &self.path)(error.error))
+    }
+
+    /// Gives two files that belong together their names. An old file of the second name is removed before, so
+    /// that it is never beside another than its own.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if one cannot have its name.
+    pub(crate) fn name_both(first: Self, second: Self) -> Result<()> {
+        remove_if_there(&second.path)?;
+        first.name()?;
+        second.name()
+    }
+}
+
+/// Writes two files that belong together. Both are written before the first gets its name, and an old file of
+/// the second name is removed before that, so that it is never beside another than its own.
+///
+/// # Errors
+/// [`Error::Io`] as for [`write_file`]; if a file cannot be written, the old ones are as they were.
+pub fn write_together(files: [(&Path, &[u8]); 2]) -> Result<()> {
+    let [first, second] =
+        files.map(|(path, bytes)| Unnamed::write(path, |file| file.write_all(bytes)));
+    Unnamed::name_both(first?, second?)
 }
 
 /// Gives a file a second name, in a folder where there is none of it; where the file system has no hard
@@ -89,6 +131,12 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A path as text, each for one path alone: bytes that are not UTF-8 are written as in `"a\xFF.png"`.
+pub fn path_text(path: &Path) -> String {
+    let text = path.to_str().map(str::to_owned);
+    text.unwrap_or_else(|| format!("{path:?}"))
 }
 
 /// Lower-case hexadecimal digits.
@@ -120,6 +168,34 @@ pub(crate) fn read_in_pieces(path: &Path, mut each: impl FnMut(&[u8])) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_belong_together_are_replaced_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+        write_together([(&one, b"1"), (&two, b"2")]).unwrap();
+        let read = || [&one, &two].map(|path| std::fs::read(path).ok());
+        assert_eq!(read(), [Some(b"1".to_vec()), Some(b"2".to_vec())]);
+        // One that cannot be written leaves both as they were.
+        let none = dir.path().join("none/two");
+        assert!(write_together([(&one, b"3"), (&none, b"4")]).is_err());
+        assert_eq!(read(), [Some(b"1".to_vec()), Some(b"2".to_vec())]);
+        // What cannot get its name, a folder being there, leaves no last file beside others than its own.
+        std::fs::remove_file(&one).unwrap();
+        std::fs::create_dir(&one).unwrap();
+        assert!(write_together([(&one, b"5"), (&two, b"6")]).is_err());
+        assert_eq!(read(), [None, None]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_paths_are_two_texts() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let texts = [&b"a b.png"[..], b"\xfe.png", b"\xff.png"]
+            .map(|path| path_text(Path::new(std::ffi::OsStr::from_bytes(path))));
+        assert_eq!(texts, ["a b.png", r#""\xFE.png""#, r#""\xFF.png""#]);
+    }
 
     #[test]
     fn a_file_stays_when_that_of_its_second_name_is_replaced() {

@@ -336,3 +336,77 @@ fn exports_for_the_real_timm() {
         safetensors::serialize_to_file([("logits", scores)], None, &file).unwrap();
     }
 }
+
+/// What Python cannot build is said, and not shown as lines that give something else.
+#[test]
+fn what_torchvision_has_no_argument_for_is_told() {
+    let device = Device::default();
+    let built = |spec: Spec| spec.build_zeros(&device).unwrap();
+    let squeezenet = || Zoo::get("squeezenet1_1").unwrap();
+    let told = built(squeezenet().pool(Pool::Max)).unknown_to_timm();
+    assert!(
+        told.unwrap()
+            .starts_with("the pooling was changed to max: torchvision has no")
+    );
+    let told = built(squeezenet().in_channels(1)).unknown_to_timm();
+    assert!(
+        told.unwrap()
+            .starts_with("it has 1 input channels: torchvision has no")
+    );
+    let model = built(squeezenet());
+    assert_eq!(
+        (model.unknown_to_timm(), model.library()),
+        (None, "torchvision")
+    );
+    assert_eq!(
+        built(Zoo::test_resnet().pool(Pool::Max)).unknown_to_timm(),
+        None
+    );
+}
+
+#[test]
+fn names_of_classes_are_no_markdown() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = [
+        "<script>alert(1)</script>",
+        "a, b|c`code`",
+        "golden_retriever",
+        "\u{202e}turned",
+    ];
+    let model = Zoo::test_resnet()
+        .num_classes(4)
+        .build_zeros(&Device::default())
+        .unwrap();
+    let model = model
+        .with_classes(names.map(str::to_owned).to_vec())
+        .unwrap();
+    model.export(dir.path()).unwrap();
+    let card = std::fs::read_to_string(dir.path().join("README.md")).unwrap();
+    let expected = "4 classes: \\<script\\>alert(1)\\</script\\>, \"a, b\\|c\\`code\\`\", golden\\_retriever, \
+                    \\u{202e}turned.";
+    assert!(card.contains(expected), "{card}");
+}
+
+/// Weights never lie beside the configuration of others.
+#[test]
+fn a_folder_that_cannot_be_written_is_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = |seed| {
+        let spec = Zoo::test_resnet()
+            .weights(Weights::Random(seed))
+            .num_classes(3);
+        spec.build(&Device::default()).unwrap()
+    };
+    model(1).export(dir.path()).unwrap();
+    let weights = || std::fs::read(dir.path().join("model.safetensors")).unwrap();
+    let old = weights();
+    let config = dir.path().join("config.json");
+    std::fs::remove_file(&config).unwrap();
+    std::fs::create_dir(&config).unwrap();
+    let error = model(2).export(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("config.json"), "{error}");
+    assert!(weights() == old);
+    std::fs::remove_dir(&config).unwrap();
+    model(2).export(dir.path()).unwrap();
+    assert!(weights() != old && config.is_file());
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn_zoo::data::ImageSet;
 use burn_zoo::prelude::*;
 use burn_zoo::train::{
-    Control, EmaConfig, EpochStart, FeatureCache, FitOptions, Monitor, Run, resume,
+    Control, EmaConfig, EpochStart, FeatureCache, FitOptions, Monitor, Parallel, Run, resume,
 };
 
 fn images() -> (Arc<ImageSet>, Arc<ImageSet>) {
@@ -227,24 +227,13 @@ fn an_interrupted_run_goes_on_with_what_is_on_disk() {
         .feature_cache("disk".parse::<FeatureCache>().unwrap());
     let (train, valid) = images();
 
-    /// Stops in the second epoch.
-    struct Stop(bool);
-    impl Monitor for Stop {
-        fn epoch_started(&mut self, e: &EpochStart<'_>, _: &mut Control) -> burn_zoo::Result<()> {
-            self.0 = e.epoch == 2;
-            Ok(())
-        }
-        fn should_stop(&mut self) -> bool {
-            self.0
-        }
-    }
     let fit = recipe.fit_with(
         model(Zoo::test_resnet()),
         train.clone(),
         valid.clone(),
         &dir,
         quiet(),
-        &mut Stop(false),
+        &mut StopBefore(2, false),
     );
     assert!(matches!(fit, Err(burn_zoo::Error::Interrupted { .. })));
     let kept = files(&dir.join("features"));
@@ -280,6 +269,80 @@ fn an_interrupted_run_goes_on_with_what_is_on_disk() {
         watch.features, 10,
         "the training images' ten batches, and no other"
     );
+}
+
+/// Stops before an epoch.
+struct StopBefore(usize, bool);
+
+impl Monitor for StopBefore {
+    fn epoch_started(&mut self, e: &EpochStart<'_>, _: &mut Control) -> burn_zoo::Result<()> {
+        self.1 = e.epoch == self.0;
+        Ok(())
+    }
+    fn should_stop(&mut self) -> bool {
+        self.1
+    }
+}
+
+/// What is kept follows from the whole time that layers are frozen, and not from what is left of it: features of
+/// images in other batches, of other views, in 16 bits or of another rank's images are others.
+#[test]
+fn a_run_goes_on_in_its_last_epoch_with_what_it_would_have_kept() {
+    let recipe = || Recipe::feature_extraction().epochs(4).batch_size(48);
+    let moved = recipe().augment("flip-crop".parse().unwrap());
+    let cases = [
+        (recipe(), "auto", 1),
+        (recipe(), "memory:f16", 1),
+        (moved, "memory:views=2", 1),
+        (recipe(), "auto", 2),
+    ];
+    for (recipe, cache, ranks) in cases {
+        let options = || FitOptions {
+            parallel: Parallel {
+                devices: vec![Device::default(); if ranks == 1 { 0 } else { ranks }],
+                ..Parallel::default()
+            },
+            ..quiet()
+        };
+        let recipe = recipe.feature_cache(cache.parse::<FeatureCache>().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let [whole, parts] = ["whole", "parts"].map(|name| folder.path().join(name));
+        let fit = |dir: &Path, monitor: &mut dyn Monitor| {
+            let (train, valid) = images();
+            let model = model(Zoo::test_resnet());
+            recipe.fit_with(model, train, valid, dir, options(), monitor)
+        };
+        let whole = fit(&whole, &mut ()).unwrap();
+        let stopped = fit(&parts, &mut StopBefore(4, false));
+        assert!(matches!(stopped, Err(burn_zoo::Error::Interrupted { .. })));
+        let (train, valid) = images();
+        let run = resume(&parts, &device(), train, valid, options(), &mut ()).unwrap();
+        assert_eq!(apart(&run, &whole), 0.0, "{cache}, {ranks} ranks");
+    }
+}
+
+/// Runs that share features do not share those of another pooling.
+#[test]
+fn shared_features_are_those_of_the_pooling() {
+    let shared = tempfile::tempdir().unwrap();
+    let recipe = Recipe::feature_extraction().epochs(2).batch_size(64);
+    for pool in [Pool::Avg, Pool::Max] {
+        let run = |feature_folder| {
+            let dir = tempfile::tempdir().unwrap();
+            let options = FitOptions {
+                feature_folder,
+                ..quiet()
+            };
+            let (train, valid) = images();
+            let model = model(Zoo::test_resnet().pool(pool));
+            let dir = dir.path().join("run");
+            recipe
+                .fit_with(model, train, valid, dir, options, &mut ())
+                .unwrap()
+        };
+        let (alone, together) = (run(None), run(Some(shared.path().to_path_buf())));
+        assert!(apart(&alone, &together) < 1e-5, "{pool:?}");
+    }
 }
 
 #[test]

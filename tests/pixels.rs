@@ -225,7 +225,7 @@ fn bombs_are_refused_by_their_header() {
     assert_eq!(
         Image::decode(&bomb, "bomb.png").unwrap_err().to_string(),
         "bomb.png: not a readable image: 60000 x 60000 are 3600000000 pixels, the limit \
-         (max_pixels) is 178956970"
+         (max_pixels, --max-pixels) is 178956970"
     );
     assert_eq!(
         reason(&bomb, &with(u64::MAX, 1 << 30)),
@@ -241,7 +241,7 @@ fn bombs_are_refused_by_their_header() {
     let small = reason(&photo, &with(area - 1, 1 << 30));
     assert_eq!(
         small,
-        "150 x 112 are 16800 pixels, the limit (max_pixels) is 16799"
+        "150 x 112 are 16800 pixels, the limit (max_pixels, --max-pixels) is 16799"
     );
     assert!(Image::decode_with(&photo, "x", &with(area, 3 * area)).is_ok());
     assert_eq!(

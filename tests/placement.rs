@@ -219,7 +219,9 @@ fn a_cut_names_each_group_once() {
     );
 }
 
-/// Two backends in one process are two devices.
+/// Two backends in one process are two devices. They differ by rounding, and a ReLU that flips by the last bit of a
+/// sum makes another network: after 20 steps at 0.01 a whole ResNet on the one is 14 % from a whole one on the other.
+/// So its rate is one at which none flips.
 #[cfg(feature = "ndarray")]
 #[test]
 fn two_devices_compute_and_train_as_one() {
@@ -263,10 +265,12 @@ fn two_devices_compute_and_train_as_one() {
             if micro_batches > 1 && name == "resnet" {
                 continue;
             }
+            let rate = if name == "resnet" { 1e-4 } else { 0.01 };
+            let recipe = recipe().learning_rate(rate);
             let run = |kind: &str, options| {
                 fit(
                     model.clone(),
-                    &recipe(),
+                    &recipe,
                     &dir.path().join(format!("{name}-{kind}-{micro_batches}")),
                     options,
                 )
@@ -279,6 +283,32 @@ fn two_devices_compute_and_train_as_one() {
             }
             let distance = distance(whole.model(), cut.model());
             assert!(distance < 1e-4, "{name}: {distance}");
+        }
+    }
+}
+
+/// Values and gradients of activations are those of the exact functions on any backend.
+#[cfg(feature = "ndarray")]
+#[test]
+fn activations_are_the_same_on_both() {
+    use burn_zoo::nn::Act;
+    let points: Vec<f32> = (0..600).map(|i| (i as f32 - 299.5) / 50.0).collect();
+    for act in Act::ALL {
+        let [cpu, ndarray] = ["cpu", "ndarray"].map(|name| {
+            let device = burn_zoo::device(name).unwrap().autodiff();
+            let x = Tensor::<1>::from_floats(points.as_slice(), &device).require_grad();
+            let y = act.forward(x.clone());
+            let gradients = y.clone().sum().backward();
+            let slope = x.grad(&gradients).unwrap();
+            [y.inner(), slope].map(|t| t.into_data().try_into_vec::<f32>().unwrap())
+        });
+        for (one, other) in cpu.iter().zip(&ndarray) {
+            for ((a, b), x) in one.iter().zip(other).zip(&points) {
+                assert!(
+                    (a - b).abs() < 5e-6 * a.abs().max(1.0),
+                    "{act:?} at {x}: {a} {b}"
+                );
+            }
         }
     }
 }

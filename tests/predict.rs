@@ -4,6 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use burn_zoo::Outputs;
 use burn_zoo::data::{FolderOptions, ImageFiles};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
@@ -69,6 +70,37 @@ fn cut_jpeg(path: &Path) {
         .find(|f| f.extension().unwrap() == "jpg");
     let bytes = std::fs::read(jpeg.unwrap()).unwrap();
     std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// Weights that are numbers may give scores that are none.
+#[test]
+fn scores_that_are_no_numbers_are_errors() {
+    for task in [Task::SingleLabel, Task::MultiLabel, Task::Regression] {
+        let model = rule_model(Zoo::test_resnet().num_classes(2), &Device::default());
+        let outputs = Outputs {
+            task,
+            ..Outputs::default()
+        };
+        let model = model.with_outputs(outputs).unwrap();
+        let model = model.map_state_dict(|name, shape| {
+            let huge = |index: usize| if index.is_multiple_of(2) { 3e38 } else { -3e38 };
+            (name == "fc.weight").then(|| (0..shape.iter().product()).map(huge).collect())
+        });
+        let model = model.unwrap();
+        let files = images();
+        let reason = "finite scores; weights of a run that diverged, or damaged ones, give none";
+        let image = Image::open(&files[0]).unwrap();
+        let error = model.predict(&image, Some(64.into()), 2).unwrap_err();
+        assert!(error.to_string().contains(reason), "{task}: {error}");
+        let options = PredictOptions {
+            image_size: Some(64.into()),
+            ..PredictOptions::default()
+        };
+        let mut results = model.predict_files(files[..1].to_vec(), options).unwrap();
+        let error = results.next().unwrap().result.unwrap_err().to_string();
+        let path = files[0].display().to_string();
+        assert!(error.contains(reason) && error.contains(&path), "{error}");
+    }
 }
 
 #[test]

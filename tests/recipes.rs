@@ -221,7 +221,7 @@ fn a_run_can_be_repeated_from_its_configuration() {
     let recipe = Recipe::gradual().epochs(1).batch_size(64).seed(9);
     let run = fit(&recipe, &dir.path().join("run")).unwrap();
     let text = std::fs::read_to_string(run.dir().join("config.toml")).unwrap();
-    assert_eq!(Recipe::from_toml(&text).unwrap(), recipe.image_size(28));
+    assert_eq!(Recipe::from_toml(&text).unwrap(), recipe);
     assert_eq!(
         Recipe::from_toml("\"recipe\" = \"gradual\"\nepochs = 2").unwrap(),
         Recipe::gradual().epochs(2)

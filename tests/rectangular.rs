@@ -7,9 +7,9 @@ mod common;
 use std::path::Path;
 
 use burn::module::Module;
-use burn_zoo::ImageSize;
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::Image;
+use burn_zoo::{ImageSize, TableLayout};
 use common::{fixture, relative_error, rule_input, rule_model, values};
 
 const SIZE: ImageSize = ImageSize {
@@ -115,4 +115,100 @@ fn a_size_has_one_form() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("image_size"), "{error}");
+}
+
+/// A table for windows of 4 x 6 positions has as many rows as one of 6 x 4, and another order.
+#[test]
+fn tables_of_windows_follow_their_sides() {
+    let device = Device::default();
+    for name in ["test_coatnet", "swin_tiny_patch4_window7_224"] {
+        let dir = tempfile::tempdir().unwrap();
+        let built = |size: [usize; 2]| {
+            let spec = Zoo::get(name)
+                .unwrap()
+                .weights(Weights::Random(1))
+                .num_classes(3);
+            spec.image_size(size).build(&device).unwrap()
+        };
+        // By its rows, the sides of a table; each value is the offset of its rows, the same in all columns.
+        let sides = |model: &Classifier, rows: usize| {
+            let tables = &model.backbone.describe().position_tables;
+            let sides = tables.iter().map(|table| {
+                assert_eq!(table.layout, TableLayout::Offsets);
+                table.sides.map(|side| 2 * side - 1)
+            });
+            sides
+                .into_iter()
+                .find(|[height, width]| height * width == rows)
+        };
+        let is_table = |name: &str| name.ends_with("relative_position_bias_table");
+        let wide = built([64, 96]);
+        let wide = wide.clone().map_state_dict(|name, shape| {
+            let is_it = is_table(name);
+            let [rows, columns] = sides(&wide, shape[0]).filter(|_| is_it)?;
+            let value = |row: usize| (row / columns) as f32 - (rows / 2) as f32;
+            let values = (0..shape[0]).flat_map(|row| vec![value(row); shape[1]]);
+            Some(values.collect())
+        });
+        wide.unwrap().export(dir.path()).unwrap();
+        for size in [[96, 64], [128, 128]] {
+            let folder = Spec::of_folder(dir.path()).unwrap();
+            let file = Zoo::get(name).unwrap().num_classes(3);
+            let file = file.weights(Weights::File(dir.path().join("model.safetensors")));
+            for spec in [folder, file] {
+                let model = spec.image_size(size).build(&device).unwrap();
+                let told = model.load_report().unwrap();
+                assert!(!told.resampled.is_empty());
+                let values = model.state_dict().unwrap();
+                let tables = values.iter().filter(|(name, _)| is_table(name));
+                assert!(tables.clone().count() > 1, "{name}");
+                for (_, table) in tables {
+                    let [_, columns] = sides(&model, table.shape[0]).unwrap();
+                    let place = format!("{name} at {size:?}, table {:?}", table.shape);
+                    let heads = table.shape[1];
+                    let of_head: Vec<f32> = table.data.iter().step_by(heads).copied().collect();
+                    let rows: Vec<f32> = of_head.chunks(columns).map(|row| row[0]).collect();
+                    for (row, first) in of_head.chunks(columns).zip(&rows) {
+                        assert!(
+                            row.iter().all(|value| (value - first).abs() < 1e-5),
+                            "{place}: {row:?}"
+                        );
+                    }
+                    // What lies beyond the ends of the old table has their values.
+                    assert!(rows.is_sorted() && rows[0] < 0.0, "{place}: {rows:?}");
+                }
+            }
+        }
+    }
+}
+
+/// 8 x 2 patches are as many as 4 x 4 and 2 x 8.
+#[test]
+fn position_embeddings_of_a_file_follow_the_images() {
+    let device = Device::default();
+    let dir = tempfile::tempdir().unwrap();
+    let built = |size: [usize; 2], weights: Weights| {
+        let spec = Zoo::test_vit().weights(weights).num_classes(3);
+        spec.image_size(size).build(&device).unwrap()
+    };
+    let embedding = |model: &Classifier| model.state_dict().unwrap()["pos_embed"].data.clone();
+    let tall = built([128, 32], Weights::Random(1));
+    tall.export(dir.path()).unwrap();
+    let file = dir.path().join("model.safetensors");
+    // Alone, a file says nothing of its images: of as many patches they are taken as they are, as in timm.
+    let alone = dir.path().join("alone");
+    std::fs::create_dir(&alone).unwrap();
+    std::fs::copy(&file, alone.join("model.safetensors")).unwrap();
+    let alone = alone.join("model.safetensors");
+    for file in [&file, &alone] {
+        let model = built([128, 32], Weights::File(file.clone()));
+        assert_eq!(embedding(&model), embedding(&tall));
+        assert!(model.load_report().unwrap().resampled.is_empty());
+    }
+    let turned = built([32, 128], Weights::File(file));
+    assert_eq!(turned.load_report().unwrap().resampled, ["pos_embed"]);
+    let folder = Spec::of_folder(dir.path()).unwrap().image_size([32, 128]);
+    let folder = folder.build(&device).unwrap();
+    assert_eq!(embedding(&turned), embedding(&folder));
+    assert_ne!(embedding(&turned), embedding(&tall));
 }

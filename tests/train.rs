@@ -77,9 +77,9 @@ fn a_run_learns_and_leaves_everything_behind() {
     );
     assert_eq!(config["model"]["weights"].as_str(), Some("random (seed 7)"));
     assert_eq!(config["data"]["train_images"].as_integer(), Some(320));
-    let resolved: Recipe = config["recipe"].clone().try_into().unwrap();
-    // The size of the images is resolved, too.
-    assert_eq!(resolved, recipe.image_size(28));
+    assert_eq!(config["model"]["image_size"].as_integer(), Some(28));
+    let kept: Recipe = config["recipe"].clone().try_into().unwrap();
+    assert_eq!(kept, recipe);
     let classes = std::fs::read_to_string(dir.join("classes.txt")).unwrap();
     assert_eq!(classes.lines().collect::<Vec<_>>(), FashionMnist::CLASSES);
     let curves = std::fs::read_to_string(dir.join("curves.svg")).unwrap();
@@ -591,6 +591,39 @@ fn training_images_grow() {
     assert!(told.0.iter().any(|text| text == expected), "{:?}", told.0);
 }
 
+/// A head may have classes that the data lacks, also where images are mixed; and a batch may have labels alone that
+/// weigh nothing.
+#[test]
+fn classes_without_images_have_no_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let wide = || {
+        let spec = Zoo::test_resnet().weights(Weights::Random(7)).adapt(1, 20);
+        spec.build(&Device::default().autodiff()).unwrap()
+    };
+    let mixing = Mixing {
+        mixup_alpha: 0.2,
+        ..Mixing::default()
+    };
+    let recipe = recipe().epochs(1);
+    let mut weights = vec![0.0; 20];
+    weights[9] = 1.0;
+    for (name, recipe) in [
+        ("mixed", recipe.clone().mixing(mixing)),
+        (
+            "weighed",
+            recipe
+                .batch_size(4)
+                .class_weights(burn_zoo::train::ClassWeights::Given(weights)),
+        ),
+    ] {
+        let (train, test) = images();
+        let run = recipe
+            .fit(wide(), train, test, dir.path().join(name))
+            .unwrap();
+        assert!(run.best().train_loss.is_finite(), "{name}");
+    }
+}
+
 #[test]
 fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
@@ -603,6 +636,10 @@ fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
     };
     let cases = [
         (recipe().epochs(0), "epochs: expected 1 to 1000000, found 0"),
+        (
+            recipe().seed(1 << 63),
+            "seed: expected 0 to 9223372036854775807, found 9223372036854775808",
+        ),
         (
             recipe().batch_size(1).mixing(Mixing {
                 mixup_alpha: 0.2,

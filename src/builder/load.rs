@@ -16,7 +16,7 @@ use crate::model::{
     Classifier, FirstConv, HostTensor, KeyTable, OtherNames, Source, StemOptions, Trained, in_head,
     params,
 };
-use crate::weights::manifest::changed_stem;
+use crate::weights::manifest::{HubModel, changed_stem};
 use crate::weights::{CONFIG, COUNTER, DType, Layout, TensorInfo, WeightsFile, is_head};
 use crate::zoo::{self, Architecture};
 
@@ -227,6 +227,7 @@ impl Spec {
             naming: layout.naming.as_ref().map(|names| names.whose),
             ..LoadReport::default()
         };
+        let trained = self.trained(file, device);
         let mut expected: HashSet<String> = HashSet::new();
         for slot in &params::list(&model) {
             let upstream = names.name(&slot.path);
@@ -257,7 +258,7 @@ impl Spec {
                 &upstream,
                 &shape,
                 found,
-                self.trained(),
+                &trained,
                 &mut report,
             );
             expected.extend(own);
@@ -310,7 +311,7 @@ impl Spec {
         };
 
         let description = model.backbone.describe().clone();
-        let trained = self.trained();
+        let trained = &self.trained(file, &model.device());
         let patch = description.stem.as_ref().filter(|stem| stem.is_patch());
         // Patches are brought to their side before their channels change.
         let first = |path: &str| -> Result<HostTensor> {
@@ -377,11 +378,47 @@ impl Spec {
         })
     }
 
-    /// What is known of the model that the weights were trained in.
-    fn trained(&self) -> Trained {
+    /// What is known of the model that the weights were trained in: by what was declared, or by the
+    /// configuration beside the file.
+    fn trained(&self, file: &WeightsFile, device: &Device) -> Trained {
+        let beside = || {
+            let path = file.path().with_file_name(CONFIG);
+            let text = std::fs::read_to_string(&path).ok()?;
+            let model = HubModel::from_config(&text, &path).ok()?;
+            let is_same = zoo::find(&model.architecture).ok()?.name == self.architecture;
+            is_same.then_some(model)
+        };
+        let (image_size, stem) = match self.declared_size {
+            Some(size) => (Some(size), self.declared_stem),
+            // Another stem than the model's is refused, and not brought to it.
+            None => {
+                let size_of = |model: HubModel| {
+                    let size = model.image_size;
+                    size.unwrap_or(model.data.image_size().sides()).into()
+                };
+                (beside().map(size_of), None)
+            }
+        };
+        // What windows such images have, a model for them tells.
+        let other = image_size.filter(|size| Some(*size) != self.image_size);
+        let windows = other.and_then(|_| {
+            let spec = Spec {
+                image_size,
+                stem: stem.unwrap_or_default(),
+                ..self.clone()
+            };
+            let sketch = spec.sketch(device).ok()?;
+            let tables = sketch.backbone.describe().position_tables.iter();
+            Some(
+                tables
+                    .map(|table| (table.path.clone(), table.sides))
+                    .collect(),
+            )
+        });
         Trained {
-            image_size: self.declared_size,
-            stem_stride: self.declared_stem.and_then(|stem| stem.stride),
+            image_size,
+            stem_stride: stem.and_then(|stem| stem.stride),
+            windows: windows.unwrap_or_default(),
         }
     }
 
@@ -450,7 +487,7 @@ fn compare(
     name: &str,
     shape: &[usize],
     found: Option<(Vec<usize>, DType)>,
-    trained: Trained,
+    trained: &Trained,
     report: &mut LoadReport,
 ) {
     let Some((found, dtype)) = found else {
@@ -473,6 +510,9 @@ fn compare(
         report.shapes.push(shapes);
     } else {
         report.matched += 1;
+        if resampled() {
+            report.resampled.push(name.to_owned());
+        }
         if dtype != DType::F32 {
             let type_name = dtype.to_string();
             *report.converted.entry(type_name).or_default() += 1;

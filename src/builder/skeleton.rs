@@ -13,6 +13,7 @@ use crate::model::{
     Classifier, Group, HEAD, Head, ModelInfo, Outputs, Placement, Pool, StemShape, params,
 };
 use crate::nn::{ParamBuilder, Start};
+use crate::preprocess::check_crop_pct;
 use crate::preprocess::{ImageSize, Normalization};
 use crate::zoo::{self, BackboneOptions, OWN_LIBRARY};
 
@@ -60,6 +61,9 @@ impl Spec {
         }
         if let Some(size) = self.image_size {
             size.check()?;
+        }
+        if let Some(resizing) = self.resizing {
+            check_crop_pct(resizing.crop_pct)?;
         }
         for (name, rate) in [
             ("drop_rate", self.drop_rate),

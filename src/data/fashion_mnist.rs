@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::fashion_mnist_files::{CLASSES, image_set, locate_all};
+use super::fashion_mnist_files::{CLASSES, class_names, image_set, locate_all};
 #[cfg(feature = "fashion-mnist-mini")]
 use super::fashion_mnist_mini;
 use super::idx;
@@ -53,7 +53,8 @@ impl FashionMnist {
     /// Reads the four IDX files `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
     /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` in `dir`, each plain or as gzip with
     /// `.gz` after its name; with both there, the latter is read. There may be any number of
-    /// images in them.
+    /// images in them. Files of these names that are of another data set, such as MNIST, which their first
+    /// labels tell, have classes that are called `0` to `9`.
     ///
     /// # Errors
     ///
@@ -101,17 +102,17 @@ impl FashionMnist {
     pub(super) fn open_checked(dir: &Path, files: Option<&[RemoteFile<'_>; 4]>) -> Result<Self> {
         let [train_images, train_labels, test_images, test_labels] = locate_all(dir)?;
         let sha256 = |index: usize| files.map(|files| files[index].content_sha256);
-        let split = |images: &Path, labels: &Path, first: usize| {
-            image_set(
-                idx::read_images(images, sha256(first))?,
-                idx::read_labels(labels, Self::CLASSES.len(), sha256(first + 1))?,
-                images,
-                labels,
-            )
-        };
+        let count = Self::CLASSES.len();
+        let images = idx::read_images(&train_images, sha256(0))?;
+        let labels = idx::read_labels(&train_labels, count, sha256(1))?;
+        let classes = class_names(&labels);
+        let train = image_set(images, labels, &classes, &train_images, &train_labels)?;
+        let images = idx::read_images(&test_images, sha256(2))?;
+        let labels = idx::read_labels(&test_labels, count, sha256(3))?;
+        let test = image_set(images, labels, &classes, &test_images, &test_labels)?;
         Ok(FashionMnist {
-            train: split(&train_images, &train_labels, 0)?,
-            test: split(&test_images, &test_labels, 2)?,
+            train,
+            test,
             source: Source::Folder(dir.to_path_buf()),
         })
     }

@@ -30,10 +30,26 @@ pub(super) const CLASSES: [&str; 10] = [
     "Ankle boot",
 ];
 
+/// The first labels of the training images.
+const FIRST_LABELS: [u8; 32] = [
+    9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9, 1, 0, 6, 4, 3, 1, 4, 8, 4, 3, 0, 2, 4, 4, 5, 3,
+];
+
+/// The names of the classes for these training labels: FashionMNIST's, or numbers where the files are those of
+/// another data set, such as MNIST, whose files have the same names.
+pub(super) fn class_names(labels: &[u8]) -> Vec<String> {
+    let count = labels.len().min(FIRST_LABELS.len());
+    if labels[..count] == FIRST_LABELS[..count] {
+        return CLASSES.map(str::to_owned).to_vec();
+    }
+    (0..CLASSES.len()).map(|class| class.to_string()).collect()
+}
+
 /// The images of one split with their labels, after the checks that need both.
 pub(super) fn image_set(
     images: idx::Images,
     labels: Vec<u8>,
+    classes: &[String],
     images_path: &Path,
     labels_path: &Path,
 ) -> Result<ImageSet> {
@@ -56,7 +72,7 @@ pub(super) fn image_set(
         labels.into_iter().map(usize::from).collect(),
         (SIDE, SIDE),
         1,
-        CLASSES.map(str::to_owned).to_vec(),
+        classes.to_vec(),
     )
 }
 

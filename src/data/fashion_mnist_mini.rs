@@ -17,7 +17,7 @@ pub(super) fn read() -> Result<(ImageSet, ImageSet)> {
         let mut images = reader.images()?;
         let labels = reader.labels(CLASSES.len())?;
         undo_paeth(&mut images);
-        image_set(images, labels, path, path)
+        image_set(images, labels, &CLASSES.map(str::to_owned), path, path)
     };
     let train = split()?;
     let test = split()?;

@@ -118,9 +118,22 @@ fn reads_plain_and_gzip() {
     assert_eq!(train.labels(), [9, 0, 4]);
     assert_eq!(test.labels(), [1, 1]);
     assert_eq!((train.size(), train.channels()), ((28, 28), 1));
-    assert_eq!(train.classes(), FashionMnist::CLASSES);
+    // Other labels than FashionMNIST's begin.
+    let numbers: Vec<String> = (0..10).map(|class| class.to_string()).collect();
+    assert_eq!(train.classes(), numbers);
+    assert_eq!(test.classes(), numbers);
     assert_eq!(all_pixels(&train), sound()[0][16..]);
     assert_eq!(all_pixels(&test), sound()[2][16..]);
+}
+
+#[test]
+fn a_part_of_it_has_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    write_sound(dir.path());
+    fs::write(dir.path().join(NAMES[1]), labels(&[9, 0, 0])).unwrap();
+    let data = FashionMnist::open(dir.path()).unwrap();
+    assert_eq!(data.train().classes(), FashionMnist::CLASSES);
+    assert_eq!(data.test().classes(), FashionMnist::CLASSES);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct LoadReport {
     pub left_out: Vec<String>,
     /// Types other than f32 that were converted, and how many tensors of each.
     pub converted: BTreeMap<String, usize>,
+    /// Tensors for images of another size that were resampled for the model's.
+    pub resampled: Vec<String>,
     /// Tensors that the model needs and the file lacks.
     pub missing: Vec<String>,
     /// Tensors that the file has and the model does not know.

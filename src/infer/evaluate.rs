@@ -219,13 +219,7 @@ impl Classifier {
             ));
         }
         if !evaluation.loss.is_finite() {
-            let expected =
-                "finite scores; weights of a run that diverged, or damaged ones, give none";
-            return Err(Error::argument(
-                "model",
-                expected,
-                "scores that are not numbers",
-            ));
+            return Err(super::no_numbers("scores"));
         }
         Ok(evaluation)
     }

@@ -17,3 +17,12 @@ pub use metrics::{
 };
 pub use predict::{FilePrediction, FilePredictions, PredictOptions, Prediction};
 pub use probe::{Embeddings, LinearProbe, Strength, nearest_neighbors};
+
+use crate::error::Error;
+
+/// What a model is told whose output is no number.
+pub(crate) fn no_numbers(what: &str) -> Error {
+    let expected =
+        format!("finite {what}; weights of a run that diverged, or damaged ones, give none");
+    Error::argument("model", expected, format!("{what} that are not numbers"))
+}

@@ -113,7 +113,7 @@ impl Classifier {
         let size = preprocess.output_size(image.height(), image.width());
         let values = views.views(&preprocess, image).concat();
         let scores = self.valid().scores(values, 1, size, views)?;
-        Ok(self.best_classes(&scores, top_k))
+        self.best_classes(&scores, top_k)
     }
 
     /// What the model says about each of these files, in their order. They are read as the iterator
@@ -198,7 +198,17 @@ impl Classifier {
         let logits = over_views(logits, views.count(), *task);
         match task {
             Task::SingleLabel => host_vec(log_softmax(logits, 1).into_data()),
-            Task::MultiLabel => host_vec(sigmoid(logits).into_data()),
+            Task::MultiLabel => {
+                let raw = host_vec(logits.clone().into_data())?;
+                let mut scores = host_vec(sigmoid(logits).into_data())?;
+                // An infinite one would look like certainty.
+                for (score, raw) in scores.iter_mut().zip(raw) {
+                    if !raw.is_finite() {
+                        *score = f32::NAN;
+                    }
+                }
+                Ok(scores)
+            }
             Task::Regression => {
                 let mut values = host_vec(logits.into_data())?;
                 if let Some(scaling) = scaling {
@@ -210,7 +220,10 @@ impl Classifier {
     }
 
     /// What one row of scores says; of equals the first comes first.
-    fn best_classes(&self, scores: &[f32], top_k: usize) -> Vec<Prediction> {
+    fn best_classes(&self, scores: &[f32], top_k: usize) -> Result<Vec<Prediction>> {
+        if scores.iter().any(|score| !score.is_finite()) {
+            return Err(super::no_numbers("scores"));
+        }
         let outputs = &self.info.outputs;
         let mut order: Vec<usize> = (0..scores.len()).collect();
         if outputs.task != Task::Regression {
@@ -235,7 +248,7 @@ impl Classifier {
                 value,
             }
         };
-        order.into_iter().map(prediction).collect()
+        Ok(order.into_iter().map(prediction).collect())
     }
 }
 
@@ -291,6 +304,10 @@ impl FilePredictions {
     /// Asks the model, and puts the results in the files' order.
     fn score(&mut self, first: usize, batch: ImageBatch) {
         let mut results = batch.failed;
+        let of_file = |file: usize, error: &Error| Error::Image {
+            path: self.reader.files[file].clone(),
+            reason: error.to_string(),
+        };
         for group in batch.groups {
             let count = group.files.len();
             let run = || {
@@ -304,15 +321,16 @@ impl FilePredictions {
             match scores {
                 Ok(scores) => {
                     let rows = scores.chunks_exact(self.model.num_classes());
-                    let rows = rows.map(|row| Ok(self.model.best_classes(row, self.top_k)));
-                    results.extend(group.files.into_iter().zip(rows));
+                    results.extend(group.files.into_iter().zip(rows).map(|(file, row)| {
+                        let row = self.model.best_classes(row, self.top_k);
+                        (file, row.map_err(|error| of_file(file, &error)))
+                    }));
                 }
                 // What one image of a size meets, all of them meet.
-                Err(error) => results.extend(group.files.into_iter().map(|file| {
-                    let path = self.reader.files[file].clone();
-                    let reason = error.to_string();
-                    (file, Err(Error::Image { path, reason }))
-                })),
+                Err(error) => {
+                    let files = group.files.into_iter();
+                    results.extend(files.map(|file| (file, Err(of_file(file, &error)))));
+                }
             }
         }
         results.sort_by_key(|(file, _)| *file);

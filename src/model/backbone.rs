@@ -210,7 +210,7 @@ impl Description {
     /// path has in the model.
     pub(crate) fn resamples(
         &self,
-        trained: Trained,
+        trained: &Trained,
         path: &str,
         from: &[usize],
         to: &[usize],
@@ -219,13 +219,13 @@ impl Description {
         let embed = self.pos_embed.as_ref().filter(|embed| embed.path == path);
         embed.is_some_and(|embed| embed.resamples(trained, from, to))
             || self.resamples_patches(trained, path, from, to)
-            || tables.any(|table| table.path == path && table.resamples(from, to))
+            || tables.any(|table| table.path == path && table.resamples(trained, from, to))
     }
 
     /// The values of such a tensor at the shape that it has in the model.
     pub(crate) fn resample(
         &self,
-        trained: Trained,
+        trained: &Trained,
         path: &str,
         tensor: HostTensor,
         shape: &[usize],
@@ -239,7 +239,7 @@ impl Description {
         let mut tables = self.position_tables.iter();
         let table = tables.find(|table| table.path == path);
         match (table, &self.pos_embed) {
-            (Some(table), _) => table.resample(&tensor, shape),
+            (Some(table), _) => table.resample(trained, &tensor, shape),
             (None, Some(embed)) => embed.resample(trained, &tensor, shape),
             (None, None) => tensor.data,
         }
@@ -248,7 +248,7 @@ impl Description {
     /// Whether these are the kernels of patches that were asked to have another side.
     fn resamples_patches(
         &self,
-        trained: Trained,
+        trained: &Trained,
         path: &str,
         from: &[usize],
         to: &[usize],

@@ -22,14 +22,19 @@ pub struct PosEmbed {
 impl PosEmbed {
     /// Whether an embedding for images of another size, if that is known, can be brought to the
     /// model's.
-    pub(crate) fn resamples(&self, trained: Trained, from: &[usize], to: &[usize]) -> bool {
+    pub(crate) fn resamples(&self, trained: &Trained, from: &[usize], to: &[usize]) -> bool {
         self.source(trained, from, to)
             .is_some_and(|grid| grid != self.grid)
     }
 
     /// The values for the model's grid: those without a place are kept, the grid is resampled
     /// bicubically with antialiasing (timm's `resample_abs_pos_embed`).
-    pub(crate) fn resample(&self, trained: Trained, tensor: &HostTensor, to: &[usize]) -> Vec<f32> {
+    pub(crate) fn resample(
+        &self,
+        trained: &Trained,
+        tensor: &HostTensor,
+        to: &[usize],
+    ) -> Vec<f32> {
         let Some(from) = self.source(trained, &tensor.shape, to) else {
             return tensor.data.clone();
         };
@@ -41,8 +46,8 @@ impl PosEmbed {
     }
 
     /// The grid of an embedding of this shape, if it is one of the model's width: that of the image
-    /// size, or else a square.
-    fn source(&self, trained: Trained, from: &[usize], to: &[usize]) -> Option<[usize; 2]> {
+    /// size; where nothing says it, the model's own, or else a square.
+    fn source(&self, trained: &Trained, from: &[usize], to: &[usize]) -> Option<[usize; 2]> {
         let ([1, tokens, width], [1, _, wanted]) = (from, to) else {
             return None;
         };
@@ -51,6 +56,7 @@ impl PosEmbed {
         let size = trained.image_size;
         let declared = size.map(|size| size.sides().map(|side| side / patch));
         let grid = declared
+            .or((from == to).then_some(self.grid))
             .filter(|[rows, columns]| rows.checked_mul(*columns) == Some(tokens))
             .unwrap_or([tokens.isqrt(); 2]);
         let fits = grid[0] * grid[1] == tokens

@@ -1,6 +1,7 @@
 //! Tables of what attention within windows adds to its scores, at windows of another size.
 
 use super::host_tensor::HostTensor;
+use super::stem::Trained;
 use crate::preprocess::resample;
 
 /// Where a backbone keeps such a table; a file may have it for square windows of another size.
@@ -45,15 +46,21 @@ impl PositionTable {
     }
 
     /// Whether a table of one shape can be brought to another.
-    pub(crate) fn resamples(&self, from: &[usize], to: &[usize]) -> bool {
-        from != to && self.grids(from, to).is_some()
+    pub(crate) fn resamples(&self, trained: &Trained, from: &[usize], to: &[usize]) -> bool {
+        let grids = self.grids(trained, from, to);
+        grids.is_some_and(|(from, to, _)| from != to)
     }
 
     /// The values at another shape. Offsets are interpolated linearly between positions that lie the
     /// farther apart the larger they are, so that the ends of both tables meet (timm's
     /// `resize_rel_pos_bias_table`, after BEiT); distances bicubically, with antialiasing.
-    pub(crate) fn resample(&self, tensor: &HostTensor, shape: &[usize]) -> Vec<f32> {
-        let Some((from, to, heads)) = self.grids(&tensor.shape, shape) else {
+    pub(crate) fn resample(
+        &self,
+        trained: &Trained,
+        tensor: &HostTensor,
+        shape: &[usize],
+    ) -> Vec<f32> {
+        let Some((from, to, heads)) = self.grids(trained, &tensor.shape, shape) else {
             return tensor.data.clone();
         };
         let kept = self.other_rows * heads;
@@ -94,11 +101,25 @@ impl PositionTable {
         }
     }
 
-    /// Sides of the tables of a head, of the file and of the model, and the number of heads.
-    fn grids(&self, from: &[usize], to: &[usize]) -> Option<([usize; 2], [usize; 2], usize)> {
-        let square = |entries: usize| {
-            let side = entries.isqrt();
-            (side > 0 && side * side == entries).then_some([side; 2])
+    /// Sides of the tables of a head, of the file and of the model, and the number of heads. Where nothing says
+    /// which windows the file's had, a table of the model's shape is that of its windows, and any other one of
+    /// square ones.
+    fn grids(
+        &self,
+        trained: &Trained,
+        from: &[usize],
+        to: &[usize],
+    ) -> Option<([usize; 2], [usize; 2], usize)> {
+        let entries = |sides: [usize; 2]| match self.layout {
+            TableLayout::Distances => sides,
+            TableLayout::Offsets | TableLayout::Grid => sides.map(|side| 2 * side - 1),
+        };
+        let known = trained.windows.get(&self.path).copied();
+        let known = known.or((from == to).then_some(self.sides)).map(entries);
+        let square = |count: usize| {
+            let side = count.isqrt();
+            let known = known.filter(|[rows, columns]| rows * columns == count);
+            known.or((side > 0 && side * side == count).then_some([side; 2]))
         };
         let offsets = self.sides.map(|side| 2 * side - 1);
         let (from, to, heads, wanted, expected) = match (self.layout, from, to) {

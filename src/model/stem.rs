@@ -1,5 +1,7 @@
 //! What a stem makes of the size of its images, and how that is changed for small ones.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result};
 use crate::preprocess::ImageSize;
 
@@ -181,11 +183,13 @@ impl StemShape {
 }
 
 /// What is known of a model that a file's weights were trained in.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Trained {
     pub image_size: Option<ImageSize>,
     /// See [`StemShape::stride`]; upstream's, if it is not said.
     pub stem_stride: Option<usize>,
+    /// The sides of its windows, by the paths of their tables, where that size is another than the model's.
+    pub windows: HashMap<String, [usize; 2]>,
 }
 
 /// As in "stride 1, no pooling".

@@ -21,4 +21,5 @@ pub use image::Image;
 pub use image_size::ImageSize;
 pub use normalize::Normalization;
 pub use resample::Interpolation;
+pub(crate) use transform::{CROP_PCT, check_crop_pct};
 pub use transform::{CropMode, Preprocess, Resizing};

@@ -22,6 +22,18 @@ pub enum CropMode {
     Border,
 }
 
+/// What `crop_pct` may be.
+pub(crate) const CROP_PCT: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+
+/// # Errors
+/// [`Error::InvalidArgument`] for what it cannot be.
+pub(crate) fn check_crop_pct(crop_pct: f64) -> Result<()> {
+    if CROP_PCT.contains(&crop_pct) {
+        return Ok(());
+    }
+    Err(Error::argument("crop_pct", "0.1 to 10", crop_pct))
+}
+
 /// How images of any size were brought to the size a model was trained on: belongs to the weights,
 /// as their normalisation does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -274,9 +286,7 @@ impl Preprocess {
         if let Some(size) = self.image_size {
             size.check()?;
         }
-        if !(0.1..=10.0).contains(&self.crop_pct) {
-            return Err(Error::argument("crop_pct", "0.1 to 10", self.crop_pct));
-        }
+        check_crop_pct(self.crop_pct)?;
         match self.image_size {
             Some(size)
                 if size

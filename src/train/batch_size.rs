@@ -178,7 +178,10 @@ impl Searched<'_> {
         if self.train.is_empty() {
             return Err(Error::argument("data", "at least one image", "none"));
         }
-        Ok(self.prepare(2)?.1.min_batch)
+        let of_model = self.prepare(2)?.1.min_batch;
+        // One image has no other to be mixed with.
+        let of_mixing = if self.recipe.mixing.is_some() { 2 } else { 1 };
+        Ok(of_model.max(of_mixing))
     }
 
     /// A trial that need not be made, as it is known to be too much: main memory that is not there

@@ -153,7 +153,10 @@ impl Recipe {
         let (names, notice) = model_classes(&data.classes, model.num_classes());
         let mut model = model.with_classes(names)?;
         // What the model was tuned at goes with it, so that it is used at the same size.
-        model.set_image_size(setup.recipe.image_size);
+        // Images that are not square stay as they are unless somebody asked for it.
+        let [height, width] = setup.image_size;
+        let is_square = height == width;
+        model.set_image_size(self.image_size.or(is_square.then_some(height.into())));
         let any_size = !matches!(model.backbone.describe().input_size, InputSize::Exactly(_));
         if self.image_size.is_none() && any_size {
             // The images were taken as they are: nothing is cut off when they are used again.

@@ -135,7 +135,9 @@ impl Loss {
         }
         // PyTorch divides by the weights of the labels if there are labels, else by the batch.
         let hard = labels.one_hot::<2>(logits.dims()[1]).float();
-        let divisor = self.weights.clone().map(|w| (hard.clone() * w).sum());
+        // PyTorch divides by 0 where all labels of a batch weigh nothing; here there is nothing to learn.
+        let weigh = |w: Tensor<2>| (hard.clone() * w).sum().clamp_min(f32::MIN_POSITIVE);
+        let divisor = self.weights.clone().map(weigh);
         self.of_shares(logits, hard, divisor)
     }
 
@@ -144,9 +146,18 @@ impl Loss {
     ///
     /// # Shapes
     /// - logits: `[batch, classes]`, before softmax
-    /// - soft: `[batch, classes]`, each row of sum 1
+    /// - soft: `[batch, classes]`, or fewer columns where no image has a share of the last classes; each row of
+    ///   sum 1
     /// - output: `[1]`
     pub fn forward_soft(&self, logits: Tensor<2>, soft: Tensor<2>) -> Tensor<1> {
+        let ([batch, classes], [_, given]) = (logits.dims(), soft.dims());
+        let soft = match classes.saturating_sub(given) {
+            0 => soft,
+            more => {
+                let rest = Tensor::zeros([batch, more], &soft.device());
+                Tensor::cat(vec![soft, rest], 1)
+            }
+        };
         self.of_shares(logits, soft, None)
     }
 

@@ -181,6 +181,11 @@ impl Recipe {
         if !(1..=1_000_000).contains(&self.epochs) {
             return Err(Error::argument("epochs", "1 to 1000000", self.epochs));
         }
+        // What TOML holds.
+        if i64::try_from(self.seed).is_err() {
+            let expected = format!("0 to {}", i64::MAX);
+            return Err(Error::argument("seed", expected, self.seed));
+        }
         if !(1..=65_536).contains(&self.accumulate) {
             return Err(Error::argument("accumulate", "1 to 65536", self.accumulate));
         }

@@ -103,14 +103,7 @@ pub(super) fn prepare(
     check_first_image(&model, &valid)?;
     recipe.check_sizes_of(&model, image_size)?;
 
-    let [height, width] = image_size;
-    let recipe = Recipe {
-        // Images that are not square stay as they are unless somebody asked for it.
-        image_size: recipe
-            .image_size
-            .or((height == width).then_some(height.into())),
-        ..recipe.clone()
-    };
+    let recipe = recipe.clone();
     let steps = |train: &Loader| train.num_batches().div_ceil(recipe.accumulate);
     let ranks = group.size();
     let mut plan = recipe.plan_of_ranks(&model, steps(&train), ranks)?;
@@ -492,6 +485,9 @@ impl Setup {
         notices.extend(self.sizes_in_words());
         notices.extend(self.unused_schedule());
         notices.extend(self.ranks_in_words());
+        if self.group.is_alone() && self.recipe.sync_batch_norm {
+            notices.push("sync_batch_norm: one device alone has nothing to share".to_owned());
+        }
         let divides = self.recipe.task == Task::SingleLabel;
         let weighs = divides && self.recipe.class_weights != ClassWeights::Equal;
         if !self.group.is_alone() && weighs {

@@ -35,6 +35,9 @@ pub(super) struct RunState {
     pub totals: TrainTotals,
     /// What a monitor asked to be frozen, in place of what the plan says.
     pub freeze: Option<String>,
+    /// Since when the groups at the input have been frozen; older checkpoints do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<PrefixState>,
     pub plateau: PlateauState,
     pub patience: Patience,
     #[serde(rename = "scale")]
@@ -68,6 +71,15 @@ pub(super) struct RunState {
     /// would not go on as before. Older checkpoints have none.
     #[serde(default)]
     pub optimizer_sha256: Option<String>,
+}
+
+/// The groups at the input that do not train.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct PrefixState {
+    /// How many.
+    pub groups: usize,
+    /// The step of the plan from which on.
+    pub began: usize,
 }
 
 impl RunState {

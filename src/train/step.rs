@@ -74,7 +74,7 @@ impl<'a> Training<'a> {
         // What the phase before held goes back to the device.
         setup.device.memory_cleanup();
         let dir = self.folder.path();
-        match prefix.update(setup, &self.progress, dir, self.monitor) {
+        match prefix.update(setup, &mut self.progress, dir, self.monitor) {
             Ok(Some(mut prefix)) => {
                 // Where one cannot keep its features, all go by the order of all images.
                 let kept = setup.group.exchange("features", prefix.keeps_train())?;

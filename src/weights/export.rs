@@ -6,6 +6,7 @@
 //! [`Classifier::open`](crate::Classifier::open) opens it exactly.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::Path;
 
 use burn::module::Module;
@@ -16,7 +17,7 @@ use super::adapter::{ADAPTER_FILES, Adapter};
 use super::tensor_file::{self, StoredTensor, Values, halves, pretty};
 use crate::data::Task;
 use crate::error::{Error, Result};
-use crate::files::{remove_if_there, write_file};
+use crate::files::{Unnamed, remove_if_there, write_file};
 use crate::model::{Adapt, Classifier, InputSize, Outputs, StemOptions, params};
 use crate::preprocess::ImageSize;
 use crate::weights::card::{
@@ -69,7 +70,9 @@ impl Classifier {
         std::fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let model = self.valid();
         let model = model.merge_adapters();
-        model.write_weights(&dir.join(WEIGHTS), matrices)?;
+        let weights = model.write_weights(&dir.join(WEIGHTS), matrices)?;
+        let config = pretty(&model.timm_config())?;
+        let config = Unnamed::write(&dir.join(CONFIG), |file| file.write_all(config.as_bytes()))?;
         if let Some(lora) = self.lora() {
             Adapter::of(self, Adapt::Lora(lora))?.save(dir)?;
         } else {
@@ -88,13 +91,12 @@ impl Classifier {
             };
             write_file(&card, model.card(&facts).as_bytes())?;
         }
-        // Last, so that a folder whose weights are of another make than its configuration is one
-        // that was interrupted; opening it is an error then.
-        let config = pretty(&model.timm_config())?;
-        write_file(&dir.join(CONFIG), config.as_bytes())
+        // A folder whose weights are of another make than its configuration is never there: one that was
+        // interrupted has none, and cannot be opened.
+        Unnamed::name_both(weights, config)
     }
 
-    fn write_weights(&self, path: &Path, matrices: Dtype) -> Result<()> {
+    fn write_weights(&self, path: &Path, matrices: Dtype) -> Result<Unnamed> {
         let names = &self.backbone.describe().key_table;
         let mut tensors: Vec<(String, StoredTensor<'_>)> = Vec::new();
         let values = params::read(self)?;
@@ -124,7 +126,7 @@ impl Classifier {
             };
             tensors.push((name, tensor));
         }
-        tensor_file::write(path, tensors, HashMap::new())
+        tensor_file::unnamed(path, tensors, HashMap::new())
     }
 
     /// The configuration in the form of timm's `save_for_hf`.
@@ -228,19 +230,36 @@ impl Classifier {
     /// architecture that they do not have, or a stem that was changed, where timm has no argument for it.
     pub fn unknown_to_timm(&self) -> Option<String> {
         let architecture = &self.info.architecture;
-        let library = zoo::find(architecture).map_or("timm", |a| a.library);
+        let library = self.library();
         if library == OWN_LIBRARY {
             return Some(format!(
                 "no other library has the architecture {architecture}"
             ));
         }
-        let stem = self.backbone.describe().changed_stem()?;
-        stem.in_timm().is_none().then(|| {
-            format!(
-                "the stem was changed to {stem}: {library} has no argument for that, and does not compute \
-                 the same from these weights"
-            )
-        })
+        let stem = self.backbone.describe().changed_stem();
+        let stem = stem.filter(|stem| stem.in_timm().is_none());
+        let pool = self.head.pool();
+        let has_pool = library == "timm" || zoo::find(architecture).is_ok_and(|a| a.pool == pool);
+        let change = match (stem, has_pool) {
+            (Some(stem), _) => format!("the stem was changed to {stem}"),
+            (None, false) => format!("the pooling was changed to {}", pool.timm_name()),
+            // torchvision's constructors know no other channels, and no models without classes.
+            (None, true) if library != "timm" && self.in_channels() != 3 => {
+                format!("it has {} input channels", self.in_channels())
+            }
+            (None, true) if library != "timm" && self.num_classes() == 0 => {
+                "it has no classes".to_owned()
+            }
+            (None, true) => return None,
+        };
+        Some(format!(
+            "{change}: {library} has no argument for that, and does not compute the same from these weights"
+        ))
+    }
+
+    /// The library that builds the architecture in Python.
+    pub fn library(&self) -> &'static str {
+        zoo::find(&self.info.architecture).map_or("timm", |a| a.library)
     }
 
     /// How Python opens the folder: a line each, or nothing where it cannot.
@@ -249,29 +268,23 @@ impl Classifier {
         if let Some(difference) = self.unknown_to_timm() {
             return format!("**{difference}.** burn-zoo opens it:\n\n");
         }
-        let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
-        let lines = match (library, self.in_channels(), self.num_classes()) {
-            ("timm", ..) => {
-                format!("import timm\nmodel = timm.create_model({TIMM_FOLDER}, pretrained=True)")
-            }
-            // torchvision's constructors know no other channels, and no models without classes.
-            (_, 3, 1..) => {
-                let args = self.backbone.timm_args(self.head.pool());
-                let args = args.iter().map(|(name, value)| match value {
-                    Value::Bool(true) => format!(", {name}=True"),
-                    Value::Bool(false) => format!(", {name}=False"),
-                    other => format!(", {name}={other}"),
-                });
-                let args: String = args.collect();
-                format!(
-                    "import torchvision\n{TORCH_IMPORT}\
-                     model = torchvision.models.get_model(\"{}\", num_classes={}{args})\n\
-                     model.load_state_dict(load_file({TORCH_FILE}))",
-                    info.architecture,
-                    self.num_classes(),
-                )
-            }
-            _ => return String::new(),
+        let lines = if self.library() == "timm" {
+            format!("import timm\nmodel = timm.create_model({TIMM_FOLDER}, pretrained=True)")
+        } else {
+            let args = self.backbone.timm_args(self.head.pool());
+            let args = args.iter().map(|(name, value)| match value {
+                Value::Bool(true) => format!(", {name}=True"),
+                Value::Bool(false) => format!(", {name}=False"),
+                other => format!(", {name}={other}"),
+            });
+            let args: String = args.collect();
+            format!(
+                "import torchvision\n{TORCH_IMPORT}\
+                 model = torchvision.models.get_model(\"{}\", num_classes={}{args})\n\
+                 model.load_state_dict(load_file({TORCH_FILE}))",
+                info.architecture,
+                self.num_classes(),
+            )
         };
         format!("```python\n{lines}\n```\n\n")
     }
@@ -279,10 +292,18 @@ impl Classifier {
     /// A model card, the README of a repository on the hub.
     pub(crate) fn card(&self, facts: &CardFacts) -> String {
         let info = &self.info;
-        let library = zoo::find(&info.architecture).map_or("timm", |a| a.library);
+        let library = self.library();
         let classes = match info.classes.as_slice() {
             [] => format!("{} classes", self.num_classes()),
-            names => format!("{} classes: {}", names.len(), names.join(", ")),
+            names => format!(
+                "{} classes: {}",
+                names.len(),
+                names
+                    .iter()
+                    .map(|name| markdown(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
         };
         let licence = info.licence.as_deref().map_or_else(String::new, |licence| {
             let licence = licence_in_words(Some(licence));
@@ -316,6 +337,32 @@ impl Classifier {
             python = self.in_python(),
         ))
     }
+}
+
+/// A name within a line of Markdown, which reads as it is.
+fn markdown(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        // Those that turn the direction of a line do not show.
+        let is_hidden =
+            c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if is_hidden {
+            text.extend(c.escape_unicode());
+            continue;
+        }
+        if matches!(
+            c,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&'
+        ) {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    // Else it reads as two.
+    if name.contains(',') {
+        return format!("\"{text}\"");
+    }
+    text
 }
 
 /// The files of an exported model.

@@ -6,7 +6,7 @@ use crate::error::{LoadReport, printable};
 
 impl LoadReport {
     /// In one line, what a user should know of a file that was loaded: the key, if there was a
-    /// choice, the prefix, whose names, what was left out, what was rounded, which architecture it may be of just as well. `None` if there is
+    /// choice, the prefix, whose names, what was left out, resampled and rounded, which architecture it may be of just as well. `None` if there is
     /// nothing of the kind.
     pub fn summary(&self) -> Option<String> {
         let mut parts = Vec::new();
@@ -36,6 +36,12 @@ impl LoadReport {
             parts.push(format!(
                 "{count} tensor{plural} left out: {}",
                 quoted(&self.left_out)
+            ));
+        }
+        if !self.resampled.is_empty() {
+            parts.push(format!(
+                "resampled for images or patches of another size: {}",
+                quoted(&self.resampled)
             ));
         }
         if let Some(count) = self.converted.get("f64") {

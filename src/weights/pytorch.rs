@@ -468,11 +468,23 @@ impl Names {
     }
 }
 
+/// What the names of PyTorch's objects for other tensors have in them.
+const KINDS: [&str; 5] = ["float8", "sparse", "qtensor", "complex", "Complex"];
+
 fn pytorch_failure(error: PytorchError) -> ReadError {
     match error {
         PytorchError::Io(error) | PytorchError::Pickle(PickleError::Io(error)) => error.into(),
         PytorchError::Pickle(PickleError::UnsupportedType(name)) if name.contains("__torch__") => {
             torch_script()
+        }
+        PytorchError::Pickle(PickleError::UnsupportedType(name))
+            if KINDS.iter().any(|kind| name.contains(kind)) =>
+        {
+            ReadError::Format(format!(
+                "it holds a tensor of a kind that is not read, `{}`; save it as a dense one of f32, as by \
+                 tensor.to_dense(), .dequantize() or .float()",
+                shown(&name)
+            ))
         }
         PytorchError::Pickle(PickleError::UnsupportedType(name)) => ReadError::Format(format!(
             "it holds a tensor inside of the Python object `{}`, which is not supported; save the \

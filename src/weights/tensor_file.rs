@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::files::write_file_with;
+use crate::files::Unnamed;
 
 /// Values that are turned into bytes at a time.
 const BLOCK: usize = 1 << 18;
@@ -18,9 +18,18 @@ const BLOCK: usize = 1 << 18;
 /// once more, as bytes.
 pub(super) fn write(
     path: &Path,
+    tensors: Vec<(String, StoredTensor<'_>)>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    unnamed(path, tensors, metadata)?.name()
+}
+
+/// The same without its name, for a file that gets it together with others.
+pub(super) fn unnamed(
+    path: &Path,
     mut tensors: Vec<(String, StoredTensor<'_>)>,
     mut metadata: HashMap<String, String>,
-) -> Result<()> {
+) -> Result<Unnamed> {
     // Python's readers refuse a file that does not say it is PyTorch's.
     metadata.insert("format".to_owned(), "pt".to_owned());
     // The order of the safetensors crate, in which every tensor is aligned.
@@ -43,7 +52,7 @@ pub(super) fn write(
         reason: format!("cannot be written: {error}"),
     })?;
     header.resize(header.len().next_multiple_of(8), b' ');
-    write_file_with(path, |file| {
+    Unnamed::write(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         (tensors.iter()).try_for_each(|(_, tensor)| tensor.values.write(file))

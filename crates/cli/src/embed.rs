@@ -89,9 +89,9 @@ impl EmbedArgs {
                 safetensors::serialize(tensors, Some(metadata))?
             }
         };
-        // First, so that vectors are never without the names of their images.
-        burn_zoo::write_file(&rows, &table(&found)?).context("--out")?;
-        burn_zoo::write_file(&self.out, &bytes).context("--out")?;
+        // Vectors are never beside the names of other images.
+        let table = table(&found)?;
+        burn_zoo::write_together([(&rows, &table), (&self.out, &bytes)]).context("--out")?;
 
         let of_part = found.iter().map(|part| {
             let count = part.features.len();

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 use crate::model::warn_of;
 use crate::model_folder::{model_folder, open, open_to_share};
+use crate::notice;
 use crate::output::print;
 use crate::push::write_card;
 
@@ -104,6 +105,9 @@ impl ExportArgs {
             let source = info.licence_source.as_deref();
             warn_of(licence, source, "the weights that it started from");
         }
+        if format == Format::Folder {
+            self.tell_of_lost_card();
+        }
         match format {
             Format::Onnx => self.write_onnx(&model, &to)?,
             Format::Folder if self.half => model.export_half(&to)?,
@@ -119,9 +123,25 @@ impl ExportArgs {
                 "open it with onnxruntime.InferenceSession(\"{shown}\")"
             )),
             Some(difference) => print(format!("open it with burn-zoo: {difference}")),
-            None => print(format!(
+            None if model.library() == "timm" => print(format!(
                 "open it with timm.create_model(\"local-dir:{shown}\", pretrained=True)"
             )),
+            None => print(format!(
+                "open it with {}, as {shown}/README.md says",
+                model.library()
+            )),
+        }
+    }
+
+    /// An exported folder knows its model; what its card tells of a run, the run's folder has.
+    fn tell_of_lost_card(&self) {
+        let card = self.run.join("README.md");
+        let tells = std::fs::read_to_string(&card).is_ok_and(|card| card.contains("\n## "));
+        if tells && !self.run.join("config.toml").exists() {
+            notice::tell(format!(
+                "{}: what it tells of results and training is not in the new one; export the run to have it",
+                card.display()
+            ));
         }
     }
 

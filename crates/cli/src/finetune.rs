@@ -238,9 +238,9 @@ impl FinetuneArgs {
             bail!("--against: only in one process");
         }
         let is_auto = self.recipe.batch_size == Some(BatchSizeArg::Auto);
-        if ranks.has_processes() && is_auto {
+        if (ranks.has_processes() || ranks.has_replicas()) && is_auto {
             bail!(
-                "--batch-size: expected a number where several processes train together, found auto"
+                "--batch-size: expected a number where several replicas train together, found auto"
             );
         }
         let folders = self.out.as_deref().map(|out| {
@@ -285,7 +285,7 @@ impl FinetuneArgs {
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| self.default_folder(name));
         let other = match &self.against {
-            Some(weights) => Some(self.task_against(&task.model, weights, device.clone())?),
+            Some(weights) => Some(self.task_against(&task, weights, device.clone())?),
             None => None,
         };
         Ok(Prepared {
@@ -324,18 +324,27 @@ impl FinetuneArgs {
         name.into()
     }
 
-    /// The same architecture with other weights, everything else being equal.
-    fn task_against(&self, model: &Classifier, weights: &str, device: Device) -> Result<Task> {
-        let (size, kind) = (self.start.options.image_size, self.images.data.task);
-        let recipe = self.recipe.recipe(size, kind)?;
-        let architecture = &model.info().architecture;
-        // The key and the prefix were chosen for the first file.
-        let choice = WeightsArgs::default();
-        let mut task = self.task(architecture, Some(weights), &choice, recipe, device)?;
-        if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
-            self.find_batch_size(&mut task)?;
+    /// The same architecture with other weights, everything else being equal: also what was found for the
+    /// first, as its batch size and its stem.
+    fn task_against(&self, first: &Task, weights: &str, device: Device) -> Result<Task> {
+        let mut options = self.start.options.clone();
+        if let Some(stem) = first.model.backbone.describe().changed_stem() {
+            options.small_images = false;
+            options.stem_stride = Some(stem.stride());
+            options.no_stem_pool = stem.pools() == Some(false);
         }
-        Ok(task)
+        options.image_size = options.image_size.or(first.model.info().image_size);
+        options.pool = Some(first.model.head.pool());
+        task(
+            &first.model.info().architecture,
+            &self.images,
+            &options,
+            Some(weights),
+            // The key and the prefix were chosen for the first file.
+            &WeightsArgs::default(),
+            first.recipe.clone(),
+            device,
+        )
     }
 
     fn fit_against(&self, task: Task, out: &Path, ranks: &Ranks) -> Result<Tuned> {

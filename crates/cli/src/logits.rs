@@ -1,7 +1,7 @@
 //! `logits`.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::ImageSize;
@@ -34,6 +34,9 @@ pub struct LogitsArgs {
     /// The safetensors file to write: `logits`, `pre_logits` and the output of each group
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// Replace an old file of that name
+    #[arg(long)]
+    overwrite: bool,
 }
 
 /// The first eight names, and how many more there are.
@@ -50,6 +53,16 @@ fn first_few<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
 
 impl LogitsArgs {
     pub fn run(self, device: &Device) -> Result<()> {
+        let shown = self.output.display();
+        if self.output.exists() && !self.overwrite {
+            bail!("--output: {shown} exists already; pass --overwrite to replace it");
+        }
+        let place = |path: &Path| path.canonicalize().ok();
+        let weights = self.weights.as_deref().map(Path::new);
+        let mut inputs = std::iter::once(self.input.as_path()).chain(weights);
+        if inputs.any(|input| place(input).is_some() && place(input) == place(&self.output)) {
+            bail!("--output: expected another file than those that are read, found {shown}");
+        }
         let images = self.read_input(device)?;
         let [_, _, height, width] = images.dims();
         let model = self.model([height, width].into(), device)?;

@@ -50,16 +50,21 @@ pub fn open(dir: &Path, device: &Device) -> Result<Classifier> {
     Ok(spec_of(dir)?.build(device)?)
 }
 
-/// The same, to give it to others: of a run's model it is known what it started from, not only in which file it
-/// lay.
+/// The same, to give it to others: of a run's model, and of one that was exported, it is known what it started
+/// from, not only in which file it lay.
 pub fn open_to_share(dir: &Path, device: &Device) -> Result<Classifier> {
     let model = open(dir, device)?;
     // What is wrong with a run is told where more of it is wanted.
-    let config = RunConfig::open(dir).ok();
-    let origin = config
-        .as_ref()
-        .and_then(|config| config.model.get("weights"));
-    Ok(match origin.and_then(toml::Value::as_str) {
+    let of_run = || {
+        let config = RunConfig::open(dir).ok()?;
+        Some(config.model.get("weights")?.as_str()?.to_owned())
+    };
+    let of_export = || {
+        let card = std::fs::read_to_string(dir.join("README.md")).ok()?;
+        let mut lines = card.lines();
+        lines.find_map(|line| Some(line.strip_prefix("- started from: ")?.to_owned()))
+    };
+    Ok(match of_run().or_else(of_export) {
         Some(origin) => model.with_origin(origin),
         None => model,
     })

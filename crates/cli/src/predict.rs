@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn_zoo::prelude::*;
+use burn_zoo::preprocess::DecodeOptions;
 use burn_zoo::preprocess::augment::Views;
 use burn_zoo::train::PredictOptions;
 use burn_zoo::{ImageSize, InputSize};
@@ -51,6 +52,9 @@ pub struct PredictArgs {
     /// Threads that read images ahead; 0 for none [default: half of the machine's, 8 at most]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
     workers: Option<u16>,
+    /// Pixels of the largest image that is decoded [default: Pillow's 178956970]
+    #[arg(long, value_name = "N")]
+    max_pixels: Option<u64>,
     /// Write the results into a file: FILE.csv, or FILE.jsonl with one JSON object a line
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -84,7 +88,7 @@ impl PredictArgs {
             views: self.tta,
             batch_size: self.batch_size,
             workers: self.workers.map_or_else(progress::workers, usize::from),
-            ..PredictOptions::default()
+            decode: self.decode(),
         };
         let names = &model.info().classes;
         let task = model.info().outputs.task;
@@ -93,7 +97,9 @@ impl PredictArgs {
         }
         let mut output = match &self.output {
             Some(path) => {
-                let file = File::create(path, self.overwrite, columns(&model, top_k))?;
+                let columns = columns(&model, top_k);
+                columns.check(path, names)?;
+                let file = File::create(path, self.overwrite, columns)?;
                 Output::File(Box::new(file))
             }
             None if self.json => Output::Document(Vec::new()),
@@ -129,7 +135,15 @@ impl PredictArgs {
         }
         match broken {
             0 => Ok(()),
-            broken => bail!("{broken} of {total} images could not be read"),
+            broken => bail!("{broken} of {total} images have no prediction; their rows say why"),
+        }
+    }
+
+    fn decode(&self) -> DecodeOptions {
+        let default = DecodeOptions::default();
+        DecodeOptions {
+            max_pixels: self.max_pixels.unwrap_or(default.max_pixels),
+            ..default
         }
     }
 
@@ -227,7 +241,7 @@ fn predict(
             },
         };
         broken += usize::from(result.is_err());
-        let path = input.path.to_string_lossy().into_owned();
+        let path = burn_zoo::path_text(&input.path);
         let row = Row { path, result };
         bar.suspend(|| output.write(&row))?;
         let rate = (done + 1) as f64 / began.elapsed().as_secs_f64();

@@ -347,14 +347,16 @@ mod tests {
             "[data]\ncsv_label_columns = ['what', 'else']\ncsv_delimiter = \"\\t\"",
         );
         config.model.extend(
-            "global_pool = 'max'\nstem = 'stride 2, no pooling'"
+            "global_pool = 'max'\nstem = 'stride 2, no pooling'\nin_channels = 1\n[normalization]\nmean = [0.5]\n\
+             std = [0.25]"
                 .parse::<toml::Table>()
                 .unwrap(),
         );
         assert_eq!(
             command(&config),
             "burn-zoo finetune resnet18 --weights x.pth --config recipe.toml --weights-key ema --stem sum \
-             --head-init kaiming_normal --pool max --stem-stride 2 --no-stem-pool \
+             --head-init kaiming_normal --pool max --in-channels 1 --mean 0.5 --std 0.25 --stem-stride 2 \
+             --no-stem-pool \
              --csv-delimiter tab --csv-label-columns what,else"
         );
         config.model.insert("global_pool".to_owned(), "avg".into());
@@ -363,7 +365,8 @@ mod tests {
             .insert("stem".to_owned(), "patches of 4 pixels".into());
         let found = command(&config);
         assert!(
-            found.contains("kaiming_normal --stem-stride 4 --csv"),
+            found.contains("kaiming_normal --in-channels 1")
+                && found.contains("--stem-stride 4 --csv"),
             "{found}"
         );
     }

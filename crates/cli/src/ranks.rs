@@ -186,6 +186,11 @@ impl Ranks {
         self.parallel.communicator.is_some()
     }
 
+    /// Whether several devices of this process train together.
+    pub fn has_replicas(&self) -> bool {
+        self.parallel.devices.len() > 1
+    }
+
     /// The configuration of a run, whose folder only rank 0 needs to have.
     pub fn run_config(&self, dir: &Path) -> Result<RunConfig> {
         let Some(ranks) = &self.parallel.communicator else {

@@ -139,7 +139,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub early_stopping: Option<usize>,
     /// What does not count as an improvement
-    #[arg(long, value_name = "X", requires = "early_stopping")]
+    #[arg(long, value_name = "X")]
     pub min_delta: Option<f64>,
     /// What makes an epoch the best
     #[arg(long, value_name = "NAME", value_parser = Choice::<Metric>::of(Metric::names()))]
@@ -219,6 +219,13 @@ impl RecipeArgs {
         }
         set(&mut recipe.freeze, &self.freeze);
         set(&mut recipe.unfreeze, &self.unfreeze);
+        let begins_free = matches!(recipe.unfreeze, Unfreeze::Never | Unfreeze::At { .. });
+        if self.freeze == Some(Freeze::Nothing) && !begins_free {
+            bail!(
+                "--freeze: expected backbone, with which unfreeze `{}` begins, found nothing",
+                recipe.unfreeze
+            );
+        }
         set(&mut recipe.frozen_norm, &self.frozen_norm);
         set(&mut recipe.adapt, &self.adapt);
         if self.adapt.is_some() && !matches!(recipe.adapt, Adapt::Lora(_)) {
@@ -263,11 +270,14 @@ impl RecipeArgs {
             let rule = recipe
                 .early_stopping
                 .unwrap_or(EarlyStopping::new(patience));
-            recipe.early_stopping = Some(EarlyStopping {
-                patience,
-                min_delta: self.min_delta.unwrap_or(rule.min_delta),
-                ..rule
-            });
+            recipe.early_stopping = Some(EarlyStopping { patience, ..rule });
+        }
+        match (&mut recipe.early_stopping, self.min_delta) {
+            (Some(rule), Some(least)) => rule.min_delta = least,
+            (None, Some(_)) => {
+                bail!("--min-delta: only with --early-stopping or a file that has it")
+            }
+            (_, None) => {}
         }
         let keep = recipe.checkpoints;
         recipe.checkpoints = Checkpoints {

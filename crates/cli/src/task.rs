@@ -269,6 +269,9 @@ pub fn task(
         .seed(recipe.seed)
         .drop_rate(recipe.drop_rate.unwrap_or(0.0))
         .drop_path_rate(recipe.drop_path_rate.unwrap_or(0.0));
+    if let (None, Some(size)) = (options.image_size, recipe.image_size) {
+        spec = spec.image_size(size);
+    }
     if options.in_channels.is_none() {
         spec = spec.in_channels(data.channels);
         if data.any_size && data.channels == 1 {

@@ -321,6 +321,7 @@ fn logits_are_timms() {
         &input,
         "--output",
         &output,
+        "--overwrite",
     ];
     run(&[&["logits", "convnext_atto"][..], &files].concat());
     let found = Fixture::open(&output);
@@ -742,7 +743,6 @@ fn a_recipe_comes_from_a_file_and_flags_override_it() {
     let expected = Recipe::gradual()
         .epochs(1)
         .batch_size(16)
-        .image_size(28)
         .with_optimizer(Optimizer::adamw());
     assert_eq!(config.recipe, expected);
 

@@ -532,6 +532,104 @@ fn a_comparison_shows_both_accuracies() {
     }
 }
 
+/// But for the weights: the second model is like the first, wherever that came from.
+#[test]
+fn a_comparison_is_of_weights_alone() {
+    let room = Room::new();
+    let tune = |arguments: &[&str]| {
+        let own = [
+            "--epochs",
+            "1",
+            "--limit-train",
+            "64",
+            "--limit-test",
+            "40",
+            "--no-report",
+        ];
+        let output = room.command(&[&["finetune"], arguments, &own].concat());
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+    };
+    tune(&[
+        "test_resnet",
+        "--stem-stride",
+        "1",
+        "--pool",
+        "max",
+        "--out",
+        "first",
+    ]);
+    tune(&["first/best", "--against", "random", "--out", "run"]);
+    let [one, other] = ["run", "run-against"].map(|run| {
+        let text = fs::read_to_string(room.path.join(run).join("config.toml")).unwrap();
+        let config: toml::Table = text.parse().unwrap();
+        (
+            config["model"].as_table().unwrap().clone(),
+            config["recipe"].clone(),
+        )
+    });
+    for name in ["stem", "global_pool", "image_size", "parameters"] {
+        assert_eq!(one.0[name], other.0[name], "{name}");
+    }
+    assert_eq!(one.1, other.1);
+}
+
+/// A file's values are those of flags.
+#[test]
+fn a_recipe_file_takes_the_place_of_flags() {
+    let room = Room::new();
+    let file = "image_size = 32\n[early_stopping]\npatience = 3\n";
+    fs::write(room.path.join("recipe.toml"), file).unwrap();
+    let own = [
+        "--epochs",
+        "1",
+        "--limit-train",
+        "64",
+        "--limit-test",
+        "40",
+        "--no-report",
+    ];
+    let tune = |arguments: &[&str]| {
+        let output = room.command(&[&["finetune", "test_vit"], arguments, &own].concat());
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let flags = [
+        "--config",
+        "recipe.toml",
+        "--min-delta",
+        "0.25",
+        "--out",
+        "run",
+    ];
+    let (ok, errors) = tune(&flags);
+    assert!(ok, "{errors}");
+    let text = fs::read_to_string(room.path.join("run/config.toml")).unwrap();
+    let config: toml::Table = text.parse().unwrap();
+    assert_eq!(config["model"]["image_size"].as_integer(), Some(32));
+    let least = &config["recipe"]["early_stopping"]["min_delta"];
+    assert_eq!(least.as_float(), Some(0.25));
+    for (flags, expected) in [
+        (
+            &["--min-delta", "0.25"][..],
+            "--min-delta: only with --early-stopping",
+        ),
+        (
+            &["--recipe", "gradual", "--freeze", "nothing"],
+            "--freeze: expected backbone",
+        ),
+        (
+            &["--devices", "cpu:2", "--batch-size", "auto"],
+            "--batch-size: expected a number",
+        ),
+    ] {
+        let (ok, errors) = tune(&[flags, &["--out", "other"]].concat());
+        assert!(!ok && errors.contains(expected), "{errors}");
+    }
+}
+
 #[test]
 fn what_is_left_out_and_chosen_is_said_when_training() {
     let room = Room::new();

@@ -135,7 +135,7 @@ fn a_name_becomes_a_verified_file_and_needs_the_network_once() {
 
     let input = world.input(3);
     let output = world.path("out.safetensors");
-    let files = ["--input", &input, "--output", &output];
+    let files = ["--input", &input, "--output", &output, "--overwrite"];
     let expected = Fixture::open("parity/test_resnet.safetensors");
     let arguments = [
         &["logits", "test_resnet.mine"][..],
@@ -226,7 +226,7 @@ fn a_repository_says_itself_what_it_holds() {
     let world = World::new();
     let input = world.input(3);
     let output = world.path("out.safetensors");
-    let files = ["--input", &input, "--output", &output];
+    let files = ["--input", &input, "--output", &output, "--overwrite"];
     let expected = Fixture::open("parity/test_resnet.safetensors");
     // The licence that a repository's configuration names is shown, too.
     let config = world.path("model/config.json");
@@ -410,6 +410,37 @@ fn the_original_is_a_second_source() {
     assert!(error.contains("expected a size of"), "{error}");
 }
 
+/// Images that nobody asked to resize stay as they are when a run is repeated, whatever part of an image these
+/// weights were judged by.
+#[test]
+fn a_run_is_repeated_from_its_configuration() {
+    let world = World::new();
+    let losses = |out: &str, more: &[&str]| {
+        let mut arguments = vec![
+            "finetune",
+            "test_resnet.mine",
+            "--data",
+            "fashion-mnist-mini",
+            "--out",
+            out,
+        ];
+        arguments.extend(more);
+        world.run(&arguments, &[]);
+        let log = std::fs::read_to_string(Path::new(out).join("log.jsonl")).unwrap();
+        let epoch: serde_json::Value = serde_json::from_str(&log).unwrap();
+        [epoch["train_loss"].clone(), epoch["valid_loss"].clone()]
+    };
+    let [first, second] = ["first", "second"].map(|name| world.path(name));
+    let limits = ["--limit-train", "64", "--limit-test", "50"];
+    let own = losses(&first, &[&["--epochs", "1"], &limits[..]].concat());
+    let config = Path::new(&first).join("config.toml");
+    let repeated = losses(
+        &second,
+        &[&["--config", config.to_str().unwrap()], &limits[..]].concat(),
+    );
+    assert_eq!(own, repeated);
+}
+
 #[test]
 fn fetched_weights_are_adapted_and_tuned() {
     let world = World::new();
@@ -487,7 +518,7 @@ fn the_manifest_is_listed_and_checked() {
         errors.contains("licence unknown, so that nobody knows what they may be used for"),
         "{errors}"
     );
-    std::fs::write(&path, text.replace("crop_pct = 0.95", "crop_pct = 9.5")).unwrap();
+    std::fs::write(&path, text.replace("crop_pct = 0.95", "crop_pct = 95")).unwrap();
     let error = world.fail(&["list", "--check"], &[]);
     assert!(
         error.contains("mine.toml") && error.contains("line 12"),
@@ -619,12 +650,12 @@ fn a_run_is_pushed_with_its_card() {
         assert!(card.contains("hf-hub:me/tuned@next"));
     });
 
-    // A network for other runtimes has the origin of the run, and of a folder no path.
+    // A network for other runtimes has the origin of the run, from its folder or from an exported one.
     let network = world.path("model.onnx");
     let home = world.dir.path().to_str().unwrap();
     for (from, expected) in [
         (&out, "test_resnet.mine (licence cc-by-nc-4.0"),
-        (&folder, "model.safetensors"),
+        (&folder, "test_resnet.mine (licence cc-by-nc-4.0"),
     ] {
         world.run(&["export", from, &network, "--overwrite"], &[]);
         let bytes = std::fs::read(&network).unwrap();

@@ -112,7 +112,10 @@ fn a_broken_file_is_a_row_beside_the_others() {
         assert!(ran.errors.contains(told), "{}", ran.errors);
     }
     let last = ran.errors.lines().last().unwrap();
-    assert_eq!(last, "error: 2 of 5 images could not be read");
+    assert_eq!(
+        last,
+        "error: 2 of 5 images have no prediction; their rows say why"
+    );
 }
 
 /// It is the flag that is wrong, and no image.

@@ -127,13 +127,13 @@ fn a_search_leaves_runs_a_recipe_and_a_page() {
         trials[best["trial"].as_u64().unwrap() as usize]["params"],
         best["params"]
     );
-    // Poolings come after the frozen part: all trials share its features.
+    // Trials share the features of their pooling, which comes before what is kept.
     let features = std::fs::read_dir(dir.join("features")).unwrap().flatten();
     let names: Vec<String> = features
         .map(|f| f.file_name().into_string().unwrap())
         .collect();
     let files = names.iter().filter(|name| !name.ends_with(".lock"));
-    assert_eq!(files.count(), 2, "{names:?}");
+    assert_eq!(files.count(), 4, "{names:?}");
     let page = std::fs::read_to_string(dir.join("report.html")).unwrap();
     assert!(page.contains("\"maximize\":true") && !page.contains("/*DATA*/"));
 
@@ -231,6 +231,14 @@ fn mistakes_end_a_search_before_the_first_trial() {
         ("[search]\nstem_stride = { choice = [1, 3] }", "stem_stride"),
         ("[search]\nweights = { choice = ['bundeld'] }", "bundeld"),
         ("[search]\nbatch_size = { choice = ['many'] }", "batch_size"),
+        (
+            "[search]\nfreeze = { choice = ['backbone', 'up-to:stage9'] }",
+            "stage9",
+        ),
+        (
+            "[search]\nclass_weights = { choice = ['1,2'] }",
+            "each of the 10 classes",
+        ),
         ("[search\n", "line 1"),
     ];
     for (space, named) in spaces {
@@ -277,7 +285,7 @@ fn mistakes_end_a_search_before_the_first_trial() {
 #[test]
 fn a_search_of_what_fails_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let space = "[search]\nclass_weights = { choice = ['1,2', '1,2,3'] }\n";
+    let space = "[search]\nweights = { choice = ['one.pth', 'two.pth'] }\n";
     let file = write(folder.path(), "space.toml", space);
     let dir = folder.path().join("search");
     let output = command(&search_arguments(&file, text(&dir)))
@@ -286,12 +294,23 @@ fn a_search_of_what_fails_says_why() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(
-        error.contains("5 trials failed") && error.contains("each of the 10 classes"),
+        error.contains("5 trials failed") && error.contains(".pth"),
         "{error}"
     );
     // Each of them was told with its cause.
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(told.matches("failed: ").count(), 5, "{told}");
+    // One that ends before has no result either.
+    let other = folder.path().join("other");
+    let mut arguments = search_arguments(&file, text(&other));
+    arguments.retain(|argument| !argument.starts_with("--trials"));
+    arguments.extend(["--trials=2", "--json"]);
+    let output = command(&arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("no trial has a result"), "{error}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["best"], Value::Null);
 }
 
 fn lines(text: &str) -> Vec<Value> {

@@ -30,7 +30,8 @@ fn the_command_chooses_and_tells() {
         command.arg("--input").arg(&input);
         command
             .arg("--output")
-            .arg(dir.path().join("out.safetensors"));
+            .arg(dir.path().join("out.safetensors"))
+            .arg("--overwrite");
         let output = command
             .args(flags)
             .env("BURN_DEVICE", "flex")
@@ -63,4 +64,27 @@ fn the_command_chooses_and_tells() {
         let (ok, told) = logits(weights, &flags);
         assert!(!ok && told.contains(flags[0]), "{told}");
     }
+    // What is there stays.
+    let output = dir.path().join("kept.txt");
+    std::fs::write(&output, "precious").unwrap();
+    for (to, flags, expected) in [
+        (&output, &[][..], "pass --overwrite"),
+        (
+            &input,
+            &["--overwrite"],
+            "another file than those that are read",
+        ),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_burn-zoo"));
+        command.args(["logits", "test_resnet", "--weights", file, "--input"]);
+        command.arg(&input).arg("--output").arg(to).args(flags);
+        let refused = command.output().unwrap();
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            !refused.status.success() && told.contains(expected),
+            "{told}"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "precious");
+    assert!(std::fs::metadata(&input).unwrap().len() > 4 * 3 * 32 * 32);
 }

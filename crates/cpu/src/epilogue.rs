@@ -1,5 +1,7 @@
 //! What follows an operation: the addition of a residual, then an activation.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use burn::tensor::Tensor;
 use burn::tensor::activation;
 
@@ -64,7 +66,8 @@ impl Act {
             Self::Silu => activation::silu(x),
             Self::HardSwish => activation::hard_swish(x),
             Self::HardSigmoid => activation::hard_sigmoid(x, 1.0 / 6.0, 0.5),
-            Self::Gelu => activation::gelu(x),
+            // burn's own has the gradient of the form with tanh.
+            Self::Gelu => x.clone() * ((x * FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
             Self::GeluTanh => activation::gelu_approximate(x),
             Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
             Self::Sigmoid => activation::sigmoid(x),

@@ -13,7 +13,7 @@ use super::options::{Broken, FolderOptions};
 use super::part::Part;
 use super::report::{Division, FolderReport};
 use super::warning::FolderWarning;
-use crate::data::message::quoted;
+use crate::data::message::{first_names, quoted};
 use crate::data::target::Task;
 use crate::error::{Error, Result};
 
@@ -90,6 +90,39 @@ impl ClassFolders {
         Err(Error::data(&self.base, "a folder for each class", found))
     }
 
+    /// Says so where all classes hold the same folders and nothing else, and refuses it where one is called
+    /// as a part may be, such as `train_v2`: the classes are those folders then.
+    pub(super) fn same_folders_within(&self) -> Result<Option<FolderWarning>> {
+        let mut within = self.classes.iter().map(ClassFolder::folders_within);
+        let Some(Some(folders)) = within.next() else {
+            return Ok(None);
+        };
+        let are_same = within.all(|other| other.as_ref() == Some(&folders));
+        if !are_same || folders.len() < 2 || self.classes.len() < 2 {
+            return Ok(None);
+        }
+        let names = self.names();
+        let like_part = names.iter().find(|name| {
+            let mut words = name.split(|c: char| !c.is_alphanumeric());
+            words.any(|word| Part::of_folder(word).is_some())
+        });
+        let folders: Vec<String> = folders.into_iter().collect();
+        let [classes, folders] = [&names, &folders].map(|names| first_names(names));
+        let Some(part) = like_part else {
+            let path = self.base.clone();
+            return Ok(Some(FolderWarning::SameFoldersWithin {
+                path,
+                classes,
+                folders,
+            }));
+        };
+        let found = format!(
+            "{classes}, which all hold the folders {folders}; if `{part}` is a part of the images and no class, \
+             call the parts `train`, `val` and `test`"
+        );
+        Err(Error::data(&self.base, "a folder for each class", found))
+    }
+
     /// Refuses parts within a class, which would be mixed.
     pub(super) fn no_parts_within(&self) -> Result<()> {
         for class in &self.classes {
@@ -129,6 +162,17 @@ impl ClassFolder {
             let only = names.first()?.to_owned();
             inner.push(only);
         }
+    }
+
+    /// The names of the folders directly in it, if every image lies in these.
+    fn folders_within(&self) -> Option<BTreeSet<String>> {
+        let folder = |file: &Path| {
+            let mut below = file.components().skip(1);
+            let first = below.next()?;
+            below.next()?;
+            Some(first.as_os_str().to_string_lossy().into_owned())
+        };
+        self.files.iter().map(|file| folder(file)).collect()
     }
 
     /// The folders directly in it that hold images and have the names of parts.

@@ -1,6 +1,6 @@
 //! Names of classes that are perhaps mistakes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Names that differ only in upper and lower case.
 pub(super) fn alike(classes: &[String]) -> Vec<Vec<String>> {
@@ -15,12 +15,24 @@ pub(super) fn alike(classes: &[String]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The names that look like lists of labels, if they are at least half of all.
+/// The names that look like lists of labels, if they are at least half of all, or made of other names.
 pub(super) fn label_lists(classes: &[String]) -> Vec<&str> {
+    let names: HashSet<&str> = classes.iter().map(String::as_str).collect();
+    let of_names = [",", ";", "|"].map(|separator| {
+        let is_list = |class: &&str| {
+            let mut parts = parts(class, separator);
+            parts.clone().nth(1).is_some() && parts.all(|part| names.contains(part))
+        };
+        classes.iter().map(String::as_str).filter(is_list).collect()
+    });
+    let certain: Vec<&str> = of_names
+        .into_iter()
+        .max_by_key(Vec::len)
+        .unwrap_or_default();
     let lists = [",", ";", "|", " "].map(|separator| lists_by(classes, separator));
     let longest = lists.into_iter().max_by_key(Vec::len).unwrap_or_default();
     if longest.len() < 2 || longest.len() * 2 < classes.len() {
-        return Vec::new();
+        return certain;
     }
     longest
 }
@@ -43,7 +55,7 @@ fn lists_by<'c>(classes: &'c [String], separator: &str) -> Vec<&'c str> {
     classes.iter().map(String::as_str).filter(is_list).collect()
 }
 
-fn parts<'c>(class: &'c str, separator: &str) -> impl Iterator<Item = &'c str> {
+fn parts<'c>(class: &'c str, separator: &str) -> impl Iterator<Item = &'c str> + Clone {
     let parts = class.split(separator).map(str::trim);
     parts.filter(|part| !part.is_empty())
 }
@@ -63,6 +75,7 @@ mod tests {
         assert_eq!(found(&["cat", "cat;dog", "dog", "dog;cat"]), 2);
         assert_eq!(found(&["clear primary", "clear water", "primary water"]), 3);
         assert_eq!(found(&["cat|dog", "cat|fish"]), 2);
+        assert_eq!(found(&["bird", "cat", "cat|dog", "dog", "fish", "pig"]), 1);
         // Breeds, and two animals of which one is called after its home.
         assert_eq!(found(&["golden retriever", "labrador retriever", "pug"]), 0);
         assert_eq!(found(&["cat", "dog", "hot dog", "a, b"]), 0);

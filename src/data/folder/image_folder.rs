@@ -14,6 +14,7 @@ use super::target_table::TargetTable;
 use crate::data::image_data::{ImageData, no_image};
 use crate::data::target::{Target, Task};
 use crate::error::{Error, Result};
+use crate::files::path_text;
 use crate::preprocess::{DecodeOptions, Image};
 
 /// Labelled images in files, decoded when they are asked for.
@@ -152,7 +153,7 @@ impl ImageData for ImageFolder {
 
     fn name(&self, index: usize) -> String {
         let path = self.path(index);
-        path.map_or_else(String::new, |path| path.display().to_string())
+        path.map_or_else(String::new, |path| path_text(&path))
     }
 
     /// From the files' names, sizes and times of change, as make and git do, and from what is to be

@@ -14,6 +14,7 @@ use super::listing::{ListedPart, Listing, Purpose};
 use super::options::FolderOptions;
 use super::part::Part;
 use super::report::Division;
+use super::same_files;
 use super::sample::Sample;
 use super::target_table::TargetTable;
 use super::warning::FolderWarning;
@@ -78,11 +79,19 @@ pub(super) fn list(root: &Path, options: &FolderOptions, purpose: Purpose) -> Re
             .any(|class| known.contains(&class.name));
         if is_first || (!is_training && !has_known) {
             found.not_too_high()?;
+            let same = found.same_folders_within()?;
+            walk.report.warnings.extend(same);
         }
         if is_first || part.is_none() {
             found.no_parts_within()?;
         }
         parts.push(listed_part(&mut walk, part, found, options.task));
+    }
+    let shared = same_files::check(&parts, options.task)?;
+    // Shared folders hold shared images.
+    let is_told = |warning: &FolderWarning| matches!(warning, FolderWarning::SharedFolders { .. });
+    if !walk.report.warnings.iter().any(is_told) {
+        walk.report.warnings.extend(shared);
     }
     let source = match parts.first() {
         Some(train) if is_training => train.place.clone(),

@@ -3,10 +3,11 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
+use super::file_id::FileId;
 use super::sample::Sample;
 use super::target_table::{SetsOfClasses, TargetTable};
 use super::warning::FolderWarning;
@@ -22,26 +23,6 @@ pub(super) struct LinkedImages {
 struct Image {
     path: Box<Path>,
     classes: BTreeSet<u32>,
-    /// The length of the file; 0 if it is not known.
-    length: u64,
-}
-
-/// Which file it is, however it is reached.
-#[cfg(unix)]
-type FileId = (u64, u64);
-#[cfg(not(unix))]
-type FileId = std::path::PathBuf;
-
-#[cfg(unix)]
-fn file_id(_: &Path, found: &Metadata) -> io::Result<FileId> {
-    use std::os::unix::fs::MetadataExt as _;
-    Ok((found.dev(), found.ino()))
-}
-
-/// Hard links are files of their own here.
-#[cfg(not(unix))]
-fn file_id(path: &Path, _: &Metadata) -> io::Result<FileId> {
-    fs::canonicalize(path)
 }
 
 impl LinkedImages {
@@ -53,10 +34,7 @@ impl LinkedImages {
         let mut twice = Vec::new();
         for (path, class) in files {
             let file = base.join(&path);
-            let found = fs::metadata(&file);
-            // What cannot be read is left to the check of the images.
-            let id = found.as_ref().ok().and_then(|f| file_id(&file, f).ok());
-            let image = match id.map(|id| known.entry(id)) {
+            let image = match FileId::of(&file).map(|id| known.entry(id)) {
                 Some(Entry::Occupied(image)) => images.get_mut(*image.get()),
                 Some(Entry::Vacant(place)) => {
                     place.insert(images.len());
@@ -73,7 +51,6 @@ impl LinkedImages {
                 None => images.push(Image {
                     path,
                     classes: BTreeSet::from([class]),
-                    length: found.map_or(0, |found| found.len()),
                 }),
             }
         }
@@ -103,12 +80,16 @@ impl LinkedImages {
 /// nothing says so.
 fn first_copy(base: &Path, images: &[Image]) -> Option<FolderWarning> {
     let mut before: HashMap<(&OsStr, u64), &Image> = HashMap::new();
-    for image in images.iter().filter(|image| image.length > 0) {
-        let key = (image.path.file_name()?, image.length);
+    for image in images {
+        let Some(length) = fs::metadata(base.join(&image.path)).ok().map(|f| f.len()) else {
+            continue;
+        };
+        let key = (image.path.file_name()?, length);
         // With the first alone, so that many files of one name and length are read once each.
         let other = *before.entry(key).or_insert(image);
         let [path, other_path] = [image, other].map(|image| base.join(&image.path));
-        if other.classes != image.classes && same_bytes(&path, &other_path).unwrap_or(false) {
+        let differ = length > 0 && other.classes != image.classes;
+        if differ && same_bytes(&path, &other_path).unwrap_or(false) {
             return Some(FolderWarning::CopiedImage {
                 path,
                 other: other_path,

@@ -32,6 +32,20 @@ pub(crate) enum FolderWarning {
     /// A folder `test` whose images are not in folders of classes, so that they have no labels.
     #[error("{}: no folders of classes, so it is left out", .0.display())]
     NoLabels(PathBuf),
+    /// All classes hold the same folders, which may be the classes.
+    #[error(
+        "{}: the classes {classes} all hold the folders {folders}; if these are the classes, the folder is one \
+         too high",
+        .path.display()
+    )]
+    SameFoldersWithin {
+        /// The folder that holds the classes.
+        path: PathBuf,
+        /// Some of the classes.
+        classes: String,
+        /// Some of the folders in them.
+        folders: String,
+    },
     /// Images beside the folders of the classes, which have no labels.
     #[error("{}: images in no class's folder, which are left out: {count}", .path.display())]
     StrayImages {
@@ -50,6 +64,19 @@ pub(crate) enum FolderWarning {
         /// The first of them.
         path: PathBuf,
         /// The same folder in an earlier part.
+        other: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// Links lead to the same images in two parts, so that the second says too much good of a model.
+    #[error(
+        "{}: the same image as {}, in another part; images that are in two parts: {count}",
+        .path.display(), .other.display()
+    )]
+    SharedFiles {
+        /// The first of them.
+        path: PathBuf,
+        /// The same image in an earlier part.
         other: PathBuf,
         /// How many.
         count: usize,
@@ -109,6 +136,20 @@ pub(crate) enum FolderWarning {
         "the column `{0}` has training images only, so the validation images are chosen by seed"
     )]
     AllTraining(String),
+    /// Fields that go over several lines, as after a quote that was not meant as one.
+    #[error(
+        "fields of the column `{column}` that go over several lines: {count} (the first: lines {} to {}); \
+         what such lines name is not read; a quote within a quoted field is written twice",
+        .lines[0], .lines[1]
+    )]
+    LongFields {
+        /// The column.
+        column: String,
+        /// How many fields.
+        count: usize,
+        /// The first and the last line of the first.
+        lines: [u32; 2],
+    },
     /// The same images are in two parts, so that the second says too much good of a model.
     #[error(
         "images in both the {} and the {} part: {count}, so the {} figures are too good (the \

@@ -76,13 +76,7 @@ impl Fused {
             return Err(Error::argument("data", expected, "none"));
         }
         if found.values.iter().any(|value| !value.is_finite()) {
-            let expected =
-                "finite features; weights of a run that diverged, or damaged ones, give none";
-            return Err(Error::argument(
-                "model",
-                expected,
-                "features that are not numbers",
-            ));
+            return Err(crate::infer::no_numbers("features"));
         }
         Ok(Some(found))
     }

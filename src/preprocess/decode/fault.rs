@@ -38,7 +38,7 @@ pub(super) fn check_pixels(width: u32, height: u32, limits: &DecodeOptions) -> R
     let max_pixels = limits.max_pixels;
     if pixels > max_pixels {
         return Err(Fault::Refused(format!(
-            "{width} x {height} are {pixels} pixels, the limit (max_pixels) is {max_pixels}"
+            "{width} x {height} are {pixels} pixels, the limit (max_pixels, --max-pixels) is {max_pixels}"
         )));
     }
     if pixels == 0 {

@@ -64,7 +64,7 @@ impl Report {
         }
         let loader = Loader::new(
             valid.clone(),
-            model.preprocess(config.recipe.image_size),
+            model.preprocess(model.info().image_size),
             LoaderConfig {
                 batch_size: config.recipe.batch_size,
                 skip_broken,

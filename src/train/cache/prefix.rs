@@ -16,6 +16,7 @@ use crate::infer::Fused;
 use crate::memory;
 use crate::model::{Classifier, params};
 use crate::nn::Precision;
+use crate::preprocess::augment::Mixing;
 use crate::train::ema::Ema;
 use crate::train::feature_cache::CachePlace;
 use crate::train::monitor::Monitor;
@@ -23,6 +24,7 @@ use crate::train::out_of_memory::catch_out_of_memory;
 use crate::train::progress::Progress;
 use crate::train::recipe::Recipe;
 use crate::train::setup::{Setup, num_frozen_groups};
+use crate::train::state::PrefixState;
 
 /// The groups from the input on that do not train, and the features that are kept of them.
 #[derive(Default)]
@@ -54,16 +56,23 @@ impl FrozenPrefix {
     pub fn update(
         self,
         setup: &Setup,
-        progress: &Progress,
+        progress: &mut Progress,
         dir: &Path,
         monitor: &mut dyn Monitor,
     ) -> Result<Option<Self>> {
-        let model = &progress.model;
-        let groups = num_frozen_groups(model);
+        let groups = num_frozen_groups(&progress.model);
         if groups == self.groups {
             // What was frozen has not changed since.
             return Ok(Some(self));
         }
+        // A run that goes on keeps what it would have kept without a break.
+        let now = setup.plan_step(&progress.state);
+        let state = &mut progress.state;
+        let known = state.prefix.filter(|prefix| prefix.groups == groups);
+        let began = known.map_or(now, |prefix| prefix.began);
+        state.prefix = Some(PrefixState { groups, began });
+        let progress = &*progress;
+        let model = &progress.model;
         // Frees memory before more is taken.
         drop(self);
         let mut prefix = Self {
@@ -89,18 +98,28 @@ impl FrozenPrefix {
         prefix.model = Some(own.clone());
 
         let mut files = Vec::new();
-        for (part, place) in parts(setup, progress, groups)?
+        for (part, place) in parts(setup, progress, groups, [began, now])?
             .into_iter()
             .zip([&mut prefix.train, &mut prefix.valid])
         {
-            let grows = setup.grows_after(progress.state.epoch + 1);
+            let grows = setup.grows_after(began / setup.steps_per_epoch + 1);
             if grows && part.is_reused && part.name == "train" {
                 monitor.notice(
                     "features of training images are not kept, as the images grow (progressive_sizes)",
                 );
                 continue;
             }
-            if !part.is_reused || setup.recipe.feature_cache.place == CachePlace::Off {
+            if setup.recipe.feature_cache.place == CachePlace::Off {
+                continue;
+            }
+            if !part.is_reused {
+                if part.augmented && part.views > 0 {
+                    monitor.notice(&format!(
+                        "features of training images are not kept: {} views of each (feature_cache) would be used \
+                         too seldom",
+                        part.views
+                    ));
+                }
                 continue;
             }
             match compute(&part, setup, &own, groups, dir, monitor)? {
@@ -215,15 +234,20 @@ impl FrozenPrefix {
     }
 }
 
-/// The parts of the data, and how often their features would be used.
-fn parts<'a>(setup: &'a Setup, progress: &Progress, groups: usize) -> Result<[Part<'a>; 2]> {
+/// The parts of the data, and how often their features would be used of a prefix that began at a step.
+fn parts<'a>(
+    setup: &'a Setup,
+    progress: &Progress,
+    groups: usize,
+    [began, now]: [usize; 2],
+) -> Result<[Part<'a>; 2]> {
     let recipe = &setup.recipe;
     let steps = setup.steps_per_epoch;
-    let now = setup.plan_step(&progress.state);
     let end = end_of_prefix(setup, progress, now, groups)?;
-    let epochs = end.saturating_sub(now) as f64 / steps as f64;
-    let validations = (end / steps).saturating_sub(now / steps);
-    let augmented = !recipe.augment.is_none() || recipe.mixing.is_some();
+    let epochs = end.saturating_sub(began) as f64 / steps as f64;
+    let validations = (end / steps).saturating_sub(began / steps);
+    let mixes = recipe.mixing.as_ref().is_some_and(Mixing::is_active);
+    let augmented = !recipe.augment.is_none() || mixes;
     let views = if augmented {
         recipe.feature_cache.views
     } else {
@@ -342,7 +366,6 @@ fn key(
     let mut hash = Sha256::new();
     hash.update(loader.data().fingerprint()?);
     let (config, info) = (loader.config(), model.info());
-    // The size as the run resolved it: a run that goes on knows it from the beginning.
     hash.update(format!(
         "{} {} {groups} {views} {:?} {:?} {:?} {:?} {:?} {} {}",
         env!("CARGO_PKG_VERSION"),
@@ -355,6 +378,10 @@ fn key(
         config.seed,
         recipe.feature_cache.half,
     ));
+    // Of the whole backbone it is the vector that the head gets.
+    if groups == model.backbone.describe().all_groups().len() {
+        hash.update(model.head.pool().timm_name());
+    }
     // The same weights give something else behind another stem.
     if let Some(stem) = model.backbone.describe().changed_stem() {
         hash.update(stem.to_string());

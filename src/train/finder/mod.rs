@@ -16,6 +16,7 @@ use super::step::single_step;
 use crate::data::{BrokenImage, ImageData};
 use crate::error::{Error, Result};
 use crate::model::Classifier;
+use crate::nn::noise;
 
 /// What a sweep over learning rates found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -90,7 +91,8 @@ impl Recipe {
                     rates: scales.iter().map(|scale| rate * scale).collect(),
                     momentum: None,
                 });
-                let (loss, next) = single_step(&setup, model, &mut optimizer, rates, batch)?;
+                let run = || single_step(&setup, model, &mut optimizer, rates, batch);
+                let (loss, next) = noise::with(self.seed, &format!("lr-find step {step}"), run)?;
                 model = next;
                 found.rates.push(rate);
                 found.losses.push(loss);

@@ -16,7 +16,7 @@ use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::files::{TEMPORARY, link_or_copy, write_file};
 use crate::model::{Classifier, StemShape, params};
-use crate::preprocess::Normalization;
+use crate::preprocess::{ImageSize, Normalization};
 use crate::train::checkpoint;
 use crate::train::epoch_record::{EpochRecord, SkippedImage};
 use crate::train::extend::AddedEpochs;
@@ -61,6 +61,9 @@ struct ModelConfig<'a> {
     weights: &'a str,
     in_channels: usize,
     num_classes: usize,
+    /// Of the images that the model sees, if they have one size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_size: Option<ImageSize>,
     global_pool: &'a str,
     drop_rate: f64,
     drop_path_rate: f64,
@@ -85,6 +88,7 @@ impl<'a> ModelConfig<'a> {
             weights: &info.origin,
             in_channels: model.in_channels(),
             num_classes: model.num_classes(),
+            image_size: info.image_size,
             global_pool: model.head.pool().timm_name(),
             drop_rate: info.drop_rate,
             drop_path_rate: info.drop_path_rate,

@@ -66,7 +66,7 @@ impl Run {
         // As it was validated.
         let loader = Loader::new(
             test,
-            self.model.preprocess(recipe.image_size),
+            self.model.preprocess(self.model.info().image_size),
             LoaderConfig {
                 batch_size: recipe.batch_size,
                 workers: recipe.workers,
@@ -80,8 +80,7 @@ impl Run {
             .evaluate_while(&loader, recipe.precision, |_| true)?
             .ok_or_else(none)?;
         if !evaluation.loss.is_finite() {
-            let found = format!("a loss of {}", evaluation.loss);
-            return Err(Error::argument("test data", "finite scores", found));
+            return Err(crate::infer::no_numbers("scores"));
         }
         let record = TestRecord {
             epoch: self.best().epoch,

@@ -216,7 +216,7 @@ pub struct DataConfig {
     pub std: Vec<f64>,
     /// The filter that resizes an image.
     pub interpolation: Interpolation,
-    /// How much of the resized image's side is kept, above 0 and at most 1.
+    /// How much of the resized image's side is kept, 0.1 to 10.
     pub crop_pct: f64,
     /// The same in upstream's evaluation at `test_input_size`, if it differs.
     pub test_crop_pct: Option<f64>,

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer as _, Visitor};
 
-use crate::preprocess::{CropMode, Interpolation};
+use crate::preprocess::{CROP_PCT, CropMode, Interpolation};
 use crate::zoo::bundled::NAMES;
 
 /// Declares types: what each holds, what an error says was expected, and the check.
@@ -104,7 +104,7 @@ checked! {
     };
 
     /// How much of the shorter side the crop takes.
-    CropPct(f64): "a number above 0 and at most 1", |n| *n > 0.0 && *n <= 1.0;
+    CropPct(f64): "a number from 0.1 to 10", |n| CROP_PCT.contains(n);
     Percentage(f64): "a percentage, 0 to 100", |n| (0.0..=100.0).contains(n);
 
     /// A probability that something is dropped.

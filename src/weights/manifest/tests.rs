@@ -926,8 +926,8 @@ fn malformed_values_are_refused() {
         "crop_mode = \"centre\"",
         "crop_mode: expected one of center, squash, border, found \"centre\"",
     );
-    for bad in ["0", "0.0", "-0.5", "1.01", "95", "nan", "\"0.95\""] {
-        let expected = format!("crop_pct: expected a number above 0 and at most 1, found {bad}");
+    for bad in ["0", "0.0", "-0.5", "0.01", "95", "nan", "\"0.95\""] {
+        let expected = format!("crop_pct: expected a number from 0.1 to 10, found {bad}");
         refused(8, &format!("crop_pct = {bad}"), &expected);
     }
     for bad in ["-1", "1000.0", "200001", "\"ten\"", "0xFFFFFFFFFFFFFFFFFF"] {
@@ -1497,7 +1497,7 @@ fn malformed_configurations_are_refused_by_their_key() {
         ),
         (
             "\"crop_pct\": \"0.9\"",
-            "crop_pct: expected a number above 0 and at most 1, found \"0.9\"",
+            "crop_pct: expected a number from 0.1 to 10, found \"0.9\"",
         ),
         (
             "\"crop_mode\": true",
@@ -1521,8 +1521,8 @@ fn malformed_configurations_are_refused_by_their_key() {
     }
     // In the flat form the key stands alone.
     config_refused(
-        r#"{"architecture": "resnet18", "crop_pct": 2}"#,
-        "crop_pct: expected a number above 0 and at most 1, found 2",
+        r#"{"architecture": "resnet18", "crop_pct": 20}"#,
+        "crop_pct: expected a number from 0.1 to 10, found 20",
     );
 }
 

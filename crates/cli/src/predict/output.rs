@@ -82,6 +82,8 @@ impl Screen {
 
     fn write(&mut self, row: &Row) -> Result<()> {
         let (path, class) = (self.path, self.class);
+        // One line for each, whatever a name holds.
+        let name = row.path.replace(char::is_control, "?");
         if !self.begun {
             self.begun = true;
             let line = match self.task {
@@ -96,20 +98,20 @@ impl Screen {
         let predictions = match &row.result {
             Ok(predictions) => predictions,
             Err(reason) => {
-                let line = format!("{:path$}  error: {reason}", row.path);
+                let line = format!("{name:path$}  error: {reason}");
                 return print(notice::plain(line));
             }
         };
         if self.task != Task::SingleLabel {
             let words: Vec<String> = predictions.iter().map(in_words).collect();
             let line = match words.is_empty() {
-                true => format!("{:path$}  none", row.path),
-                false => format!("{:path$}  {}", row.path, words.join(", ")),
+                true => format!("{name:path$}  none"),
+                false => format!("{name:path$}  {}", words.join(", ")),
             };
             return print(notice::plain(line));
         }
         let Some((best, others)) = predictions.split_first() else {
-            return print(notice::plain(&row.path));
+            return print(notice::plain(name));
         };
         let percent = |p: &Prediction| 100.0 * p.probability;
         let others: Vec<String> = others
@@ -117,8 +119,7 @@ impl Screen {
             .map(|p| format!("{} {:.2} %", p.name, percent(p)))
             .collect();
         let line = format!(
-            "{:path$}  {:class$}  {:>9.2} %  {}",
-            row.path,
+            "{name:path$}  {:class$}  {:>9.2} %  {}",
             best.name,
             percent(best),
             others.join(", ")
@@ -155,6 +156,35 @@ pub enum Columns {
     Labels,
     /// Numbers of these names.
     Numbers(Vec<String>),
+}
+
+impl Columns {
+    /// Refuses names that a table could not tell from others.
+    pub fn check(&self, path: &Path, classes: &[String]) -> Result<()> {
+        if !is(path, "csv") {
+            return Ok(());
+        }
+        let unclear = match self {
+            Columns::Best(_) => None,
+            Columns::Labels => classes.iter().find(|name| name.contains('|')),
+            Columns::Numbers(own) => own
+                .iter()
+                .find(|name| ["path", "error"].contains(&&***name)),
+        };
+        let expected = match self {
+            Columns::Numbers(_) => {
+                "numbers with other names than `path` and `error`, which are columns already"
+            }
+            _ => "labels without `|`, which is between labels",
+        };
+        match unclear {
+            None => Ok(()),
+            Some(name) => bail!(
+                "--output {}: expected {expected}, found `{name}`; FILE.jsonl takes it",
+                path.display()
+            ),
+        }
+    }
 }
 
 enum Form {
@@ -309,5 +339,30 @@ impl File {
             }
             Err(error) => Err(error.error).with_context(|| cannot_write),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_no_names_that_mean_two_things() {
+        let check = |columns: Columns, path: &str| {
+            let labels = ["red".to_owned(), "red|pink".to_owned()];
+            columns.check(Path::new(path), &labels)
+        };
+        let error = check(Columns::Labels, "a.csv").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--output a.csv: expected labels without `|`, which is between labels, found `red|pink`; FILE.jsonl \
+             takes it"
+        );
+        let numbers = || Columns::Numbers(vec!["age".to_owned(), "error".to_owned()]);
+        let error = check(numbers(), "a.csv").unwrap_err().to_string();
+        assert!(error.contains("found `error`"), "{error}");
+        check(Columns::Best(2), "a.csv").unwrap();
+        check(Columns::Labels, "a.jsonl").unwrap();
+        check(numbers(), "a.jsonl").unwrap();
     }
 }

@@ -91,6 +91,34 @@ fn model_flags(config: &RunConfig, origin: &str) -> Vec<String> {
     {
         flag("--pool", if pool.is_empty() { "none" } else { pool });
     }
+    let channels = config
+        .model
+        .get("in_channels")
+        .and_then(toml::Value::as_integer);
+    let channels = channels.and_then(|channels| usize::try_from(channels).ok());
+    if let Some(channels) = channels {
+        // Of built-in images there is one; of others it follows from them, unless somebody asked for it.
+        let data = config
+            .data
+            .arguments
+            .get("data")
+            .and_then(|data| data.get("data"));
+        let data = data.and_then(toml::Value::as_str).unwrap_or_default();
+        if channels != 1 || !data.starts_with("fashion-mnist") {
+            flag("--in-channels", &channels.to_string());
+        }
+        let normalization = config.model.get("normalization").cloned();
+        let normalization: Option<Normalization> =
+            normalization.and_then(|own| own.try_into().ok());
+        let usual = Normalization::imagenet().for_channels(channels);
+        if let Some(own) = normalization.filter(|own| *own != usual) {
+            let list = |numbers: &[f64]| -> Vec<String> {
+                numbers.iter().map(ToString::to_string).collect()
+            };
+            flag("--mean", &list(own.mean()).join(","));
+            flag("--std", &list(own.std()).join(","));
+        }
+    }
     // `stride 1, no pooling`, or `patches of 4 pixels`.
     if let Some(stem) = text("stem") {
         let number = stem

@@ -255,10 +255,21 @@ impl DataArgs {
     }
 
     /// The paths from the folder of the images on, as a run keeps them.
-    pub(super) fn below_root<'p>(&self, paths: impl Iterator<Item = &'p PathBuf>) -> Vec<String> {
+    pub(super) fn below_root<'p>(
+        &self,
+        mut paths: impl Iterator<Item = &'p PathBuf>,
+    ) -> Result<Vec<String>> {
         let root = self.root();
-        let below = paths.filter_map(|path| path.strip_prefix(root).unwrap_or(path).to_str());
-        below.map(str::to_owned).collect()
+        paths.try_fold(Vec::new(), |mut below, path| {
+            match path.strip_prefix(root).unwrap_or(path).to_str() {
+                Some(path) => below.push(path.to_owned()),
+                None => bail!(
+                    "--skip-broken: expected names in UTF-8 of images that a run leaves out, found {path:?}; \
+                     rename the file"
+                ),
+            }
+            Ok(below)
+        })
     }
 
     /// As many images of a folder as a limit says, of each class its share.

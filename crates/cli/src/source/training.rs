@@ -99,6 +99,11 @@ impl DataArgs {
             None => images,
         };
         let (name, test) = (self.name(), first(data.test(), self.limit_test));
+        if data.train().classes() != FashionMnist::CLASSES {
+            notice::tell(format!(
+                "{name}: its labels are not those of FashionMNIST; the classes are called 0 to 9"
+            ));
+        }
         if !self.splits_fashion_mnist {
             let train = first(data.train(), limit_train);
             return Ok(TrainingImages {
@@ -211,7 +216,7 @@ impl DataArgs {
             // Of all of them, so that --limit-train makes no other model.
             channels: splits.train.channels(),
             any_size: true,
-            left_out: self.below_root(skipped.map(|skipped| &skipped.path)),
+            left_out: self.below_root(skipped.map(|skipped| &skipped.path))?,
             source: format!("{}: {}", path.display(), splits.report),
             splits: Some(splits),
         })

@@ -7,7 +7,8 @@ mod fields;
 mod table;
 mod trial;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -183,7 +184,8 @@ impl TuneArgs {
             document["report"] = json!(page);
             document["recipe"] = json!(files.as_ref().map(|files| &files.recipe));
             document["model"] = json!(files.as_ref().map(|files| &files.model));
-            return print_json(&document);
+            print_json(&document)?;
+            return check_result(&found);
         }
         show(&found)?;
         if let Some(files) = files {
@@ -194,10 +196,10 @@ impl TuneArgs {
                 files.command
             ))?;
         }
-        match page {
-            Some(page) => print(format!("report: {}", page.display())),
-            None => Ok(()),
+        if let Some(page) = page {
+            print(format!("report: {}", page.display()))?;
         }
+        check_result(&found)
     }
 
     fn budget(&self) -> Result<Option<Duration>> {
@@ -228,25 +230,37 @@ impl TuneArgs {
         let choose = |values: &Params| Choice::new(model, &self.start, &self.recipe, task, values);
         let base = choose(&Params::new())?;
         base.spec()?.build_zeros(device)?;
-        let mut checked = BTreeSet::new();
+        // Images that are not there are found before the first trial, too.
+        let classes = self
+            .images
+            .open_for(base.recipe.task)?
+            .train
+            .classes()
+            .len();
+        let mut models: BTreeMap<String, Classifier> = BTreeMap::new();
         check_values(&file.search, |name, values| {
             let wrong = |error: anyhow::Error| burn_zoo::Error::InvalidArgument {
                 argument: format!("{}: {name}", named()),
                 expected: "values that model and recipe take".to_owned(),
                 found: format!("{}: {error:#}", values.get(name).unwrap_or(&Value::Null)),
             };
-            let spec = choose(values)
-                .and_then(|choice| choice.spec())
-                .map_err(wrong)?;
-            // Building a model takes a moment: once for each.
-            if checked.insert(model_key(values)) {
-                spec.build_zeros(device)
-                    .map_err(|error| wrong(error.into()))?;
-            }
-            Ok(())
+            let choice = choose(values).map_err(wrong)?;
+            let spec = choice.spec().map_err(wrong)?;
+            let mut check = || -> burn_zoo::Result<()> {
+                // Building a model takes a moment: once for each.
+                let model = match models.entry(model_key(values)) {
+                    Entry::Occupied(model) => model.into_mut(),
+                    Entry::Vacant(place) => place.insert(spec.build_zeros(device)?),
+                };
+                let recipe = &choice.recipe;
+                recipe.plan(&recipe.adapted(model.clone())?, 1)?;
+                if recipe.task == Task::SingleLabel {
+                    recipe.class_weights.of(&[], classes)?;
+                }
+                Ok(())
+            };
+            check().map_err(|error| wrong(error.into()))
         })?;
-        // Images that are not there are found before the first trial, too.
-        drop(self.images.open_for(base.recipe.task)?);
         let recipe = base.recipe;
         let mut search = file
             .search
@@ -450,6 +464,17 @@ fn show(found: &SearchResult) -> Result<()> {
             table::params(&best.params)
         )),
         None => print("no trial has a result"),
+    }
+}
+
+/// A search without any result has failed.
+fn check_result(found: &SearchResult) -> Result<()> {
+    match found.best() {
+        Some(_) => Ok(()),
+        None => bail!(
+            "no trial has a result; {} says what became of each",
+            found.dir().join("tune.jsonl").display()
+        ),
     }
 }
 

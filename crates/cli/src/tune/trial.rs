@@ -228,7 +228,7 @@ const ASKED_EVERY: Duration = Duration::from_millis(100);
 fn differing_fields(run: &Recipe, asked: &Recipe) -> Result<Vec<String>> {
     let (run, asked) = (toml::Table::try_from(run)?, toml::Table::try_from(asked)?);
     let names: BTreeSet<&String> = run.keys().chain(asked.keys()).collect();
-    // The size of the images is worked out when a run begins.
+    // That of photographs is chosen when a run begins.
     let differs = |name: &&String| *name != "image_size" && run.get(*name) != asked.get(*name);
     Ok(names.into_iter().filter(differs).cloned().collect())
 }

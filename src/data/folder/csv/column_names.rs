@@ -111,7 +111,7 @@ pub(super) enum SplitMeaning {
 
 /// Titles of splits, what their fields mean, and whether the column is a split whatever its fields
 /// are: then a field that says something else is an error.
-const SPLITS: [(&str, SplitMeaning, bool); 17] = {
+const SPLITS: [(&str, SplitMeaning, bool); 18] = {
     use SplitMeaning::{Names, Test, Train, Valid};
     [
         ("split", Names, true),
@@ -125,6 +125,7 @@ const SPLITS: [(&str, SplitMeaning, bool); 17] = {
         ("istrainingimage", Train, true),
         ("set", Names, false),
         ("subset", Names, false),
+        ("part", Names, false),
         ("partition", Names, false),
         ("fold", Names, false),
         ("phase", Names, false),

@@ -105,6 +105,11 @@ impl<'a> ImagePaths<'a> {
         }
     }
 
+    /// The path from here on.
+    pub(super) fn full(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
     /// What is the same for all ways to name a file below the base.
     pub(super) fn key<'p>(&self, path: &'p Path) -> &'p Path {
         let absolute = self.absolute.as_deref();

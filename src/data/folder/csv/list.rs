@@ -12,6 +12,7 @@ use crate::data::folder::class_folders::Beside;
 use crate::data::folder::class_names::label_lists;
 use crate::data::folder::csv_report::CsvReport;
 use crate::data::folder::extensions::Extensions;
+use crate::data::folder::file_id::FileId;
 use crate::data::folder::listing::{ListedPart, Listing, Purpose};
 use crate::data::folder::options::FolderOptions;
 use crate::data::folder::part::Part;
@@ -63,6 +64,10 @@ pub(in crate::data::folder) fn list(
         rows.add(file, reader.row(record, &mut paths)?, &paths)?;
     }
     warnings.extend(rows.shared_images());
+    warnings.extend(long_fields(&table));
+    if options.task == Task::Regression {
+        check_precision(file, &reader.column_names(), &rows.rows)?;
+    }
     let names = match options.task {
         // The columns give names and order.
         Task::Regression => Some(reader.column_names()),
@@ -139,7 +144,7 @@ struct Row {
 enum RowTarget {
     Class(String),
     Labels(BTreeSet<String>),
-    Values(Vec<f32>),
+    Values(Vec<f64>),
 }
 
 impl RowTarget {
@@ -293,14 +298,15 @@ impl RowReader<'_> {
         })
     }
 
-    fn number(&self, record: &Record, column: usize) -> Result<f32> {
+    fn number(&self, record: &Record, column: usize) -> Result<f64> {
         let field = record.field(column);
-        let number = field.parse().ok().filter(|number: &f32| number.is_finite());
+        let number = field.parse().ok();
+        let number = number.filter(|number: &f64| (*number as f32).is_finite());
         number.ok_or_else(|| {
             let name = self.table.name(column);
             let expected = format!("a number in the column `{name}`");
             let with_point = field.replacen(',', ".", 1);
-            let found = match with_point.parse::<f32>() {
+            let found = match with_point.parse::<f64>() {
                 Ok(number) if field.contains(',') && number.is_finite() => {
                     format!("{}, a decimal comma; write {with_point}", quoted(field))
                 }
@@ -319,12 +325,20 @@ fn found(field: &str) -> String {
     quoted(field)
 }
 
+/// What is the same for all paths to an image.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    File(FileId),
+    /// Of an image that is not there.
+    Path(PathBuf),
+}
+
 /// All rows, and what was seen of each image.
 #[derive(Default)]
 struct Rows {
     rows: Vec<Row>,
     /// For each image, the first row in each part that names it.
-    seen: HashMap<PathBuf, [Option<usize>; 3]>,
+    seen: HashMap<Key, [Option<usize>; 3]>,
     repeated: usize,
     /// How many rows give an image of a row before more labels.
     joined: usize,
@@ -332,7 +346,10 @@ struct Rows {
 
 impl Rows {
     fn add(&mut self, file: &Path, mut row: Row, paths: &ImagePaths) -> Result<()> {
-        let key = paths.key(&row.path).to_path_buf();
+        let key = match FileId::of(&paths.full(&row.path)) {
+            Some(file) => Key::File(file),
+            None => Key::Path(paths.key(&row.path).to_path_buf()),
+        };
         let seen = self.seen.entry(key).or_default();
         let first = seen.iter().flatten().min();
         if let Some(first) = first.and_then(|first| self.rows.get(*first)) {
@@ -393,6 +410,54 @@ impl Rows {
     }
 }
 
+/// The columns with fields over several lines.
+fn long_fields(table: &Table) -> Vec<FolderWarning> {
+    let in_column = |column: usize| {
+        let fields = table.records.iter().map(|r| (r.line, r.field(column)));
+        let mut long = fields.filter(|(_, field)| field.contains('\n'));
+        let (line, field) = long.next()?;
+        let more = field.matches('\n').count();
+        Some(FolderWarning::LongFields {
+            column: table.name(column),
+            count: 1 + long.count(),
+            lines: [line, line.saturating_add(more as u32)],
+        })
+    };
+    (0..table.width).filter_map(in_column).collect()
+}
+
+/// The part of a column's range by which a number may change when 32 bits hold it.
+const MOST_ROUNDING: f64 = 1e-3;
+
+/// Refuses numbers that 32 bits can hardly tell apart, such as times in seconds.
+fn check_precision(file: &Path, columns: &[String], rows: &[Row]) -> Result<()> {
+    for (index, column) in columns.iter().enumerate() {
+        let values = rows.iter().filter_map(|row| match &row.target {
+            RowTarget::Values(values) => Some((row.line, *values.get(index)?)),
+            _ => None,
+        });
+        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut worst = (0.0, 0, 0.0);
+        for (line, value) in values {
+            (least, most) = (least.min(value), most.max(value));
+            let rounding = (value - f64::from(value as f32)).abs();
+            if rounding > worst.0 {
+                worst = (rounding, line, value);
+            }
+        }
+        let (rounding, line, value) = worst;
+        if rounding > MOST_ROUNDING * (most - least) && most > least {
+            let expected = format!(
+                "numbers in the column `{column}` that 32 bits tell apart, such as the difference to {least}, \
+                 in line {line}"
+            );
+            let found = format!("{value}, which becomes {}", value as f32);
+            return Err(Error::data(file, expected, found));
+        }
+    }
+    Ok(())
+}
+
 /// The labels of some rows, each once, in the order of their bytes.
 fn labels(rows: &[Row]) -> Vec<String> {
     let labels = rows.iter().flat_map(|row| row.target.labels());
@@ -427,7 +492,7 @@ fn listed_part(
             }
             RowTarget::Values(own) => {
                 task = Task::Regression;
-                values.extend(own);
+                values.extend(own.into_iter().map(|value| value as f32));
                 samples.len() as u32
             }
         };

@@ -1,8 +1,9 @@
 //! From a text to its records: what is between the fields, and whether there is a header.
 
+use std::io::{Chain, Read as _};
 use std::path::Path;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ReaderBuilder, StringRecord};
 
 use super::column_names;
 use super::image_paths::ImagePaths;
@@ -142,8 +143,13 @@ fn has_header(
 /// The records of a text, without those that are empty.
 struct Records<'t> {
     text: &'t str,
-    reader: csv::Reader<&'t [u8]>,
+    reader: csv::Reader<Chain<&'t [u8], &'static [u8]>>,
+    /// The line that the record before begins in; none at the end.
+    line: Option<u32>,
 }
+
+/// A last line of our own: without a record of it, a quote of the text is still open.
+const END: &[u8] = b"\nend";
 
 impl<'t> Records<'t> {
     fn new(text: &'t str, delimiter: u8) -> Self {
@@ -151,22 +157,28 @@ impl<'t> Records<'t> {
             .delimiter(delimiter)
             .has_headers(false)
             .flexible(true)
-            .trim(Trim::All)
-            .from_reader(text.as_bytes());
-        Self { text, reader }
+            .from_reader(text.as_bytes().chain(END));
+        Self {
+            text,
+            reader,
+            line: Some(1),
+        }
     }
 
-    /// The line that a record begins in. The reader counts the empty lines before it to the record.
-    fn line(&self, position: Option<&csv::Position>) -> u32 {
+    /// The byte and the line that a record begins at. The reader counts the empty lines before it to the
+    /// record.
+    fn start(&self, position: Option<&csv::Position>) -> (usize, u32) {
         let Some(position) = position else {
-            return 1;
+            return (0, 1);
         };
         let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
         let rest = self.text.as_bytes().get(start..).unwrap_or_default();
-        let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        let line = position.line() + empty.filter(|byte| **byte == b'\n').count() as u64;
+        let is_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+        let empty = rest.iter().take_while(is_end).count();
+        let lines = rest[..empty].iter().filter(|byte| **byte == b'\n').count();
         // It is only for messages.
-        u32::try_from(line).unwrap_or(u32::MAX)
+        let line = u32::try_from(position.line() + lines as u64).unwrap_or(u32::MAX);
+        (start.saturating_add(empty), line)
     }
 }
 
@@ -175,21 +187,27 @@ impl Iterator for Records<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
+            let before = self.line.take()?;
             let mut fields = StringRecord::new();
             match self.reader.read_record(&mut fields) {
                 Ok(true) => {}
-                Ok(false) => return None,
+                Ok(false) => {
+                    return Some(Err(format!(
+                        "a quote in line {before} that is never closed"
+                    )));
+                }
                 Err(error) => return Some(Err(error.to_string())),
             }
+            let (start, line) = self.start(fields.position());
+            if start >= self.text.len() {
+                return None;
+            }
+            self.line = Some(line);
+            let fields: StringRecord = fields.iter().map(bare).collect();
             // A line of white space is as good as an empty one.
-            if fields.len() == 1 && fields.iter().all(str::is_empty) {
-                continue;
+            if fields.len() > 1 || !fields.as_slice().is_empty() {
+                return Some(Ok(Record { fields, line }));
             }
-            let line = self.line(fields.position());
-            if fields.iter().any(|field| field != bare(field)) {
-                fields = fields.iter().map(bare).collect();
-            }
-            return Some(Ok(Record { fields, line }));
         }
     }
 }
@@ -199,8 +217,13 @@ fn title(field: &str) -> String {
     field.replace(char::is_control, " ")
 }
 
-/// A field without quotes around it. The reader leaves them where white space is before them.
+/// A field without white space around it, and without quotes: the reader leaves them where white space is
+/// before them.
 fn bare(field: &str) -> &str {
-    let inner = field.strip_prefix('"').and_then(|f| f.strip_suffix('"'));
-    inner.map_or(field, str::trim)
+    let trimmed = field.trim();
+    let inner = trimmed.strip_prefix('"').and_then(|f| f.strip_suffix('"'));
+    match inner {
+        Some(inner) if field.starts_with(char::is_whitespace) => inner.trim(),
+        _ => trimmed,
+    }
 }

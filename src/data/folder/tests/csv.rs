@@ -370,6 +370,11 @@ fn backslashes_are_slashes_where_there_is_such_a_file() {
 #[test]
 fn a_column_is_the_split() {
     let dir = Dir::new();
+    let splits = dir.open(table("path,label,part", |p, l| {
+        format!("{p},{l},{}", if first(p) { "val" } else { "train" })
+    }));
+    assert_eq!(splits.report.division, Division::Column);
+    assert_eq!((splits.train.len(), splits.valid.len()), (10, 2));
     for (title, valid, train) in [
         ("split", "val", "train"),
         ("Split", "Validation", "TRAIN"),
@@ -484,6 +489,53 @@ fn an_image_may_be_named_again_with_the_same_label() {
             "in line 3",
         ],
     );
+}
+
+#[test]
+fn an_image_is_known_by_its_file_however_it_is_written() {
+    let dir = Dir::new();
+    let folder = dir.path.file_name().unwrap().to_str().unwrap();
+    let again = |label: &str| format!("../{folder}/cat/1.png,{label}\n");
+    let splits = dir.open(table("path,label", comma) + &again("cat"));
+    one(&dir.told(&splits), &["once more", "1"]);
+    let text = dir.error(table("path,label", comma) + &again("dog"));
+    contains(&text, &["\"cat\"", "\"dog\"", "in line 14", "in line 3"]);
+}
+
+#[test]
+fn quotes_that_hide_lines_are_told() {
+    let dir = Dir::new();
+    let inch = |hidden: &'static [&str]| {
+        table("path,label,note", move |path, label| {
+            let note = if hidden.contains(&path) {
+                "\"5 inch"
+            } else {
+                ""
+            };
+            format!("{path},{label},{note}")
+        })
+    };
+    let text = dir.error(inch(&["dog/0.png"]));
+    contains(
+        &text,
+        &["DIR/l.csv", "a quote in line 8 that is never closed"],
+    );
+    let splits = dir.open(inch(&["cat/0.png", "cat/3.png"]));
+    assert_eq!(splits.train.len() + splits.valid.len(), 9);
+    one(
+        &dir.told(&splits),
+        &["`note`", ": 1 (the first: lines 2 to 5)"],
+    );
+    // Text may well have quotes, and end as our own last line does.
+    let content = table("path,label,note", |p, l| format!("{p},{l},\"a \"\"b\"\"\""));
+    dir.is_whole(&dir.open(content.trim_end()));
+    let splits = dir.open(table("path,label", |p, l| {
+        if first(p) {
+            return format!("{p}, \"{l}\"");
+        }
+        format!("{p},\"\"\"{l}\"\"\"")
+    }));
+    assert_eq!(splits.train.classes(), ["\"cat\"", "\"dog\"", "cat", "dog"]);
 }
 
 #[test]

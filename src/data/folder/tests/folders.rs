@@ -586,6 +586,33 @@ fn folders_without_images_are_no_classes_in_any_layout() {
 }
 
 #[test]
+fn parts_of_other_names_are_no_classes() {
+    let dir = Dir::of(&[
+        "images_val/cat/1.png",
+        "images_val/dog/1.png",
+        "images_train/cat/1.png",
+        "images_train/dog/1.png",
+    ]);
+    let text = dir.error(&plain());
+    let expected = "DIR: expected a folder for each class, found `images_train`, `images_val`, which all hold the \
+                    folders `cat`, `dog`; if `images_train` is a part of the images and no class, call the parts";
+    assert!(text.starts_with(expected), "{text}");
+    // Where each class has folders of the same names, these may be what they are.
+    let dir = Dir::of(&[
+        "cat/indoor/1.png",
+        "cat/outdoor/1.png",
+        "dog/indoor/1.png",
+        "dog/outdoor/1.png",
+    ]);
+    let splits = dir.open(&plain());
+    assert_eq!(splits.train.classes(), ["cat", "dog"]);
+    let told = dir.clean(&splits.report.notices().join("\n"));
+    let expected =
+        "DIR: the classes `cat`, `dog` all hold the folders `indoor`, `outdoor`; if these";
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
 fn a_folder_too_high_names_the_one_that_is_meant() {
     for (files, meant) in [
         (
@@ -990,9 +1017,10 @@ mod links {
             "pool/x/1.png",
             "pool/x/2.png",
             "pool/y/3.png",
+            "pool/z/5.png",
             "root/a/4.png",
         ]);
-        dir.link("../../pool/x/1.png", "root/b/one.png");
+        dir.link("../../pool/z/5.png", "root/b/one.png");
         dir.link(dir.at("pool/y"), "root/b/y");
         dir.link("../pool/x", "root/c");
         let splits = ImageFolder::open(dir.at("root")).unwrap();
@@ -1007,6 +1035,29 @@ mod links {
                 "root/c/2.png"
             ]
         );
+    }
+
+    #[test]
+    fn an_image_has_one_class_and_one_part() {
+        let dir = Dir::of(&["a/1.png", "a/2.png", "b/3.png", "b/4.png"]);
+        dir.link("../a/1.png", "b/one.png");
+        assert_eq!(
+            dir.error(&plain()),
+            "DIR/b/one.png: expected an image of one class, found the same image as DIR/a/1.png; with --task \
+             multi-label an image has several"
+        );
+        fs::remove_file(dir.at("b/one.png")).unwrap();
+        fs::hard_link(dir.at("b/3.png"), dir.at("b/again.png")).unwrap();
+        // Within a class an image may count twice.
+        assert_eq!(dir.all(&dir.open(&plain())).len(), 5);
+        let dir = Dir::of(&["train/a/1.png", "train/b/2.png", "val/b/3.png"]);
+        dir.link("../../train/a/1.png", "val/a/9.png");
+        let splits = dir.open(&plain());
+        assert_eq!((splits.train.len(), splits.valid.len()), (2, 2));
+        let told = dir.clean(&splits.report.notices().join("\n"));
+        let expected = "DIR/val/a/9.png: the same image as DIR/train/a/1.png, in another part; images that are in \
+                        two parts: 1";
+        assert!(told.contains(expected), "{told}");
     }
 
     #[test]
@@ -1368,7 +1419,10 @@ mod csv {
                 "path,label\n1.png,\"a\nb\"\n",
                 "a label on one line in line 2, found \"a\\nb\"",
             ),
-            (&unclosed, "2 fields in line 3, as in the header, found 1"),
+            (
+                &unclosed,
+                "a CSV file, found a quote in line 3 that is never closed",
+            ),
             (
                 "path,label\n\"1\n.png\",a\n",
                 "a path on one line in line 2, found \"1\\n.png\"",
@@ -1405,7 +1459,7 @@ mod csv {
 
     #[test]
     fn files_that_are_not_there() {
-        let dir = Dir::of(&["1.png", "2.png"]);
+        let dir = Dir::of(&["1.png", "2.png", "3.png"]);
         let error = ImageFolder::from_csv(dir.at("no.csv"), &plain()).unwrap_err();
         assert_eq!(
             dir.clean(&error.to_string()),
@@ -1428,9 +1482,8 @@ mod csv {
             valid_share: 0.5,
             ..skipping()
         };
-        // The same image by another way is another path.
         dir.folder("x");
-        let text = format!("{text}x/../1.png,a\n");
+        let text = format!("{text}x/../3.png,a\n");
         let report = dir.csv(&text, &allowed).report;
         assert_eq!(skipped(&dir, &report), found);
         // Unchecked, nothing but the file itself is opened.

@@ -232,3 +232,35 @@ fn a_fingerprint_tells_numbers() {
     assert_eq!(of(TWO), of(TWO));
     assert_ne!(of(TWO), of(&TWO.replace("1e2", "1e3")));
 }
+
+#[test]
+fn numbers_that_32_bits_cannot_tell_apart_are_refused() {
+    let dir = Dir::new();
+    let at = |values: [&str; 4]| {
+        let images = ["cat/0.png", "cat/1.png", "cat/2.png", "cat/3.png"];
+        let lines = images
+            .iter()
+            .zip(values)
+            .map(|(path, value)| format!("{path},{value}\n"));
+        format!("path,value\n{}", lines.collect::<String>())
+    };
+    let seconds = at(["1700000001", "1700000006", "1700000011", "1700000016"]);
+    let text = error(&dir, &seconds, &options());
+    contains(
+        &text,
+        &[
+            "DIR/l.csv",
+            "`value`",
+            "difference to 1700000001",
+            "in line 5",
+            "which becomes 1700000000",
+        ],
+    );
+    // Dates of some years, and what is rounded by a hair.
+    for values in [
+        ["19990101", "20240115", "20240116", "20111231"],
+        ["0.1", "0.2", "0.3", "1e-9"],
+    ] {
+        open(&dir, &at(values), &options());
+    }
+}
