@@ -133,7 +133,7 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// A path as text, each for one path alone: bytes that are not UTF-8 are written as in `"a\xFF.png"`.
+/// A path as text. Bytes that are not UTF-8 are written as in `"a\xFF.png"`, so that two such paths stay apart.
 pub fn path_text(path: &Path) -> String {
     let text = path.to_str().map(str::to_owned);
     text.unwrap_or_else(|| format!("{path:?}"))

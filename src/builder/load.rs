@@ -227,7 +227,7 @@ impl Spec {
             naming: layout.naming.as_ref().map(|names| names.whose),
             ..LoadReport::default()
         };
-        let trained = self.trained(file, device);
+        let trained = self.trained(file, &model);
         let mut expected: HashSet<String> = HashSet::new();
         for slot in &params::list(&model) {
             let upstream = names.name(&slot.path);
@@ -284,6 +284,7 @@ impl Spec {
             model,
             fresh,
             file_channels,
+            trained,
             report,
         })
     }
@@ -311,7 +312,7 @@ impl Spec {
         };
 
         let description = model.backbone.describe().clone();
-        let trained = &self.trained(file, &model.device());
+        let trained = &fit.trained;
         let patch = description.stem.as_ref().filter(|stem| stem.is_patch());
         // Patches are brought to their side before their channels change.
         let first = |path: &str| -> Result<HostTensor> {
@@ -380,7 +381,7 @@ impl Spec {
 
     /// What is known of the model that the weights were trained in: by what was declared, or by the
     /// configuration beside the file.
-    fn trained(&self, file: &WeightsFile, device: &Device) -> Trained {
+    fn trained(&self, file: &WeightsFile, model: &Classifier) -> Trained {
         let beside = || {
             let path = file.path().with_file_name(CONFIG);
             let text = std::fs::read_to_string(&path).ok()?;
@@ -399,21 +400,19 @@ impl Spec {
                 (beside().map(size_of), None)
             }
         };
-        // What windows such images have, a model for them tells.
-        let other = image_size.filter(|size| Some(*size) != self.image_size);
+        // What windows images of another size have, a model for them tells.
+        let has_tables = !model.backbone.describe().position_tables.is_empty();
+        let other = image_size.filter(|size| has_tables && Some(*size) != self.image_size);
         let windows = other.and_then(|_| {
             let spec = Spec {
                 image_size,
                 stem: stem.unwrap_or_default(),
                 ..self.clone()
             };
-            let sketch = spec.sketch(device).ok()?;
+            let sketch = spec.sketch(&model.device()).ok()?;
             let tables = sketch.backbone.describe().position_tables.iter();
-            Some(
-                tables
-                    .map(|table| (table.path.clone(), table.sides))
-                    .collect(),
-            )
+            let sides = tables.map(|table| (table.path.clone(), table.sides));
+            Some(sides.collect())
         });
         Trained {
             image_size,
@@ -444,6 +443,7 @@ struct Fit {
     /// The head, if the spec replaces that of the file.
     fresh: Option<HashMap<String, Vec<f32>>>,
     file_channels: Option<usize>,
+    trained: Trained,
     report: LoadReport,
 }
 

@@ -13,8 +13,7 @@ use crate::model::{
     Classifier, Group, HEAD, Head, ModelInfo, Outputs, Placement, Pool, StemShape, params,
 };
 use crate::nn::{ParamBuilder, Start};
-use crate::preprocess::check_crop_pct;
-use crate::preprocess::{ImageSize, Normalization};
+use crate::preprocess::{ImageSize, Normalization, check_crop_pct};
 use crate::zoo::{self, BackboneOptions, OWN_LIBRARY};
 
 /// Path of the last layer's weight.

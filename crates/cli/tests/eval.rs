@@ -532,21 +532,23 @@ fn a_comparison_shows_both_accuracies() {
     }
 }
 
+/// A run that takes a moment.
+const QUICK: [&str; 7] = [
+    "--epochs",
+    "1",
+    "--limit-train",
+    "64",
+    "--limit-test",
+    "40",
+    "--no-report",
+];
+
 /// But for the weights: the second model is like the first, wherever that came from.
 #[test]
 fn a_comparison_is_of_weights_alone() {
     let room = Room::new();
     let tune = |arguments: &[&str]| {
-        let own = [
-            "--epochs",
-            "1",
-            "--limit-train",
-            "64",
-            "--limit-test",
-            "40",
-            "--no-report",
-        ];
-        let output = room.command(&[&["finetune"], arguments, &own].concat());
+        let output = room.command(&[&["finetune"], arguments, &QUICK].concat());
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{errors}");
     };
@@ -580,17 +582,8 @@ fn a_recipe_file_takes_the_place_of_flags() {
     let room = Room::new();
     let file = "image_size = 32\n[early_stopping]\npatience = 3\n";
     fs::write(room.path.join("recipe.toml"), file).unwrap();
-    let own = [
-        "--epochs",
-        "1",
-        "--limit-train",
-        "64",
-        "--limit-test",
-        "40",
-        "--no-report",
-    ];
     let tune = |arguments: &[&str]| {
-        let output = room.command(&[&["finetune", "test_vit"], arguments, &own].concat());
+        let output = room.command(&[&["finetune", "test_vit"], arguments, &QUICK].concat());
         (
             output.status.success(),
             String::from_utf8(output.stderr).unwrap(),

@@ -198,8 +198,6 @@ pub(super) struct Walk {
     pub(super) report: FolderReport,
     /// Whether a link may make a folder one of several classes.
     several_labels: bool,
-    /// The folders of the parts before, by their canonical paths.
-    seen: HashMap<PathBuf, PathBuf>,
 }
 
 /// A folder that is still to be read.
@@ -218,7 +216,6 @@ impl Walk {
             broken: options.broken,
             report: FolderReport::new(Division::Undivided),
             several_labels: options.task == Task::MultiLabel,
-            seen: HashMap::new(),
         }
     }
 
@@ -319,24 +316,7 @@ impl Walk {
             class.files = groups.into_iter().flat_map(|(_, files)| files).collect();
             classes.push(class);
         }
-        self.warn_of_shared_folders(&base, seen);
         Ok(ClassFolders { base, classes })
-    }
-
-    /// Says so where a link makes folders of an earlier part a part once more.
-    fn warn_of_shared_folders(&mut self, base: &Path, seen: HashMap<PathBuf, (usize, PathBuf)>) {
-        let mut shared = Vec::new();
-        for (canonical, (_, path)) in seen {
-            let path = base.join(path);
-            match self.seen.get(&canonical) {
-                Some(other) => shared.push((path, other.clone())),
-                None => drop(self.seen.insert(canonical, path)),
-            }
-        }
-        let count = shared.len();
-        if let Some((path, other)) = shared.into_iter().min() {
-            self.warn(FolderWarning::SharedFolders { path, other, count });
-        }
     }
 
     /// The images in one folder; the folders in it become pending.

@@ -87,12 +87,9 @@ pub(super) fn list(root: &Path, options: &FolderOptions, purpose: Purpose) -> Re
         }
         parts.push(listed_part(&mut walk, part, found, options.task));
     }
-    let shared = same_files::check(&parts, options.task)?;
-    // Shared folders hold shared images.
-    let is_told = |warning: &FolderWarning| matches!(warning, FolderWarning::SharedFolders { .. });
-    if !walk.report.warnings.iter().any(is_told) {
-        walk.report.warnings.extend(shared);
-    }
+    walk.report
+        .warnings
+        .extend(same_files::check(&parts, options.task)?);
     let source = match parts.first() {
         Some(train) if is_training => train.place.clone(),
         _ => root.to_path_buf(),

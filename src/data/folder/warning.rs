@@ -54,20 +54,6 @@ pub(crate) enum FolderWarning {
         /// How many.
         count: usize,
     },
-    /// The same folders are in two parts, by links, so that the second says too much good of a
-    /// model.
-    #[error(
-        "{}: the same images as in {}, in another part; folders that are in two parts: {count}",
-        .path.display(), .other.display()
-    )]
-    SharedFolders {
-        /// The first of them.
-        path: PathBuf,
-        /// The same folder in an earlier part.
-        other: PathBuf,
-        /// How many.
-        count: usize,
-    },
     /// Links lead to the same images in two parts, so that the second says too much good of a model.
     #[error(
         "{}: the same image as {}, in another part; images that are in two parts: {count}",

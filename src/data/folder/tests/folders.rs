@@ -1091,8 +1091,8 @@ mod links {
         assert_eq!(
             told,
             [
-                "DIR/val/a: the same images as in DIR/train/a, in another part; folders that are in \
-              two parts: 2"
+                "DIR/val/a/1.png: the same image as DIR/train/a/1.png, in another part; images that are in two \
+                 parts: 2"
             ]
         );
         // Through a folder that lies elsewhere.
