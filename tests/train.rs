@@ -351,6 +351,38 @@ fn a_loss_that_is_no_number_ends_the_run_and_says_when() {
     );
 }
 
+/// The only step of an epoch spoils the weights, which the validation images are the first to show.
+#[test]
+fn a_validation_loss_that_is_no_number_is_told_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (train, valid) = images();
+    let wild = recipe()
+        .with_optimizer(Optimizer::sgd())
+        .learning_rate(1e30);
+    let train = train.take_first(wild.batch_size);
+    let error = wild
+        .fit(model(), train, valid, dir.path().join("run"))
+        .unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            Error::Diverged {
+                epoch: 1,
+                step: 1,
+                batch: None,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the loss on the validation images was ")
+            && text.contains(" after step 1, in epoch 1, at learning rate 1e30; try "),
+        "{text}"
+    );
+}
+
 struct StopAfter(usize);
 
 impl Monitor for StopAfter {

@@ -212,8 +212,15 @@ pub enum Error {
 
     /// Training produced a loss that is not a number, or infinite.
     #[error(
-        "the loss became {loss} in epoch {epoch}, step {step} (batch {batch} of the epoch), at \
-         learning rate {learning_rate:e}; try a lower learning rate or clipping; {}",
+        "the loss {} at learning rate {learning_rate:e}; try a lower learning rate or clipping; {}",
+        match .batch {
+            Some(batch) => format!(
+                "became {loss} in epoch {epoch}, step {step} (batch {batch} of the epoch),"
+            ),
+            None => format!(
+                "on the validation images was {loss} after step {step}, in epoch {epoch},"
+            ),
+        },
         match .checkpoint {
             Some(path) => format!("the last good checkpoint is {}", path.display()),
             None => "no checkpoint was written yet".to_owned(),
@@ -226,8 +233,8 @@ pub enum Error {
         epoch: usize,
         /// The step of the optimiser, counted from 1 over the whole run.
         step: usize,
-        /// The batch within the epoch, counted from 1.
-        batch: usize,
+        /// The batch within the epoch, counted from 1; `None` where the validation found it.
+        batch: Option<usize>,
         /// The head's learning rate of that step.
         learning_rate: f64,
         /// The newest checkpoint, if there is one.

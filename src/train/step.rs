@@ -133,7 +133,7 @@ impl<'a> Training<'a> {
             }
         }
         if !loss.is_finite() {
-            return Err(self.diverged(loss, &rates));
+            return Err(self.diverged(loss, Some(self.progress.state.batches), &rates));
         }
         let is_shown = (self.progress.state.steps + 1).is_multiple_of(10);
         let is_needed =

@@ -213,13 +213,14 @@ impl<'a> Training<'a> {
         }
     }
 
-    /// The error of a loss that is no longer a number.
-    pub fn diverged(&self, loss: f64, rates: &StepRates) -> Error {
+    /// The error of a loss that is no longer a number, of a batch of the epoch or after the last step.
+    pub fn diverged(&self, loss: f64, batch: Option<usize>, rates: &StepRates) -> Error {
+        let steps = self.progress.state.steps;
         Error::Diverged {
             loss,
             epoch: self.epoch_number(),
-            step: self.progress.state.steps + 1,
-            batch: self.progress.state.batches,
+            step: if batch.is_some() { steps + 1 } else { steps },
+            batch,
             learning_rate: rates.head(),
             checkpoint: checkpoint::newest(self.folder.path()).ok().flatten(),
         }

@@ -71,7 +71,7 @@ impl Training<'_> {
         let state = &self.progress.state;
         if !evaluation.loss.is_finite() {
             let rates = setup.rates_at(plan_step, state);
-            return Err(self.diverged(evaluation.loss, &rates));
+            return Err(self.diverged(evaluation.loss, None, &rates));
         }
         Ok(Validation {
             evaluation,

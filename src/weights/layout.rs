@@ -267,7 +267,7 @@ const SIGNS: [(&[&str], &str); 13] = [
             "embedder.embedder.convolution.weight",
             "encoder.stages.0.layers.0.layer.0.convolution.weight",
         ],
-        "names of transformers' ResNet, which are not read yet; timm's and torchvision's names are",
+        "names of transformers' ResNet",
     ),
     (
         &["rpn.head.cls_logits.weight", "roi_heads.box_predictor."],

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::flags::{count, device_name};
-use crate::output::{Stopped, Terminated};
+use crate::output::Stopped;
+use crate::progress::Stop;
 use crate::{
     bench, embed, eval, export, finetune, fractals, hub, info, list, logits, lr_find, notice,
     predict, probe, push, recommend, report, tune,
@@ -129,12 +130,8 @@ pub fn run() -> ExitCode {
                 error.downcast_ref(),
                 Some(burn_zoo::Error::Interrupted { .. })
             );
-            if error.is::<Terminated>() {
-                // The shell's convention for a program ended by SIGTERM.
-                ExitCode::from(143)
-            } else if interrupted || error.is::<Stopped>() {
-                // The shell's convention for a program ended by Ctrl-C.
-                ExitCode::from(130)
+            if interrupted || error.is::<Stopped>() {
+                ExitCode::from(Stop::exit_code())
             } else {
                 ExitCode::FAILURE
             }

@@ -150,7 +150,7 @@ impl FeatureArgs {
         image_size: Option<ImageSize>,
         parts: &[(Part, Arc<dyn ImageData>)],
     ) -> Result<Vec<PartFeatures>> {
-        let stop = Stop::on_ctrl_c()?;
+        let stop = Stop::on_signal()?;
         let skip_broken = self.images.data.skip_broken;
         let config = LoaderConfig {
             batch_size: self.batch_size,

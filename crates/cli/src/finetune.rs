@@ -415,7 +415,7 @@ impl FinetuneArgs {
     /// curves, and what a person sees.
     fn monitors(&self, tensorboard: Option<&str>, ranks: &Ranks) -> Result<Monitors<'static>> {
         if !ranks.leads() {
-            let stop = Stop::on_ctrl_c()?;
+            let stop = Stop::on_signal()?;
             return Ok(Monitors(vec![Box::new(Watch::new(stop, false))]));
         }
         let mut monitors: Vec<Box<dyn Monitor>> = Vec::new();
@@ -431,7 +431,7 @@ impl FinetuneArgs {
 
     /// What a person sees meanwhile.
     fn watch(&self) -> Result<Box<dyn Monitor>> {
-        let stop = Stop::on_ctrl_c()?;
+        let stop = Stop::on_signal()?;
         #[cfg(feature = "tui")]
         if self.tui {
             return Ok(Box::new(crate::dashboard::Dashboard::new(stop)?));

@@ -65,7 +65,7 @@ impl LrFindArgs {
             steps: self.steps,
             skip_broken: self.images.data.skip_broken,
         };
-        let stop = Stop::on_ctrl_c()?;
+        let stop = Stop::on_signal()?;
         let bar = progress::bar(sweep.steps, "learning rates");
         let found = task
             .recipe

@@ -27,12 +27,7 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(serde_json::to_string_pretty(&value)?)
 }
 
-/// SIGTERM ended a command before its work was done.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Terminated(pub String);
-
-/// Ctrl-C ended a command before its work was done.
+/// Ctrl-C or SIGTERM ended a command before its work was done.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Stopped(pub String);

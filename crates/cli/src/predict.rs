@@ -223,7 +223,7 @@ fn predict(
     let files = inputs.iter().filter(|input| input.fault.is_none());
     let files: Vec<PathBuf> = files.map(|input| input.path.clone()).collect();
     let bar = progress::bar(inputs.len(), "images");
-    let stop = Stop::on_ctrl_c()?;
+    let stop = Stop::on_signal()?;
     let began = Instant::now();
     let mut predictions = model.predict_files(files, options)?;
     let total = inputs.len();

@@ -116,33 +116,56 @@ pub fn bar(steps: usize, what: &str) -> ProgressBar {
         .with_prefix(what.to_owned())
 }
 
-/// Set by Ctrl-C.
-pub struct Stop(Arc<AtomicBool>);
+/// What asks for a stop: Ctrl-C, or SIGTERM, by which schedulers and containers end a program.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    pressed: Arc<AtomicBool>,
+    terminated: Arc<AtomicBool>,
+}
+
+/// There is one for the whole command: who asks again is told what was asked before.
+static STOP: OnceLock<Stop> = OnceLock::new();
+
+/// The shell's convention for programs ended by Ctrl-C and by SIGTERM.
+pub const PRESSED: u8 = 130;
+pub const TERMINATED: u8 = 143;
 
 impl Stop {
-    /// From now on the first Ctrl-C asks for a stop, the second one leaves at once. There is one for
-    /// the whole command: who asks again is told what was asked before.
-    pub fn on_ctrl_c() -> anyhow::Result<Self> {
-        static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    /// From now on the first Ctrl-C or SIGTERM asks for a stop, the second one leaves at once.
+    pub fn on_signal() -> anyhow::Result<Self> {
         if let Some(stop) = STOP.get() {
-            return Ok(Self(stop.clone()));
+            return Ok(stop.clone());
         }
-        let stop = STOP.get_or_init(Arc::default).clone();
-        let flag = stop.clone();
+        let stop = STOP.get_or_init(Self::default).clone();
+        #[cfg(unix)]
+        {
+            use signal_hook::{consts::SIGTERM, flag};
+            let terminated = &stop.terminated;
+            // In this order: only a flag that was set before ends the program.
+            flag::register_conditional_shutdown(SIGTERM, TERMINATED.into(), terminated.clone())?;
+            flag::register(SIGTERM, terminated.clone())?;
+        }
+        let pressed = stop.pressed.clone();
         ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+            if pressed.swap(true, Ordering::Relaxed) {
+                std::process::exit(PRESSED.into());
             }
             notice::say("\nstopping after this step; press Ctrl-C again to leave at once");
         })?;
-        Ok(Self(stop))
+        Ok(stop)
     }
-}
 
-impl Stop {
-    /// Whether Ctrl-C was pressed.
+    /// Whether there was one.
     pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.pressed.load(Ordering::Relaxed) || self.terminated.load(Ordering::Relaxed)
+    }
+
+    /// The exit code of a command that was stopped.
+    pub fn exit_code() -> u8 {
+        match STOP.get() {
+            Some(stop) if stop.terminated.load(Ordering::Relaxed) => TERMINATED,
+            _ => PRESSED,
+        }
     }
 }
 

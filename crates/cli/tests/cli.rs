@@ -669,10 +669,17 @@ fn a_stem_for_small_images_lasts() {
     assert!(text.contains("; stem: stride 2, no pooling"), "{text}");
 }
 
-/// The first Ctrl-C ends the run with a checkpoint that can be used.
+/// The first Ctrl-C or SIGTERM ends the run with a checkpoint that can be used.
 #[cfg(unix)]
 #[test]
-fn ctrl_c_leaves_a_checkpoint_and_says_where() {
+fn a_signal_leaves_a_checkpoint_and_says_where() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        leaves_a_checkpoint_and_says_where(signal, code);
+    }
+}
+
+#[cfg(unix)]
+fn leaves_a_checkpoint_and_says_where(signal: &str, code: i32) {
     use std::process::Stdio;
     use std::time::{Duration, Instant};
 
@@ -700,13 +707,13 @@ fn ctrl_c_leaves_a_checkpoint_and_says_where() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let killed = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
+        .args([signal, &child.id().to_string()])
         .status()
         .unwrap();
     assert!(killed.success());
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert_eq!(output.status.code(), Some(code), "{errors}");
     let last = RunConfig::newest_checkpoint(&out).unwrap().unwrap();
     let last = last.display();
     let expected = format!(

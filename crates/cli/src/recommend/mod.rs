@@ -146,7 +146,7 @@ impl RecommendArgs {
     ) -> Result<Vec<Recommended<'a>>> {
         let passes = rule.passes(self.images);
         let mut speed = Speed::new(device.clone(), rule.trains(), self.classes);
-        let stop = Stop::on_ctrl_c()?;
+        let stop = Stop::on_signal()?;
         let bar = progress::bar(SHARES.len() * TRIALS, "measuring");
         let measure = |speed: &mut Speed, candidate: &Candidate| -> Result<f64> {
             if stop.asked() {

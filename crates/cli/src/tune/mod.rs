@@ -154,7 +154,7 @@ impl TuneArgs {
             true => Vec::new(),
             false => SearchResult::open(&dir)?.trials().to_vec(),
         };
-        let mut watch = Watch::new(Stop::on_ctrl_c()?, !self.json, &known);
+        let mut watch = Watch::new(Stop::on_signal()?, !self.json, &known);
         let run = |trial: &mut burn_zoo::tune::Trial<'_>| plan.run(trial);
         let found = if is_new {
             let arguments = toml::Table::try_from(&plan)?;

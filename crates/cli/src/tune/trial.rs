@@ -23,7 +23,6 @@ use serde_json::{Map, Value};
 use super::fields::Choice;
 use crate::model::with_image_size;
 use crate::notice;
-use crate::output::Terminated;
 use crate::progress::Stop;
 use crate::recipe::RecipeArgs;
 use crate::task::{ImageArgs, StartArgs, Task, task};
@@ -154,9 +153,6 @@ impl TrialArgs {
                 Ok(())
             }
             Err(burn_zoo::Error::Interrupted { .. }) if lines.is_paused() => Ok(()),
-            Err(error @ burn_zoo::Error::Interrupted { .. }) if lines.is_terminated() => {
-                Err(Terminated(error.to_string()).into())
-            }
             Err(error) => Err(with_image_size(error)),
         }
     }
@@ -238,8 +234,7 @@ fn differing_fields(run: &Recipe, asked: &Recipe) -> Result<Vec<String>> {
 struct Lines {
     format: MetricsFormat,
     trial_id: Option<String>,
-    stop: Arc<Stop>,
-    terminated: Arc<AtomicBool>,
+    stop: Stop,
     /// Standard input has ended.
     is_alone: Arc<AtomicBool>,
     answers: Option<Arc<Mutex<Receiver<String>>>>,
@@ -249,10 +244,6 @@ struct Lines {
 
 impl Lines {
     fn new(args: &TrialArgs) -> Result<Self> {
-        let terminated = Arc::new(AtomicBool::new(false));
-        #[cfg(unix)]
-        signal_hook::flag::register(signal_hook::consts::SIGTERM, terminated.clone())
-            .context("SIGTERM cannot be waited for")?;
         let is_alone = Arc::new(AtomicBool::new(false));
         let answers = args.wait_for_answer.then(|| {
             let (sender, receiver) = channel();
@@ -276,8 +267,7 @@ impl Lines {
         Ok(Self {
             format: args.metrics_format,
             trial_id: args.trial_id.clone(),
-            stop: Arc::new(Stop::on_ctrl_c()?),
-            terminated,
+            stop: Stop::on_signal()?,
             is_alone,
             answers,
             is_paused: Arc::default(),
@@ -309,13 +299,9 @@ impl Lines {
         self.is_paused.load(Ordering::Relaxed)
     }
 
-    fn is_terminated(&self) -> bool {
-        self.terminated.load(Ordering::Relaxed)
-    }
-
     /// Whether somebody asked it to stop, or nobody waits for it any more.
     fn is_stopped(&self) -> bool {
-        self.is_terminated() || self.stop.asked() || self.is_alone.load(Ordering::Relaxed)
+        self.stop.asked() || self.is_alone.load(Ordering::Relaxed)
     }
 
     fn print(&self, record: &EpochRecord, done: bool) -> Result<()> {

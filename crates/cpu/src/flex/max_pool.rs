@@ -34,11 +34,11 @@ pub fn forward(x: &FlexTensor, window: Window) -> (FlexTensor, Vec<u8>) {
                     || {
                         let out = values.iter_mut().zip(taps.iter_mut());
                         for ((value, best), x) in out.zip(x) {
-                            // NaN wins, so that it is seen.
-                            if *x > *value || x.is_nan() {
-                                *value = *x;
-                                *best = tap;
-                            }
+                            // NaN wins, so that it is seen. Both are written in either case:
+                            // a loop that writes at times has no vectors.
+                            let larger = *x > *value || x.is_nan();
+                            *value = if larger { *x } else { *value };
+                            *best = if larger { tap } else { *best };
                         }
                     },
                 );
