@@ -23,6 +23,10 @@ pub(crate) fn client(url: &Url, connect: Duration, silence: Duration) -> ClientB
         .user_agent(concat!("burn-zoo/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(connect)
         .read_timeout(silence);
+    // A slow receiver acknowledges nothing for a while. Silence is measured by `read_timeout`, and of what is
+    // sent by its bytes.
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(None);
     // A proxy cannot reach this machine's own servers under that name.
     if is_loopback(url) {
         builder.no_proxy()

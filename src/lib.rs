@@ -106,7 +106,7 @@ pub mod zoo;
 pub use builder::{Spec, Zoo};
 pub use device::{device, device_name, device_with};
 pub use error::{Error, Result};
-pub use files::{path_text, write_file, write_together};
+pub use files::{path_text, shell_word, write_file, write_together};
 pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{

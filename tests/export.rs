@@ -145,6 +145,11 @@ fn a_folder_that_timm_wrote_opens() {
     assert_eq!(model.info().classes, ["cat", "dog", "eel"]);
     assert_eq!(model.info().normalization.mean(), [0.5]);
     assert_eq!(model.info().image_size, Some(160.into()));
+    // As timm calls the file unless it is asked for safetensors; the content tells which it is.
+    let at = |name: &str| dir.path().join(name);
+    std::fs::rename(at("model.safetensors"), at("pytorch_model.bin")).unwrap();
+    let again = Classifier::open(dir.path(), &device()).unwrap();
+    assert_eq!(again.state_dict().unwrap(), model.state_dict().unwrap());
 }
 
 /// The adapted model that timm builds for one channel computes the same from the same weights.
@@ -362,6 +367,16 @@ fn what_torchvision_has_no_argument_for_is_told() {
         built(Zoo::test_resnet().pool(Pool::Max)).unknown_to_timm(),
         None
     );
+    // timm drops more than the classifier of some.
+    let headless = |name: &str| built(Zoo::get(name).unwrap().num_classes(0)).unknown_to_timm();
+    assert_eq!(headless("test_resnet"), None);
+    for name in ["repvit_m0_9", "efficientvit_m0"] {
+        let told = headless(name).unwrap();
+        assert!(
+            told.starts_with("it has no classes, but the layers before the classifier: timm"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

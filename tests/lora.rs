@@ -520,6 +520,20 @@ fn biases_or_normalisations_train_alone() {
         let is_bias = name.ends_with(".bias") || name.contains("running_");
         assert!(is_bias || name.starts_with("fc."), "{name}");
     }
+    // Nor do scales where the normalisations of frozen layers train.
+    let of_frozen = resnet().freeze_for(
+        &Freeze::up_to("stage2"),
+        FrozenNorm::TrainAffine,
+        Adapt::BiasOnly,
+    );
+    let biases = of_frozen.unwrap().trainable_parameters();
+    assert!(biases.iter().any(|name| name == "stage1.0.bn1.bias"));
+    for name in biases {
+        assert!(
+            name.ends_with(".bias") || name.starts_with("head."),
+            "{name}"
+        );
+    }
     let norms = moved(with(resnet(), Adapt::NormOnly), 64);
     assert!(norms.iter().any(|name| name == "layer1.0.bn1.weight"));
     // Kernels have four dimensions, and no convolution here has a bias.

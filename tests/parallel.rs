@@ -334,8 +334,14 @@ fn a_run_goes_on_with_another_number_of_ranks() {
             })
         ));
         let device = Device::default();
-        let run = resume(&part, &device, train, valid, on(ranks), &mut ()).unwrap();
+        let mut told = Told::default();
+        let run = resume(&part, &device, train, valid, on(ranks), &mut told).unwrap();
         assert_eq!(run.epochs().len(), 3);
+        let changed = told
+            .0
+            .iter()
+            .filter(|told| told.contains("the run had 2 ranks, 24 images a step"));
+        assert_eq!(changed.count(), usize::from(ranks != 2), "{:?}", told.0);
         if ranks == 2 {
             // As if it had never stopped, but for what batch normalisation has seen: within an epoch the
             // statistics of each rank are its own.
@@ -568,16 +574,18 @@ fn early_stopping_plateaus_and_averages_are_those_of_one_device() {
     assert_eq!(rates(&alone), rates(&together));
 }
 
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Monitor for Told {
+    fn notice(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
 /// What any rank has to say is heard once: what all say as one text, what one says with its name.
 #[test]
 fn notices_of_all_ranks_are_heard() {
-    #[derive(Default)]
-    struct Told(Vec<String>);
-    impl Monitor for Told {
-        fn notice(&mut self, text: &str) {
-            self.0.push(text.to_owned());
-        }
-    }
     let dir = tempfile::tempdir().unwrap();
     let mut told = Told::default();
     let [train, valid] = images(97, 40);

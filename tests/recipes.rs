@@ -222,6 +222,9 @@ fn a_run_can_be_repeated_from_its_configuration() {
     let run = fit(&recipe, &dir.path().join("run")).unwrap();
     let text = std::fs::read_to_string(run.dir().join("config.toml")).unwrap();
     assert_eq!(Recipe::from_toml(&text).unwrap(), recipe);
+    // What stands beside the recipe would have no effect.
+    let error = Recipe::from_toml(&format!("epochs = 5\n{text}")).unwrap_err();
+    assert!(error.to_string().ends_with("found `epochs`"), "{error}");
     assert_eq!(
         Recipe::from_toml("\"recipe\" = \"gradual\"\nepochs = 2").unwrap(),
         Recipe::gradual().epochs(2)

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 use burn_zoo::data::{FashionMnist, ImageSet, Loader, LoaderConfig};
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Mixing;
@@ -514,6 +516,52 @@ fn with_every_optimizer_a_run_goes_on_to_the_same_weights() {
     }
 }
 
+/// As in timm: a bias is not held back by its own norm, which begins at nothing.
+#[test]
+fn lamb_scales_the_steps_of_what_decays() {
+    let device = Device::default().autodiff();
+    let spec = Zoo::test_resnet().weights(Weights::Random(7)).adapt(1, 10);
+    let mut model = spec.build(&device).unwrap();
+    let lamb = recipe().with_optimizer("lamb".parse().unwrap());
+    let mut optimizer = lamb.optimizer(&model).unwrap();
+    let images = Tensor::<4>::ones([2, 1, 28, 28], &device);
+    let bias = |model: &Classifier| model.state_dict().unwrap()["fc.bias"].data[0];
+    let before = bias(&model);
+    for _ in 0..5 {
+        // The first bias has the same gradient in each step, and so moves by the whole rate.
+        let loss = model
+            .forward(images.clone())
+            .unwrap()
+            .narrow(1, 0, 1)
+            .mean();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model = optimizer.step(0.01, model, gradients);
+    }
+    let moved = before - bias(&model);
+    assert!((moved - 0.05).abs() < 1e-4, "{moved}");
+}
+
+/// Mixing that is switched off is none: also not for a loss by class weights, nor for a batch of one.
+#[test]
+fn mixing_of_nothing_is_no_mixing() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = vec![3.0, 0.2, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5];
+    let plain = recipe()
+        .epochs(1)
+        .class_weights(burn_zoo::train::ClassWeights::Given(weights));
+    let off = plain.clone().mixing(Mixing {
+        mixup_alpha: 0.0,
+        cutmix_alpha: 0.0,
+        ..Mixing::default()
+    });
+    let run = |recipe: &Recipe, name: &str| {
+        let run = fit(recipe, &dir.path().join(name));
+        run.model().state_dict().unwrap()
+    };
+    assert_eq!(run(&plain, "plain"), run(&off, "off"));
+    off.batch_size(1).plan(&model(), 10).unwrap();
+}
+
 /// Small images first: each size has its share of the epochs, and a run that was stopped goes on to the
 /// same weights.
 #[test]
@@ -711,6 +759,21 @@ fn recipes_that_do_not_fit_are_refused_before_anything_is_written() {
                 nesterov: false,
             }),
             "momentum: expected at least 0 and below 1, found 1",
+        ),
+        (
+            recipe().with_optimizer(Optimizer::Adam {
+                betas: [0.9, 0.99999999],
+                epsilon: 1e-8,
+            }),
+            "betas: expected at least 0 and below 1, rounded to 32 bits, found 0.99999999",
+        ),
+        (
+            recipe().with_optimizer(Optimizer::Adam {
+                betas: [0.9, 0.999],
+                epsilon: 1e-60,
+            }),
+            "epsilon: expected a number above 0, rounded to 32 bits, found 0.00000000000000000000000000000000\
+             0000000000000000000000000001",
         ),
         (
             recipe().drop_last(true).batch_size(1000),

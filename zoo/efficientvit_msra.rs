@@ -115,6 +115,7 @@ impl Config {
         let strides = stem.strides().to_vec();
         let description = Description {
             has_pre_logits: true,
+            pre_logits_for_classes: true,
             stem: Some(stem),
             input_size: InputSize::Exactly(image_size),
             pools: &[Pool::Avg, Pool::Max, Pool::AvgMax, Pool::CatAvgMax],

@@ -125,6 +125,7 @@ impl Config {
         let groups = stages.groups_with_stem();
         let description = Description {
             has_pre_logits: true,
+            pre_logits_for_classes: self.has_mlp_head,
             head_features: self.has_mlp_head.then_some(hidden),
             // The stem looks 7 pixels far and pads with 2.
             input_size: InputSize::AtLeast(3),

@@ -66,6 +66,7 @@ impl Config {
         let description = Description {
             stem: Some(shape),
             has_pre_logits: true,
+            pre_logits_for_classes: true,
             pools: &[Pool::Avg, Pool::None],
             classifier: "head.head.l",
             second_classifier: Some("head.head_dist.l"),

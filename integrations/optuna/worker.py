@@ -77,7 +77,7 @@ def work(study, args, retry):
 
 
 def run(trial, args):
-    """Runs a trial: the accuracy of its best epoch, whose model is in the run folder."""
+    """Runs a trial: the metric of its best epoch."""
     trials = trial.study.get_trials(deepcopy=False)
     name = f"trial-{original(trials[trial.number]):04}"
     folder = args.runs / name
@@ -100,7 +100,7 @@ def run(trial, args):
     ):
         for text in process.stdout:
             line = json.loads(text)
-            trial.report(line["valid_accuracy"], line["training_iteration"])
+            trial.report(line[args.metric], line["training_iteration"])
             if not is_pruned and not line["done"] and trial.should_prune():
                 is_pruned = True
                 # A trial that repeats this one inherits it, if the worker is killed before it can tell.
@@ -111,7 +111,8 @@ def run(trial, args):
     if is_pruned:
         raise optuna.TrialPruned
     epochs = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
-    return max(epoch["valid_accuracy"] for epoch in epochs)
+    best = max if args.direction == "maximize" else min
+    return best(epoch[args.metric] for epoch in epochs)
 
 
 def fail_unlocked_trials(study, runs, retry):
@@ -164,6 +165,8 @@ def main():
     parser.add_argument("--study", default="burn-zoo", help="its name")
     parser.add_argument("--trials", type=int, required=True, help="of the study, by all workers")
     parser.add_argument("--runs", type=Path, required=True, help="the folder of the run folders")
+    parser.add_argument("--metric", default="valid_accuracy", help="such as valid_map, valid_rmse, valid_loss")
+    parser.add_argument("--direction", default="maximize", choices=["maximize", "minimize"])
     parser.add_argument("--heartbeat", type=int, default=60, metavar="SECONDS")
     parser.add_argument("arguments", nargs="+", help="after `--`: arguments of `burn-zoo trial`")
     args = parser.parse_args()
@@ -176,14 +179,14 @@ def main():
         study = optuna.create_study(
             storage=open_storage(args, retry),
             study_name=args.study,
-            direction="maximize",
+            direction=args.direction,
             sampler=optuna.samplers.TPESampler(constant_liar=True),
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
             load_if_exists=True,
         )
     work(study, args, retry)
     best = study.best_trial
-    print(f"best: {best.value:.1%} with {best.params}: {args.runs}/trial-{original(best):04}")
+    print(f"best: {args.metric} {best.value:.4g} with {best.params}: {args.runs}/trial-{original(best):04}")
 
 
 if __name__ == "__main__":

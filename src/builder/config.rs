@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::{Pool, StemShape};
 use crate::preprocess::Normalization;
 use crate::weights::manifest::HubModel;
-use crate::weights::{CONFIG, WEIGHTS, Weights};
+use crate::weights::{CONFIG, PICKLED, WEIGHTS, Weights};
 use crate::zoo;
 
 impl Spec {
@@ -23,7 +23,14 @@ impl Spec {
     /// that is missing or cannot be used.
     pub fn of_folder(dir: impl AsRef<std::path::Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        read_config(&dir.join(CONFIG), Weights::File(dir.join(WEIGHTS)))
+        // timm writes a pickle unless it is asked for safetensors.
+        let [own, pickled] = [WEIGHTS, PICKLED].map(|name| dir.join(name));
+        let weights = if !own.exists() && pickled.exists() {
+            pickled
+        } else {
+            own
+        };
+        read_config(&dir.join(CONFIG), Weights::File(weights))
     }
 }
 

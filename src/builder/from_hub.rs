@@ -8,7 +8,7 @@ use super::spec::Spec;
 use crate::error::{Error, Result};
 use crate::weights::hub::{FetchError, Hub, Pin, Request};
 use crate::weights::manifest::{Entry, Source};
-use crate::weights::{Progress, Weights};
+use crate::weights::{PICKLED, Progress, WEIGHTS, Weights};
 
 /// The file that upstream published first.
 pub(super) fn fetch_original(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf> {
@@ -51,22 +51,33 @@ pub(super) fn fetch_entry(entry: &Entry, progress: &mut dyn FnMut(Progress)) -> 
         .map(String::as_str);
     let names = entry.source.file_names();
     let hub = Hub::from_env()?;
-    first_that_exists(&names, |file| {
-        let request = Request {
-            repository,
-            revision: confirmed,
-            file,
-            pin,
-        };
-        hub.fetch(&request, progress).map(|fetched| fetched.path)
-    })
+    let request = |file| Request {
+        repository,
+        revision: confirmed,
+        file,
+        pin,
+    };
+    first_that_exists(&hub, &names, request, progress)
 }
 
-/// Tries file names in order; only that a file is not there leads on to the next.
-fn first_that_exists<T>(names: &[&str], mut fetch: impl FnMut(&str) -> Result<T>) -> Result<T> {
+/// The first of these files that is cached, else the first that the hub has. Only that a file is not there
+/// leads on to the next.
+fn first_that_exists<'a>(
+    hub: &Hub,
+    names: &[&'a str],
+    request: impl Fn(&'a str) -> Request<'a>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<PathBuf> {
+    for name in names {
+        if let Some(cached) = hub.find(&request(name))? {
+            return Ok(cached.path);
+        }
+    }
     let mut last = Err(Error::argument("file", "a name to look for", "none"));
     for name in names {
-        last = fetch(name);
+        last = hub
+            .fetch(&request(name), progress)
+            .map(|fetched| fetched.path);
         match &last {
             Err(error)
                 if matches!(FetchError::of(error), Some(FetchError::FileNotFound { .. })) => {}
@@ -84,19 +95,16 @@ pub(super) fn fetch_repository(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Spec, String)> {
     let hub = Hub::from_env()?;
-    let mut fetch = |revision: Option<&str>, file: &str| {
-        let request = Request {
-            repository,
-            revision,
-            file,
-            pin: Pin::default(),
-        };
-        hub.fetch(&request, progress)
+    let request = |revision, file| Request {
+        repository,
+        revision,
+        file,
+        pin: Pin::default(),
     };
-    let config = fetch(revision, "config.json")?;
+    let config = hub.fetch(&request(revision, "config.json"), progress)?;
     let commit = Some(config.commit.as_str());
-    let names = ["model.safetensors", "pytorch_model.bin"];
-    let path = first_that_exists(&names, |file| Ok(fetch(commit, file)?.path))?;
+    let names = [WEIGHTS, PICKLED];
+    let path = first_that_exists(&hub, &names, |file| request(commit, file), progress)?;
     let spec = read_config(&config.path, Weights::File(path))?;
     Ok((spec, config.commit))
 }

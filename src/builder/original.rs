@@ -35,15 +35,21 @@ pub(super) fn fetch(
     };
     let folder = root.join("weights");
     let path = folder.join(original.file_name());
+    let mut why = "it is not in the cache".to_owned();
     if path.is_file() {
         let found = sha256_of(&path).map_err(Error::io("read", &path))?;
         if found.starts_with(prefix.as_str()) {
             return Ok(path);
         }
+        why = format!(
+            "the cached {} was altered: expected a SHA-256 that begins with {prefix}, found {found}",
+            path.display()
+        );
     }
     if Hub::from_env()?.is_offline() {
-        let reason = "it is not in the cache, and HF_HUB_OFFLINE forbids to fetch it";
-        return Err(failed(reason.to_owned()));
+        return Err(failed(format!(
+            "{why}, and HF_HUB_OFFLINE forbids to fetch it"
+        )));
     }
     std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let expected = Expected {

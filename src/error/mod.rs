@@ -294,7 +294,7 @@ pub enum Error {
         "{image}; the run stands at {}, before the step that needs this image; once the image is \
          mended, `burn-zoo finetune --resume {run}` goes on from there; with `--skip-broken` \
          behind it, such images are left out",
-        .checkpoint.display(), run = .run.display()
+        .checkpoint.display(), run = path_word(.run)
     )]
     BrokenImage {
         /// What is wrong with it; it names the file.
@@ -310,7 +310,7 @@ pub enum Error {
         Some(path) => format!(
             "; the run stands at {}; `burn-zoo finetune --resume {}` goes on from there",
             path.display(),
-            .run.display()
+            path_word(.run)
         ),
         None => "; nothing was written".to_owned(),
     })]
@@ -340,6 +340,11 @@ pub enum Error {
         /// Why the last one did.
         cause: String,
     },
+}
+
+/// A path in a command that can be copied.
+fn path_word(path: &Path) -> String {
+    crate::shell_word(&path.display().to_string())
 }
 
 impl Error {

@@ -117,8 +117,8 @@ impl Lora {
             return Err(Error::argument("adapt lora rank", "1 to 4096", self.rank));
         }
         let alpha = self.alpha_or_default();
-        if !(alpha.is_finite() && alpha > 0.0) {
-            let expected = "a number above 0";
+        if !((alpha as f32).is_finite() && alpha as f32 > 0.0) {
+            let expected = "a number above 0, rounded to 32 bits";
             return Err(Error::argument("adapt lora alpha", expected, alpha));
         }
         Ok(())

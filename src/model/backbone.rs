@@ -133,6 +133,8 @@ pub struct Description {
     /// Where the classifier sees every position of the last map: what activates its scores, which are
     /// pooled then. Without classes the features are pooled.
     pub score_act: Option<Act>,
+    /// Whether upstream has the layers before the classifier only where there are classes.
+    pub pre_logits_for_classes: bool,
     /// How upstream's classifiers start.
     pub classifier_init: Init,
     /// Upstream's name for every parameter but the classifier's.
@@ -189,6 +191,7 @@ impl Description {
             classifier: "fc",
             second_classifier: None,
             score_act: None,
+            pre_logits_for_classes: false,
             classifier_init: Init::PyTorch,
             key_table: KeyTable::new(&[]),
             other_names: Vec::new(),

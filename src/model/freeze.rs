@@ -140,6 +140,7 @@ impl Classifier {
             .collect();
         let trains_affine = |path: &str| {
             norm == FrozenNorm::TrainAffine
+                && (adapt != Adapt::BiasOnly || kinds.trains(path))
                 && path
                     .rfind('.')
                     .is_some_and(|dot| norms.iter().any(|prefix| *prefix == path[..=dot]))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::data::Task;
+use crate::data::{FashionMnist, Task};
 use crate::error::{Error, Result};
 use crate::files::{remove_if_there, write_file};
 use crate::model::Classifier;
@@ -295,7 +295,7 @@ impl<'a> Results<'a> {
     }
 
     fn is_fashion_mnist(&self) -> bool {
-        self.name().starts_with("fashion-mnist")
+        is_fashion_mnist(self.data)
     }
 
     /// What the hub calls the data set, or how it would be loaded.
@@ -303,7 +303,7 @@ impl<'a> Results<'a> {
         let name = self.name();
         if self.is_fashion_mnist() {
             FASHION_MNIST
-        } else if name.starts_with("fractals") {
+        } else if name == "fractals" {
             "fractals"
         } else if name.ends_with(".csv") || name.ends_with(".tsv") {
             "csv"
@@ -409,11 +409,15 @@ fn metric_on_hub(name: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
+/// Whether the images are FashionMNIST's, from wherever they came: no name of a folder tells.
+fn is_fashion_mnist(data: &RunData) -> bool {
+    data.classes == FashionMnist::CLASSES
+}
+
 /// Whether a run of FashionMNIST was validated on its test images, as earlier versions did.
 fn chosen_by_test(data: &RunData) -> bool {
-    let is_fashion = data_name(&data.source).starts_with("fashion-mnist");
     let arguments = data.arguments.get("data").and_then(toml::Value::as_table);
-    let Some(arguments) = arguments.filter(|_| is_fashion) else {
+    let Some(arguments) = arguments.filter(|_| is_fashion_mnist(data)) else {
         return false;
     };
     let splits = arguments.get("splits_fashion_mnist");

@@ -54,13 +54,15 @@ impl ClassWeights {
         let ClassWeights::Given(weights) = self else {
             return Ok(());
         };
-        let sound = weights.iter().all(|w| w.is_finite() && *w >= 0.0);
-        if sound && weights.iter().any(|w| *w > 0.0) {
+        // As they are computed with.
+        let mut numbers = weights.iter().map(|w| *w as f32);
+        let sound = numbers.clone().all(|w| w.is_finite() && w >= 0.0);
+        if sound && numbers.any(|w| w > 0.0) {
             return Ok(());
         }
         Err(Error::argument(
             "class_weights",
-            "numbers of at least 0, not all of them 0",
+            "numbers of at least 0, rounded to 32 bits, not all of them 0",
             format!("{weights:?}"),
         ))
     }
@@ -136,7 +138,11 @@ impl Loss {
         // PyTorch divides by the weights of the labels if there are labels, else by the batch.
         let hard = labels.one_hot::<2>(logits.dims()[1]).float();
         // PyTorch divides by 0 where all labels of a batch weigh nothing; here there is nothing to learn.
-        let weigh = |w: Tensor<2>| (hard.clone() * w).sum().clamp_min(f32::MIN_POSITIVE);
+        let weigh = |w: Tensor<2>| {
+            let sum = (hard.clone() * w).sum();
+            let is_none = sum.clone().lower_equal_elem(0.0);
+            sum.mask_fill(is_none, f32::INFINITY)
+        };
         let divisor = self.weights.clone().map(weigh);
         self.of_shares(logits, hard, divisor)
     }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use burn::module::Module as _;
 use serde::Serialize;
 
 use super::batch_size::{Searched, where_most_trains};
 use super::epoch_record::EpochRecord;
+use super::feature_cache::CachePlace;
 use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use super::setup::num_frozen_groups;
@@ -114,13 +116,17 @@ impl Recipe {
         let prefix = num_frozen_groups(&frozen);
         let features = match prefix {
             0 => 0,
-            // They are not kept of images that grow.
-            _ if !self.progressive_sizes.is_none() => 0,
+            // They are not kept of images that grow, nor of those that are new in each epoch.
+            _ if !self.progressive_sizes.is_none() || self.views_to_keep() == 0 => 0,
+            _ if self.feature_cache.place == CachePlace::Off => 0,
             groups => {
                 let loader = searched.prepare(least)?.1.train;
-                let first = loader.first()?;
-                let output = model.forward_to(first.images, groups)?;
-                output.shape().length() as u64 * 4 * train.len() as u64
+                let images = loader.first()?.images.without_autodiff();
+                let [count, ..] = images.dims();
+                let output = model.valid().forward_to(images, groups)?;
+                let of_image = output.shape().length() / count.max(1);
+                let numbers = of_image * self.views_to_keep() * train.len();
+                numbers as u64 * if self.feature_cache.half { 2 } else { 4 }
             }
         };
         let activations = line.map(|(slope, _)| (slope * batch_size as f64) as u64);
@@ -307,6 +313,10 @@ impl Recipe {
             at = found.unwrap_or(at);
             outputs[at] += layer.output.iter().product::<usize>() as u64;
         }
+        // Below what trains nothing is kept for a backward pass.
+        let trains_in = |group: &Group| trains.iter().any(|path| path.starts_with(&group.prefix));
+        let frozen = groups.iter().position(trains_in).unwrap_or(0);
+        outputs[..frozen].fill(0);
         let all = outputs.iter().sum::<u64>().max(1);
         let kept = whole
             .activations
@@ -366,6 +376,10 @@ impl fmt::Display for MemoryUse {
             ("working memory", self.working),
             ("predicted peak", self.predicted),
             ("measured peak", self.measured),
+            (
+                "averaged weights",
+                (self.average > 0).then_some(self.average),
+            ),
             (
                 "features kept",
                 (self.features > 0).then_some(self.features),

@@ -42,17 +42,18 @@ impl ModelOptimizer {
     /// (everything of rank one) and what the family exempts do not, as in timm.
     fn new(kind: Optimizer, model: &Classifier, weight_decay: f64) -> Self {
         let momentum = Momentum::default();
-        let settings = |decay: f64| Settings {
+        let settings = |decay: Option<f64>| Settings {
             kind,
-            decay,
+            decay: decay.unwrap_or(0.0),
+            is_undecayed: decay.is_none(),
             momentum: momentum.clone(),
         };
         let exempt = &model.backbone.describe().no_weight_decay;
         let params = params::list(model).into_iter();
         let undecayed = params.filter(|p| p.shape.len() <= 1 || exempt.contains(&p.path));
         let groups = DecayGroups {
-            decayed: settings(weight_decay),
-            undecayed: settings(0.0),
+            decayed: settings(Some(weight_decay)),
+            undecayed: settings(None),
             undecayed_ids: undecayed.map(|p| p.id).collect(),
         };
         let (inner, forget) = match kind {

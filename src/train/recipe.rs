@@ -424,6 +424,20 @@ impl Recipe {
         drop_path_rate(drop_path_rate: f64);
     }
 
+    /// Whether training images differ from epoch to epoch.
+    pub(super) fn has_new_images(&self) -> bool {
+        !self.augment.is_none() || self.mixing.as_ref().is_some_and(Mixing::is_active)
+    }
+
+    /// Views of each training image of which features may be kept.
+    pub(super) fn views_to_keep(&self) -> usize {
+        if self.has_new_images() {
+            self.feature_cache.views
+        } else {
+            1
+        }
+    }
+
     /// The model as this recipe trains it: with fresh adapters if the recipe asks for some and the model has
     /// none, and nothing else of the backbone free than what [`adapt`](Self::adapt) says. [`fit`](Self::fit)
     /// begins with it; a loop of your own does before it asks for [`plan`](Self::plan) and

@@ -43,7 +43,22 @@ impl Recipe {
             .map(|value| (value.span(), value.into_inner()))
         {
             // A run's own `config.toml` holds its recipe in a table.
-            Some((_, DeValue::Table(recipe))) if is_of_run => recipe,
+            Some((_, DeValue::Table(recipe))) if is_of_run => {
+                let known = ["burn_zoo", "model", "data", "extended"];
+                if let Some(other) = table
+                    .keys()
+                    .find(|key| !known.contains(&key.get_ref().as_ref()))
+                {
+                    let expected = "burn_zoo, recipe, model, data, extended at the top of a run's \
+                                    file, and keys of the recipe in [recipe]";
+                    return Err(Error::argument(
+                        "recipe",
+                        expected,
+                        format!("`{}`", other.get_ref()),
+                    ));
+                }
+                recipe
+            }
             named => {
                 let recipe = match named {
                     None => Self::full(),

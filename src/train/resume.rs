@@ -141,6 +141,19 @@ fn resume_in(
     if state.extended < config.extended.len() {
         state.extend(config.extended.len());
     }
+    let before = state.ranks.max(1);
+    if group.leads() && before != group.size() {
+        let images = recipe.batch_size * recipe.accumulate;
+        let of = |ranks: usize| match ranks {
+            1 => format!("one rank, {images} images a step"),
+            _ => format!("{ranks} ranks, {} images a step", ranks * images),
+        };
+        monitor.notice(&format!(
+            "the run had {}; it goes on with {}: steps are others than without the interruption",
+            of(before),
+            of(group.size())
+        ));
+    }
     state.continue_with(group.size(), setup.train.num_batches());
     let ema = ema.map(|ema| options.place.apply(recipe.adapted(ema)?));
     let ema = ema.transpose()?;

@@ -44,6 +44,8 @@ impl Momentum {
 pub(super) struct Settings {
     pub kind: Optimizer,
     pub decay: f64,
+    /// Whether these are biases and their like, which never decay.
+    pub is_undecayed: bool,
     pub momentum: Momentum,
 }
 
@@ -117,6 +119,8 @@ impl Settings {
             .with_beta_1(beta_1)
             .with_beta_2(beta_2)
             .with_weight_decay(self.decay as f32)
+            // By its own norm a bias that begins at 0 would hardly move. As in timm.
+            .with_use_trust_ratio(!self.is_undecayed)
             .build()
     }
 
@@ -444,6 +448,7 @@ mod tests {
         let rule = Muon(Settings {
             kind: Optimizer::Muon { momentum: 0.9 },
             decay: 0.1,
+            is_undecayed: false,
             momentum: Momentum::default(),
         });
         let device = Device::default();

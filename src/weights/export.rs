@@ -28,14 +28,19 @@ use crate::zoo::{self, LIBRARIES, OWN_LIBRARY};
 
 /// Name of the weights file in an exported folder.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// Name of the weights in a folder of timm's or transformers', where they are no safetensors.
+pub(crate) const PICKLED: &str = "pytorch_model.bin";
 /// Name of the configuration in an exported folder.
 pub(crate) const CONFIG: &str = "config.json";
 /// Name of the model card in an exported folder.
 pub(crate) const CARD: &str = "README.md";
 
-/// How every model card of ours begins, by whose the network is.
-fn front_matter(library: &str) -> String {
-    format!("---\ntags:\n- image-classification\n- {library}\n- burn\nlibrary_name: {library}\n")
+/// The tag of models that tell classes.
+const CLASSIFICATION: &str = "image-classification";
+
+/// How every model card of ours begins, by what the model is for and whose the network is.
+fn front_matter(tag: &str, library: &str) -> String {
+    format!("---\ntags:\n- {tag}\n- {library}\n- burn\nlibrary_name: {library}\n")
 }
 
 impl Classifier {
@@ -236,7 +241,8 @@ impl Classifier {
                 "no other library has the architecture {architecture}"
             ));
         }
-        let stem = self.backbone.describe().changed_stem();
+        let description = self.backbone.describe();
+        let stem = description.changed_stem();
         let stem = stem.filter(|stem| stem.in_timm().is_none());
         let pool = self.head.pool();
         let has_pool = library == "timm" || zoo::find(architecture).is_ok_and(|a| a.pool == pool);
@@ -249,6 +255,9 @@ impl Classifier {
             }
             (None, true) if library != "timm" && self.num_classes() == 0 => {
                 "it has no classes".to_owned()
+            }
+            (None, true) if self.num_classes() == 0 && description.pre_logits_for_classes => {
+                "it has no classes, but the layers before the classifier".to_owned()
             }
             (None, true) => return None,
         };
@@ -293,10 +302,14 @@ impl Classifier {
     pub(crate) fn card(&self, facts: &CardFacts) -> String {
         let info = &self.info;
         let library = self.library();
+        let (what, tag) = match facts.task {
+            Task::SingleLabel | Task::MultiLabel => ("classes", CLASSIFICATION),
+            Task::Regression => ("number(s)", "image-regression"),
+        };
         let classes = match info.classes.as_slice() {
-            [] => format!("{} classes", self.num_classes()),
+            [] => format!("{} {what}", self.num_classes()),
             names => format!(
-                "{} classes: {}",
+                "{} {what}: {}",
                 names.len(),
                 names
                     .iter()
@@ -324,7 +337,7 @@ impl Classifier {
              ```rust\n\
              let model = {RUST_FOLDER};\n\
              ```\n",
-            front_matter = front_matter(library),
+            front_matter = front_matter(tag, library),
             metadata = facts.metadata(info.licence.as_deref()),
             sections = facts.sections,
             architecture = info.architecture,
@@ -372,7 +385,7 @@ pub(crate) const EXPORTED: [&str; 3] = [WEIGHTS, CARD, CONFIG];
 pub(crate) fn is_ours(card: &str) -> bool {
     // Earlier versions wrote these lines and no others.
     let is_old = || {
-        let starts = LIBRARIES.map(|library| front_matter(library) + "---\n");
+        let starts = LIBRARIES.map(|library| front_matter(CLASSIFICATION, library) + "---\n");
         !card.contains(SEAL) && starts.iter().any(|start| card.starts_with(start))
     };
     unsealed(card).is_some() || is_old()

@@ -45,7 +45,7 @@ pub(crate) use card::{CardFacts, at_repository, weights_name, yaml};
 pub use contents::{DType, TensorInfo};
 #[cfg(feature = "plots")]
 pub(crate) use export::{CARD, is_ours};
-pub(crate) use export::{CONFIG, EXPORTED, WEIGHTS};
+pub(crate) use export::{CONFIG, EXPORTED, PICKLED, WEIGHTS};
 pub use file::WeightsFile;
 pub(crate) use layout::{COUNTER, Layout, is_head};
 pub use progress::Progress;

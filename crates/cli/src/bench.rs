@@ -116,6 +116,10 @@ impl BenchArgs {
         let median = measure::median(seconds);
         let rate = self.batch_size() as f64 / median;
         let memory = Memory::peak_resident();
+        let rate_name = match self.mode {
+            Mode::Train | Mode::Infer => "images_per_second",
+            Mode::Load => "loads_per_second",
+        };
         if self.json {
             return print_json(&json!({
                 "model": self.model,
@@ -129,13 +133,13 @@ impl BenchArgs {
                 "image_size": size,
                 "batch_size": self.batch_size(),
                 "steps": self.steps,
-                "images_per_second": rate,
+                rate_name: rate,
                 "peak_memory_bytes": memory,
                 "device": burn_zoo::device_name(&device),
                 "threads": rayon::current_num_threads(),
             }));
         }
-        print(format!("images_per_second {rate:.1}"))?;
+        print(format!("{rate_name} {rate:.1}"))?;
         let memory = memory.map_or("unknown on this system".to_owned(), |b| b.to_string());
         print(format!("peak_memory_bytes {memory}"))
     }

@@ -143,6 +143,12 @@ impl Monitor for Dashboard {
         Ok(())
     }
 
+    fn run_finished(&mut self, _: &EpochRecord) -> burn_zoo::Result<()> {
+        // What comes next is printed, or is a run with a screen of its own.
+        drop(self.screen.take());
+        Ok(())
+    }
+
     fn notice(&mut self, text: &str) {
         let text = text.to_owned();
         self.told.push(text.clone());

@@ -234,6 +234,11 @@ impl FinetuneArgs {
         if self.place.is_given() && self.against.is_some() {
             bail!("--against: not with --place");
         }
+        if self.place.is_given() && self.recipe.batch_size == Some(BatchSizeArg::Auto) {
+            bail!(
+                "--batch-size: expected a number beside --place, as the search measures a whole model, found auto"
+            );
+        }
         if ranks.has_processes() && self.against.is_some() {
             bail!("--against: only in one process");
         }

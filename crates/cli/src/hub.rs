@@ -136,6 +136,15 @@ impl CacheCommand {
         match self {
             CacheCommand::List => {
                 let files = hub.cached()?;
+                let beside = hub.beside()?;
+                for (repository, kept) in &beside {
+                    crate::notice::tell(format!(
+                        "{repository}: {} beside, in {} files of downloads that broke off or altered ones that were \
+                         set aside; `burn-zoo cache rm {repository}` removes them with the rest",
+                        HumanBytes(kept.bytes),
+                        kept.files
+                    ));
+                }
                 if files.is_empty() {
                     return print(format!("nothing is cached in {}", hub.cache().display()));
                 }
@@ -155,7 +164,7 @@ impl CacheCommand {
             }
             CacheCommand::Rm { names } => {
                 for name in names {
-                    let removed = hub.remove(&repository(&name)?)?;
+                    let removed = hub.remove(&repository(&hub, &name)?)?;
                     let bytes = HumanBytes(removed.bytes);
                     print(format!("{name}: {} files, {bytes} freed", removed.files))?;
                 }
@@ -165,10 +174,14 @@ impl CacheCommand {
     }
 }
 
-/// The repository that a name of weights, or a repository's own name, stands for.
-fn repository(name: &str) -> Result<String> {
-    if name.contains('/') {
-        return Ok(name.trim_start_matches("hf-hub:").to_owned());
+/// The repository that a name of weights, or a repository's own name, stands for. Of a cached one all
+/// revisions go.
+fn repository(hub: &Hub, name: &str) -> Result<String> {
+    if let Some(name) = name.strip_prefix("hf-hub:") {
+        return Ok(name.split('@').next().unwrap_or(name).to_owned());
+    }
+    if name.contains('/') || hub.cached()?.iter().any(|file| file.repository == name) {
+        return Ok(name.to_owned());
     }
     let manifest = Manifest::with_user_files()?;
     let entry = manifest.get(name)?;

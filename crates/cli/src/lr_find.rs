@@ -1,6 +1,6 @@
 //! `lr-find`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use burn_zoo::prelude::*;
@@ -33,9 +33,12 @@ pub struct LrFindArgs {
     /// Steps in between
     #[arg(long, value_name = "N", default_value_t = Sweep::default().steps)]
     steps: usize,
-    /// Where the curve is drawn
-    #[arg(long, value_name = "FILE.svg", default_value = "lr-find.svg")]
-    plot: PathBuf,
+    /// Where the curve is drawn [default: lr-find.svg, which is replaced]
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Replace the file of --plot
+    #[arg(long)]
+    overwrite: bool,
     /// Print one JSON document with every point
     #[arg(long)]
     json: bool,
@@ -46,6 +49,7 @@ impl LrFindArgs {
         if let Some(BatchSizeArg::Auto) = self.recipe.batch_size {
             bail!("--batch-size: expected a number, since the rate depends on it; found auto");
         }
+        let plot = self.plot()?;
         let (size, kind) = (self.start.options.image_size, self.images.data.task);
         let recipe = self.recipe.recipe(size, kind)?;
         let weights = self.start.weights.as_deref();
@@ -78,9 +82,9 @@ impl LrFindArgs {
         for image in &found.skipped {
             notice::tell(format!("left out: {}: {}", image.name, image.reason));
         }
-        found.write_plot(&self.plot)?;
         if self.json {
-            return print_json(&found);
+            print_json(&found)?;
+            return Ok(found.write_plot(plot)?);
         }
         let suggestions = found.suggestions;
         let mut table = comfy_table::Table::new();
@@ -102,8 +106,25 @@ impl LrFindArgs {
             let rate = rate.map_or("-".to_owned(), |rate| format!("{rate:.2e}"));
             table.add_row([name, &rate, what]);
         }
+        // What was computed is told, whatever becomes of the file.
         print(table)?;
-        print(format!("curve: {}", self.plot.display()))?;
-        Ok(())
+        found.write_plot(plot)?;
+        print(format!("curve: {}", plot.display()))
+    }
+
+    /// Where the curve goes: asked before anything is computed.
+    fn plot(&self) -> Result<&Path> {
+        let Some(path) = &self.plot else {
+            return Ok(Path::new("lr-find.svg"));
+        };
+        let shown = path.display();
+        let folder = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        if path.is_dir() || folder.is_some_and(|dir| !dir.is_dir()) {
+            bail!("--plot: expected a file in a folder that exists, found {shown}");
+        }
+        if path.exists() && !self.overwrite {
+            bail!("--plot: {shown} exists already; pass --overwrite to replace it");
+        }
+        Ok(path)
     }
 }

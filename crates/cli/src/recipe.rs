@@ -15,6 +15,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::flags::{Choice, count, positive, probability};
+use crate::notice;
 
 /// The recipe, and what is changed in it.
 #[derive(Args)]
@@ -186,7 +187,16 @@ impl RecipeArgs {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read {}", path.display()))?;
-                Recipe::from_toml(&text).with_context(|| path.display().to_string())?
+                let recipe =
+                    Recipe::from_toml(&text).with_context(|| path.display().to_string())?;
+                let file: toml::Table = text.parse()?;
+                if file.contains_key("extended") {
+                    notice::tell(format!(
+                        "--config {}: the epochs that were added later ([[extended]]) are left out",
+                        path.display()
+                    ));
+                }
+                recipe
             }
             None => Recipe::named(self.recipe.as_deref().unwrap_or("full"))?,
         };

@@ -831,6 +831,27 @@ fn a_batch_size_is_found_and_used() {
         error.contains("not enough memory for a training step"),
         "{error}"
     );
+    // What is frozen at the start is no hindrance, neither here nor where less memory is looked for.
+    for more in [
+        &["--recipe", "features", "--batch-size", "auto"][..],
+        &["--adapt", "lora:rank=2", "--batch-size", "auto"],
+        &[
+            "--freeze",
+            "up-to:stage2",
+            "--memory",
+            "--gradient-checkpointing",
+        ],
+    ] {
+        let rest = ["--epochs", "1", "--overwrite", "--no-report", "--out", &out];
+        run(&[&tune[..], more, &rest].concat());
+    }
+    // Features that are not kept take no room.
+    for (place, kept) in [("off", false), ("memory", true)] {
+        let frozen = ["--recipe", "features", "--feature-cache", place, "--memory"];
+        let rest = ["--epochs", "1", "--overwrite", "--no-report", "--out", &out];
+        let text = run(&[&tune[..], &frozen, &rest].concat());
+        assert_eq!(text.contains("features kept"), kept, "{text}");
+    }
 }
 
 #[test]
@@ -855,11 +876,22 @@ fn learning_rates_are_tried() {
         "{text}"
     );
     assert!(std::fs::read_to_string(&plot).unwrap().starts_with("<svg"));
-    let found = json(&[&find[..], &["--json"]].concat());
+    let error = fail(1, &find);
+    assert!(
+        error.contains(&format!("--plot: {plot} exists already; pass --overwrite")),
+        "{error}"
+    );
+    let found = json(&[&find[..], &["--overwrite", "--json"]].concat());
     assert!(found["suggestions"]["valley"].as_f64().unwrap() > 0.0);
     assert_eq!(
         found["rates"].as_array().unwrap().len(),
         found["losses"].as_array().unwrap().len()
+    );
+    let nowhere = path(dir.path(), "none/curve.svg");
+    let error = fail(1, &["lr-find", "test_resnet", "--plot", &nowhere]);
+    assert!(
+        error.contains("--plot: expected a file in a folder that exists"),
+        "{error}"
     );
     let error = fail(1, &["lr-find", "test_resnet", "--from", "1", "--to", "0.1"]);
     assert!(error.contains("error: "), "{error}");

@@ -617,6 +617,10 @@ fn a_recipe_file_takes_the_place_of_flags() {
             &["--devices", "cpu:2", "--batch-size", "auto"],
             "--batch-size: expected a number",
         ),
+        (
+            &["--place", "auto:2", "--batch-size", "auto"],
+            "--batch-size: expected a number beside --place",
+        ),
     ] {
         let (ok, errors) = tune(&[flags, &["--out", "other"]].concat());
         assert!(!ok && errors.contains(expected), "{errors}");

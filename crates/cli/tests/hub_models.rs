@@ -714,3 +714,52 @@ fn a_run_is_pushed_with_its_card() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+/// A repository may have one of two files: which one is found out once, and a branch stays where it was.
+#[test]
+fn a_cached_file_is_found_under_either_name() {
+    let world = World::new();
+    let config = std::fs::read(world.path("model/config.json")).unwrap();
+    world
+        .server
+        .put("me/binonly", "config.json", &config, false);
+    world
+        .server
+        .put("me/binonly", "pytorch_model.bin", b"weights", true);
+    let fetch = ["fetch", "hf-hub:me/binonly"];
+    let (out, _) = world.run(&fetch, &[]);
+    assert!(out.contains("pytorch_model.bin"), "{out}");
+    world.server.seen();
+    let (again, _) = world.run(&fetch, &[]);
+    assert_eq!(again, out);
+    assert!(world.server.seen().is_empty());
+    // Python, which asked for no other file, has left no word of one.
+    let repository = world.dir.path().join("hf/hub/models--me--binonly");
+    std::fs::remove_dir_all(repository.join(".no_exist")).unwrap();
+    let (offline, _) = world.run(&fetch, &[("HF_HUB_OFFLINE", "1")]);
+    assert_eq!(offline, out);
+
+    // What takes room beside the files is told, and goes with them, by the name that `fetch` takes.
+    let partial = repository.join(".burn-zoo/partial");
+    std::fs::create_dir_all(&partial).unwrap();
+    std::fs::write(partial.join("x"), [0; 2048]).unwrap();
+    let (_, errors) = world.run(&["cache", "list"], &[]);
+    assert!(errors.contains("me/binonly: 2.00 KiB beside"), "{errors}");
+    world.run(&["cache", "rm", "hf-hub:me/binonly@main"], &[]);
+    assert!(!repository.exists());
+}
+
+/// A token that no header can hold is told with the file that has it.
+#[test]
+fn a_broken_token_is_told_with_its_file() {
+    let world = World::new();
+    let file = world.dir.path().join("hf/token");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "hf_bad token").unwrap();
+    let error = world.fail(&["fetch", "hf-hub:me/mine"], &[]);
+    assert!(
+        error.contains(&format!("found others in {}", file.display())),
+        "{error}"
+    );
+    assert!(!error.contains("hf_bad"), "{error}");
+}

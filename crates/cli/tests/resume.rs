@@ -965,6 +965,44 @@ fn what_an_overwriting_run_writes_never_mixes_with_the_old_one() {
     assert_eq!(hidden.count(), 0);
 }
 
+/// A finished run that is to be replaced stays aside until an epoch of the new one is over, however often
+/// that begins, stops and goes on.
+#[test]
+fn a_replaced_run_stays_until_the_new_one_has_an_epoch() {
+    struct StopAfter(usize);
+    impl Monitor for StopAfter {
+        fn step(&mut self, _: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
+            self.0 = self.0.saturating_sub(1);
+            Ok(())
+        }
+        fn should_stop(&mut self) -> bool {
+            self.0 == 0
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    let recipe = Recipe::full().epochs(1).batch_size(16);
+    fit(&recipe, &dir, &mut ()).unwrap();
+    let finished = std::fs::read(dir.join("best/model.safetensors")).unwrap();
+    let begin = || {
+        let (train, valid) = images();
+        let options = FitOptions {
+            overwrite: true,
+            ..quiet()
+        };
+        let stopped = recipe.fit_with(model(), train, valid, &dir, options, &mut StopAfter(2));
+        assert!(matches!(stopped, Err(Error::Interrupted { .. })));
+    };
+    begin();
+    let (train, valid) = images();
+    let device = Device::default();
+    let again = resume(&dir, &device, train, valid, quiet(), &mut StopAfter(1));
+    assert!(matches!(again, Err(Error::Interrupted { .. })));
+    begin();
+    let aside = dir.join(".previous/best/model.safetensors");
+    assert!(std::fs::read(aside).unwrap() == finished);
+}
+
 /// Who comes second into a run folder is refused, whether to replace the run or to go on with it,
 /// and the first run does not notice.
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use burn_zoo::train::RunFiles;
-use burn_zoo::tune::{Report, SearchResult, TrialState};
+use burn_zoo::tune::{Report, SearchResult, TrialState, trial_folder};
 use serde_json::{Value, json};
 
 const SPACE: &str = "[search]\n\
@@ -211,6 +211,10 @@ fn mistakes_end_a_search_before_the_first_trial() {
     };
     let spaces = [
         ("x = 3", "search"),
+        (
+            "trials = 50\n[search]\nlearning_rate = { uniform = [0, 1] }",
+            "trials",
+        ),
         (
             "[search]\nlearnin_rate = { uniform = [0, 1] }",
             "learnin_rate",
@@ -515,4 +519,139 @@ fn mistakes_in_the_values_of_a_trial_are_named() {
     let mut arguments = trial_arguments(text(&dir));
     arguments.extend(["--params-json", "nowhere.json"]);
     assert!(fail(&arguments).contains("nowhere.json"));
+}
+
+/// A folder goes on with the model that it began with, or not at all.
+#[test]
+fn a_trial_does_not_go_on_with_another_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("run");
+    let begin = trial_arguments(text(&dir));
+    succeed(&begin);
+    let go_on = |more: &[&'static str]| [&begin[..], more, &["--resume"]].concat();
+    succeed(&go_on(&[]));
+    for (more, named) in [
+        (&["--pool=max"][..], "pool"),
+        (&["--in-channels=3"], "in_channels"),
+        (&["--image-size=32"], "image_size"),
+        (&["--stem-stride=1"], "stem_stride"),
+        (&["--lr=0.5"], "learning_rate"),
+    ] {
+        let error = fail(&go_on(more));
+        let expected = format!("found others of {named};");
+        assert!(error.contains(&expected), "{more:?}: {error}");
+    }
+    let mut other = go_on(&[]);
+    other[1] = "test_vit";
+    let error = fail(&other);
+    assert!(error.contains("found others of model;"), "{error}");
+    // The check itself changes nothing.
+    succeed(&go_on(&[]));
+}
+
+/// What a search began with stays, whatever becomes of the file.
+#[test]
+fn trials_share_the_configuration_of_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "space.toml", SPACE);
+    let base = "recipe = 'features'\nweight_decay = 0.25\n";
+    let config = write(folder.path(), "base.toml", base);
+    let dir = folder.path().join("search");
+    let mut arguments = search_arguments(&file, text(&dir));
+    arguments.retain(|argument| *argument != "--recipe=features");
+    arguments.extend(["--no-report", "--config", &config]);
+    succeed(&arguments);
+    std::fs::remove_file(config).unwrap();
+    succeed(&["tune", "--resume", text(&dir), "--trials=6", "--no-report"]);
+    let found = SearchResult::open(&dir).unwrap();
+    assert_eq!(found.trials().len(), 6);
+    for trial in found.trials() {
+        let run = RunFiles::open(trial_folder(&dir, trial.trial)).unwrap();
+        assert_eq!(run.config.recipe.weight_decay, 0.25);
+    }
+}
+
+/// A reader that has seen enough, and a signal to the search alone.
+#[test]
+fn a_search_ends_when_it_is_asked_to_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "space.toml", SPACE);
+    let dir = folder.path().join("read");
+    let mut child = command(&search_arguments(&file, text(&dir)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    output.next().unwrap().unwrap();
+    drop(output);
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("; the search goes on"), "{errors}");
+    assert!(dir.join("best.toml").is_file() && dir.join("report.html").is_file());
+
+    // Epochs are over in no time; the trial ends with the next one nevertheless.
+    let dir = folder.path().join("asked it's");
+    let mut arguments = search_arguments(&file, text(&dir));
+    arguments.extend(["--epochs=2000", "--scheduler=none", "--no-report"]);
+    arguments.retain(|argument| {
+        !["--epochs=4", "--scheduler", "asha:max_t=4,grace=1,eta=2"].contains(argument)
+    });
+    let child = command(&arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !trial_folder(&dir, 0).join("log.jsonl").is_file() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    // The command can be copied.
+    let command = format!(
+        "burn-zoo tune --resume {} goes on",
+        burn_zoo::shell_word(text(&dir))
+    );
+    assert!(errors.contains(&command), "{errors}");
+    let trials = SearchResult::open(&dir).unwrap().trials().to_vec();
+    assert!(
+        trials.len() == 1 && trials[0].state == TrialState::Running,
+        "{trials:?}"
+    );
+}
+
+/// Trials find their images and weights from the folder that the search was started in.
+#[test]
+fn a_search_whose_folder_is_gone_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "space.toml", SPACE);
+    let (started, dir) = (folder.path().join("here"), folder.path().join("search"));
+    std::fs::create_dir(&started).unwrap();
+    let mut search = command(&search_arguments(&file, text(&dir)));
+    assert!(
+        search
+            .arg("--no-report")
+            .current_dir(&started)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let events = told(&dir).len();
+    std::fs::remove_dir(&started).unwrap();
+    let error = fail(&["tune", "--resume", text(&dir), "--trials=6"]);
+    assert!(
+        error.contains(&format!("in the folder {}", text(&started))),
+        "{error}"
+    );
+    assert_eq!(told(&dir).len(), events);
 }

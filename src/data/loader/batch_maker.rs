@@ -9,7 +9,7 @@ use crate::data::image_data::ImageData;
 use crate::data::target::{Target, Targets};
 use crate::error::{Error, Result};
 use crate::panics;
-use crate::preprocess::augment::{Views, batch_rng, image_rng, soft_targets};
+use crate::preprocess::augment::{Mixing, Views, batch_rng, image_rng, soft_targets};
 use crate::preprocess::{Image, Preprocess};
 
 /// Makes any batch of one epoch, whichever thread asks for it.
@@ -105,7 +105,7 @@ impl BatchMaker {
         let channels = images.len() / (count * height * width).max(1);
         let shape = [count, channels, height, width];
         let mut soft = None;
-        if let Some(mixing) = &self.config.mixing {
+        if let Some(mixing) = self.config.mixing.filter(Mixing::is_active) {
             let mut shares = match &targets {
                 Targets::Classes(labels) => soft_targets(labels, self.data.classes().len(), 0.0)?,
                 Targets::Rows { values, .. } => values.clone(),

@@ -113,7 +113,8 @@ impl LoaderConfig {
         if let Some(mixing) = &self.mixing {
             mixing.check()?;
         }
-        if self.views != Views::One && !(self.augment.is_none() && self.mixing.is_none()) {
+        let mixes = self.mixing.as_ref().is_some_and(Mixing::is_active);
+        if self.views != Views::One && (mixes || !self.augment.is_none()) {
             let expected = "one, where images are augmented or mixed";
             return Err(Error::argument("views", expected, self.views));
         }

@@ -271,7 +271,8 @@ impl MultiLabelMetrics {
         let [positives, predicted, right] = sums;
         Ok(Self {
             images,
-            mean_average_precision: areas.sum::<f64>() / with_images.max(1) as f64,
+            // The sum of nothing is -0.
+            mean_average_precision: (0.0 + areas.sum::<f64>()) / with_images.max(1) as f64,
             classes_without_images: classes - with_images,
             micro_f1: share(2 * right, positives + predicted),
             macro_f1: per_class.iter().map(|class| class.f1).sum::<f64>() / classes as f64,

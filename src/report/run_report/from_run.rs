@@ -228,7 +228,7 @@ fn summary(
     };
     let seconds: f64 = epochs.iter().map(|e| e.seconds).sum();
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let planned = files.config.recipe.epochs;
+    let planned = files.config.epochs();
     let mut own = Vec::new();
     let mut rows = match best.valid_accuracy.is_nan() {
         false => vec![

@@ -23,7 +23,9 @@ function show(value) {
 
 const metric = data.metric.replaceAll("_", " ");
 const score = (trial) => data.maximize ? trial.best : -trial.best;
-const rated = data.trials.filter((trial) => trial.best !== null);
+// A trial that failed is none that could be chosen.
+const rated = data.trials.filter((trial) => trial.best !== null && trial.state !== "failed");
+const others = data.trials.filter((trial) => !rated.includes(trial));
 const ranked = [...rated].sort((a, b) => score(b) - score(a) || a.trial - b.trial);
 
 // Colours by rank: a single bad trial does not make all others look the same.
@@ -65,7 +67,7 @@ function rangeAxis(values) {
 }
 const resultAxis = rangeAxis(rated.map((t) => t.best));
 const axes = data.params.map((p) => ({ name: p.name, axis: axisOf(p), value: (t) => t.params[p.name] }));
-axes.push({ name: data.metric, axis: resultAxis, value: (t) => t.best ?? undefined });
+axes.push({ name: data.metric, axis: resultAxis, value: (t) => rated.includes(t) ? t.best : undefined });
 
 // Ranges that were chosen, by axis.
 const brushes = new Map();
@@ -101,7 +103,7 @@ function parallel() {
   svg.style.minWidth = `${width * 0.7}px`;
   const x = (index) => 70 + index * (width - 150) / Math.max(1, axes.length - 1);
   const y = (place) => top + height * (1 - place);
-  for (const trial of [...ranked].reverse().concat(data.trials.filter((t) => t.best === null))) {
+  for (const trial of [...ranked].reverse().concat(others)) {
     // A parameter that a trial does not have is a gap.
     let path = "", pen = false;
     axes.forEach((entry, index) => {
@@ -243,7 +245,7 @@ function table() {
   const head = add(add(rows, "thead"), "tr");
   for (const name of ["trial", "state", "epochs", metric, ...data.params.map((p) => p.name), "seconds"]) add(head, "th", { scope: "col" }, name);
   const body = add(rows, "tbody");
-  for (const trial of ranked.concat(data.trials.filter((t) => t.best === null))) {
+  for (const trial of ranked.concat(others)) {
     const row = add(body, "tr", trial.trial === data.best ? { class: "best" } : {});
     add(row, "th", { scope: "row" }, String(trial.trial));
     const state = add(row, "td", {}, trial.state);

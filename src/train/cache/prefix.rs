@@ -16,7 +16,6 @@ use crate::infer::Fused;
 use crate::memory;
 use crate::model::{Classifier, params};
 use crate::nn::Precision;
-use crate::preprocess::augment::Mixing;
 use crate::train::ema::Ema;
 use crate::train::feature_cache::CachePlace;
 use crate::train::monitor::Monitor;
@@ -246,13 +245,8 @@ fn parts<'a>(
     let end = end_of_prefix(setup, progress, now, groups)?;
     let epochs = end.saturating_sub(began) as f64 / steps as f64;
     let validations = (end / steps).saturating_sub(began / steps);
-    let mixes = recipe.mixing.as_ref().is_some_and(Mixing::is_active);
-    let augmented = !recipe.augment.is_none() || mixes;
-    let views = if augmented {
-        recipe.feature_cache.views
-    } else {
-        1
-    };
+    let augmented = recipe.has_new_images();
+    let views = recipe.views_to_keep();
     Ok([
         Part {
             name: "train",

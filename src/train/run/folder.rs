@@ -153,8 +153,8 @@ fn remove_temporary_files(dir: &Path) -> Result<()> {
 /// Moves what an old run wrote into a folder of its own.
 fn set_aside(dir: &Path) -> Result<()> {
     let previous = dir.join(PREVIOUS);
-    // If the run there never had a checkpoint, the one before it is still aside, and stays.
-    let keep = previous.exists() && !dir.join(LOG).exists();
+    // If the run there never finished an epoch, the one before it is still aside, and stays.
+    let keep = previous.exists() && !dir.join(BEST).exists();
     if !keep {
         remove(&previous)?;
         std::fs::create_dir(&previous).map_err(Error::io("create", &previous))?;
@@ -168,6 +168,19 @@ fn set_aside(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Moves back what was set aside, where the new run could not begin.
+fn put_back(dir: &Path) -> Result<()> {
+    let previous = dir.join(PREVIOUS);
+    for name in OWN_FILES {
+        let (from, to) = (previous.join(name), dir.join(name));
+        if from.exists() {
+            remove(&to)?;
+            std::fs::rename(&from, &to).map_err(Error::io("move", &from))?;
+        }
+    }
+    remove(&previous)
 }
 
 /// Removes a file or a folder, if it is there.
@@ -260,8 +273,16 @@ impl RunFolder {
         &self.path
     }
 
-    /// Writes `config.toml` and `classes.txt`.
+    /// Writes `config.toml` and `classes.txt`. Where that fails, an old run that was set aside is back.
     pub fn write_config(&self, recipe: &Recipe, model: &Classifier, data: &RunData) -> Result<()> {
+        let written = self.try_write_config(recipe, model, data);
+        if written.is_err() {
+            put_back(&self.path)?;
+        }
+        written
+    }
+
+    fn try_write_config(&self, recipe: &Recipe, model: &Classifier, data: &RunData) -> Result<()> {
         let config = Config {
             burn_zoo: env!("CARGO_PKG_VERSION"),
             model: ModelConfig::of(model),

@@ -231,6 +231,24 @@ fn losses_and_their_gradients_are_pytorchs() {
     }
 }
 
+/// Where all labels of a batch weigh nothing there is nothing to learn, with label smoothing either.
+#[test]
+fn a_batch_that_weighs_nothing_has_no_loss() {
+    let device = Device::default().autodiff();
+    for smoothing in [0.0, 0.1] {
+        let loss = Loss::new(smoothing, Some(&[0.0, 1.0, 2.0]), &device).unwrap();
+        let logits = Tensor::<2>::from_floats([[1.0, 2.0, 3.0], [3.0, 0.0, -9.0]], &device);
+        let logits = logits.require_grad();
+        let labels = Tensor::<1, Int>::from_ints([0, 0], &device);
+        let value = loss.forward(logits.clone(), labels);
+        let gradients = value.backward();
+        let numbers = |data: TensorData| data.try_to_vec::<f32>().unwrap();
+        assert_eq!(numbers(value.into_data()), [0.0], "{smoothing}");
+        let found = numbers(logits.grad(&gradients).unwrap().into_data());
+        assert_eq!(found, [0.0; 6], "{smoothing}");
+    }
+}
+
 #[test]
 fn class_weights_are_those_of_scikit_learn() {
     // compute_class_weight("balanced", classes=[0, 1, 2], y=[0, 0, 0, 1, 2, 2])

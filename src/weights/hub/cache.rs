@@ -146,7 +146,10 @@ impl Repo {
             && std::fs::create_dir_all(folder).is_ok()
         {
             let _ = OpenOptions::new().write(true).create_new(true).open(path);
-            let _ = self.set_commit(revision, commit);
+            // What a branch means does not change for the files that are cached.
+            if let Ok(None) = self.commit(revision) {
+                let _ = self.set_commit(revision, commit);
+            }
         }
     }
 

@@ -47,6 +47,21 @@ impl Hub {
         })?)
     }
 
+    /// The file if it is cached and checked. Makes no request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Hub`](crate::Error::Hub) if the request is no sound one.
+    pub(crate) fn find(&self, request: &Request<'_>) -> crate::error::Result<Option<Fetched>> {
+        let request = CheckedRequest::new(request, &self.endpoint)?;
+        let repo = self.cache.repo(&request.file.repository);
+        Ok(match self.look_up(&request, &repo) {
+            Ok(Cached::Usable(fetched)) => Some(fetched),
+            // Whoever fetches it is told why.
+            Ok(Cached::Refused(_)) | Err(_) => None,
+        })
+    }
+
     fn fetch_checked(
         &self,
         request: &CheckedRequest,

@@ -1,6 +1,7 @@
 //! What is in the cache, without a request.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::cache::{Repo, files_below};
 use super::cache_error::CacheError;
@@ -41,6 +42,29 @@ impl Hub {
             }
         }
         Ok(files)
+    }
+
+    /// What takes room beside [`cached`](Self::cached) files, of each repository that has some: parts of
+    /// downloads that broke off, and altered files that were set aside. Makes no request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Hub`](crate::Error::Hub) if a folder cannot be read.
+    pub fn beside(&self) -> Result<Vec<(String, Removed)>> {
+        let mut found = Vec::new();
+        for repository in self.cache.repositories()? {
+            let own = self.cache.repo(&repository).folder.join(".burn-zoo");
+            let [parts, altered] = ["partial", "altered"].map(|name| count_below(&own.join(name)));
+            let (parts, altered) = (parts?, altered?);
+            let sum = Removed {
+                files: parts.files + altered.files,
+                bytes: parts.bytes + altered.bytes,
+            };
+            if sum.files > 0 {
+                found.push((repository, sum));
+            }
+        }
+        Ok(found)
     }
 
     /// Reads every file of the cache, whatever is remembered of it, and compares it with the name
@@ -91,19 +115,24 @@ impl Hub {
             };
             return Err(error.into());
         }
-        let mut removed = Removed { files: 0, bytes: 0 };
-        for (_, path) in files_below(&repo.folder)? {
-            let metadata = path.symlink_metadata();
-            let metadata = metadata.map_err(CacheError::of("read", &path))?;
-            // Links are removed and not followed.
-            if metadata.is_file() {
-                removed.files += 1;
-                removed.bytes += metadata.len();
-            }
-        }
+        let removed = count_below(&repo.folder)?;
         std::fs::remove_dir_all(&repo.folder).map_err(CacheError::of("delete", &repo.folder))?;
         Ok(removed)
     }
+}
+
+/// The files below a folder. Links are none.
+fn count_below(folder: &Path) -> Result<Removed> {
+    let mut count = Removed { files: 0, bytes: 0 };
+    for (_, path) in files_below(folder)? {
+        let metadata = path.symlink_metadata();
+        let metadata = metadata.map_err(CacheError::of("read", &path))?;
+        if metadata.is_file() {
+            count.files += 1;
+            count.bytes += metadata.len();
+        }
+    }
+    Ok(count)
 }
 
 /// Branches and tags, each with the commit that it means.

@@ -15,7 +15,7 @@ pub(crate) enum PushError {
     /// Nobody can write without an access token.
     #[error(
         "expected an access token with the right to write, found none; make one at {page} and set \
-         HF_TOKEN, or run `hf auth login`"
+         HF_TOKEN, or run `hf auth login`; HF_HUB_DISABLE_IMPLICIT_TOKEN=1 leaves out both"
     )]
     NoToken { page: String },
     /// The server wants another access token.

@@ -115,7 +115,7 @@ pub enum Outcome {
     },
 }
 
-/// What [`Hub::remove`](super::Hub::remove) deleted.
+/// What [`Hub::remove`](super::Hub::remove) deleted, or [`Hub::beside`](super::Hub::beside) found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removed {

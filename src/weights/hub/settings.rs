@@ -152,18 +152,21 @@ impl Hub {
         hub.offline = flag("HF_HUB_OFFLINE")?;
         hub.cache.symlinks = !flag("HF_HUB_DISABLE_SYMLINKS")?;
         if !flag("HF_HUB_DISABLE_IMPLICIT_TOKEN")? {
+            let mut file = None;
             let token = variable("HF_TOKEN").map(|token| token.to_string_lossy().into_owned());
             let token = match token.filter(|token| !token.trim().is_empty()) {
                 Some(token) => Some(token),
                 // Not being signed in is the usual case, and a file that cannot be read is found
                 // out by the hub's answer.
-                None => folder("HF_TOKEN_PATH")?
-                    .or_else(|| in_home("token"))
-                    .and_then(|path| std::fs::read_to_string(path).ok()),
+                None => {
+                    file = folder("HF_TOKEN_PATH")?.or_else(|| in_home("token"));
+                    let file = file.as_ref();
+                    file.and_then(|path| std::fs::read_to_string(path).ok())
+                }
             };
             let token = token.as_deref().map(str::trim);
             hub.token = match token.filter(|token| !token.is_empty()) {
-                Some(token) => Some(check_token(token)?),
+                Some(token) => Some(check_token(token, file.as_deref())?),
                 None => None,
             };
         }
@@ -186,7 +189,7 @@ impl Hub {
     ///
     /// [`Error::Hub`](crate::Error::Hub) if it has characters that no token has.
     pub fn with_token(mut self, token: Option<&str>) -> Result<Hub> {
-        self.token = token.map(check_token).transpose()?;
+        self.token = token.map(|token| check_token(token, None)).transpose()?;
         Ok(self)
     }
 
@@ -245,10 +248,15 @@ pub(super) fn check_endpoint(endpoint: &str) -> Result<Url, HubError> {
     Err(unusable("HF_ENDPOINT", expected, found))
 }
 
-fn check_token(token: &str) -> Result<String, HubError> {
+/// A token, from this file or from the environment.
+fn check_token(token: &str, file: Option<&Path>) -> Result<String, HubError> {
     if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(token.to_owned());
     }
     let expected = "an access token, of visible ASCII characters without spaces";
-    Err(unusable("HF_TOKEN", expected, "others".to_owned()))
+    let found = match file {
+        Some(file) => format!("others in {}", file.display()),
+        None => "others".to_owned(),
+    };
+    Err(unusable("HF_TOKEN", expected, found))
 }

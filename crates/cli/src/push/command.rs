@@ -6,8 +6,6 @@ use burn_zoo::prelude::*;
 use burn_zoo::report::ModelCard;
 use burn_zoo::train::RunConfig;
 
-use crate::output::quoted;
-
 /// The command that trains a run again, as far as its folder tells. Of paths it has the last part.
 pub fn command(config: &RunConfig) -> String {
     let text = |key: &str| config.model.get(key).and_then(toml::Value::as_str);
@@ -56,7 +54,10 @@ pub fn command(config: &RunConfig) -> String {
     if let Some(toml::Value::Table(data)) = config.data.arguments.get("data") {
         flags(data);
     }
-    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| burn_zoo::shell_word(word))
+        .collect();
     words.join(" ")
 }
 
@@ -104,7 +105,7 @@ fn model_flags(config: &RunConfig, origin: &str) -> Vec<String> {
             .get("data")
             .and_then(|data| data.get("data"));
         let data = data.and_then(toml::Value::as_str).unwrap_or_default();
-        if channels != 1 || !data.starts_with("fashion-mnist") {
+        if channels != 1 || !["fashion-mnist", "fashion-mnist-mini"].contains(&data) {
             flag("--in-channels", &channels.to_string());
         }
         let normalization = config.model.get("normalization").cloned();

@@ -48,7 +48,8 @@ pub fn shared_arguments(given: &ArgMatches) -> Result<Vec<String>> {
     let mut arguments = Vec::new();
     for argument in TrialArgs::augment_args(Command::new("trial")).get_arguments() {
         let id = argument.get_id().as_str();
-        if !is_given(given, id) {
+        // The file of `--config` is kept in the search.
+        if !is_given(given, id) || id == "config" {
             continue;
         }
         let Some(flag) = argument.get_long() else {

@@ -8,7 +8,6 @@ use clap::{Args as _, Command};
 use serde_json::Value;
 
 use super::child::ChildPlan;
-use crate::output::quoted;
 use crate::recipe::RecipeArgs;
 
 /// What is left of the best trial.
@@ -73,7 +72,10 @@ pub fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestF
     }
     command.push("--config".to_owned());
     command.push(recipe.display().to_string());
-    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    let words: Vec<String> = command
+        .iter()
+        .map(|word| burn_zoo::shell_word(word))
+        .collect();
     let command = format!("burn-zoo finetune {}", words.join(" "));
     Ok(Some(BestFiles {
         recipe,

@@ -19,6 +19,9 @@ use super::trial::{beside, epochs_of, wait_for_turn};
 pub struct ChildPlan {
     /// The arguments of `burn-zoo trial` that are the same for all.
     pub command: Vec<String>,
+    /// The text of `--config` as the search began: all trials have the same, whatever becomes of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// The folder that they were given in.
     pub folder: PathBuf,
     /// Trials at once.
@@ -54,15 +57,14 @@ impl ChildPlan {
         let mut last = 0;
         let mut decision = Decision::Continue;
         loop {
-            let line = match lines.recv_timeout(ASKED_EVERY) {
+            let line = lines.recv_timeout(ASKED_EVERY);
+            if trial.should_stop() {
+                // Without an input it writes a checkpoint and ends.
+                input = None;
+            }
+            let line = match line {
                 Ok(line) => line.map_err(io("read", &log))?,
-                Err(RecvTimeoutError::Timeout) => {
-                    if trial.should_stop() {
-                        // Without an input it writes a checkpoint and ends.
-                        input = None;
-                    }
-                    continue;
-                }
+                Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let Some((epoch, metrics)) = read_line(&line) else {
@@ -144,6 +146,11 @@ impl ChildPlan {
             .arg("trial")
             .args(&self.command)
             .arg("--wait-for-answer");
+        if let Some(text) = &self.config {
+            let config = beside(dir, "toml");
+            burn_zoo::write_file(&config, text.as_bytes())?;
+            command.arg("--config").arg(config);
+        }
         for (flag, value) in flags {
             command.arg(flag).arg(value);
         }

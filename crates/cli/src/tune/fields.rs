@@ -102,6 +102,36 @@ impl Choice {
     }
 
     /// What model and weights stand for.
+    /// What the model is built from, by the names of fields, for a trial that goes on: it has to be the same.
+    pub fn start(&self) -> toml::Table {
+        let StartArgs {
+            weights,
+            choice,
+            options,
+        } = &self.start;
+        let numbers = |list: &Option<Vec<f64>>| list.as_ref().map(|list| format!("{list:?}"));
+        let of_model = [
+            ("model", Some(self.model.clone())),
+            ("weights", weights.clone()),
+            ("weights_key", choice.weights_key.clone()),
+            ("weights_prefix", choice.weights_prefix.clone()),
+            ("in_channels", shown(&options.in_channels)),
+            ("num_classes", shown(&options.num_classes)),
+            ("image_size", shown(&self.recipe.image_size)),
+            ("pool", options.pool.map(|pool| format!("{pool:?}"))),
+            ("stem_rule", Some(options.stem.to_string())),
+            ("small_images", Some(options.small_images.to_string())),
+            ("stem_stride", shown(&options.stem_stride)),
+            ("stem_pool", Some((!options.no_stem_pool).to_string())),
+            ("head_init", shown(&options.head_init)),
+            ("mean", numbers(&options.mean)),
+            ("std", numbers(&options.std)),
+        ];
+        let given = of_model.into_iter();
+        let given = given.filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+        given.collect()
+    }
+
     pub fn spec(&self) -> Result<Spec> {
         let StartArgs {
             weights,
@@ -111,4 +141,8 @@ impl Choice {
         let spec = options.spec(&self.model, weights.as_deref(), self.recipe.seed)?;
         Ok(choice.choose(spec))
     }
+}
+
+fn shown<T: ToString>(value: &Option<T>) -> Option<String> {
+    value.as_ref().map(T::to_string)
 }

@@ -109,6 +109,7 @@ enum TuneCommand {
 
 /// The file of `--search`.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SearchFile {
     search: Space,
 }
@@ -133,8 +134,13 @@ impl TuneArgs {
                 (search, dir.clone(), plan, false)
             }
             None => {
+                let config = self.recipe.config.as_ref().map(|path| {
+                    let text = std::fs::read_to_string(path);
+                    text.with_context(|| format!("--config {}", path.display()))
+                });
                 let plan = ChildPlan {
                     command: shared_arguments(given)?,
+                    config: config.transpose()?,
                     folder: std::env::current_dir().context("the current folder")?,
                     jobs: self.devices.len().max(1),
                     devices: vec![device_name.to_owned()],
@@ -165,7 +171,7 @@ impl TuneArgs {
         watch.finish();
         let found = match found {
             Err(burn_zoo::Error::Interrupted { .. }) => {
-                let dir = dir.display();
+                let dir = burn_zoo::shell_word(&dir.display().to_string());
                 return Err(
                     Stopped(format!("interrupted; burn-zoo tune --resume {dir} goes on")).into(),
                 );
@@ -330,6 +336,14 @@ impl TuneArgs {
         let plan: ChildPlan = arguments
             .try_into()
             .with_context(|| format!("{}: it is the search of another program", dir.display()))?;
+        if !plan.folder.is_dir() {
+            bail!(
+                "--resume {}: the search began in the folder {}, from which its trials find their images and \
+                 weights, and which is not there any more; begin another search, or put the folder back",
+                dir.display(),
+                plan.folder.display()
+            );
+        }
         if let Some(trials) = self.trials {
             if trials < settings.trials {
                 bail!(

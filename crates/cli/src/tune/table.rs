@@ -1,6 +1,7 @@
 //! What a person sees of a search.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use burn_zoo::tune::{Params, SearchWatch, Settings, TrialRecord, TrialState};
 use comfy_table::Table;
@@ -8,7 +9,6 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 
 use crate::notice;
-use crate::output::print;
 use crate::progress::Stop;
 
 /// Rows of the live table.
@@ -42,7 +42,7 @@ impl Watch {
         self.bar.finish_and_clear();
     }
 
-    fn line(&self, settings: &Settings, trial: &TrialRecord) {
+    fn line(&mut self, settings: &Settings, trial: &TrialRecord) {
         let best = trial
             .best(settings)
             .map_or("nothing reported".to_owned(), |best| {
@@ -64,13 +64,22 @@ impl Watch {
             params(&trial.params),
             trial.seconds
         );
-        self.bar.suspend(|| {
-            if self.lines {
-                let _ = print(notice::plain(text));
-            } else {
+        let printed = self.bar.suspend(|| {
+            if !self.lines {
                 notice::say(text);
+                return Ok(());
             }
+            writeln!(std::io::stdout(), "{}", notice::plain(text))
         });
+        if let Err(error) = printed {
+            // A search is worth more than its table.
+            self.lines = false;
+            self.bar.suspend(|| {
+                notice::tell(format!(
+                    "standard output takes no more ({error}); the search goes on"
+                ));
+            });
+        }
     }
 }
 

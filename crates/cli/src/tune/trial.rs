@@ -95,10 +95,15 @@ impl TrialArgs {
             false => None,
         };
         lines.check_not_alone()?;
+        let started = choice.start();
         let goes_on = self.resume && has_checkpoint(&self.dir);
         if goes_on {
             let run = RunConfig::open(&self.dir)?;
-            let differing = differing_fields(&run.recipe, &choice.recipe)?;
+            let mut differing = differing_fields(&run.recipe, &choice.recipe)?;
+            // A run of a version that did not write it down has none.
+            if let Some(toml::Value::Table(start)) = run.data.arguments.get(START) {
+                differing.extend(differing_keys(start, &started));
+            }
             if !differing.is_empty() {
                 bail!(
                     "--resume: expected the values with which the run in {} began, found others of {}; \
@@ -111,6 +116,7 @@ impl TrialArgs {
         let run = if goes_on {
             let data = self.images.open_for(choice.recipe.task)?;
             options.arguments = self.images.kept(&data.left_out)?;
+            options.arguments.insert(START.to_owned(), started.into());
             let mut monitors = lines.monitors();
             let monitors = &mut monitors;
             resume(
@@ -137,6 +143,7 @@ impl TrialArgs {
             )?;
             options.data = data.source.clone();
             options.arguments = self.images.kept(&data.left_out)?;
+            options.arguments.insert(START.to_owned(), started.into());
             let mut monitors = lines.monitors();
             let monitors = &mut monitors;
             recipe.fit_with(model, data.train, data.valid, &self.dir, options, monitors)
@@ -223,10 +230,18 @@ const ASKED_EVERY: Duration = Duration::from_millis(100);
 /// The fields in which a run differs from what it is to go on with.
 fn differing_fields(run: &Recipe, asked: &Recipe) -> Result<Vec<String>> {
     let (run, asked) = (toml::Table::try_from(run)?, toml::Table::try_from(asked)?);
-    let names: BTreeSet<&String> = run.keys().chain(asked.keys()).collect();
-    // That of photographs is chosen when a run begins.
-    let differs = |name: &&String| *name != "image_size" && run.get(*name) != asked.get(*name);
-    Ok(names.into_iter().filter(differs).cloned().collect())
+    // That of photographs is chosen when a run begins; the one that was asked for is beside the model.
+    let differing = differing_keys(&run, &asked).into_iter();
+    Ok(differing.filter(|name| name != "image_size").collect())
+}
+
+/// Where a run of a trial keeps what its model was built from, beside its images.
+const START: &str = "trial";
+
+fn differing_keys(a: &toml::Table, b: &toml::Table) -> Vec<String> {
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let differ = |name: &&String| a.get(*name) != b.get(*name);
+    names.into_iter().filter(differ).cloned().collect()
 }
 
 /// What is printed and asked after each epoch.

@@ -132,7 +132,16 @@ fn gather(x: &[f32], input: MapShape, window: Window, (y, x_out): (usize, usize)
     }
 }
 
-/// Each tap's product with a row of positions, added up.
+/// Columns of a row to which all taps are added before the next are begun, so that the sums stay in the
+/// cache. Each such block reads all kernels, so many numbers: it is not to be smaller than they are.
+fn block_columns(output: MapShape, channels: usize, kernels: usize) -> usize {
+    const NUMBERS: usize = 1 << 15;
+    let column = (output.batch * channels).max(1);
+    let positions = GATHERED / output.batch.max(1);
+    (NUMBERS.max(kernels) / column).max(positions).max(1)
+}
+
+/// Each tap's product with a row of positions, added up, a part of the row after the other.
 pub fn taps(
     x: &[f32],
     input: MapShape,
@@ -149,29 +158,38 @@ pub fn taps(
     (0..output.height * count).into_par_iter().for_each(|task| {
         let (y, (first, last)) = (task / count, channel_block(task % count, count, to));
         let row = y * output.row();
-        let mut written = false;
         let taps = taps_of_row(&window, y, input, output.width);
-        if !taps.iter().any(|tap| tap.to - tap.from == output.width) {
+        let all_written = taps.iter().any(|tap| tap.to - tap.from == output.width);
+        if !all_written {
             // No tap reaches all of the row: what none reaches is 0.
             let positions = output.width * output.batch;
             // SAFETY: this block of this row is this task's alone.
             unsafe { shared.clear(row + first, positions, to, last - first) };
-            written = true;
         }
-        for tap in taps {
-            let start = columns.start(tap.y, tap.offset, tap.from);
-            let (m, add) = ((tap.to - tap.from) * input.batch, written);
-            // SAFETY: all ranges are inside of their slices; this block of this row is this task's.
-            unsafe {
-                let out = shared.at(row + tap.from * output.position() + first);
-                let positions = Matrix::new(&columns.values, start, from);
-                factor.multiply(m, (first, last), out, add, positions, Some(tap.tap));
+        let size = block_columns(output, last - first, window.taps() * from * (last - first));
+        for begin in (0..output.width).step_by(size) {
+            let end = (begin + size).min(output.width);
+            let mut written = !all_written;
+            for tap in &taps {
+                let (left, right) = (tap.from.max(begin), tap.to.min(end));
+                if left >= right {
+                    continue;
+                }
+                let start = columns.start(tap.y, tap.offset, left);
+                let (m, add) = ((right - left) * input.batch, written);
+                // SAFETY: all ranges are inside of their slices; this block of this row is this task's.
+                unsafe {
+                    let out = shared.at(row + left * output.position() + first);
+                    let positions = Matrix::new(&columns.values, start, from);
+                    factor.multiply(m, (first, last), out, add, positions, Some(tap.tap));
+                }
+                written = true;
             }
-            written = true;
-        }
-        if let Some(epilogue) = epilogue {
-            let rows = output.width * output.batch;
-            epilogue.apply_to_row(shared, row, rows, to, (first, last));
+            if let Some(epilogue) = epilogue {
+                let rows = (end - begin) * output.batch;
+                let start = row + begin * output.position();
+                epilogue.apply_to_row(shared, start, rows, to, (first, last));
+            }
         }
     });
 }
