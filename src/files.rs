@@ -139,15 +139,6 @@ pub fn path_text(path: &Path) -> String {
     text.unwrap_or_else(|| format!("{path:?}"))
 }
 
-/// A word as a shell takes it for one.
-pub fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -177,13 +168,6 @@ pub(crate) fn read_in_pieces(path: &Path, mut each: impl FnMut(&[u8])) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shell_reads_one_word() {
-        assert_eq!(shell_word("a/b=1"), "a/b=1");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-        assert_eq!(shell_word(""), "''");
-    }
 
     #[test]
     fn files_that_belong_together_are_replaced_together() {

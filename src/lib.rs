@@ -105,8 +105,8 @@ pub mod zoo;
 
 pub use builder::{Spec, Zoo};
 pub use device::{device, device_name, device_with};
-pub use error::{Error, Result};
-pub use files::{path_text, shell_word, write_file, write_together};
+pub use error::{Error, Result, shell_word};
+pub use files::{path_text, write_file, write_together};
 pub use infer::Fused;
 pub use memory::Memory;
 pub use model::{

@@ -344,7 +344,16 @@ pub enum Error {
 
 /// A path in a command that can be copied.
 fn path_word(path: &Path) -> String {
-    crate::shell_word(&path.display().to_string())
+    shell_word(&path.display().to_string())
+}
+
+/// A word of a command in a message, as a shell takes it for one.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl Error {
@@ -428,7 +437,14 @@ fn did_you_mean(suggestions: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::less_memory;
+    use super::{less_memory, shell_word};
+
+    #[test]
+    fn a_shell_reads_one_word() {
+        assert_eq!(shell_word("a/b=1"), "a/b=1");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
 
     #[test]
     fn no_batch_is_recommended_that_does_not_train() {
