@@ -12,7 +12,6 @@ use crate::device::device_name;
 use crate::error::{Error, Result};
 use crate::memory::{self, Memory};
 use crate::model::Classifier;
-use crate::preprocess::augment::Mixing;
 
 /// How the largest batch is looked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -181,8 +180,7 @@ impl Searched<'_> {
         }
         let of_model = self.prepare(2)?.1.min_batch;
         // One image has no other to be mixed with.
-        let mixes = self.recipe.mixing.as_ref().is_some_and(Mixing::is_active);
-        let of_mixing = if mixes { 2 } else { 1 };
+        let of_mixing = if self.recipe.mixes() { 2 } else { 1 };
         Ok(of_model.max(of_mixing))
     }
 

@@ -424,9 +424,14 @@ impl Recipe {
         drop_path_rate(drop_path_rate: f64);
     }
 
+    /// Whether training images are ever mixed with each other.
+    pub(super) fn mixes(&self) -> bool {
+        self.mixing.as_ref().is_some_and(Mixing::is_active)
+    }
+
     /// Whether training images differ from epoch to epoch.
     pub(super) fn has_new_images(&self) -> bool {
-        !self.augment.is_none() || self.mixing.as_ref().is_some_and(Mixing::is_active)
+        !self.augment.is_none() || self.mixes()
     }
 
     /// Views of each training image of which features may be kept.

@@ -13,7 +13,6 @@ use crate::data::{Sampler, Task};
 use crate::error::{Error, Result};
 use crate::model::{Adapt, Classifier, Freeze};
 use crate::preprocess::ImageSize;
-use crate::preprocess::augment::Mixing;
 
 impl Recipe {
     /// Some ways of unfreezing bring their own rates or their own beginning. What they would not
@@ -210,12 +209,11 @@ impl Recipe {
         self.check_task()?;
         self.augment.check()?;
         let augmented = !self.augment.is_none();
-        let mixes = self.mixing.as_ref().is_some_and(Mixing::is_active);
-        self.feature_cache.check(augmented, mixes)?;
+        self.feature_cache.check(augmented, self.mixes())?;
         if let Some(mixing) = &self.mixing {
             mixing.check()?;
         }
-        if mixes && self.batch_size == 1 {
+        if self.mixes() && self.batch_size == 1 {
             let expected = "at least 2, since the images of a batch are mixed with each other";
             return Err(Error::argument("batch_size", expected, 1));
         }

@@ -234,15 +234,16 @@ impl FinetuneArgs {
         if self.place.is_given() && self.against.is_some() {
             bail!("--against: not with --place");
         }
-        if self.place.is_given() && self.recipe.batch_size == Some(BatchSizeArg::Auto) {
-            bail!(
-                "--batch-size: expected a number beside --place, as the search measures a whole model, found auto"
-            );
-        }
         if ranks.has_processes() && self.against.is_some() {
             bail!("--against: only in one process");
         }
         let is_auto = self.recipe.batch_size == Some(BatchSizeArg::Auto);
+        if self.place.is_given() && is_auto {
+            bail!(
+                "--batch-size: expected a number beside --place, as the search measures a whole model, \
+                 found auto"
+            );
+        }
         if (ranks.has_processes() || ranks.has_replicas()) && is_auto {
             bail!(
                 "--batch-size: expected a number where several replicas train together, found auto"

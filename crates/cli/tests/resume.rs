@@ -969,16 +969,6 @@ fn what_an_overwriting_run_writes_never_mixes_with_the_old_one() {
 /// that begins, stops and goes on.
 #[test]
 fn a_replaced_run_stays_until_the_new_one_has_an_epoch() {
-    struct StopAfter(usize);
-    impl Monitor for StopAfter {
-        fn step(&mut self, _: &StepRecord, _: &mut Control) -> burn_zoo::Result<()> {
-            self.0 = self.0.saturating_sub(1);
-            Ok(())
-        }
-        fn should_stop(&mut self) -> bool {
-            self.0 == 0
-        }
-    }
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("run");
     let recipe = Recipe::full().epochs(1).batch_size(16);

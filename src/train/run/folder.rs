@@ -277,7 +277,8 @@ impl RunFolder {
     pub fn write_config(&self, recipe: &Recipe, model: &Classifier, data: &RunData) -> Result<()> {
         let written = self.try_write_config(recipe, model, data);
         if written.is_err() {
-            put_back(&self.path)?;
+            // What cannot be moved is still in `.previous`; why the new run cannot begin is the error.
+            let _ = put_back(&self.path);
         }
         written
     }

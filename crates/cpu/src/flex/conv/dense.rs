@@ -141,7 +141,7 @@ fn block_columns(output: MapShape, channels: usize, kernels: usize) -> usize {
     (NUMBERS.max(kernels) / column).max(positions).max(1)
 }
 
-/// Each tap's product with a row of positions, added up, a part of the row after the other.
+/// Each tap's product with a row of positions, added up, one part of the row after the other.
 pub fn taps(
     x: &[f32],
     input: MapShape,
@@ -159,9 +159,9 @@ pub fn taps(
         let (y, (first, last)) = (task / count, channel_block(task % count, count, to));
         let row = y * output.row();
         let taps = taps_of_row(&window, y, input, output.width);
-        let all_written = taps.iter().any(|tap| tap.to - tap.from == output.width);
-        if !all_written {
-            // No tap reaches all of the row: what none reaches is 0.
+        // Where no tap reaches all of the row, what none reaches is 0.
+        let is_cleared = !taps.iter().any(|tap| tap.to - tap.from == output.width);
+        if is_cleared {
             let positions = output.width * output.batch;
             // SAFETY: this block of this row is this task's alone.
             unsafe { shared.clear(row + first, positions, to, last - first) };
@@ -169,7 +169,7 @@ pub fn taps(
         let size = block_columns(output, last - first, window.taps() * from * (last - first));
         for begin in (0..output.width).step_by(size) {
             let end = (begin + size).min(output.width);
-            let mut written = !all_written;
+            let mut written = is_cleared;
             for tap in &taps {
                 let (left, right) = (tap.from.max(begin), tap.to.min(end));
                 if left >= right {
