@@ -58,6 +58,9 @@ pub struct Search {
     time_budget: Option<Duration>,
 }
 
+/// A trial's metric chooses its best epoch, and the search compares those.
+const ONE_METRIC: &str = "the same for all trials, as they are compared by it";
+
 impl Search {
     /// A search that changes fields of this recipe: ten trials of multivariate TPE, each to its end,
     /// compared by the recipe's metric.
@@ -179,7 +182,10 @@ impl Search {
         if self.recipe.is_none() {
             return Ok(());
         }
-        check_values(&self.settings.search, |_, values| {
+        check_values(&self.settings.search, |name, values| {
+            if name == "metric" && !self.own.contains(&name.to_owned()) {
+                return Err(Error::argument(name, ONE_METRIC, "a parameter"));
+            }
             self.recipe(values).map(drop)
         })
     }

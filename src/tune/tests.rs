@@ -236,6 +236,10 @@ fn mistakes_are_found_before_the_first_trial() {
             "adams",
         ),
         (search().vary("momentum", choice([0.9])), "momentum"),
+        (
+            search().vary("metric", choice(["accuracy", "loss"])),
+            "the same for all trials",
+        ),
         (search().trials(0), "trials"),
         (search().jobs(0), "jobs"),
         (

@@ -28,6 +28,7 @@ use crate::progress::{Stop, Watch};
 use crate::ranks::{Ranks, RanksArgs};
 use crate::recipe::{BatchSizeArg, RecipeArgs};
 use crate::task::{ImageArgs, StartArgs, Task, task};
+use crate::tune::TRIAL;
 use crate::{batch_size, progress};
 
 #[derive(Args)]
@@ -391,10 +392,14 @@ impl FinetuneArgs {
             images.test |= self.test;
             let data = images.open_again(&config)?;
             let test = images.to_test(&data)?;
-            Ok((images, data, test))
+            let trial = config.data.arguments.get(TRIAL).cloned();
+            Ok((images, data, test, trial))
         };
-        let (images, data, test) = ranks.agree(opened())?;
+        let (images, data, test, trial) = ranks.agree(opened())?;
         options.arguments = images.kept(&[])?;
+        options
+            .arguments
+            .extend(trial.map(|trial| (TRIAL.to_owned(), trial)));
         options.skip_broken = images.data.skip_broken;
         options.extend = self.recipe.epochs.map(|epochs| Extension {
             epochs,

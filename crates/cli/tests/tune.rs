@@ -243,6 +243,10 @@ fn mistakes_end_a_search_before_the_first_trial() {
             "[search]\nclass_weights = { choice = ['1,2'] }",
             "each of the 10 classes",
         ),
+        (
+            "[search]\nmetric = { choice = ['accuracy', 'loss'] }",
+            "--metric",
+        ),
         ("[search\n", "line 1"),
     ];
     for (space, named) in spaces {
@@ -547,6 +551,10 @@ fn a_trial_does_not_go_on_with_another_model() {
     assert!(error.contains("found others of model;"), "{error}");
     // The check itself changes nothing.
     succeed(&go_on(&[]));
+    // Nor is it lost where another command trains on.
+    succeed(&["finetune", "--resume", text(&dir), "--epochs=9", "--json"]);
+    let error = fail(&go_on(&["--pool=max"]));
+    assert!(error.contains("pool;"), "{error}");
 }
 
 /// What a search began with stays, whatever becomes of the file.

@@ -27,7 +27,7 @@ use self::best::write_best;
 use self::child::ChildPlan;
 use self::fields::Choice;
 use self::table::Watch;
-pub use self::trial::TrialArgs;
+pub use self::trial::{TRIAL, TrialArgs};
 use crate::flags::{count, device_name, positive};
 use crate::model_folder::plain_name;
 use crate::output::{Stopped, print, print_json};
@@ -232,6 +232,13 @@ impl TuneArgs {
         let file: SearchFile = toml::from_str(&text)
             .map_err(|error| anyhow!("{}: {}", named(), error.to_string().trim_end()))?;
         file.search.validate().with_context(named)?;
+        if file.search.iter().any(|(name, _)| name == "metric") {
+            // It chooses a trial's best epoch, and the search compares those.
+            bail!(
+                "{}: metric: expected --metric NAME, as all trials are compared by the same, found a parameter",
+                named()
+            );
+        }
         let task = self.images.data.task;
         let choose = |values: &Params| Choice::new(model, &self.start, &self.recipe, task, values);
         let base = choose(&Params::new())?;

@@ -101,7 +101,7 @@ impl TrialArgs {
             let run = RunConfig::open(&self.dir)?;
             let mut differing = differing_fields(&run.recipe, &choice.recipe)?;
             // A run of a version that did not write it down has none.
-            if let Some(toml::Value::Table(start)) = run.data.arguments.get(START) {
+            if let Some(toml::Value::Table(start)) = run.data.arguments.get(TRIAL) {
                 differing.extend(differing_keys(start, &started));
             }
             if !differing.is_empty() {
@@ -116,7 +116,7 @@ impl TrialArgs {
         let run = if goes_on {
             let data = self.images.open_for(choice.recipe.task)?;
             options.arguments = self.images.kept(&data.left_out)?;
-            options.arguments.insert(START.to_owned(), started.into());
+            options.arguments.insert(TRIAL.to_owned(), started.into());
             let mut monitors = lines.monitors();
             let monitors = &mut monitors;
             resume(
@@ -143,7 +143,7 @@ impl TrialArgs {
             )?;
             options.data = data.source.clone();
             options.arguments = self.images.kept(&data.left_out)?;
-            options.arguments.insert(START.to_owned(), started.into());
+            options.arguments.insert(TRIAL.to_owned(), started.into());
             let mut monitors = lines.monitors();
             let monitors = &mut monitors;
             recipe.fit_with(model, data.train, data.valid, &self.dir, options, monitors)
@@ -236,7 +236,7 @@ fn differing_fields(run: &Recipe, asked: &Recipe) -> Result<Vec<String>> {
 }
 
 /// Where a run of a trial keeps what its model was built from, beside its images.
-const START: &str = "trial";
+pub const TRIAL: &str = "trial";
 
 fn differing_keys(a: &toml::Table, b: &toml::Table) -> Vec<String> {
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
