@@ -144,6 +144,34 @@ fn files_that_were_cut_off_are_found() {
     );
 }
 
+/// Of an animation or a file of several pages the first image is taken, which is told each time.
+#[test]
+fn images_of_several_frames_are_told() {
+    let with_more = |path: &PathBuf| Image::has_more_frames(path);
+    let found: Vec<PathBuf> = files().into_iter().filter(with_more).collect();
+    let names = ["frames.gif", "frames.png", "frames.tiff", "frames.webp"];
+    assert_eq!(
+        found,
+        names.map(|name| fixtures().join("pixels").join(name))
+    );
+    let bytes: Vec<Vec<u8>> = found.iter().map(|path| fs::read(path).unwrap()).collect();
+    let files: Vec<_> = names
+        .into_iter()
+        .zip(bytes.iter().map(|b| &b[..]))
+        .collect();
+    let set = Set::of(&files);
+    age(&set);
+    for remembered in [0, 8] {
+        let (splits, progress) = set.open(&set.options());
+        let expected = format!(
+            "warning: {}: several frames or pages, of which the first is taken; images of several: 4",
+            set.at("set/a/frames.gif").display()
+        );
+        assert_eq!(splits.report.notices(), [expected]);
+        assert_eq!(progress.remembered, remembered);
+    }
+}
+
 /// Makes all files of the set old enough to be trusted.
 #[cfg(not(unix))]
 fn age(_: &Set) {}

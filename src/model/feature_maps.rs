@@ -98,7 +98,7 @@ impl Classifier {
                     maps.extend(several.into_iter().map(|map| (group.clone(), map)));
                 }
                 Features::Tokens(tokens) => {
-                    let map = grid_of(tokens, prefix, [height, width]);
+                    let map = map_of_patches(tokens, prefix, [height, width]);
                     let no_grid = || Error::argument(&group, "a map", "tokens that are no grid");
                     maps.push((group.clone(), map.ok_or_else(no_grid)?));
                 }
@@ -109,9 +109,39 @@ impl Classifier {
 }
 
 /// The tokens of square patches as a map.
-fn grid_of(tokens: Tensor<3>, prefix: usize, [height, width]: [usize; 2]) -> Option<Tensor<4>> {
+fn map_of_patches(tokens: Tensor<3>, prefix: usize, image: [usize; 2]) -> Option<Tensor<4>> {
     let patches = tokens.dims()[1].checked_sub(prefix)?;
-    let side = (1..=height.min(width)).find(|side| (height / side) * (width / side) == patches)?;
-    let grid = [height / side, width / side];
+    let grid = grid_of(patches, image)?;
     Some(map_of_tokens(tokens.narrow(1, prefix, patches), grid))
+}
+
+/// Rows and columns of so many square patches of an image. Patches that are cut out leave the rest of the image; convolutions
+/// with padding go over its edge.
+fn grid_of(patches: usize, image: [usize; 2]) -> Option<[usize; 2]> {
+    let sides = || 1..=image[0].max(image[1]);
+    let cut_out = sides().map(|side| image.map(|length| length / side));
+    let padded = sides().map(|side| image.map(|length| length.div_ceil(side)));
+    cut_out
+        .chain(padded)
+        .find(|[rows, columns]| rows * columns == patches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_are_found_by_their_patches() {
+        for (patches, image, grid) in [
+            (196, [224, 224], [14, 14]),
+            (10, [32, 80], [2, 5]),
+            (12, [50, 70], [3, 4]),
+            // XCiT with patches of 16 pixels.
+            (2, [17, 16], [2, 1]),
+            (21, [33, 100], [3, 7]),
+        ] {
+            assert_eq!(grid_of(patches, image), Some(grid), "{image:?}");
+        }
+        assert_eq!(grid_of(7, [224, 224]), None);
+    }
 }

@@ -45,6 +45,14 @@ impl PositionTable {
         Self { other_rows, ..self }
     }
 
+    /// Whether timm takes the table for one of square windows as it loads it, which it always does where the rows
+    /// could be theirs, and resamples it.
+    pub(crate) fn is_taken_for_square(&self) -> bool {
+        let [height, width] = self.sides;
+        let rows = (2 * height - 1) * (2 * width - 1);
+        self.layout == TableLayout::Offsets && height != width && rows.isqrt().pow(2) == rows
+    }
+
     /// Whether a table of one shape can be brought to another.
     pub(crate) fn resamples(&self, trained: &Trained, from: &[usize], to: &[usize]) -> bool {
         let grids = self.grids(trained, from, to);
@@ -191,4 +199,26 @@ fn places(from: usize, to: usize) -> Vec<Place> {
 fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
     let column = |column| values.iter().skip(column).step_by(columns).copied();
     (0..columns).flat_map(column).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 9, 81 and 25 rows could be those of 2 x 2, 5 x 5 and 3 x 3 windows.
+    #[test]
+    fn tables_that_look_square_are_known() {
+        for (sides, expected) in [
+            ([1, 5], true),
+            ([2, 14], true),
+            ([13, 1], true),
+            ([7, 7], false),
+            ([2, 3], false),
+        ] {
+            let table = |layout| PositionTable::new(String::new(), sides, layout);
+            let found = table(TableLayout::Offsets).is_taken_for_square();
+            assert_eq!(found, expected, "{sides:?}");
+            assert!(!table(TableLayout::Grid).is_taken_for_square());
+        }
+    }
 }

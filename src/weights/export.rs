@@ -244,6 +244,14 @@ impl Classifier {
         let description = self.backbone.describe();
         let stem = description.changed_stem();
         let stem = stem.filter(|stem| stem.in_timm().is_none());
+        let mut tables = description.position_tables.iter();
+        if let Some(table) = tables.find(|table| table.is_taken_for_square()) {
+            let [height, width] = table.sides;
+            return Some(format!(
+                "timm takes the table of positions in {height} x {width} windows for one of square windows as it loads \
+                 it, and does not compute the same"
+            ));
+        }
         let pool = self.head.pool();
         let has_pool = library == "timm" || zoo::find(architecture).is_ok_and(|a| a.pool == pool);
         let change = match (stem, has_pool) {

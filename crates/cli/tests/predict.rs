@@ -269,6 +269,20 @@ fn patterns_are_what_a_shell_would_make_of_them() {
 }
 
 #[test]
+fn the_first_of_several_frames_is_taken_and_told() {
+    let world = World::new();
+    world.photos();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/pixels");
+    for name in ["photos/frames.gif", "photos/frames.tiff"] {
+        std::fs::copy(fixtures.join(&name[7..]), world.at(name)).unwrap();
+    }
+    let ran = world.run(&["predict", "model", "photos/a.png", "photos/frames.*"]);
+    assert_eq!(ran.code, 0, "{}", ran.errors);
+    let told = "photos/frames.gif: several frames or pages, of which the first is taken; images of several: 2";
+    assert!(ran.errors.contains(told), "{}", ran.errors);
+}
+
+#[test]
 fn no_image_at_all_is_an_error() {
     let world = World::new();
     world.photos();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use super::check_cache::{CheckCache, Key};
+use super::check_cache::{CheckCache, Key, Look};
 use super::options::{Broken, Check, FolderOptions};
 use super::sample::Sample;
 use crate::error::{Error, Result};
@@ -33,19 +33,29 @@ struct Sound {
     key: Option<Key>,
     /// Whether it was known before.
     remembered: bool,
+    /// Whether its file has other images behind it, which are not taken.
+    several: bool,
 }
 
-/// The images that cannot be read, by their index, in order. If they are errors, the work ends at
-/// the first one.
-pub(super) fn broken_images(
+/// What was found, by the indices of the images, in order.
+#[derive(Default)]
+pub(super) struct Checked {
+    /// Those that cannot be read.
+    pub broken: Vec<(usize, Error)>,
+    /// Those whose files have others behind them.
+    pub several: Vec<usize>,
+}
+
+/// Looks at all images. If those that cannot be read are errors, the work ends at the first one.
+pub(super) fn check_all(
     samples: &[(&Path, &Sample)],
     source: &Path,
     options: &FolderOptions,
     progress: &mut dyn FnMut(CheckProgress),
-) -> Vec<(usize, Error)> {
+) -> Checked {
     let check = options.check.unwrap_or(Check::Quick);
     if check == Check::No {
-        return Vec::new();
+        return Checked::default();
     }
     let total = samples.len();
     let first_only = options.broken == Broken::Fail;
@@ -72,7 +82,7 @@ pub(super) fn broken_images(
             }
         }
     };
-    let (mut broken, keys) = thread::scope(|scope| {
+    let (mut checked, keys) = thread::scope(|scope| {
         let (sender, results) = mpsc::channel();
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let work = &work;
@@ -86,7 +96,7 @@ pub(super) fn broken_images(
             0 => work(sender),
             _ => drop(sender),
         }
-        let (mut broken, mut keys) = (Vec::new(), Vec::new());
+        let (mut checked, mut keys) = (Checked::default(), Vec::new());
         let mut so_far = CheckProgress {
             checked: 0,
             total,
@@ -97,18 +107,20 @@ pub(super) fn broken_images(
                 Ok(sound) => {
                     so_far.remembered += usize::from(sound.remembered);
                     keys.extend(sound.key);
+                    checked.several.extend(sound.several.then_some(index));
                 }
-                Err(error) => broken.push((index, error)),
+                Err(error) => checked.broken.push((index, error)),
             }
             so_far.checked += 1;
             progress(so_far);
         }
-        (broken, keys)
+        (checked, keys)
     });
     // Where the work ended early, the others are what they were.
-    cache.save(keys, first_only && !broken.is_empty());
-    broken.sort_by_key(|(index, _)| *index);
-    broken
+    cache.save(keys, first_only && !checked.broken.is_empty());
+    checked.broken.sort_by_key(|(index, _)| *index);
+    checked.several.sort_unstable();
+    checked
 }
 
 fn check_image(
@@ -118,29 +130,35 @@ fn check_image(
     decode: &DecodeOptions,
 ) -> Result<Sound> {
     let found = metadata_of_file(path)?;
-    let key = |check| cache.key(path, &found, check);
+    let key = |look| cache.key(path, &found, look);
     // Decoding is the stricter check.
-    let decoded = key(Check::Full);
-    if cache.contains(decoded) {
-        return Ok(Sound {
-            key: decoded,
-            remembered: true,
-        });
+    let [decoded, decoded_first] = [Look::Decoded, Look::Several].map(key);
+    for (key, several) in [(decoded, false), (decoded_first, true)] {
+        if cache.contains(key) {
+            return Ok(Sound {
+                key,
+                remembered: true,
+                several,
+            });
+        }
     }
-    let quick = key(Check::Quick);
+    let quick = key(Look::Quick);
     if check == Check::Quick {
         let remembered = cache.contains(quick);
         if remembered || passes_quick_check(path, decode) {
             return Ok(Sound {
                 key: quick,
                 remembered,
+                several: false,
             });
         }
     }
     panics::of_decoder(path, || Image::open_with(path, decode))?;
+    let several = Image::has_more_frames(path);
     Ok(Sound {
-        key: decoded,
+        key: if several { decoded_first } else { decoded },
         remembered: false,
+        several,
     })
 }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use super::options::Check;
 use crate::error::Result;
 use crate::files::{hex, rename_into, temporary_in};
 use crate::preprocess::DecodeOptions;
@@ -16,8 +15,19 @@ use crate::preprocess::DecodeOptions;
 /// A file at a time: its path, size and times, and how it was looked at.
 pub(super) type Key = u128;
 
+/// What is remembered of an image that is sound.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Look {
+    /// It was looked at without being decoded, and is alone in its file.
+    Quick,
+    /// It was decoded, and is alone in its file.
+    Decoded,
+    /// It was decoded, and others follow in its file.
+    Several,
+}
+
 /// Another one makes nothing of what is kept.
-const HEADER: &[u8] = concat!("burn-zoo looks 1, ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+const HEADER: &[u8] = concat!("burn-zoo looks 2, ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 
 const EXTENSION: &str = "looks";
 
@@ -62,12 +72,12 @@ impl CheckCache {
     }
 
     /// What is remembered of an image that is sound; nothing if it is too young to be trusted.
-    pub(super) fn key(&self, path: &Path, found: &Metadata, check: Check) -> Option<Key> {
+    pub(super) fn key(&self, path: &Path, found: &Metadata, look: Look) -> Option<Key> {
         self.file.as_ref()?;
         let modified = found.modified().ok()?;
         let mut hash = Sha256::new();
         hash.update(self.current.join(path).as_os_str().as_encoded_bytes());
-        hash.update([0, u8::from(check == Check::Full)]);
+        hash.update([0, look as u8]);
         hash.update(found.len().to_le_bytes());
         let mut newest = modified;
         let mut time = |time: SystemTime| {
@@ -259,16 +269,16 @@ mod tests {
         let cache = cache(dir.path());
         let path = dir.path().join("a.png");
         fs::write(&path, b"1").unwrap();
-        let key = |check| cache.key(&path, &fs::metadata(&path).unwrap(), check);
-        assert_eq!(key(Check::Quick), None);
+        let key = |look| cache.key(&path, &fs::metadata(&path).unwrap(), look);
+        assert_eq!(key(Look::Quick), None);
         std::thread::sleep(GRAIN + Duration::from_millis(100));
-        let [quick, full] = [Check::Quick, Check::Full].map(key);
+        let [quick, full] = [Look::Quick, Look::Decoded].map(key);
         assert!(quick.is_some() && full.is_some() && quick != full);
-        assert_eq!(key(Check::Quick), quick);
+        assert_eq!(key(Look::Quick), quick);
         let other = cache.key(
             Path::new("a.png"),
             &fs::metadata(&path).unwrap(),
-            Check::Quick,
+            Look::Quick,
         );
         assert!(other.is_some() && other != quick);
         // Younger than it was, however old it says it is.
@@ -276,10 +286,10 @@ mod tests {
         file.set_modified(SystemTime::now() - Duration::from_secs(100))
             .unwrap();
         if cfg!(unix) {
-            assert_eq!(key(Check::Quick), None);
+            assert_eq!(key(Look::Quick), None);
         }
         file.set_modified(SystemTime::now() + Duration::from_secs(100))
             .unwrap();
-        assert_eq!(key(Check::Quick), None);
+        assert_eq!(key(Look::Quick), None);
     }
 }

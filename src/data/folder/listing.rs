@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check::{CheckProgress, broken_images};
+use super::check::{CheckProgress, Checked, check_all};
 use super::class_folders::Beside;
 use super::image_folder::ImageFolder;
 use super::options::FolderOptions;
@@ -13,6 +13,7 @@ use super::report::{ClassCount, FolderReport};
 use super::sample::Sample;
 use super::target_report::{NumberRange, TargetReport};
 use super::target_table::TargetTable;
+use super::warning::FolderWarning;
 use crate::data::class_match::labels_by_name;
 use crate::data::target::Task;
 use crate::error::{Error, Result};
@@ -78,7 +79,14 @@ impl Listing {
             samples.map(|sample| (part.base.as_path(), sample))
         });
         let all: Vec<(&Path, &Sample)> = all.collect();
-        let broken = broken_images(&all, &self.source, options, progress);
+        let Checked { broken, several } = check_all(&all, &self.source, options, progress);
+        if let Some(first) = several.first() {
+            let (base, sample) = all[*first];
+            self.report.warnings.push(FolderWarning::SeveralFrames {
+                path: base.join(&sample.path),
+                count: several.len(),
+            });
+        }
         let indices: BTreeSet<usize> = broken.iter().map(|(index, _)| *index).collect();
         for (index, error) in broken {
             let (base, sample) = all[index];

@@ -85,8 +85,8 @@ pub enum Check {
     /// Not at all.
     No,
     /// The header of each file, the lengths that it declares, and its end, so that one that was cut
-    /// off is found. A file that does not look sound is decoded, and only that decides. Damage in
-    /// the middle is not seen.
+    /// off is found. A file that does not look sound is decoded, and only that decides; so is a GIF, and what
+    /// has several frames or pages. Damage in the middle is not seen.
     Quick,
     /// Each image is decoded once.
     Full,

@@ -81,6 +81,17 @@ pub(crate) enum FolderWarning {
         /// How many.
         count: usize,
     },
+    /// Images of several frames or pages, of which the first is taken.
+    #[error(
+        "{}: several frames or pages, of which the first is taken; images of several: {count}",
+        .path.display()
+    )]
+    SeveralFrames {
+        /// The first of them.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
     /// An image of several labels is a copy of another one.
     #[error(
         "{}: a copy of {}, and no link to it, so each has the labels of its own folders alone; link \

@@ -9,7 +9,7 @@ mod file_window;
 #[cfg(feature = "image")]
 mod format;
 #[cfg(feature = "image")]
-mod gif;
+mod frames;
 #[cfg(feature = "image")]
 mod image_file;
 #[cfg(feature = "image")]

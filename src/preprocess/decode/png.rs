@@ -36,6 +36,8 @@ pub(super) fn looks_sound<R: Read + Seek>(file: &mut FileWindow<R>) -> io::Resul
         let length = u32::from_be_bytes(file.get(at)?);
         match &file.get::<4>(at + 4)? {
             b"IEND" => return Ok(length == 0 && data && at + 12 <= file.length),
+            // An animation.
+            b"acTL" => return Ok(false),
             b"PLTE" if !data => palette = is_palette(file, at, length)?,
             b"IDAT" => data = palette || color != 3,
             _ => {}

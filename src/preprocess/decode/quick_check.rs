@@ -7,10 +7,10 @@ use image::ImageFormat;
 
 use super::file_window::FileWindow;
 use super::options::DecodeOptions;
-use super::{bmp, format, gif, jpeg, png, tiff, webp};
+use super::{bmp, format, jpeg, png, tiff, webp};
 
-/// Whether nothing about a file of `length` bytes speaks against its being a complete image of at
-/// most the allowed size. A file that does not look sound may be one all the same: decoding it
+/// Whether nothing about a file of `length` bytes speaks against its being a complete image, and one alone, of
+/// at most the allowed size. A file that does not look sound may be one all the same: decoding it
 /// tells.
 pub(crate) fn looks_sound(file: impl Read + Seek, length: u64, limits: &DecodeOptions) -> bool {
     // Whatever cannot be read, the decoder meets again and has words for.
@@ -24,7 +24,6 @@ fn by_format<R: Read + Seek>(file: &mut FileWindow<R>) -> io::Result<bool> {
     match format::known(&head) {
         Some(ImageFormat::Jpeg) => jpeg::looks_sound(file),
         Some(ImageFormat::Png) => png::looks_sound(file),
-        Some(ImageFormat::Gif) => gif::looks_sound(file),
         Some(ImageFormat::WebP) => webp::looks_sound(file),
         Some(ImageFormat::Bmp) => bmp::looks_sound(file),
         Some(ImageFormat::Tiff) => Ok(tiff::looks_sound(file).unwrap_or(false)),

@@ -24,10 +24,13 @@ fn is_deep(color: ColorType, format: SampleFormat) -> bool {
     }
 }
 
-/// A kind that is read, and strips or tiles that lie in the file.
+/// One page of a kind that is read, and strips or tiles that lie in the file.
 pub(super) fn looks_sound<R: Read + Seek>(file: &mut FileWindow<R>) -> Result<bool, TiffError> {
     let length = file.length;
     let mut decoder = Decoder::new(file.reader()?)?;
+    if decoder.more_images() {
+        return Ok(false);
+    }
     let (width, height) = decoder.dimensions()?;
     let color = decoder.colortype()?;
     let format = sample_format(&mut decoder)?;

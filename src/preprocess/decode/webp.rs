@@ -51,11 +51,11 @@ pub(super) fn looks_sound<R: Read + Seek>(file: &mut FileWindow<R>) -> io::Resul
             }
             _ => None,
         };
-        image |= match &kind {
-            b"VP8 " | b"VP8L" => found.is_some(),
-            b"ANMF" => true,
-            _ => false,
-        };
+        // A frame of an animation.
+        if kind == *b"ANMF" {
+            return Ok(false);
+        }
+        image |= found.is_some() && kind != *b"VP8X";
         size = size.or(found);
         at = at_data + length.next_multiple_of(2);
     }

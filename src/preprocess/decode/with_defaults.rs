@@ -9,8 +9,9 @@ use crate::preprocess::image::Image;
 /// # Decoding
 ///
 /// PNG, JPEG, WebP, GIF, BMP and TIFF (not all of its variants), told apart by content; the name of
-/// a file does not matter. Of an animation the first frame is taken. A file that ends early is an
-/// error; other damage is one where the format can tell.
+/// a file does not matter. Of an animation the first frame is taken, of several pages the first
+/// ([`has_more_frames`](Self::has_more_frames) tells). A file that ends early is an error; other damage is one
+/// where the format can tell.
 ///
 /// What Pillow reads is read: bytes behind the image; a PNG whose image data have a wrong checksum,
 /// or that lacks what follows them; a JPEG without its end marker, as long as no pixel depends on

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use burn_zoo::data::{FolderOptions, ImageFiles};
+use burn_zoo::preprocess::Image;
 use glob::MatchOptions;
 
 use crate::notice;
@@ -45,6 +46,7 @@ pub fn gather(arguments: &[PathBuf]) -> Result<Vec<Input>> {
         bail!("no image to classify: {}", faults(&inputs));
     }
     tell_of_repeated(&inputs);
+    tell_of_frames(&inputs);
     Ok(inputs)
 }
 
@@ -142,6 +144,18 @@ fn faults(inputs: &[Input]) -> String {
         text.push_str(&format!("; and {} more", inputs.len() - SHOWN));
     }
     text
+}
+
+fn tell_of_frames(inputs: &[Input]) {
+    let files = inputs.iter().filter(|input| input.fault.is_none());
+    let mut several = files.filter(|input| Image::has_more_frames(&input.path));
+    if let Some(first) = several.next() {
+        notice::tell(format!(
+            "{}: several frames or pages, of which the first is taken; images of several: {}",
+            first.path.display(),
+            1 + several.count()
+        ));
+    }
 }
 
 fn tell_of_repeated(inputs: &[Input]) {
