@@ -293,7 +293,7 @@ fn what_is_no_image_says_so() {
 #[test]
 fn files_that_end_early_are_errors() {
     for (name, bytes) in sources() {
-        if name == "frames.gif" {
+        if name.starts_with("frames.") {
             continue; // Only its first frame is read.
         }
         // What follows the pixels may be missing: Pillow reads such files too.
