@@ -48,7 +48,13 @@ const PARTS: [usize; 4] = [0, 2, 3, 4];
 /// The stage whose last block sees where a position is.
 const WITH_POSITIONS: usize = 1;
 const EPSILON: f64 = 1e-6;
-const WEIGHTS: Init = Init::trunc_normal(0.02);
+/// Cut at two standard deviations.
+const WEIGHTS: Init = Init::TruncNormal {
+    mean: 0.0,
+    std: 0.02,
+    low: -0.04,
+    high: 0.04,
+};
 
 /// The shape of an EdgeNeXt.
 #[derive(Debug, Clone)]

@@ -121,7 +121,7 @@ impl ListArgs {
             self.architectures(&manifest)?
         };
         self.filter(&mut rows, by_tag)?;
-        self.sort(&mut rows);
+        self.sort(&mut rows, by_tag);
         match (by_tag, self.json) {
             (false, false) => {
                 print(architectures(&rows))?;
@@ -254,7 +254,7 @@ impl ListArgs {
         Ok(())
     }
 
-    fn sort(&self, rows: &mut [Row]) {
+    fn sort(&self, rows: &mut [Row], by_tag: bool) {
         match self.sort {
             None => {}
             Some(Sort::Params) => rows.sort_by_key(|row| row.numbers.parameters),
@@ -263,6 +263,9 @@ impl ListArgs {
                 let top1 = |row: &Row| row.top1().unwrap_or(f64::NEG_INFINITY);
                 top1(b).total_cmp(&top1(a))
             }),
+            Some(Sort::Name) if by_tag => {
+                rows.sort_by_key(|row| row.entry.map(|entry| entry.name.clone()));
+            }
             Some(Sort::Name) => rows.sort_by(|a, b| a.name().cmp(b.name())),
         }
     }

@@ -59,6 +59,8 @@ fn a_list_is_narrowed_and_sorted() {
     let by_name = list(&["resnet*", "--family", "res-net", "--sort", "name"]);
     assert!(by_name.iter().all(|row| row["family"] == "ResNet"));
     assert!(by_name.is_sorted_by_key(|row| row["name"].as_str().unwrap().to_owned()));
+    let tags = list(&["resnet*", "--tags", "--sort", "name"]);
+    assert!(tags.is_sorted_by_key(|row| row["name"].as_str().unwrap().to_owned()));
     let by_size = list(&["--sort", "params"]);
     assert!(by_size.is_sorted_by_key(|row| row["parameters"].as_u64()));
     assert_eq!(by_size.len(), all.len());

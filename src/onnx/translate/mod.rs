@@ -196,6 +196,9 @@ impl Translation {
             Op::MaskWhere(op) => {
                 self.node("Where", [&op.mask, &op.value, &op.tensor], &[], &op.out)?;
             }
+            Op::EqualElem(op) if op.lhs.dtype.is_float() => {
+                self.with_scalar("Equal", &op.lhs, op.rhs, &op.out)?;
+            }
             Op::MaskFill(op) if op.tensor.dtype.is_float() => {
                 let inputs = [
                     self.name(&op.mask)?,
