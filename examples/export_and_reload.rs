@@ -2,12 +2,14 @@
 //!
 //! `cargo run --release --example export_and_reload [FOLDER]`
 
+mod arguments;
+
+use arguments::Arguments;
 use burn_zoo::prelude::*;
 
 fn main() -> burn_zoo::Result<()> {
-    let folder = std::env::args()
-        .nth(1)
-        .unwrap_or("exported-resnet18".to_owned());
+    let arguments = Arguments::read(&["FOLDER"])?;
+    let folder = arguments.text(0).unwrap_or("exported-resnet18");
     let device = Device::default();
     let names = FashionMnist::CLASSES.map(str::to_owned).to_vec();
 
@@ -16,9 +18,9 @@ fn main() -> burn_zoo::Result<()> {
         .adapt(1, 10)
         .build(&device)?
         .with_classes(names)?;
-    model.export(&folder)?;
+    model.export(folder)?;
 
-    let again = Classifier::open(&folder, &device)?;
+    let again = Classifier::open(folder, &device)?;
     assert_eq!(model.state_dict()?, again.state_dict()?);
     assert_eq!(model.info().classes, again.info().classes);
     println!(

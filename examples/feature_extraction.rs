@@ -2,20 +2,20 @@
 //!
 //! `cargo run --release --example feature_extraction [WEIGHTS_FILE|random] [TRAINING_IMAGES]`
 
+mod arguments;
+
 use std::sync::Arc;
 
+use arguments::Arguments;
 use burn_zoo::prelude::*;
 
 fn main() -> burn_zoo::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let weights = match arguments.next().as_deref() {
+    let arguments = Arguments::read(&["WEIGHTS_FILE", "TRAINING_IMAGES"])?;
+    let weights = match arguments.text(0) {
         None | Some("random") => Weights::Random(42),
         Some(path) => Weights::File(path.into()),
     };
-    let images = arguments
-        .next()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(5400);
+    let images = arguments.number(1, 5400)?;
 
     // The first convolution is folded to one channel; the head starts by the course's recipe.
     let model = Zoo::resnet18()

@@ -14,18 +14,21 @@
 //!
 //! (Two cores of an AMD EPYC with AVX-512.)
 
+mod arguments;
+
 use std::sync::Arc;
 
+use arguments::Arguments;
 use burn_zoo::prelude::*;
-use burn_zoo::train::EmaConfig;
+use burn_zoo::train::{EmaConfig, FitOptions};
 
 fn main() -> burn_zoo::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let argument = |index: usize| arguments.get(index).map(String::as_str);
-    let number = |index: usize| argument(index).and_then(|n| n.parse::<usize>().ok());
-    let images = number(3).unwrap_or(54_000);
+    let arguments = Arguments::read(&["MODEL", "EPOCHS", "DATA_FOLDER", "IMAGES", "SIDE"])?;
+    let epochs = arguments.number(1, 9)?;
+    let images = arguments.number(3, 54_000)?;
+    let side: usize = arguments.number(4, 28)?;
 
-    let data = match argument(2) {
+    let data = match arguments.text(2) {
         // Debian's package, the cache, or the official mirror, verified.
         None => FashionMnist::open_default()?,
         Some("mini") => FashionMnist::bundled()?,
@@ -33,14 +36,14 @@ fn main() -> burn_zoo::Result<()> {
     };
     println!("images from {}", data.source());
 
-    let spec = Zoo::get(argument(0).unwrap_or("resnet18"))?
+    let spec = Zoo::get(arguments.text(0).unwrap_or("resnet18"))?
         .weights(Weights::Random(42))
         .adapt(1, 10);
     let model = spec.build(&Device::default().autodiff())?;
 
     let recipe = Recipe::full()
-        .epochs(number(1).unwrap_or(9))
-        .image_size(number(4).unwrap_or(28))
+        .epochs(epochs)
+        .image_size(side)
         .batch_size(64)
         .with_optimizer(Optimizer::adamw())
         .learning_rate(2e-3)
@@ -50,11 +53,13 @@ fn main() -> burn_zoo::Result<()> {
         .augment("random-crop:padding=2,horizontal-flip".parse()?)
         .ema(EmaConfig::new(0.998));
     let (train, valid) = data.train().split(0.1, 42)?;
-    let run = recipe.fit(
+    let run = recipe.fit_with(
         model,
-        train.take_first(images),
-        valid.take_first(images),
+        Arc::new(train.take_first(images)),
+        Arc::new(valid.take_first(images)),
         "runs/fine-tune-fashion-mnist",
+        FitOptions::default(),
+        &mut std::io::stderr(),
     )?;
     println!("best: {}", run.best());
     println!("{}", run.test(Arc::new(data.test()), false)?);

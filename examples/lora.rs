@@ -2,22 +2,29 @@
 //!
 //! `cargo run --release --example lora [bundled|random] [TRAINING_IMAGES]`
 
+mod arguments;
+
 use std::sync::Arc;
 
+use arguments::Arguments;
 use burn_zoo::prelude::*;
 use burn_zoo::weights::Adapter;
 
 fn main() -> burn_zoo::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let spec = match arguments.next().as_deref() {
+    let arguments = Arguments::read(&["WEIGHTS", "TRAINING_IMAGES"])?;
+    let spec = match arguments.text(0) {
+        None | Some("random") => Zoo::test_resnet().weights(Weights::Random(42)),
         #[cfg(feature = "bundled-weights")]
         Some("bundled") => Zoo::resnet18().weights(Weights::Bundled),
-        _ => Zoo::test_resnet().weights(Weights::Random(42)),
+        Some(other) => {
+            return Err(burn_zoo::Error::argument(
+                "WEIGHTS",
+                "bundled or random",
+                other,
+            ));
+        }
     };
-    let images = arguments
-        .next()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1000);
+    let images = arguments.number(1, 1000)?;
     let base = spec.adapt(1, 10).build(&Device::default().autodiff())?;
 
     let data = FashionMnist::bundled()?;

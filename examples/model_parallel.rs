@@ -1,20 +1,23 @@
 //! A ResNet-50 in two halves on two devices, as PyTorch's tutorial on model parallelism has it: activations go
 //! from the first to the second, gradients come back.
 //!
-//! `cargo run --release --example model_parallel [DEVICE] [DEVICE] [TRAINING_IMAGES]`
+//! `cargo run --release --example model_parallel [FIRST_DEVICE] [SECOND_DEVICE] [TRAINING_IMAGES]`
 //!
 //! Without devices both halves are on the default one; `cuda:0 cuda:1` are two GPUs.
 
+mod arguments;
+
 use std::sync::Arc;
 
+use arguments::Arguments;
 use burn_zoo::prelude::*;
 use burn_zoo::train::{FitOptions, Place};
 
 fn main() -> burn_zoo::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let mut device = || burn_zoo::device(arguments.next().as_deref().unwrap_or("auto"));
-    let (first, second) = (device()?, device()?);
-    let images = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(512);
+    let arguments = Arguments::read(&["FIRST_DEVICE", "SECOND_DEVICE", "TRAINING_IMAGES"])?;
+    let device = |place| burn_zoo::device(arguments.text(place).unwrap_or("auto"));
+    let (first, second) = (device(0)?, device(1)?);
+    let images = arguments.number(2, 512)?;
 
     let spec = Zoo::resnet50().weights(Weights::Random(42)).adapt(1, 10);
     let model = spec.build(&first.clone().autodiff())?;
@@ -34,16 +37,13 @@ fn main() -> burn_zoo::Result<()> {
         },
         ..FitOptions::default()
     };
-    let run = Recipe::full().epochs(2).batch_size(64).fit_with(
+    Recipe::full().epochs(2).batch_size(64).fit_with(
         model,
         Arc::new(train.take_first(images)),
         Arc::new(valid),
         "runs/model-parallel",
         options,
-        &mut (),
+        &mut std::io::stderr(),
     )?;
-    for epoch in run.epochs() {
-        println!("{epoch}");
-    }
     Ok(())
 }

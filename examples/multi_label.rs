@@ -3,8 +3,11 @@
 //!
 //! `cargo run --release --example multi_label [bundled|random] [TRAINING_IMAGES]`
 
+mod arguments;
+
 use std::sync::Arc;
 
+use arguments::Arguments;
 use burn_zoo::data::{ImageSet, Targets};
 use burn_zoo::prelude::*;
 
@@ -24,17 +27,24 @@ const OF_CLASS: [&[usize]; 10] = [
 ];
 
 fn main() -> burn_zoo::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let spec = match arguments.next().as_deref() {
+    let arguments = Arguments::read(&["WEIGHTS", "TRAINING_IMAGES"])?;
+    let spec = match arguments.text(0) {
+        None | Some("random") => Zoo::test_resnet().weights(Weights::Random(42)),
         #[cfg(feature = "bundled-weights")]
         Some("bundled") => Zoo::resnet18().weights(Weights::Bundled),
-        _ => Zoo::test_resnet().weights(Weights::Random(42)),
+        Some(other) => {
+            return Err(burn_zoo::Error::argument(
+                "WEIGHTS",
+                "bundled or random",
+                other,
+            ));
+        }
     };
-    let images = arguments.next().and_then(|n| n.parse().ok());
+    let images = arguments.number(1, 1000)?;
 
     let data = FashionMnist::bundled()?;
     let (train, valid) = data.train().split(0.1, 42)?;
-    let train = labelled(&train.take_first(images.unwrap_or(1000)))?;
+    let train = labelled(&train.take_first(images))?;
     let test = Arc::new(labelled(&data.test())?);
 
     let model = spec

@@ -2,8 +2,11 @@
 //!
 //! `cargo run --release --example own_images [FOLDER] [IMAGES_PER_CLASS] [EPOCHS]`
 
+mod arguments;
+
 use std::path::Path;
 
+use arguments::Arguments;
 use burn_zoo::data::ImageFolder;
 use burn_zoo::init::Rng;
 use burn_zoo::prelude::*;
@@ -11,10 +14,10 @@ use burn_zoo::preprocess::Image;
 use image::{Rgb, RgbImage};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let folder = arguments.first().map_or("shapes", String::as_str);
-    let number = |index: usize| arguments.get(index).and_then(|n| n.parse().ok());
-    let (images, epochs) = (number(1).unwrap_or(200), number(2).unwrap_or(8));
+    let arguments = Arguments::read(&["FOLDER", "IMAGES_PER_CLASS", "EPOCHS"])?;
+    let folder = arguments.text(0).unwrap_or("shapes");
+    let images = arguments.number(1, 200)?;
+    let epochs = arguments.number(2, 8)?;
 
     // shapes/circle/0.png, shapes/circle/1.png, .., shapes/square/0.png, ..
     for class in ["circle", "square", "triangle"] {

@@ -2,8 +2,11 @@
 //!
 //! `cargo run --release --example own_loop [TRAINING_IMAGES]`
 
+mod arguments;
+
 use std::sync::Arc;
 
+use arguments::Arguments;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn_zoo::data::{ImageSet, Loader, LoaderConfig};
@@ -11,10 +14,7 @@ use burn_zoo::prelude::*;
 use burn_zoo::train::{Clip, Ema, EmaConfig, clip_gradients, cross_entropy, gradient_norm};
 
 fn main() -> burn_zoo::Result<()> {
-    let images = std::env::args()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(5400);
+    let images = Arguments::read(&["TRAINING_IMAGES"])?.number(0, 5400)?;
     let device = Device::default().autodiff();
     let mut model = Zoo::resnet10t()
         .weights(Weights::Random(42))

@@ -3,14 +3,17 @@
 //!
 //! `cargo run --release --example quick_start [TRAINING_IMAGES] [EPOCHS]`
 
+mod arguments;
+
 use std::sync::Arc;
 
+use arguments::Arguments;
 use burn_zoo::prelude::*;
 
 fn main() -> burn_zoo::Result<()> {
-    let mut arguments = std::env::args().skip(1).map_while(|a| a.parse().ok());
-    let images = arguments.next().unwrap_or(5400);
-    let epochs = arguments.next().unwrap_or(3);
+    let arguments = Arguments::read(&["TRAINING_IMAGES", "EPOCHS"])?;
+    let images = arguments.number(0, 5400)?;
+    let epochs = arguments.number(1, 3)?;
     let device = Device::default().autodiff();
 
     // A spec is data: nothing is read or allocated yet. One input channel, ten classes.

@@ -64,9 +64,12 @@
 //! It still climbs: of the training images, moved and erased, it has 96.0 % right. More epochs, and the 6,000
 //! images that choose the epoch as training images, were not tried.
 
+mod arguments;
+
 use std::sync::Arc;
 use std::time::Instant;
 
+use arguments::Arguments;
 use burn::module::Module;
 use burn_zoo::data::{ImageSet, LoaderConfig};
 use burn_zoo::error::{Error, Result};
@@ -75,7 +78,7 @@ use burn_zoo::nn::{
 };
 use burn_zoo::prelude::*;
 use burn_zoo::preprocess::augment::Views;
-use burn_zoo::train::Warmup;
+use burn_zoo::train::{FitOptions, Warmup};
 use burn_zoo::zoo::{Architecture, BackboneOptions};
 use burn_zoo::{AnyBackbone, Description, MapLayer, Pooling, Stages};
 
@@ -83,16 +86,9 @@ const TRICKS: [&str; 6] = ["whitening", "muon", "smoothing", "moving", "mirror",
 
 fn main() -> Result<()> {
     let start = Instant::now();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let argument = |index: usize| arguments.get(index).map(String::as_str);
-    let number = |index: usize, name: &str, default: usize| match argument(index) {
-        None => Ok(default),
-        Some(text) => text
-            .parse()
-            .map_err(|_| Error::argument(name, "a whole number", text)),
-    };
-    let seed = number(0, "SEED", 1)? as u64;
-    let variant = argument(1).unwrap_or("fast");
+    let arguments = Arguments::read(&["SEED", "VARIANT", "DATA_FOLDER", "EPOCHS"])?;
+    let seed = arguments.number(0, 1)?;
+    let variant = arguments.text(1).unwrap_or("fast");
     let accurate = variant == "accurate";
     let left_out: Vec<&str> = match variant.strip_prefix("without-") {
         Some("everything") => TRICKS.to_vec(),
@@ -107,9 +103,9 @@ fn main() -> Result<()> {
         return Err(Error::argument("VARIANT", expected, variant));
     }
     let with = |trick: &str| !left_out.contains(&trick);
-    let epochs = number(3, "EPOCHS", if accurate { 24 } else { 8 })?;
+    let epochs = arguments.number(3, if accurate { 24 } else { 8 })?;
 
-    let data = match argument(2) {
+    let data = match arguments.text(2) {
         None => FashionMnist::open_default()?,
         Some("mini") => FashionMnist::bundled()?,
         Some(folder) => FashionMnist::open(folder)?,
@@ -184,7 +180,9 @@ fn main() -> Result<()> {
     println!("{}", model.summary(Some(28.into()))?);
 
     let folder = format!("runs/speedrun-{seed}-{variant}");
-    let run = recipe.fit(model, train, valid, folder)?;
+    let (train, valid) = (Arc::new(train), Arc::new(valid));
+    let options = FitOptions::default();
+    let run = recipe.fit_with(model, train, valid, folder, options, &mut std::io::stderr())?;
     println!("best: {}", run.best());
 
     let model = run.model();

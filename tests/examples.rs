@@ -2,7 +2,7 @@
 #![cfg(all(feature = "flex", feature = "fashion-mnist-mini"))]
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// `cargo test` builds the examples beside the tests.
 fn example(name: &str) -> PathBuf {
@@ -11,8 +11,8 @@ fn example(name: &str) -> PathBuf {
     test.ancestors().nth(2).unwrap().join("examples").join(name)
 }
 
-/// Runs an example in a folder of its own; what it printed, and the folder.
-fn run(name: &str, arguments: &[&str]) -> (String, tempfile::TempDir) {
+/// Runs an example in a folder of its own.
+fn start(name: &str, arguments: &[&str]) -> (Output, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(example(name))
         .args(arguments)
@@ -20,6 +20,12 @@ fn run(name: &str, arguments: &[&str]) -> (String, tempfile::TempDir) {
         .env("BURN_DEVICE", "flex")
         .output()
         .unwrap_or_else(|error| panic!("{name}: {error}"));
+    (output, dir)
+}
+
+/// What an example printed, and the folder in which it ran.
+fn run(name: &str, arguments: &[&str]) -> (String, tempfile::TempDir) {
+    let (output, dir) = start(name, arguments);
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {text}{errors}");
@@ -38,6 +44,37 @@ fn quick_start() {
             .is_file()
     );
     assert!(dir.path().join("runs/quick-start/log.jsonl").is_file());
+}
+
+#[test]
+fn a_word_that_is_not_used_is_an_error() {
+    let whole = "a whole number";
+    for (name, arguments, expected) in [
+        (
+            "quick_start",
+            &["54oo"][..],
+            ["TRAINING_IMAGES", whole, "54oo"],
+        ),
+        ("quick_start", &["64", "1.5"], ["EPOCHS", whole, "1.5"]),
+        (
+            "quick_start",
+            &["64", "1", "x"],
+            ["arguments", "TRAINING_IMAGES EPOCHS", "x"],
+        ),
+        ("lora", &["hub"], ["WEIGHTS", "bundled or random", "hub"]),
+        (
+            "speedrun_fashion_mnist",
+            &["1", "fast", "mini", "x"],
+            ["EPOCHS", whole, "x"],
+        ),
+    ] {
+        let (output, dir) = start(name, arguments);
+        let [argument, accepted, found] = expected;
+        let message = format!("Error: {argument}: expected {accepted}, found {found}\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), message);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]
@@ -85,9 +122,17 @@ fn lora() {
 
 #[test]
 fn model_parallel() {
-    let (text, dir) = run("model_parallel", &["cpu", "cpu", "64"]);
+    let (output, dir) = start("model_parallel", &["cpu", "cpu", "64"]);
+    let [text, progress] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success(), "{text}{progress}");
     assert!(text.starts_with("groups: stem, stage1, "), "{text}");
-    assert!(text.contains("\nepoch 2: validation accuracy "), "{text}");
+    let lines: Vec<&str> = progress.lines().collect();
+    assert!(
+        lines[1].starts_with("epoch 2: validation accuracy "),
+        "{progress}"
+    );
+    assert!(lines[1].ends_with(" s") && lines.len() == 2, "{progress}");
     assert!(dir.path().join("runs/model-parallel/log.jsonl").is_file());
 }
 

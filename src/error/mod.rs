@@ -1,6 +1,7 @@
 //! One documented variant for each thing that can go wrong, with the context a person needs to
 //! put it right: the file, the parameter or the flag, what was expected and what was found.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 mod load_report;
@@ -33,8 +34,9 @@ pub enum HubErrorKind {
     Refused,
 }
 
-/// Everything that can go wrong in this crate.
-#[derive(Debug, thiserror::Error)]
+/// Everything that can go wrong in this crate. `Debug` is the message, too, as a `main` that returns an error shows
+/// that.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No architecture of the zoo has this name.
@@ -340,6 +342,12 @@ pub enum Error {
         /// Why the last one did.
         cause: String,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// A path in a command that can be copied.

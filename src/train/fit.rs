@@ -52,7 +52,8 @@ impl Recipe {
     ///
     /// By the validation images everything is chosen, the best epoch among them, so that they should be
     /// neither training nor test images: [`ImageSet::split`](crate::data::ImageSet::split) sets some
-    /// aside, and [`Run::test`] judges the chosen model on a test set at the end.
+    /// aside, and [`Run::test`] judges the chosen model on a test set at the end. Progress and notices are for
+    /// [`fit_with`](Self::fit_with): here nobody is told.
     ///
     /// # Errors
     /// [`Error::Exists`] if the folder is there already, [`Error::Folder`] if another process writes
@@ -71,8 +72,8 @@ impl Recipe {
         self.fit_with(model, train, valid, dir, options, &mut ())
     }
 
-    /// [`fit`](Self::fit) for somebody who watches: progress goes to `monitor`, which can also
-    /// change what is frozen and stop the run.
+    /// [`fit`](Self::fit) for somebody who watches: progress and notices go to `monitor`, which can also
+    /// change what is frozen and stop the run. `&mut std::io::stderr()` is one that writes lines.
     ///
     /// # Errors
     /// As [`fit`](Self::fit), [`Error::Interrupted`] if the monitor stopped it, and [`Error::Rank`] if one

@@ -1,5 +1,6 @@
 //! Watching a run, and having a say in it.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use burn::optim::GradientsParams;
@@ -83,6 +84,20 @@ pub trait Monitor: Send {
 
 /// Watches nothing.
 impl Monitor for () {}
+
+/// Writes a line for each epoch, and what a person should know.
+impl Monitor for std::io::Stderr {
+    fn epoch_finished(&mut self, epoch: &EpochEnd<'_>, _: &mut Control) -> Result<()> {
+        let record = epoch.record;
+        self.notice(&format!("{record}, {:.1} s", record.seconds));
+        Ok(())
+    }
+
+    fn notice(&mut self, text: &str) {
+        // A run does not end because nobody reads any more.
+        let _ = writeln!(self, "{text}");
+    }
+}
 
 /// What a monitor may ask for.
 #[derive(Debug, Clone, Default)]

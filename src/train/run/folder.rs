@@ -128,7 +128,9 @@ fn has_previous_run(dir: &Path, overwrite: bool) -> Result<bool> {
     let hint = match (overwrite, is_run(dir)) {
         (true, true) => return Ok(true),
         (true, false) => "it is no run folder, so it is not overwritten",
-        _ => "choose another folder, or ask for it to be overwritten",
+        _ => {
+            "choose another folder, remove this one, or have an old run replaced (`FitOptions::overwrite`)"
+        }
     };
     Err(Error::Exists {
         path: dir.to_path_buf(),
