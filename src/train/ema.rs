@@ -12,7 +12,7 @@ use crate::model::Classifier;
 
 /// How the average is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { decay = 0.999 }")]
 pub struct EmaConfig {
     /// How much of the average stays at each step: 0.9998 for long runs, 0.99 to 0.999 for short
     /// ones.

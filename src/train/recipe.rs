@@ -151,7 +151,11 @@ pub struct Recipe {
 
 /// Which checkpoints are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table such as { last = 1, best = 1 }"
+)]
 pub struct Checkpoints {
     /// The newest so many.
     pub last: usize,

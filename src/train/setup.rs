@@ -551,8 +551,8 @@ impl Setup {
         };
         Some(format!(
             "{ranks}{norm}; batches of {} on each, {} images a step{images}",
-            recipe.batch_size,
-            size * recipe.effective_batch()
+            recipe.batch_size.min(own),
+            size * recipe.effective_batch().min(own)
         ))
     }
 

@@ -111,7 +111,7 @@ text_choice!(Metric, "metric");
 
 /// Ends a run that no longer gets better, as Lightning's `EarlyStopping` does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as { patience = 3 }")]
 pub struct EarlyStopping {
     /// Epochs without improvement that are waited for.
     pub patience: usize,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::sampler::Sampler;
 use super::space::{Params, Space};
 use crate::error::{Error, Result};
 use crate::train::Recipe;
@@ -61,6 +62,12 @@ fn with(recipe: &Recipe, values: &[(&String, &Value)]) -> Result<Recipe> {
                 Some((reason, expected)) => (reason.trim_end_matches([',', ' ']), expected),
                 None => (message, "a value that the recipe takes"),
             };
+            let expected = match expected {
+                "f32" | "f64" => "a number",
+                "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+                "bool" | "a boolean" => "true or false",
+                other => other,
+            };
             let found = match reason.starts_with("unknown field") {
                 true => reason.to_owned(),
                 false => shown.join(", "),
@@ -93,18 +100,23 @@ fn set(table: &mut toml::Table, name: &str, value: toml::Value) -> Result<(), St
     }
 }
 
-/// Tries the values of each parameter before anything runs: all of a choice, the ends of a range. `try_one`
-/// is called with the parameter's value and those under which it exists.
+/// Tries the values of each parameter before anything runs: all of a choice; of a range its ends and one between,
+/// or those that a grid takes of it. `try_one` is called with the parameter's value and those under which it exists.
 ///
 /// # Errors
 /// Whatever `try_one` returns.
 pub fn check_values(
     space: &Space,
+    sampler: &Sampler,
     mut try_one: impl FnMut(&str, &Params) -> Result<()>,
 ) -> Result<()> {
+    let points = match sampler {
+        Sampler::Grid { points } => *points,
+        _ => None,
+    };
     for (name, parameter) in space.iter() {
         let conditions = space.under_which(name);
-        for value in parameter.distribution.samples() {
+        for value in parameter.distribution.samples(points) {
             let mut values = conditions.clone();
             values.insert(name.to_owned(), value);
             try_one(name, &values)?;
@@ -164,7 +176,38 @@ mod tests {
     fn mistakes_name_the_field_and_what_it_takes() {
         for (name, value, expected) in [
             ("learnin_rate", Value::from(0.1), "`learning_rate`"),
-            ("learning_rate", "fast".into(), "f64"),
+            ("learning_rate", "fast".into(), "expected a number, found"),
+            (
+                "batch_size",
+                "large".into(),
+                "expected a whole number, found",
+            ),
+            ("drop_last", 3.into(), "expected true or false, found"),
+            (
+                "warmup",
+                3.into(),
+                "warmup: expected a table such as { epochs = 3.0 }, found 3",
+            ),
+            (
+                "ema",
+                0.9.into(),
+                "ema: expected a table such as { decay = 0.999 }, found 0.9",
+            ),
+            (
+                "early_stopping",
+                3.into(),
+                "expected a table such as { patience = 3 }, found 3",
+            ),
+            (
+                "mixing",
+                0.2.into(),
+                "expected a table such as { mixup_alpha = 0.2 }, found 0.2",
+            ),
+            (
+                "checkpoints",
+                2.into(),
+                "expected a table such as { last = 1, best = 1 }, found 2",
+            ),
             ("learning_rate", (-1.0).into(), "learning_rate"),
             ("batch_size", 32.5.into(), "batch_size"),
             ("optimizer", "sdg".into(), "sgd"),

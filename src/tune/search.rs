@@ -182,7 +182,10 @@ impl Search {
         if self.recipe.is_none() {
             return Ok(());
         }
-        check_values(&self.settings.search, |name, values| {
+        let Settings {
+            search, sampler, ..
+        } = &self.settings;
+        check_values(search, sampler, |name, values| {
             if name == "metric" && !self.own.contains(&name.to_owned()) {
                 return Err(Error::argument(name, ONE_METRIC, "a parameter"));
             }

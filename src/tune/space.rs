@@ -203,7 +203,7 @@ impl Distribution {
             Distribution::RandInt(range) => Some(range.clone().map(Value::from).collect()),
             Distribution::QUniform(_, step) => {
                 let (first, last) = self.steps().filter(|(first, last)| last - first < MOST)?;
-                let values = (first..=last).map(|count| Value::from(count as f64 * step));
+                let values = (first..=last).map(|count| multiple(count, *step).into());
                 Some(values.collect())
             }
             Distribution::Uniform(_) | Distribution::LogUniform(_) => {
@@ -219,15 +219,26 @@ impl Distribution {
         }
     }
 
-    /// Values that stand for all: those of a choice, the ends of a range.
-    pub(super) fn samples(&self) -> Vec<Value> {
+    /// Values that stand for all: those of a choice; of a range its ends and one between, which is no whole number
+    /// where both ends are, or the `points` that a grid takes of it.
+    pub(super) fn samples(&self, points: Option<usize>) -> Vec<Value> {
+        let is_cut = matches!(self, Distribution::Uniform(_) | Distribution::LogUniform(_));
+        if let Some(values) = points
+            .filter(|_| is_cut)
+            .and_then(|points| self.grid(Some(points)))
+        {
+            return values;
+        }
         match self {
             Distribution::Choice(values) => values.clone(),
             Distribution::RandInt(range) => vec![range.start.into(), (range.end - 1).into()],
             Distribution::Normal(mean, _) => vec![(*mean).into()],
             _ => {
                 let axis = Axis::of(self);
-                vec![self.value_at(axis.low), self.value_at(axis.high)]
+                let between = axis.low + 0.381_966_011 * (axis.high - axis.low);
+                [axis.low, between, axis.high]
+                    .map(|place| self.value_at(place))
+                    .to_vec()
             }
         }
     }
@@ -268,7 +279,7 @@ impl Distribution {
             Distribution::QUniform(_, step) => {
                 let (first, last) = self.steps().unwrap_or_default();
                 let count = (place / step).round() as i64;
-                (count.clamp(first, last) as f64 * step).into()
+                multiple(count.clamp(first, last), *step).into()
             }
             Distribution::RandInt(range) => (place.round() as i64)
                 .clamp(range.start, range.end - 1)
@@ -276,6 +287,14 @@ impl Distribution {
             Distribution::Normal(..) => place.into(),
         }
     }
+}
+
+/// A multiple of a step, with no more decimals than the step has: three times 0.1 is 0.3.
+fn multiple(count: i64, step: f64) -> f64 {
+    let value = count as f64 * step;
+    let decimals = step.to_string();
+    let decimals = decimals.split_once('.').map_or(0, |(_, d)| d.len());
+    format!("{value:.decimals$}").parse().unwrap_or(value)
 }
 
 /// Whether two values are the same; numbers by what they are and not by how they are written.
@@ -664,10 +683,11 @@ mod tests {
             .map(|v| v.as_f64().unwrap())
             .collect();
         assert!(
-            grid.iter()
-                .zip([0.0, 0.1, 0.2, 0.3])
-                .all(|(a, b)| (a - b).abs() < 1e-12)
+            grid == [0.0, 0.1, 0.2, 0.3] && smoothing.value_at(0.29) == 0.3,
+            "{grid:?}"
         );
+        let under = "a = { choice = [1], when = { b = 0.3 } }\nb = { quniform = [0, 0.3, 0.1] }";
+        assert!(space(under).is_ok());
         let nested = space("warmup.epochs = { uniform = [0.0, 2.0] }").unwrap();
         assert!(nested.get("warmup.epochs").is_some());
     }

@@ -147,9 +147,21 @@ impl Settings {
 }
 
 impl Settings {
+    /// Epochs of the longest trial that there may be.
+    pub fn most_epochs(&self) -> usize {
+        let Some(searched) = self.search.get("epochs") else {
+            return self.epochs;
+        };
+        let values = searched.distribution.samples(None);
+        let values = values.iter().filter_map(serde_json::Value::as_f64);
+        let own = (!searched.when.is_empty()).then_some(self.epochs);
+        let all = values.map(|epochs| epochs as usize).chain(own);
+        all.max().unwrap_or(self.epochs)
+    }
+
     /// Whether the scheduler ends every trial at this epoch.
     fn is_end(&self, epoch: usize) -> bool {
-        let last = self.scheduler.last_epoch(self.epochs);
+        let last = self.scheduler.last_epoch(self.most_epochs());
         last.is_some_and(|last| epoch >= last)
     }
 }
@@ -223,7 +235,7 @@ pub(super) struct Study {
 
 impl Study {
     pub fn new(settings: Settings) -> Self {
-        let decider = settings.scheduler.start(settings.epochs);
+        let decider = settings.scheduler.start(settings.most_epochs());
         Self {
             settings,
             trials: Vec::new(),

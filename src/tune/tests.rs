@@ -145,6 +145,42 @@ fn seconds_of_a_killed_trial_count() {
 }
 
 #[test]
+fn the_longest_trial_is_one_of_the_search() {
+    let most = |search: Search| search.settings().most_epochs();
+    assert_eq!(most(search()), 4);
+    let epochs = Distribution::RandInt(2..9);
+    assert_eq!(most(search().vary("epochs", epochs.clone())), 8);
+    let short = Parameter::from(choice([1, 2])).when("batch_size", [16]);
+    let search = search().vary("batch_size", choice([16, 32]));
+    assert_eq!(most(search.clone().vary("epochs", short)), 4);
+    // Without a limit of its own Hyperband lets it end.
+    let folder = tempfile::tempdir().unwrap();
+    let found = search
+        .vary("epochs", choice([6]))
+        .scheduler("hyperband:eta=2".parse().unwrap())
+        .trials(4)
+        .run(folder.path().join("search"), train)
+        .unwrap();
+    assert_eq!(found.best().unwrap().reports.len(), 6);
+}
+
+/// Both ends of a range may be whole numbers, and nothing between.
+#[test]
+fn a_range_of_numbers_is_none_of_whole_ones() {
+    let of = |sampler: &str| {
+        let search = search().vary("batch_size", Distribution::Uniform(16.0..64.0));
+        let search = search.sampler(sampler.parse().unwrap());
+        search.validate()
+    };
+    let error = of("random").unwrap_err().to_string();
+    assert!(
+        error.contains("batch_size: expected a whole number"),
+        "{error}"
+    );
+    of("grid:points=4").unwrap();
+}
+
+#[test]
 fn hyperband_pauses_trials_and_goes_on_with_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let begun = Mutex::new(Vec::new());

@@ -247,6 +247,18 @@ fn mistakes_end_a_search_before_the_first_trial() {
             "[search]\nmetric = { choice = ['accuracy', 'loss'] }",
             "--metric",
         ),
+        (
+            "[search]\nepochs = { choice = [2, 4] }",
+            "epochs: expected a parameter or --epochs, found both",
+        ),
+        (
+            "[search]\ntag = { choice = ['a1_in1k'] }",
+            "tag: expected a parameter or --weights, found both",
+        ),
+        (
+            "[search]\nbatch_size = { uniform = [16, 64] }",
+            "a whole number",
+        ),
         ("[search\n", "line 1"),
     ];
     for (space, named) in spaces {
@@ -288,6 +300,31 @@ fn mistakes_end_a_search_before_the_first_trial() {
     );
     let error = fail(&search_arguments(&good, text(folder.path())));
     assert!(error.contains("choose another folder"), "{error}");
+}
+
+#[test]
+fn a_search_says_what_no_trial_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = "[search]\nepochs = { choice = [2, 3] }\nmodel = { choice = ['test_vit'] }\n\
+                 image_size = { choice = [32], when = { epochs = [2, 3] } }\n";
+    let file = write(folder.path(), "space.toml", space);
+    let dir = folder.path().join("search");
+    let mut arguments = vec!["tune"];
+    arguments.extend(&IMAGES[..4]);
+    arguments.extend(["--weights=random", "--image-size=96", "--no-report"]);
+    arguments.extend(["--sampler=grid", "--scheduler=asha:max_t=1", "--search"]);
+    arguments.extend([&*file, "--out", text(&dir)]);
+    let output = command(&arguments).output().unwrap();
+    let [shown, told] = [output.stdout, output.stderr].map(|t| String::from_utf8(t).unwrap());
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("no trial comes further than epoch 1 of 3"),
+        "{told}"
+    );
+    assert!(told.contains("test_resnet: no trial takes it"), "{told}");
+    let once_more = shown.lines().find(|line| line.starts_with("once more: "));
+    let once_more = once_more.expect(&shown);
+    assert!(once_more.contains(" test_vit ") && !once_more.contains("--image-size"));
 }
 
 #[test]
@@ -655,6 +692,10 @@ fn a_search_whose_folder_is_gone_says_so() {
             .success()
     );
     let events = told(&dir).len();
+    // Its command is for where its files are.
+    let shown = succeed(&["tune", "--resume", text(&dir), "--no-report"]);
+    let go = format!("once more: cd {} && burn-zoo finetune ", text(&started));
+    assert!(shown.contains(&go), "{shown}");
     std::fs::remove_dir(&started).unwrap();
     let error = fail(&["tune", "--resume", text(&dir), "--trials=6"]);
     assert!(

@@ -18,7 +18,11 @@ use crate::init::Rng;
 /// With the defaults, which are those of timm's training script, nothing is mixed; 0.2 for Mixup
 /// and 1 for CutMix are common.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table such as { mixup_alpha = 0.2 }"
+)]
 pub struct Mixing {
     /// α of the Beta(α, α) that says how much of the images remains in Mixup, 0 to 1000; 0, the
     /// default, is no Mixup. Around 0.2 most images remain almost what they are, at 1 all mixtures

@@ -96,7 +96,7 @@ impl SearchResult {
             "best": self.best().map(|trial| trial.trial),
             "stopped": count(TrialState::Stopped),
             "failed": count(TrialState::Failed),
-            "rungs": settings.scheduler.rungs(settings.epochs),
+            "rungs": settings.scheduler.rungs(settings.most_epochs()),
             "importance": self.importance(),
             "params": params.collect::<Vec<_>>(),
             "trials": trials.collect::<Vec<_>>(),

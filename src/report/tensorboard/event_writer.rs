@@ -159,15 +159,23 @@ impl EventWriter {
     /// values of these metrics are the last points under the tags, in the same folder.
     ///
     /// TensorBoard takes the columns of its table from one of the runs below the folder that it
-    /// shows, so runs to be compared should have the same names. It keeps what a run says first:
-    /// after a restart, hyperparameters that differ are not seen.
+    /// shows, so runs to be compared should have the same names; without `metrics` from all runs, with every
+    /// scalar for a metric. It keeps what a run says first: after a restart, hyperparameters that differ are
+    /// not seen.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a name that is empty or there twice, for a number that is NaN
     /// or infinite, and for an empty metric; [`Error::Io`].
-    pub(crate) fn hparams(&mut self, hparams: &[(String, HParam)], metrics: &[&str]) -> Result<()> {
+    pub(crate) fn hparams(
+        &mut self,
+        hparams: &[(String, HParam)],
+        metrics: Option<&[&str]>,
+    ) -> Result<()> {
         let time = unix_time();
-        self.summary(0, hparams::experiment(hparams, metrics, time)?)?;
+        let experiment = hparams::experiment(hparams, metrics.unwrap_or_default(), time)?;
+        if metrics.is_some() {
+            self.summary(0, experiment)?;
+        }
         self.summary(0, hparams::session_start(hparams, time))?;
         self.has_session = true;
         Ok(())

@@ -25,6 +25,8 @@ use crate::train::{
 pub struct TensorBoardMonitor {
     folder: Option<PathBuf>,
     with_figures: bool,
+    /// What a search varies.
+    parameters: Option<BTreeMap<String, serde_json::Value>>,
     writer: Option<EventWriter>,
     groups: Vec<String>,
     metric: Metric,
@@ -61,6 +63,15 @@ impl TensorBoardMonitor {
     pub fn with_figures(self) -> Self {
         Self {
             with_figures: true,
+            ..self
+        }
+    }
+
+    /// For a trial of a search: these are among the hyperparameters, which TensorBoard then collects from all
+    /// runs that it shows, as trials may have different ones.
+    pub fn with_parameters(self, parameters: BTreeMap<String, serde_json::Value>) -> Self {
+        Self {
+            parameters: Some(parameters),
             ..self
         }
     }
@@ -116,9 +127,21 @@ impl Monitor for TensorBoardMonitor {
         flatten("", &toml::Value::Table(table), &mut hparams);
         let name = run.model.info().architecture.clone();
         hparams.insert("architecture".to_owned(), HParam::Text(name));
+        for (name, value) in self.parameters.iter().flatten() {
+            let value = match value {
+                serde_json::Value::Bool(flag) => HParam::Flag(*flag),
+                serde_json::Value::String(text) => HParam::Text(text.clone()),
+                other => match other.as_f64() {
+                    Some(number) => HParam::Number(number),
+                    None => HParam::Text(other.to_string()),
+                },
+            };
+            hparams.insert(name.clone(), value);
+        }
         let hparams: Vec<(String, HParam)> = hparams.into_iter().collect();
         self.metric = Metric::of_task(run.recipe.task);
-        writer.hparams(&hparams, &[&result(self.metric), RESULT_LOSS])?;
+        let metrics = [&*result(self.metric), RESULT_LOSS];
+        writer.hparams(&hparams, self.parameters.is_none().then_some(&metrics))?;
         if run.steps_done == 0 {
             let recipe = run.recipe.to_toml()?;
             writer.text("recipe", 0, &format!("```toml\n{recipe}\n```"))?;

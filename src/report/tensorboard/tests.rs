@@ -268,7 +268,7 @@ fn write_everything(dir: &Path) -> Result<()> {
     writer.text("recipe", 1, "# Rezept\n\n`lr` = 1e-3, größer")?;
     writer.tensor_scalar("valid_accuracy", 6, 0.9)?;
     writer.graph(&nodes())?;
-    writer.hparams(&recipe(), &["accuracy/valid"])?;
+    writer.hparams(&recipe(), Some(&["accuracy/valid"]))?;
     writer.finish()
 }
 
@@ -475,14 +475,14 @@ fn what_tensorboard_could_not_show_is_refused() {
 
     let nan = [("lr".to_owned(), HParam::Number(f64::NAN))];
     assert_eq!(
-        words(writer.hparams(&nan, &[])),
+        words(writer.hparams(&nan, Some(&[]))),
         "hparams lr: expected a finite number, found NaN"
     );
     let twice = [recipe(), recipe()].concat();
-    assert!(words(writer.hparams(&twice, &[])).ends_with("found `learning_rate` twice"));
+    assert!(words(writer.hparams(&twice, Some(&[]))).ends_with("found `learning_rate` twice"));
     let nameless = [(String::new(), HParam::Flag(true))];
-    assert!(words(writer.hparams(&nameless, &[])).starts_with("hparams: "));
-    assert!(words(writer.hparams(&recipe(), &[""])).starts_with("metrics: "));
+    assert!(words(writer.hparams(&nameless, Some(&[]))).starts_with("hparams: "));
+    assert!(words(writer.hparams(&recipe(), Some(&[""]))).starts_with("metrics: "));
 
     let renamed = |index: usize, name: &str| {
         let mut nodes = nodes();
@@ -537,7 +537,9 @@ fn tensorboard_shows_everything() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let mut writer = EventWriter::create(&run, None).unwrap();
-    writer.hparams(&recipe(), &["accuracy/valid"]).unwrap();
+    writer
+        .hparams(&recipe(), Some(&["accuracy/valid"]))
+        .unwrap();
     writer.graph(&nodes()).unwrap();
     writer.text("recipe", 0, "*lr* größer").unwrap();
     for step in 0..3 {

@@ -219,7 +219,11 @@ pub(crate) struct Point {
 
 /// A linear rise to the full rate at the beginning of a run; part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table such as { epochs = 3.0 }"
+)]
 pub struct Warmup {
     /// Its length in epochs; 0 for none.
     pub epochs: f64,

@@ -43,7 +43,7 @@ pub enum Scheduler {
     /// that wait for each other at `max_t/eta^s`, .., `max_t/eta`, `max_t` epochs, where the best
     /// `1/eta` of them go on.
     Hyperband {
-        /// Epochs of the trials that go furthest; the recipe's unless given.
+        /// Epochs of the trials that go furthest; those of the longest trial unless given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_t: Option<usize>,
         /// One in so many goes on.
@@ -124,7 +124,7 @@ impl Scheduler {
         }
     }
 
-    /// The epoch at which every trial ends, in a search whose trials have so many; `None` if trials end
+    /// The epoch at which every trial ends, in a search whose trials have at most so many; `None` if trials end
     /// by themselves.
     pub fn last_epoch(&self, epochs: usize) -> Option<usize> {
         match *self {
@@ -158,7 +158,7 @@ impl Scheduler {
         }
     }
 
-    /// Decides of a search whose trials have so many epochs.
+    /// Decides of a search whose trials have at most so many epochs.
     pub(super) fn start(&self, epochs: usize) -> Decider {
         match *self {
             Scheduler::None => Decider::None,

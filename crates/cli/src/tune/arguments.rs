@@ -1,6 +1,7 @@
 //! What was typed behind `tune`, for the trials and beside `--resume`.
 
 use anyhow::{Result, anyhow, bail};
+use burn_zoo::tune::Space;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args as _, Command};
 
@@ -39,6 +40,38 @@ pub fn refuse_beside_resume(given: &ArgMatches) -> Result<()> {
             "{} cannot be used with --resume: the search goes on with what it began with",
             refused.join(", ")
         );
+    }
+    Ok(())
+}
+
+/// A flag and a search of the same: no trial would take the flag's value. Where a parameter exists under conditions
+/// alone, the others do.
+pub fn refuse_flags_of(search: &Space, given: &ArgMatches) -> Result<()> {
+    for (name, _) in search.iter().filter(|(_, own)| own.when.is_empty()) {
+        let id = match name {
+            "learning_rate" => "lr",
+            "tag" => "weights",
+            "stem_rule" => "stem",
+            "stem_pool" => "no_stem_pool",
+            "warmup.epochs" => "warmup",
+            "ema.decay" => "ema",
+            "early_stopping.patience" => "early_stopping",
+            "early_stopping.min_delta" => "min_delta",
+            "mixing.mixup_alpha" => "mixup",
+            "mixing.cutmix_alpha" => "cutmix",
+            // It has no flag.
+            "model" => continue,
+            other => other,
+        };
+        if is_given(given, id) {
+            let flag = match id {
+                "sampler" => "image-sampler".to_owned(),
+                id => id.replace('_', "-"),
+            };
+            bail!(
+                "{name}: expected a parameter or --{flag}, found both; no trial would take the flag's value"
+            );
+        }
     }
     Ok(())
 }

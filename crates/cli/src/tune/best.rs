@@ -56,6 +56,8 @@ pub fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestF
                     *model = text;
                 }
             }
+            // Of the recipe, and its flag is one of the model.
+            "image_size" => command.retain(|argument| !argument.starts_with("--image-size=")),
             "weights" => set_flag(&mut command, "--weights", &text),
             "tag" => set_flag(&mut command, "--weights", &format!("hub:{text}")),
             "stem_rule" => set_flag(&mut command, "--stem", &text),
@@ -70,13 +72,22 @@ pub fn write_best(found: &SearchResult, plan: &ChildPlan) -> Result<Option<BestF
             _ => {}
         }
     }
+    // Files that flags name are found from where the search began.
+    let here = std::env::current_dir().context("the current folder")?;
+    let (config, go) = match here == plan.folder {
+        true => (recipe.clone(), String::new()),
+        false => {
+            let folder = burn_zoo::shell_word(&plan.folder.display().to_string());
+            (here.join(&recipe), format!("cd {folder} && "))
+        }
+    };
     command.push("--config".to_owned());
-    command.push(recipe.display().to_string());
+    command.push(config.display().to_string());
     let words: Vec<String> = command
         .iter()
         .map(|word| burn_zoo::shell_word(word))
         .collect();
-    let command = format!("burn-zoo finetune {}", words.join(" "));
+    let command = format!("{go}burn-zoo finetune {}", words.join(" "));
     Ok(Some(BestFiles {
         recipe,
         model,

@@ -47,6 +47,10 @@ impl Choice {
             start: start.clone(),
             recipe: recipe.recipe(start.options.image_size, task)?,
         };
+        if params.contains_key("image_size") {
+            // It is the recipe's now.
+            choice.start.options.image_size = None;
+        }
         if params.contains_key("weights") && params.contains_key("tag") {
             bail!("weights and tag: expected one of them, found both");
         }

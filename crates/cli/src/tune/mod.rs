@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn_zoo::prelude::*;
 use burn_zoo::tune::{
-    Params, Sampler, Scheduler, Search, SearchResult, Space, TrialRecord, check_values,
-    trial_folder,
+    Distribution, Params, Sampler, Scheduler, Search, SearchResult, Space, TrialRecord,
+    check_values, trial_folder,
 };
 use clap::{ArgMatches, Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::arguments::{is_given, refuse_beside_resume, shared_arguments};
+use self::arguments::{is_given, refuse_beside_resume, refuse_flags_of, shared_arguments};
 use self::best::write_best;
 use self::child::ChildPlan;
 use self::fields::Choice;
@@ -146,7 +146,7 @@ impl TuneArgs {
                     devices: vec![device_name.to_owned()],
                     threads: std::thread::available_parallelism().map_or(1, usize::from),
                 };
-                (self.new_search(&device)?, self.folder(), plan, true)
+                (self.new_search(&device, given)?, self.folder(), plan, true)
             }
         };
         drop(device);
@@ -222,9 +222,9 @@ impl TuneArgs {
         Ok(Some(duration))
     }
 
-    /// The search that the flags ask for. Every value of a choice and both ends of a range are tried on
-    /// the recipe and on the model.
-    fn new_search(&self, device: &Device) -> Result<Search> {
+    /// The search that the flags ask for. Every value of a choice, and of a range both ends and one between, are
+    /// tried on the recipe and on the model.
+    fn new_search(&self, device: &Device, given: &ArgMatches) -> Result<Search> {
         let model = self.model.as_deref().unwrap_or_default();
         let path = self.search.as_deref().unwrap_or(Path::new(""));
         let named = || format!("--search {}", path.display());
@@ -239,6 +239,7 @@ impl TuneArgs {
                 named()
             );
         }
+        refuse_flags_of(&file.search, given).with_context(named)?;
         let task = self.images.data.task;
         let choose = |values: &Params| Choice::new(model, &self.start, &self.recipe, task, values);
         let base = choose(&Params::new())?;
@@ -251,7 +252,7 @@ impl TuneArgs {
             .classes()
             .len();
         let mut models: BTreeMap<String, Classifier> = BTreeMap::new();
-        check_values(&file.search, |name, values| {
+        check_values(&file.search, &self.search_sampler, |name, values| {
             let wrong = |error: anyhow::Error| burn_zoo::Error::InvalidArgument {
                 argument: format!("{}: {name}", named()),
                 expected: "values that model and recipe take".to_owned(),
@@ -315,24 +316,33 @@ impl TuneArgs {
                 settings.trials
             ));
         }
-        let is_searched = settings.search.get("epochs").is_some();
-        let last = settings.scheduler.last_epoch(settings.epochs);
-        let last = last.filter(|last| *last < settings.epochs);
+        let epochs = settings.most_epochs();
+        let last = settings.scheduler.last_epoch(epochs);
+        let last = last.filter(|last| *last < epochs);
         if let Scheduler::Hyperband {
             max_t: Some(max_t), ..
         } = settings.scheduler
-            && max_t > settings.epochs
-            && !is_searched
+            && max_t > epochs
         {
             notice::tell(format!(
-                "--scheduler {}: trials end after their {} epochs, before the last comparison",
-                settings.scheduler, settings.epochs
+                "--scheduler {}: trials end after {epochs} epochs at the latest, before the last comparison",
+                settings.scheduler
             ));
         }
-        if let (Some(last), false) = (last, is_searched) {
+        if let Some(last) = last {
             notice::tell(format!(
-                "--scheduler {}: no trial comes further than epoch {last} of {}",
-                settings.scheduler, settings.epochs
+                "--scheduler {}: no trial comes further than epoch {last} of {epochs}",
+                settings.scheduler
+            ));
+        }
+        let model = self.model.as_deref().unwrap_or_default();
+        if let Some(searched) = settings.search.get("model")
+            && searched.when.is_empty()
+            && let Distribution::Choice(values) = &searched.distribution
+            && !values.contains(&Value::from(model))
+        {
+            notice::tell(format!(
+                "{model}: no trial takes it, as the search varies model"
             ));
         }
     }

@@ -117,7 +117,7 @@ impl TrialArgs {
             let data = self.images.open_for(choice.recipe.task)?;
             options.arguments = self.images.kept(&data.left_out)?;
             options.arguments.insert(TRIAL.to_owned(), started.into());
-            let mut monitors = lines.monitors();
+            let mut monitors = lines.monitors(params);
             let monitors = &mut monitors;
             resume(
                 &self.dir, &device, data.train, data.valid, options, monitors,
@@ -144,7 +144,7 @@ impl TrialArgs {
             options.data = data.source.clone();
             options.arguments = self.images.kept(&data.left_out)?;
             options.arguments.insert(TRIAL.to_owned(), started.into());
-            let mut monitors = lines.monitors();
+            let mut monitors = lines.monitors(params);
             let monitors = &mut monitors;
             recipe.fit_with(model, data.train, data.valid, &self.dir, options, monitors)
         };
@@ -160,6 +160,10 @@ impl TrialArgs {
                 Ok(())
             }
             Err(burn_zoo::Error::Interrupted { .. }) if lines.is_paused() => Ok(()),
+            Err(burn_zoo::Error::Exists { path, .. }) => bail!(
+                "--dir {}: expected a new folder, or --resume to go on with the run in it, found one that is there",
+                path.display()
+            ),
             Err(error) => Err(with_image_size(error)),
         }
     }
@@ -299,9 +303,10 @@ impl Lines {
         Ok(())
     }
 
-    fn monitors(&mut self) -> Monitors<'static> {
+    fn monitors(&mut self, params: Params) -> Monitors<'static> {
+        let board = TensorBoardMonitor::default().with_figures();
         Monitors(vec![
-            Box::new(TensorBoardMonitor::default().with_figures()),
+            Box::new(board.with_parameters(params)),
             Box::new(self.clone()),
         ])
     }
