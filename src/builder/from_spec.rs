@@ -36,12 +36,14 @@ impl Spec {
                 return Err(Error::argument("weights", expected, other));
             }
         };
-        // The names belong to the classes of the weights; a new head has another number of them.
+        // The names belong to the classes of the weights, and not to a new head, which may have another number of
+        // them.
+        let is_new = spec.head_init.is_some() || matches!(spec.weights, Weights::Random(_));
         let count = model.num_classes();
         let (scaling, thresholds) = (&spec.outputs.scaling, spec.outputs.thresholds.len());
         let scales = scaling.as_ref().map_or(0, |scaling| scaling.mean.len());
         let names = [spec.classes.len(), thresholds, scales];
-        if names.iter().any(|own| ![0, count].contains(own)) {
+        if is_new || names.iter().any(|own| ![0, count].contains(own)) {
             return Ok(model);
         }
         model.with_classes(spec.classes)?.with_outputs(spec.outputs)

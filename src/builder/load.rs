@@ -210,7 +210,8 @@ impl Spec {
             .unwrap_or(IMAGENET_CLASSES);
 
         let model = self.skeleton(in_channels, num_classes, device)?;
-        let makes_head = self.num_classes.is_some() && file_classes != Some(num_classes);
+        let is_other = self.num_classes.is_some() && file_classes != Some(num_classes);
+        let makes_head = is_other || self.head_init.is_some();
         let fresh = if makes_head && num_classes > 0 {
             Some(fresh_head(&model, &self.head_rule(&model), self.seed)?)
         } else {

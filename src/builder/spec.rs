@@ -185,8 +185,8 @@ impl Spec {
     }
 
     /// Asks for this many classes, 0 for no head; unasked, a model has those of its weights (1000,
-    /// if they are random). If the weights have another number the head is made afresh by
-    /// [`head_init`](Self::head_init); if they have the same it is kept.
+    /// if they are random). If the weights have another number the head is made afresh; if they have the same it is
+    /// kept, unless [`head_init`](Self::head_init) asks for a new one.
     pub fn num_classes(mut self, classes: usize) -> Self {
         self.num_classes = Some(classes);
         self
@@ -237,7 +237,8 @@ impl Spec {
         self
     }
 
-    /// How a fresh head starts; by upstream's rule by default ([`Init::PyTorch`] in a ResNet).
+    /// A new head that starts by this rule, whatever the weights have. Unasked, a head that has to be made starts by
+    /// upstream's rule ([`Init::PyTorch`] in a ResNet).
     pub fn head_init(mut self, init: Init) -> Self {
         self.head_init = Some(init);
         self

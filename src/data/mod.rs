@@ -23,9 +23,9 @@ mod subset;
 mod target;
 mod valid_share;
 
-#[cfg(feature = "plots")]
-pub(crate) use class_match::class_difference;
 pub use class_match::match_classes;
+#[cfg(feature = "plots")]
+pub(crate) use class_match::{class_difference, labels_by_name};
 pub use fashion_mnist::{FashionMnist, Source};
 #[cfg(feature = "image")]
 pub use folder::{

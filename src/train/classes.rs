@@ -1,6 +1,10 @@
 //! The classes of a data set beside those of a model or of another set.
 
+use std::collections::HashMap;
+
+use crate::data::{ImageData, labels_by_name, targets};
 use crate::error::{Error, Result};
+use crate::model::{Classifier, Outputs, TargetScaling, in_head, params};
 
 /// How many names a message lists.
 const LISTED: usize = 8;
@@ -62,6 +66,66 @@ fn listed(names: &[&str]) -> String {
         }
         names => format!("`{}`", names.join("`, `")),
     }
+}
+
+/// The model as a new run begins with it, and what is to be told of its head: the rows of the same classes in another
+/// order are put in that of the data, and numbers are scaled by those of the training images.
+pub(super) fn begin(
+    mut model: Classifier,
+    train: &dyn ImageData,
+) -> Result<(Classifier, Vec<String>)> {
+    let (own, classes) = (model.info().classes.clone(), train.classes());
+    let mut told = Vec::new();
+    let is_other = !own.is_empty() && own.get(..classes.len()) != Some(classes);
+    if let Some(rows) = order(classes, &own).filter(|_| is_other) {
+        model = with_rows(model, &rows)?.with_classes(classes.to_vec())?;
+    } else if is_other {
+        let names =
+            |names: &[String]| listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        told.push(format!(
+            "the head of {} is kept for {}; `--head-init RULE` (`Spec::head_init`) begins with a new one",
+            names(&own),
+            names(classes)
+        ));
+    }
+    if let Some(old) = model.info().outputs.scaling.clone() {
+        let new = TargetScaling::of(&targets(train)?)?;
+        if new != old {
+            told.push(format!(
+                "numbers are scaled by those of the training images, means {:?} and deviations {:?}; the head was \
+                 trained with means {:?} and deviations {:?}",
+                new.mean, new.std, old.mean, old.std
+            ));
+        }
+        let outputs = model.info().outputs.clone();
+        model = model.with_outputs(Outputs {
+            scaling: None,
+            ..outputs
+        })?;
+    }
+    Ok((model, told))
+}
+
+/// Where each of some classes is among others that are the same.
+fn order(classes: &[String], own: &[String]) -> Option<Vec<usize>> {
+    let places: Option<Vec<usize>> = labels_by_name(classes, own).into_iter().collect();
+    places.filter(|places| {
+        let mut sorted = places.clone();
+        sorted.sort_unstable();
+        sorted.into_iter().eq(0..own.len())
+    })
+}
+
+/// The model with the rows of its head in another order.
+fn with_rows(model: Classifier, rows: &[usize]) -> Result<Classifier> {
+    let head: HashMap<_, _> = params::read_where(&model, &in_head)?.into_iter().collect();
+    params::write(model, |path, _| {
+        Ok(head.get(path).map(|tensor| {
+            let width = tensor.data.len() / rows.len();
+            let row = |row: &usize| &tensor.data[row * width..(row + 1) * width];
+            rows.iter().flat_map(row).copied().collect()
+        }))
+    })
 }
 
 /// The names of a model's classes: those of the data, then `unused_N` for the classes that only the

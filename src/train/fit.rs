@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::classes::model_classes;
+use super::classes::{begin, model_classes};
 use super::ema::Ema;
 use super::epoch::run_epochs;
 use super::extend::Extension;
@@ -149,6 +149,7 @@ impl Recipe {
         };
         group.check_alike(&model, self, &data)?;
         let skip_broken = options.skip_broken;
+        let (model, told) = begin(model, train.as_ref())?;
         let (model, mut setup) = prepare(self, model, train, valid, skip_broken, group.clone())?;
         setup.feature_folder.clone_from(&options.feature_folder);
         let (names, notice) = model_classes(&data.classes, model.num_classes());
@@ -173,8 +174,8 @@ impl Recipe {
         } else {
             RunFolder::none()?
         };
-        if let Some(notice) = notice {
-            monitor.notice(&notice);
+        for notice in told.iter().chain(&notice) {
+            monitor.notice(notice);
         }
         let progress = Progress {
             optimizer: setup.recipe.optimizer(&model)?,

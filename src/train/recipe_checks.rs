@@ -176,16 +176,37 @@ impl Recipe {
         Ok(())
     }
 
+    /// TOML, in which a run keeps its recipe, has whole numbers of 63 bits.
+    fn check_whole_numbers(&self) -> Result<()> {
+        fn check(path: &str, value: &serde_json::Value) -> Result<()> {
+            match value {
+                serde_json::Value::Object(fields) => fields.iter().try_for_each(|(name, field)| {
+                    let point = if path.is_empty() { "" } else { "." };
+                    check(&format!("{path}{point}{name}"), field)
+                }),
+                serde_json::Value::Array(values) => {
+                    values.iter().try_for_each(|value| check(path, value))
+                }
+                value if value.is_u64() && !value.is_i64() => Err(Error::argument(
+                    path,
+                    format!("at most {}", i64::MAX),
+                    value,
+                )),
+                _ => Ok(()),
+            }
+        }
+        let fields = serde_json::to_value(self);
+        let fields =
+            fields.map_err(|e| Error::argument("recipe", "values that JSON can hold", e))?;
+        check("", &fields)
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         // Longer runs are surely a mistake, and their steps would have to be counted in more bits.
         if !(1..=1_000_000).contains(&self.epochs) {
             return Err(Error::argument("epochs", "1 to 1000000", self.epochs));
         }
-        // What TOML holds.
-        if i64::try_from(self.seed).is_err() {
-            let expected = format!("0 to {}", i64::MAX);
-            return Err(Error::argument("seed", expected, self.seed));
-        }
+        self.check_whole_numbers()?;
         if !(1..=65_536).contains(&self.accumulate) {
             return Err(Error::argument("accumulate", "1 to 65536", self.accumulate));
         }

@@ -99,8 +99,14 @@ impl EvalArgs {
         }
         let missing = missing(&result, chosen.images.classes());
         if !missing.is_empty() {
+            let what = match result.multi_label {
+                Some(_) => {
+                    "labels, which count as 0 in macro F1, with what is said of them in micro F1, and not in mAP"
+                }
+                None => "classes, about which this says nothing",
+            };
             notice::tell(format!(
-                "no images of {} of the model's {} classes, about which this says nothing: {}",
+                "no images of {} of the model's {} {what}: {}",
                 missing.len(),
                 model.num_classes(),
                 first_few(&missing)

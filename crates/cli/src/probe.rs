@@ -73,16 +73,25 @@ impl ProbeArgs {
     pub fn run(self, device: &Device) -> Result<()> {
         check_once("--model: expected each model", &self.model)?;
         check_once("--neighbors: expected each number", &self.neighbors)?;
-        // Names that mean nothing show before anything is computed.
-        let specs = self.model.iter().map(|name| self.features.spec(name));
-        let specs = specs.collect::<Result<Vec<_>>>()?;
+        // Names that mean nothing show before anything is computed; what the hub does not give is one model's.
+        let mut specs = Vec::new();
+        for name in &self.model {
+            let spec = self.features.spec(name);
+            let of_hub = |error: &anyhow::Error| {
+                matches!(error.downcast_ref(), Some(burn_zoo::Error::Hub { .. }))
+            };
+            specs.push(match spec {
+                Err(error) if of_hub(&error) => Err(error),
+                spec => Ok(spec?),
+            });
+        }
         let data = self.features.open()?;
         let ks = at_most(&self.neighbors, data.train.len());
         let mut probed = Vec::new();
         let mut failed = Vec::new();
         for (name, spec) in self.model.iter().zip(specs) {
             // What one model meets does not keep the others from being looked at.
-            match self.probe(name, spec, &data, &ks, device) {
+            match spec.and_then(|spec| self.probe(name, spec, &data, &ks, device)) {
                 Ok(found) => probed.push(found),
                 Err(error) if self.model.len() == 1 || error.is::<Stopped>() => return Err(error),
                 Err(error) => {

@@ -325,6 +325,13 @@ fn a_search_says_what_no_trial_takes() {
     let once_more = shown.lines().find(|line| line.starts_with("once more: "));
     let once_more = once_more.expect(&shown);
     assert!(once_more.contains(" test_vit ") && !once_more.contains("--image-size"));
+    // TensorBoard has what was searched, and no trial says for all which columns there are.
+    let events = trial_folder(&dir, 0).join("tensorboard");
+    let events = std::fs::read_dir(events).unwrap().flatten().next().unwrap();
+    let events = std::fs::read(events.path()).unwrap();
+    let has = |text: &[u8]| events.windows(text.len()).any(|found| found == text);
+    assert!(has(b"_hparams_/session_start_info") && has(b"\n\x05model"));
+    assert!(!has(b"_hparams_/experiment"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 pub(super) use suggest::Smoothed;
 pub use suggest::{Suggestions, Sweep};
 
+use super::classes::begin;
 use super::plan::StepRates;
 use super::recipe::Recipe;
 use super::setup::prepare;
@@ -55,9 +56,10 @@ impl Recipe {
         self.validate()?;
         sweep.validate()?;
         let data = (train.clone(), train);
+        let (model, _) = begin(model.clone(), data.0.as_ref())?;
         let (model, setup) = prepare(
             self,
-            model.clone(),
+            model,
             data.0,
             data.1,
             sweep.skip_broken,

@@ -1,12 +1,12 @@
 //! From what is written on the command line to files.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, bail};
 use burn_zoo::data::{FolderOptions, ImageFiles};
 use burn_zoo::preprocess::Image;
-use glob::MatchOptions;
+use glob::Pattern;
 
 use crate::notice;
 
@@ -52,11 +52,7 @@ pub fn gather(arguments: &[PathBuf]) -> Result<Vec<Input>> {
 
 /// What a pattern matches, as a shell would have it.
 fn matching(argument: &Path, pattern: &str, inputs: &mut Vec<Input>) -> Result<()> {
-    let options = MatchOptions {
-        require_literal_leading_dot: true,
-        ..MatchOptions::new()
-    };
-    let paths = match glob::glob_with(pattern, options) {
+    let paths = match glob::glob(pattern) {
         Ok(paths) => paths,
         Err(error) => {
             let reason = format!("no such file, and no pattern: {error}");
@@ -65,16 +61,58 @@ fn matching(argument: &Path, pattern: &str, inputs: &mut Vec<Input>) -> Result<(
         }
     };
     let before = inputs.len();
+    // The crate's own way to leave out hidden files panics at names that are not UTF-8.
+    let asked: Vec<Pattern> = hidden(argument)
+        .filter_map(|name| Pattern::new(&name).ok())
+        .collect();
+    let is_asked = |name: String| asked.iter().any(|pattern| pattern.matches(&name));
     for path in paths {
         match path {
-            Ok(path) => take(&path, inputs)?,
+            Ok(path) if hidden(&path).all(is_asked) => take(&path, inputs)?,
+            Ok(_) => {}
             Err(error) => inputs.push(Input::fault(error.path(), error.error().to_string())),
         }
+    }
+    for path in not_utf8(argument) {
+        take(&path, inputs)?;
     }
     if inputs.len() == before {
         inputs.push(Input::fault(argument, "no file matches this pattern"));
     }
     Ok(())
+}
+
+/// The names on a path that begin with a point.
+fn hidden(path: &Path) -> impl Iterator<Item = String> {
+    let names = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        _ => None,
+    });
+    names.filter(|name| name.starts_with('.'))
+}
+
+/// What a pattern behind the name of a folder matches whose name is not UTF-8: the crate passes it over.
+fn not_utf8(argument: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(last)) = (argument.parent(), argument.file_name()) else {
+        return Vec::new();
+    };
+    let Ok(pattern) = Pattern::new(&last.to_string_lossy()) else {
+        return Vec::new();
+    };
+    let here = folder.as_os_str().is_empty();
+    let entries = if here { Path::new(".") } else { folder }.read_dir();
+    let names = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    let mut found: Vec<PathBuf> = names
+        .filter(|name| name.to_str().is_none() && pattern.matches(&name.to_string_lossy()))
+        .filter(|name| !name.to_string_lossy().starts_with('.'))
+        .map(|name| folder.join(name))
+        .collect();
+    found.sort();
+    found
 }
 
 fn take(path: &Path, inputs: &mut Vec<Input>) -> Result<()> {
