@@ -240,6 +240,144 @@ fn numbers_are_learnt_in_their_own_units() {
     }
 }
 
+/// What a run told.
+struct Told(Vec<String>);
+
+impl Monitor for Told {
+    fn notice(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+/// The same images with numbers of another unit.
+struct Times(Arc<dyn ImageData>, f32);
+
+impl ImageData for Times {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, index: usize) -> burn_zoo::Result<(Image, Target)> {
+        let (image, target) = self.0.get(index)?;
+        let Target::Values(values) = target else {
+            unreachable!()
+        };
+        let values = values.into_iter().map(|value| value * self.1).collect();
+        Ok((image, Target::Values(values)))
+    }
+
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+
+    fn task(&self) -> Task {
+        self.0.task()
+    }
+}
+
+/// A new run scales numbers by its own images, whatever the model was trained with.
+#[test]
+fn numbers_of_the_same_name_are_scaled_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(Task::Regression).epochs(1);
+    let first = folder.path().join("first");
+    fit(&recipe, Task::Regression, &first, FitOptions::default());
+    let model = Classifier::open(first.join("best"), &Device::default().autodiff()).unwrap();
+    let old = model.info().outputs.scaling.clone().unwrap();
+    for (factor, notices) in [(1.0, 0), (1000.0, 1)] {
+        let parts = Other::parts(Task::Regression, 600, 200);
+        let [train, valid] =
+            parts.map(|part| -> Arc<dyn ImageData> { Arc::new(Times(part, factor)) });
+        let (mut told, dir) = (Told(Vec::new()), folder.path().join(format!("{factor}")));
+        let run = recipe
+            .fit_with(
+                model.clone(),
+                train,
+                valid,
+                dir,
+                FitOptions::default(),
+                &mut told,
+            )
+            .unwrap();
+        let new = run.model().info().outputs.scaling.clone().unwrap();
+        for (new, old) in new
+            .mean
+            .iter()
+            .zip(&old.mean)
+            .chain(new.std.iter().zip(&old.std))
+        {
+            assert!((new / (factor * old) - 1.0).abs() < 1e-4, "{new} {old}");
+        }
+        told.0
+            .retain(|notice| notice.starts_with("numbers are scaled by"));
+        assert_eq!(told.0.len(), notices, "{:?}", told.0);
+        assert!(run.best().metrics["valid_rmse"] < 100.0 * f64::from(factor));
+    }
+}
+
+/// The rows of a head that is kept belong to labels and not to places.
+#[test]
+fn a_head_that_is_kept_follows_its_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("first");
+    let recipe = recipe(Task::MultiLabel).epochs(1);
+    fit(&recipe, Task::MultiLabel, &first, FitOptions::default());
+    let spec = Spec::of_folder(first.join("best")).unwrap();
+    let model = spec.build(&Device::default().autodiff()).unwrap();
+    let head = |model: &Classifier| {
+        let state = model.state_dict().unwrap();
+        ["fc.weight", "fc.bias"].map(|name| state[name].data.clone())
+    };
+    let old = head(&model);
+    for (names, rows) in [
+        (["upper", "lower", "feet", "sleeves"], Some([0, 1, 2, 3])),
+        (["feet", "upper", "lower", "sleeves"], Some([2, 0, 1, 3])),
+        (["a", "b", "c", "d"], None),
+    ] {
+        let [train, valid] = [64, 32].map(|count| -> Arc<dyn ImageData> {
+            let images = burn_zoo::data::FashionMnist::bundled().unwrap();
+            Arc::new(Other {
+                images: images.train().take_first(count),
+                task: Task::MultiLabel,
+                names: names.map(str::to_owned).to_vec(),
+            })
+        });
+        let (mut told, dir) = (Told(Vec::new()), folder.path().join(names.join("-")));
+        let run = recipe
+            .clone()
+            .learning_rate(0.0)
+            .fit_with(
+                model.clone(),
+                train,
+                valid,
+                dir,
+                FitOptions::default(),
+                &mut told,
+            )
+            .unwrap();
+        assert_eq!(run.model().info().classes, names);
+        for (new, old) in head(run.model()).iter().zip(&old) {
+            let width = old.len() / 4;
+            let of_row = |row: usize| old[row * width..(row + 1) * width].to_vec();
+            let rows = rows.unwrap_or([0, 1, 2, 3]);
+            assert_eq!(*new, rows.map(of_row).concat(), "{names:?}");
+        }
+        told.0
+            .retain(|notice| notice.starts_with("the head of `upper`, `lower`"));
+        assert_eq!(
+            told.0.len(),
+            usize::from(rows.is_none()),
+            "{names:?}: {:?}",
+            told.0
+        );
+    }
+    // Unless a new one is asked for.
+    let fresh = spec.num_classes(4).head_init(Init::Zeros);
+    let fresh = fresh.build(&Device::default()).unwrap();
+    assert!(head(&fresh).concat().iter().all(|value| *value == 0.0));
+    assert!(fresh.info().classes.is_empty());
+}
+
 /// Stops after an epoch.
 struct StopAfter(usize);
 

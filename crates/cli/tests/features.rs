@@ -14,6 +14,8 @@ fn burn_zoo(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_burn-zoo"))
         .args(arguments)
         .env("BURN_DEVICE", "flex")
+        .env("HF_HUB_OFFLINE", "1")
+        .env("HF_HUB_CACHE", dir.join("hub"))
         .current_dir(dir)
         .output()
         .unwrap()
@@ -464,6 +466,18 @@ fn models_are_compared_on_the_same_images() {
     );
     assert!(
         errors.contains("error: convnext_atto: ")
+            && errors.ends_with("error: 1 of 2 models could not be probed\n"),
+        "{errors}"
+    );
+
+    let output = burn_zoo(
+        dir,
+        &[&base[..], &["--model", "hf-hub:nobody/nothing,./tuned"]].concat(),
+    );
+    let (text, errors) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+    assert!(String::from_utf8(text).unwrap().contains("./tuned"));
+    assert!(
+        errors.contains("error: hf-hub:nobody/nothing: cannot fetch `config.json`")
             && errors.ends_with("error: 1 of 2 models could not be probed\n"),
         "{errors}"
     );

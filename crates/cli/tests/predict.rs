@@ -268,6 +268,40 @@ fn patterns_are_what_a_shell_would_make_of_them() {
     );
 }
 
+/// Hidden files are for those who name them. A name that is not UTF-8 is one as any other.
+#[cfg(unix)]
+#[test]
+fn patterns_meet_names_of_all_kinds() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::new();
+    world.photos();
+    let odd = std::ffi::OsStr::from_bytes(b"photos/odd\xff.png");
+    for name in [odd, "photos/.hidden.png".as_ref()] {
+        std::fs::copy(world.at("photos/a.png"), world.dir.path().join(name)).unwrap();
+    }
+    std::fs::create_dir(
+        world
+            .dir
+            .path()
+            .join(std::ffi::OsStr::from_bytes(b"photos/\xff")),
+    )
+    .unwrap();
+    for (pattern, expected) in [
+        ("photos/o*.png", "\"photos/odd\\xFF.png\""),
+        ("photos/.h*", "photos/.hidden.png"),
+        ("photos/*/d.jpg", "photos/more/d.jpg"),
+    ] {
+        let ran = world.run(&["predict", "model", pattern, "--json"]);
+        assert_eq!(ran.code, 0, "{pattern}: {}", ran.errors);
+        let found: Value = serde_json::from_str(&ran.out).unwrap();
+        let images = found["images"].as_array().unwrap();
+        assert_eq!(images.len(), 1, "{pattern}: {images:?}");
+        assert_eq!(images[0]["image"], expected, "{pattern}");
+    }
+    let ran = world.run(&["predict", "model", "photos/[.]h*"]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+}
+
 #[test]
 fn the_first_of_several_frames_is_taken_and_told() {
     let world = World::new();

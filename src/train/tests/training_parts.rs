@@ -438,3 +438,21 @@ fn a_batch_scales_the_rate_if_asked() {
     recipe.rate_scaling = RateScaling::Sqrt { base: 128 };
     assert!((plan(&recipe, &model).at(0).head() - 0.2).abs() < 1e-12);
 }
+
+/// A run's file holds whole numbers of 63 bits: others would be found when the run has ended.
+#[test]
+fn whole_numbers_that_no_file_holds_are_named() {
+    let most = u64::MAX as usize;
+    let schedule = "plateau:patience=18446744073709551615".parse().unwrap();
+    let mut kept = Recipe::full();
+    kept.checkpoints.best = most;
+    for (recipe, name) in [
+        (kept, "checkpoints.best"),
+        (Recipe::full().schedule(schedule), "schedule.patience"),
+        (Recipe::full().seed(u64::MAX), "seed"),
+    ] {
+        let error = recipe.validate().unwrap_err().to_string();
+        let expected = format!("{name}: expected at most {}, found {most}", i64::MAX);
+        assert_eq!(error, expected);
+    }
+}
