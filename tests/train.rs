@@ -294,7 +294,8 @@ fn an_old_run_is_not_overwritten_unasked() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{} exists already; choose another folder, or ask for it to be overwritten",
+            "{} exists already; choose another folder, remove this one, or have an old run replaced \
+             (`FitOptions::overwrite`)",
             run.display()
         )
     );

@@ -187,11 +187,9 @@ impl Recipe {
                 serde_json::Value::Array(values) => {
                     values.iter().try_for_each(|value| check(path, value))
                 }
-                value if value.is_u64() && !value.is_i64() => Err(Error::argument(
-                    path,
-                    format!("at most {}", i64::MAX),
-                    value,
-                )),
+                value if value.is_u64() && !value.is_i64() => {
+                    Err(Error::argument(path, format!("0 to {}", i64::MAX), value))
+                }
                 _ => Ok(()),
             }
         }

@@ -452,7 +452,7 @@ fn whole_numbers_that_no_file_holds_are_named() {
         (Recipe::full().seed(u64::MAX), "seed"),
     ] {
         let error = recipe.validate().unwrap_err().to_string();
-        let expected = format!("{name}: expected at most {}, found {most}", i64::MAX);
+        let expected = format!("{name}: expected 0 to {}, found {most}", i64::MAX);
         assert_eq!(error, expected);
     }
 }
