@@ -19,7 +19,7 @@ fn main() -> burn_zoo::Result<()> {
         Some(other) => {
             return Err(burn_zoo::Error::argument(
                 "WEIGHTS",
-                "bundled or random",
+                "random, or bundled with the feature bundled-weights",
                 other,
             ));
         }

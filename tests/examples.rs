@@ -61,7 +61,15 @@ fn a_word_that_is_not_used_is_an_error() {
             &["64", "1", "x"],
             ["arguments", "TRAINING_IMAGES EPOCHS", "x"],
         ),
-        ("lora", &["hub"], ["WEIGHTS", "bundled or random", "hub"]),
+        (
+            "lora",
+            &["hub"],
+            [
+                "WEIGHTS",
+                "random, or bundled with the feature bundled-weights",
+                "hub",
+            ],
+        ),
         (
             "speedrun_fashion_mnist",
             &["1", "fast", "mini", "x"],

@@ -13,6 +13,7 @@ use burn_zoo::train::{
     Control, EpochEnd, EpochRecord, FitOptions, LossFunction, Monitor, Parallel, Run, RunFiles,
     resume,
 };
+use burn_zoo::{Outputs, TargetScaling};
 
 /// FashionMNIST with other targets: what an image is worn on, or two numbers.
 struct Other {
@@ -313,6 +314,26 @@ fn numbers_of_the_same_name_are_scaled_anew() {
         assert_eq!(told.0.len(), notices, "{:?}", told.0);
         assert!(run.best().metrics["valid_rmse"] < 100.0 * f64::from(factor));
     }
+}
+
+#[test]
+fn what_told_numbers_can_tell_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let scaling = TargetScaling {
+        mean: vec![3.0; 10],
+        std: vec![2.0; 10],
+    };
+    let outputs = Outputs {
+        task: Task::Regression,
+        thresholds: Vec::new(),
+        scaling: Some(scaling),
+    };
+    let model = model(10).with_outputs(outputs).unwrap();
+    let images = burn_zoo::data::FashionMnist::bundled().unwrap();
+    let [train, valid] = [64, 32].map(|count| images.train().take_first(count));
+    let recipe = Recipe::full().epochs(1);
+    let run = recipe.fit(model.clone(), train, valid, folder.path().join("run"));
+    assert_eq!(run.unwrap().model().info().outputs.scaling, None);
 }
 
 /// The rows of a head that is kept belong to labels and not to places.

@@ -23,9 +23,10 @@ mod subset;
 mod target;
 mod valid_share;
 
-pub use class_match::match_classes;
 #[cfg(feature = "plots")]
-pub(crate) use class_match::{class_difference, labels_by_name};
+pub(crate) use class_match::class_difference;
+pub(crate) use class_match::labels_by_name;
+pub use class_match::match_classes;
 pub use fashion_mnist::{FashionMnist, Source};
 #[cfg(feature = "image")]
 pub use folder::{

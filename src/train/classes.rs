@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::data::{ImageData, labels_by_name, targets};
+use crate::data::{ImageData, Task, labels_by_name, targets};
 use crate::error::{Error, Result};
 use crate::model::{Classifier, Outputs, TargetScaling, in_head, params};
 
@@ -76,9 +76,15 @@ pub(super) fn begin(
 ) -> Result<(Classifier, Vec<String>)> {
     let (own, classes) = (model.info().classes.clone(), train.classes());
     let mut told = Vec::new();
+    let mut old = model.info().outputs.scaling.clone();
     let is_other = !own.is_empty() && own.get(..classes.len()) != Some(classes);
     if let Some(rows) = order(classes, &own).filter(|_| is_other) {
-        model = with_rows(model, &rows)?.with_classes(classes.to_vec())?;
+        let names = rows.iter().map(|row| own[*row].clone());
+        model = with_rows(model, &rows)?.with_classes(names.collect())?;
+        if let Some(TargetScaling { mean, std }) = &mut old {
+            *mean = rows.iter().map(|row| mean[*row]).collect();
+            *std = rows.iter().map(|row| std[*row]).collect();
+        }
     } else if is_other {
         let names =
             |names: &[String]| listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -88,7 +94,9 @@ pub(super) fn begin(
             names(classes)
         ));
     }
-    if let Some(old) = model.info().outputs.scaling.clone() {
+    // Of what does not fit, other checks speak.
+    let fits = train.task() == Task::Regression && model.num_classes() == classes.len();
+    if let Some(old) = old.filter(|_| fits) {
         let new = TargetScaling::of(&targets(train)?)?;
         if new != old {
             told.push(format!(
@@ -97,23 +105,26 @@ pub(super) fn begin(
                 new.mean, new.std, old.mean, old.std
             ));
         }
-        let outputs = model.info().outputs.clone();
-        model = model.with_outputs(Outputs {
-            scaling: None,
-            ..outputs
-        })?;
+        let outputs = Outputs {
+            scaling: Some(new),
+            ..model.info().outputs.clone()
+        };
+        model = model
+            .with_classes(classes.to_vec())?
+            .with_outputs(outputs)?;
     }
     Ok((model, told))
 }
 
-/// Where each of some classes is among others that are the same.
+/// Where each of some classes is among a model's, and behind them the others of the model.
 fn order(classes: &[String], own: &[String]) -> Option<Vec<usize>> {
-    let places: Option<Vec<usize>> = labels_by_name(classes, own).into_iter().collect();
-    places.filter(|places| {
-        let mut sorted = places.clone();
-        sorted.sort_unstable();
-        sorted.into_iter().eq(0..own.len())
-    })
+    let places = labels_by_name(classes, own).into_iter();
+    let mut places: Vec<usize> = places.collect::<Option<_>>()?;
+    let others = (0..own.len()).filter(|place| !places.contains(place));
+    let others: Vec<usize> = others.collect();
+    places.extend(others);
+    // A name that is there twice has one place.
+    (places.len() == own.len()).then_some(places)
 }
 
 /// The model with the rows of its head in another order.
@@ -149,4 +160,25 @@ pub(super) fn model_classes(data: &[String], num_classes: usize) -> (Vec<String>
         data.len()
     );
     (names, Some(notice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn classes_are_found_among_a_models() {
+        let names = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let own = names("a b c");
+        for (classes, expected) in [
+            ("a b c", Some(vec![0, 1, 2])),
+            ("c a b", Some(vec![2, 0, 1])),
+            // What the data lacks is behind.
+            ("c b", Some(vec![2, 1, 0])),
+            ("a d c", None),
+            ("a a b", None),
+        ] {
+            assert_eq!(order(&names(classes), &own), expected, "{classes}");
+        }
+    }
 }

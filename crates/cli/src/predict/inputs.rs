@@ -69,8 +69,10 @@ fn matching(argument: &Path, pattern: &str, inputs: &mut Vec<Input>) -> Result<(
     for path in paths {
         match path {
             Ok(path) if hidden(&path).all(is_asked) => take(&path, inputs)?,
-            Ok(_) => {}
-            Err(error) => inputs.push(Input::fault(error.path(), error.error().to_string())),
+            Err(error) if hidden(error.path()).all(is_asked) => {
+                inputs.push(Input::fault(error.path(), error.error().to_string()))
+            }
+            _ => {}
         }
     }
     for path in not_utf8(argument) {

@@ -57,10 +57,13 @@ pub fn refuse_flags_of(search: &Space, given: &ArgMatches) -> Result<()> {
             "ema.decay" => "ema",
             "early_stopping.patience" => "early_stopping",
             "early_stopping.min_delta" => "min_delta",
+            "checkpoints.last" => "keep_last",
+            "checkpoints.best" => "keep_best",
+            "checkpoints.every_steps" => "checkpoint_steps",
             "mixing.mixup_alpha" => "mixup",
             "mixing.cutmix_alpha" => "cutmix",
-            // It has no flag.
-            "model" => continue,
+            // The one has no flag, and the flag of the other is the search's, too.
+            "model" | "seed" => continue,
             other => other,
         };
         if is_given(given, id) {

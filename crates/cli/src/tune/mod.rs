@@ -222,8 +222,7 @@ impl TuneArgs {
         Ok(Some(duration))
     }
 
-    /// The search that the flags ask for. Every value of a choice, and of a range both ends and one between, are
-    /// tried on the recipe and on the model.
+    /// The search that the flags ask for. Values of each parameter are tried on the recipe and on the model.
     fn new_search(&self, device: &Device, given: &ArgMatches) -> Result<Search> {
         let model = self.model.as_deref().unwrap_or_default();
         let path = self.search.as_deref().unwrap_or(Path::new(""));

@@ -160,7 +160,7 @@ impl TrialArgs {
                 Ok(())
             }
             Err(burn_zoo::Error::Interrupted { .. }) if lines.is_paused() => Ok(()),
-            Err(burn_zoo::Error::Exists { path, .. }) => bail!(
+            Err(burn_zoo::Error::Exists { path, .. }) if !self.resume => bail!(
                 "--dir {}: expected a new folder, or --resume to go on with the run in it, found one that is there",
                 path.display()
             ),
