@@ -12,18 +12,7 @@ use burn_zoo::weights::Adapter;
 
 fn main() -> burn_zoo::Result<()> {
     let arguments = Arguments::read(&["WEIGHTS", "TRAINING_IMAGES"])?;
-    let spec = match arguments.text(0) {
-        None | Some("random") => Zoo::test_resnet().weights(Weights::Random(42)),
-        #[cfg(feature = "bundled-weights")]
-        Some("bundled") => Zoo::resnet18().weights(Weights::Bundled),
-        Some(other) => {
-            return Err(burn_zoo::Error::argument(
-                "WEIGHTS",
-                "random, or bundled with the feature bundled-weights",
-                other,
-            ));
-        }
-    };
+    let spec = arguments.bundled_or_random(0)?;
     let images = arguments.number(1, 1000)?;
     let base = spec.adapt(1, 10).build(&Device::default().autodiff())?;
 

@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use burn_zoo::error::{Error, Result};
+use burn_zoo::prelude::*;
 
 /// The words after the name of the example; each may be left out with all that follow.
 pub struct Arguments {
@@ -34,5 +35,21 @@ impl Arguments {
         };
         let wrong = |_| Error::argument(self.names[place], "a whole number", text);
         text.parse().map_err(wrong)
+    }
+
+    /// A ResNet-18 that was trained before, or a small network of random weights.
+    ///
+    /// # Errors
+    /// If there is another word.
+    pub fn bundled_or_random(&self, place: usize) -> Result<Spec> {
+        match self.text(place) {
+            None | Some("random") => Ok(Zoo::test_resnet().weights(Weights::Random(42))),
+            #[cfg(feature = "bundled-weights")]
+            Some("bundled") => Ok(Zoo::resnet18().weights(Weights::Bundled)),
+            Some(other) => {
+                let expected = "random, or bundled with the feature bundled-weights";
+                Err(Error::argument(self.names[place], expected, other))
+            }
+        }
     }
 }

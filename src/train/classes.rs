@@ -1,6 +1,6 @@
 //! The classes of a data set beside those of a model or of another set.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::data::{ImageData, Task, labels_by_name, targets};
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ pub(super) fn begin(
     let mut told = Vec::new();
     let mut old = model.info().outputs.scaling.clone();
     let is_other = !own.is_empty() && own.get(..classes.len()) != Some(classes);
-    if let Some(rows) = order(classes, &own).filter(|_| is_other) {
+    if is_other && let Some(rows) = order(classes, &own) {
         let names = rows.iter().map(|row| own[*row].clone());
         model = with_rows(model, &rows)?.with_classes(names.collect())?;
         if let Some(TargetScaling { mean, std }) = &mut old {
@@ -120,9 +120,8 @@ pub(super) fn begin(
 fn order(classes: &[String], own: &[String]) -> Option<Vec<usize>> {
     let places = labels_by_name(classes, own).into_iter();
     let mut places: Vec<usize> = places.collect::<Option<_>>()?;
-    let others = (0..own.len()).filter(|place| !places.contains(place));
-    let others: Vec<usize> = others.collect();
-    places.extend(others);
+    let found: HashSet<usize> = places.iter().copied().collect();
+    places.extend((0..own.len()).filter(|place| !found.contains(place)));
     // A name that is there twice has one place.
     (places.len() == own.len()).then_some(places)
 }

@@ -72,14 +72,6 @@ pub fn count<const MOST: usize>(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A whole number that a run's file can hold.
-pub fn of_toml(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(number) if i64::try_from(number).is_ok() => Ok(number),
-        _ => Err(format!("expected a whole number from 0 to {}", i64::MAX)),
-    }
-}
-
 /// A probability below one.
 pub fn probability(text: &str) -> Result<f64, String> {
     match text.parse() {

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use self::inputs::{Input, gather};
 use self::output::{Columns, File, Output, Row, Screen};
-use crate::flags::{Choice, count, of_toml, positive};
+use crate::flags::{Choice, count, positive};
 use crate::model::{WeightsArgs, build, chosen, names_weights, with_image_size};
 use crate::output::{Stopped, print, print_json};
 use crate::progress::{self, Stop};
@@ -53,7 +53,7 @@ pub struct PredictArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
     workers: Option<u16>,
     /// Pixels of the largest image that is decoded [default: Pillow's 178956970]
-    #[arg(long, value_name = "N", value_parser = of_toml)]
+    #[arg(long, value_name = "N")]
     max_pixels: Option<u64>,
     /// Write the results into a file: FILE.csv, or FILE.jsonl with one JSON object a line
     #[arg(long, value_name = "FILE")]

@@ -56,6 +56,7 @@ impl Recipe {
         self.validate()?;
         sweep.validate()?;
         let data = (train.clone(), train);
+        // What is told of the head, the run itself tells.
         let (model, _) = begin(model.clone(), data.0.as_ref())?;
         let (model, setup) = prepare(
             self,

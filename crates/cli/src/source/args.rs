@@ -8,9 +8,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::kind::{DataKind, check_name};
-use crate::flags::{Choice, of_toml, positive, probability};
+use crate::flags::{Choice, positive, probability};
 
-/// Which images, and how they are divided.
+/// Which images, and how they are divided. A run's file keeps whole numbers of 63 bits.
 #[derive(Args, Clone, Serialize, Deserialize)]
 pub struct DataArgs {
     /// fashion-mnist, fashion-mnist-mini (bundled: 600 training and 100 test images a class),
@@ -40,7 +40,7 @@ pub struct DataArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_share: Option<f64>,
     /// Seed of that division [default: 42]
-    #[arg(long, value_name = "N", value_parser = of_toml)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     #[serde(default, serialize_with = "resolved_seed")]
     pub split_seed: Option<u64>,
     /// Whether images for validation are set aside of FashionMNIST's training images. Runs of earlier
@@ -70,7 +70,7 @@ pub struct DataArgs {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verify: bool,
     /// Pixels of the largest image of a folder that is decoded [default: Pillow's 178956970]
-    #[arg(long, value_name = "N", value_parser = of_toml)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
     /// The column of a CSV file that has the paths: its title, or its number from 0
