@@ -121,22 +121,16 @@ impl Monitor for TensorBoardMonitor {
         let labels = run.valid_targets.classes().ok();
         self.shown = labels.map(|labels| (run.valid_images.clone(), labels.to_vec()));
         // Each file that ends a session has to have begun it.
-        let table = toml::Table::try_from(run.recipe)
-            .map_err(|error| Error::argument("recipe", "values that TOML can hold", error))?;
+        let unwritable =
+            |error: toml::ser::Error| Error::argument("recipe", "values that TOML can hold", error);
+        let table = toml::Table::try_from(run.recipe).map_err(unwritable)?;
         let mut hparams = BTreeMap::new();
         flatten("", &toml::Value::Table(table), &mut hparams);
         let name = run.model.info().architecture.clone();
         hparams.insert("architecture".to_owned(), HParam::Text(name));
-        for (name, value) in self.parameters.iter().flatten() {
-            let value = match value {
-                serde_json::Value::Bool(flag) => HParam::Flag(*flag),
-                serde_json::Value::String(text) => HParam::Text(text.clone()),
-                other => match other.as_f64() {
-                    Some(number) => HParam::Number(number),
-                    None => HParam::Text(other.to_string()),
-                },
-            };
-            hparams.insert(name.clone(), value);
+        if let Some(parameters) = &self.parameters {
+            let parameters = toml::Value::try_from(parameters).map_err(unwritable)?;
+            flatten("", &parameters, &mut hparams);
         }
         let hparams: Vec<(String, HParam)> = hparams.into_iter().collect();
         self.metric = Metric::of_task(run.recipe.task);
